@@ -1,0 +1,123 @@
+# mod_mdm: build, run, test. `make -f apxs.mk help` lists the targets.
+# Everything made goes into $(BUILD); the source tree stays clean.
+
+BUILD    ?= .build
+SANITIZE ?= 0
+ifeq ($(SANITIZE),1)
+BUILD    := $(BUILD)-san
+endif
+DESTDIR  ?=
+APXS     ?= $(shell command -v apxs2 || command -v apxs || echo /usr/bin/apxs2)
+PYTHON   ?= /usr/bin/python3
+SHELL    := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# ---- packages: the one list ------------------------------------------------------------------------------------------
+PKG_BUILD := gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
+             libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3
+PKG_RUN   := openssl curl ca-certificates python3-cryptography
+PKG_TEST  := libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 postgresql \
+             sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils
+include tests/packages.mk
+
+# ---- flags -----------------------------------------------------------------------------------------------------------
+WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2 \
+          -Wno-format-nonliteral -Wno-unused-parameter
+# -Wno-unused-parameter: hooks and call-backs have signatures that others fix.
+CSTD   := -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -D_GNU_SOURCE -DMDM_BUILD
+ifeq ($(SANITIZE),1)
+SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+APR_CFLAGS  = $(shell apr-1-config --includes --cppflags) $(shell apu-1-config --includes)
+LIB_CFLAGS  = $(shell pkg-config --cflags libxml-2.0 jansson libcurl libpq openssl)
+LIB_LIBS    = $(shell pkg-config --libs libxml-2.0 jansson libcurl libpq openssl) -lldap -llber -lqrencode -lm
+APR_LIBS    = $(shell apr-1-config --link-ld --libs) $(shell apu-1-config --link-ld)
+HTTPD_CFLAGS = -I$(shell $(APXS) -q INCLUDEDIR)
+# The library is compiled without httpd's headers on the path: a leak is a compile error.
+CORE_CFLAGS  = $(CSTD) $(WARN) $(SANFLAGS) -Iinclude -Imodules/core -I$(BUILD)/gen $(APR_CFLAGS) $(LIB_CFLAGS)
+MOD_CFLAGS   = $(CORE_CFLAGS) -Imodules/web $(HTTPD_CFLAGS)
+
+# ---- what is built ---------------------------------------------------------------------------------------------------
+MODULES   := mdm enroll ios admin
+so_mdm    := mod_mdm
+so_enroll := mod_mdm_enroll
+so_ios    := mod_mdm_ios
+so_admin  := mod_mdm_admin
+SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
+
+CORE_SRC  := $(wildcard modules/core/*/*.c)
+CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o
+WEB_SRC   := $(wildcard modules/web/*.c)
+WEB_OBJ   := $(WEB_SRC:%.c=$(BUILD)/obj/%.o)
+CTL_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/ctl/*.c))
+GEN       := $(BUILD)/gen/mdm_sql_gen.h
+CORE_LIB  := $(BUILD)/libmdmcore.a
+WEB_LIB   := $(BUILD)/libmdmweb.a
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all install uninstall test lint clean run bench fuzz fuzz-long soak help unit packages
+
+all: packages-build $(SO_FILES) $(BUILD)/mdmctl ui ## build the modules and mdmctl
+
+$(GEN) $(BUILD)/gen/mdm_sql_gen.c: $(BUILD)/gen/.stamp ;
+$(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard sql/schema/*.sql)
+	@mkdir -p $(BUILD)/gen
+	$(PYTHON) sql/gen/sqlgen.py --queries sql/queries --schema sql/schema --out $(BUILD)/gen
+	@touch $@
+
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CORE_CFLAGS) -c $(BUILD)/gen/$*.c -o $@
+
+$(BUILD)/obj/modules/core/%.o: modules/core/%.c $(BUILD)/gen/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/modules/ctl/%.o: modules/ctl/%.c $(BUILD)/gen/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/modules/%.o: modules/%.c $(BUILD)/gen/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(MOD_CFLAGS) -MMD -MP -c $< -o $@
+
+$(CORE_LIB): $(CORE_OBJ)
+	@rm -f $@; ar rcs $@ $^
+$(WEB_LIB): $(WEB_OBJ)
+	@rm -f $@; ar rcs $@ $^
+
+define MODULE_RULE
+$(BUILD)/modules/$(so_$(1)).so: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/$(1)/*.c)) $(WEB_LIB) $(CORE_LIB)
+	@mkdir -p $$(@D)
+	$(CC) -shared $(SANFLAGS) -Wl,--no-undefined-version -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) \
+	  $(WEB_LIB) $(CORE_LIB) $$(LIB_LIBS)
+endef
+$(foreach m,$(MODULES),$(eval $(call MODULE_RULE,$(m))))
+
+$(BUILD)/mdmctl: $(CTL_OBJ) $(CORE_LIB)
+	$(CC) $(SANFLAGS) -o $@ $(CTL_OBJ) $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS)
+
+# ---- pages: our ES modules and CSS are copied, nothing is bundled ----------------------------------------------------
+.PHONY: ui
+ui:
+	@mkdir -p $(BUILD)/ui/admin $(BUILD)/ui/portal
+	@[ ! -d modules/admin/ui ] || cp -r modules/admin/ui/. $(BUILD)/ui/admin/
+	@[ ! -d modules/enroll/ui ] || cp -r modules/enroll/ui/. $(BUILD)/ui/portal/
+
+# ---- unit tests ------------------------------------------------------------------------------------------------------
+$(BUILD)/unit/%: tests/unit/%.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CORE_CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(CORE_LIB) -lcmocka $(LIB_LIBS) $(APR_LIBS) -lpthread
+
+unit: packages-test $(UNIT_BIN) ## build and run the unit tests
+	@fail=0; for t in $(UNIT_BIN); do echo "# $$t"; $$t || fail=1; done; exit $$fail
+
+clean: ## remove what was built
+	rm -rf $(BUILD) $(BUILD)-san
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

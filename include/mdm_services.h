@@ -1,0 +1,82 @@
+/* The one way from a feature module to the state that mod_mdm owns: a versioned table, fetched by optional function.
+ * Feature modules link the httpd-free library (libmdmcore) and the stateless glue (libmdmweb) themselves. */
+#ifndef MDM_SERVICES_H
+#define MDM_SERVICES_H
+
+#include <apr_optional.h>
+#include <apr_pools.h>
+#include "mdm_types.h"
+
+struct request_rec;
+struct server_rec;
+struct mdm_ctx_t;
+struct mdm_env_t;
+struct mdm_job_t;
+
+#define MDM_SERVICES_API 1
+
+/* One kind of background work. Registered once per server start, in post_config or optional_fn_retrieve. */
+typedef struct mdm_jobkind_t {
+    const char *name;         /* job.kind */
+    const char *target_class; /* limit group: "cpu", "push", "ldap", "smtp", …: one slow class never stops another */
+    int lease_s;              /* longer than the longest batch */
+    apr_int64_t period_ms;    /* > 0: one row with this period is kept, first run at once; 0: only when somebody adds one */
+    /* Runs one job; may be killed between any two statements, run twice or on two nodes. Polls mdm_job_stopping(job).
+     * APR_SUCCESS: done (or next period). Any error: retried with back-off until max_attempts. */
+    apr_status_t (*run)(struct mdm_ctx_t *ctx, struct mdm_job_t *job);
+} mdm_jobkind_t;
+
+/* Who an authenticated request is (AuthType MDM sessions, bearer API tokens, or r->user of another httpd module). */
+typedef struct mdm_caller_t {
+    enum { MDM_CALLER_NONE = 0, MDM_CALLER_ADMIN, MDM_CALLER_PERSON } kind;
+    const char *id;     /* admin.id or person.id */
+    const char *login;
+    const char *name;
+    const char *role;   /* admin: role name */
+    const char *rights; /* admin: role.rights JSON */
+    int by_token;       /* bearer API token: no same-origin check needed */
+    const char *session_hash; /* session.token_hash if by cookie */
+} mdm_caller_t;
+
+typedef struct mdm_services_t {
+    unsigned api, size; /* caller checks api == MDM_SERVICES_API && size >= sizeof(mdm_services_t) */
+
+    /* The library environment of this process; valid from child_init on. */
+    const struct mdm_env_t *(*env)(void);
+    /* A context bound to a request (log sink, client address, request id); the same one for each call with this r. */
+    struct mdm_ctx_t *(*request_ctx)(struct request_rec *r);
+    /* A context outside requests, logging to the main server. */
+    struct mdm_ctx_t *(*server_ctx)(apr_pool_t *p);
+
+    /* ---- device cache: APR_SUCCESS and a copy, from shared memory or the database; APR_NOTFOUND: no such identity;
+     * MDM_EUNAVAIL: the database is away and the answer is not known (or the breaker is open and the caller is not mail). */
+    apr_status_t (*device_by_cert)(struct mdm_ctx_t *ctx, const unsigned char sha256[32], mdm_devrec_t *out);
+    apr_status_t (*device_by_udid)(struct mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out);
+    /* True if rec's certificate binding fits this UDID or EnrollmentID (compares the keyed hash). */
+    int (*device_is_native)(const mdm_devrec_t *rec, const char *native_id);
+    /* Notes a contact for the write-behind (PRF-12). addr: r->useragent_ip. */
+    void (*device_contact)(struct mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr);
+    /* True while the database is known to be away: device endpoints answer 503 at once. */
+    int (*db_away)(void);
+
+    /* ---- jobs */
+    apr_status_t (*job_kind)(const mdm_jobkind_t *kind); /* kind must stay valid for the server's life */
+    void (*job_wake)(void);                               /* look for due jobs now instead of at the next tick */
+
+    /* ---- throttle (USR-10): counters in shared memory, shared by all children.
+     * Answers 0 if another try may be made, else seconds to wait. kind: "login", "otp", "scep", …; key: account or address. */
+    int (*throttle_check)(const char *kind, const char *key);
+    /* Counts a failure (ok == 0) or clears the key (ok == 1). */
+    void (*throttle_note)(const char *kind, const char *key, int ok);
+
+    /* ---- who is it */
+    const mdm_caller_t *(*caller)(struct request_rec *r, const char *session_kind /* "admin" or "portal" */);
+
+    /* ---- configuration that several modules need (from directives, after merge) */
+    const char *(*public_url)(struct server_rec *s); /* MDMPublicURL: "https://mdm.example.org", no trailing slash */
+    const char *(*node_name)(void);
+} mdm_services_t;
+
+APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));
+
+#endif

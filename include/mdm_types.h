@@ -1,0 +1,51 @@
+/* Words shared by all modules. Includes APR headers only. */
+#ifndef MDM_TYPES_H
+#define MDM_TYPES_H
+
+#include <apr.h>
+
+#define MDM_VERSION "0.1.0"
+
+/* The channel a source record speaks for (spec 00). */
+typedef enum { MDM_KIND_MDM = 1, MDM_KIND_AGENT = 2, MDM_KIND_EAS = 3, MDM_KIND_ADE = 4 } mdm_kind_e;
+
+/* device.state; the text in the database and the API is mdm_device_state_text(). */
+typedef enum {
+    MDM_DEV_PENDING = 1, /* enrolment begun, not finished */
+    MDM_DEV_ACTIVE = 2,
+    MDM_DEV_WIPE_PENDING = 3,
+    MDM_DEV_RETIRED = 4,
+    MDM_DEV_BLOCKED = 5,
+    MDM_DEV_REMOVED = 6 /* left by itself (CheckOut): object and history stay */
+} mdm_device_state_e;
+
+/* Answers of the device cache: bits of mdm_devrec_t.flags. */
+#define MDM_DEVF_QUEUED 0x01u   /* a command waits: ask the database */
+#define MDM_DEVF_LEAVING 0x02u  /* being unenrolled: may fetch its removal or wipe, nothing else */
+#define MDM_DEVF_EXPELLED 0x04u /* an administrator decided: 403 com.apple.unrecognized.device */
+#define MDM_DEVF_REVOKED 0x08u  /* the certificate is revoked */
+#define MDM_DEVF_ENROLLED 0x10u /* first TokenUpdate was seen */
+#define MDM_DEVF_LOST 0x20u     /* flagged lost: the next contact clears it */
+#define MDM_DEVF_LINKED 0x40u   /* the certificate is bound to an enrolment id (else: issued, Authenticate awaited) */
+
+/* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */
+typedef struct mdm_devkey_t {
+    apr_uint64_t hi, lo;
+} mdm_devkey_t;
+
+#define MDM_DEVKEYS 4
+enum { MDM_DK_DEVICE = 0, MDM_DK_CERT = 1, MDM_DK_CERT_NEXT = 2, MDM_DK_NATIVE = 3 /* UDID, or EAS user+DeviceId */ };
+
+/* What the cache knows of one source record: copied out, never pointed to. No names, tokens or secrets. */
+typedef struct mdm_devrec_t {
+    mdm_devkey_t keys[MDM_DEVKEYS];
+    unsigned char device[16]; /* uuid of the device object; zero while there is none */
+    unsigned char record[16]; /* uuid of the source record */
+    apr_uint32_t kind;        /* mdm_kind_e */
+    apr_uint32_t state;       /* mdm_device_state_e */
+    apr_uint32_t flags;       /* MDM_DEVF_* */
+    apr_uint32_t policy_rev;
+    apr_int64_t loaded_ms;    /* when the database said so */
+} mdm_devrec_t;
+
+#endif

@@ -1,0 +1,35 @@
+/* Owns people and their sources: finding, creating, checking log-ins (local source here; LDAP joins behind the same call). */
+#ifndef MDM_PEOPLE_H
+#define MDM_PEOPLE_H
+
+#include "db/mdm_db.h"
+
+typedef struct mdm_person_t {
+    const char *id, *source_id, *login, *name, *mail, *phone, *folder_id; /* folder_id may be NULL */
+    int disabled;
+    apr_int64_t version;
+} mdm_person_t;
+
+/* Splits what somebody typed: user, DOMAIN\user, user@domain, plus a domain field (may be NULL or ""). */
+apr_status_t mdm_login_split(mdm_ctx_t *ctx, const char *typed, const char *domain_field, const char **user, const char **domain);
+
+/* Checks a log-in. MDM_EAUTH for everything that is the person's fault (unknown, wrong, disabled: same work, same answer, R21),
+ * MDM_EUNAVAIL if the source can't be asked. An empty password is MDM_EAUTH without asking. The caller throttles.
+ * Opens and closes its own connections: hashing and directories never hold one. */
+apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password, mdm_person_t **out);
+
+apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out);
+/* Makes the local source if there is none (name "Local", simple). */
+apr_status_t mdm_local_source(mdm_db_t *db, const char **id);
+/* Adds a person to the local source; ECONFLICT if the log-in is taken. Audited. */
+apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone,
+                               const char *password, const char **id);
+apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *password); /* ends the person's sessions (R35) */
+
+/* Administrators with a password here. */
+apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *role, const char *password,
+                              const char **id);
+apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id);
+apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password);
+
+#endif

@@ -49,7 +49,7 @@ typedef struct mdm_web_call_t {
     const mdm_caller_t *caller;   /* NULL for public and device routes */
     const char *args[4];          /* values of {…} in the pattern, decoded */
     json_t *body;                 /* parsed JSON body of POST/PUT/PATCH with `json` set */
-    void *module;                 /* the module's own per-request data */
+    void *data;                   /* the module's own per-request data */
 } mdm_web_call_t;
 
 typedef struct mdm_route_t {
@@ -65,7 +65,7 @@ typedef struct mdm_route_t {
 /* Finds the route for r->uri below base and runs it after method, origin, authentication, right and body checks.
  * session_kind as for mdm_services_t.caller. Unknown path 404, wrong method 405 with Allow. DECLINED if uri is not below base. */
 int mdm_web_dispatch(request_rec *r, const mdm_services_t *svc, const char *base, const char *session_kind,
-                     const mdm_route_t *routes, int nroutes, void *module);
+                     const mdm_route_t *routes, int nroutes, void *data);
 
 /* True if the caller's role gives `right` ("device:write"); rights JSON: {"device":["read"]}, "*" on either side = all. */
 int mdm_web_may(const mdm_caller_t *caller, const char *right);

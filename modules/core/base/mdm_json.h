@@ -22,7 +22,7 @@ typedef struct mdm_jfield_t {
     const char *name;
     mdm_jf_type_e type;
     int required;
-    apr_int64_t min, max;      /* STR: length in bytes; INT: value; ARRAY: count */
+    apr_int64_t min, max;      /* STR: length in bytes; INT: value; ARRAY: count; both 0: no limit */
     const char *const *choices; /* ENUM: NULL-terminated */
     int nullable;
     void *out; /* STR/UUID/ENUM: const char **; INT: apr_int64_t *; BOOL: int *; OBJECT/ARRAY: json_t ** (borrowed).

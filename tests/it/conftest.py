@@ -1,0 +1,55 @@
+"""Fixtures of the whole-server tests. A module may set ZONE = {options of harness.Zone}."""
+import pytest
+
+import harness
+
+
+@pytest.fixture(scope="session")
+def factory():
+    made = harness.Factory()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite3", "pgsql"])
+def db(request):
+    """The engine of a test; tests that use `zone` run once per engine."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def zone(request, factory, db):
+    """A running zone, shared by the tests of a module."""
+    made = factory.zone(db, **getattr(request.module, "ZONE", {})).start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh_zone(factory, db):
+    """Makes a zone for one test: fresh_zone(children=1, …) -> running Zone. For tests that break theirs."""
+    made = []
+
+    def make(start=True, **options):
+        zone = factory.zone(db, **options)
+        made.append(zone)
+        return zone.start() if start else zone
+    yield make
+    for zone in made:
+        if zone in harness.ZONES:
+            harness.ZONES.remove(zone)
+            zone.stop()
+            unexpected = zone.log.unexpected()
+            zone.close()
+            assert not unexpected, "unexpected log lines:\n" + "\n".join(x.raw for x in unexpected)
+
+
+@pytest.fixture(autouse=True)
+def clean_logs():
+    """A warning or error that the test did not declare fails it."""
+    for zone in harness.ZONES:
+        zone.log.read()
+        zone.log.next_test()
+    yield
+    unexpected = [x.raw for zone in harness.ZONES for x in zone.log.unexpected()]
+    assert not unexpected, "unexpected log lines:\n" + "\n".join(unexpected)

@@ -1,0 +1,475 @@
+"""Private httpd servers and PostgreSQL clusters for the tests of the whole server."""
+import http.client
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+import zonefiles as zf  # noqa: E402
+
+ADMIN_USER, ADMIN_PASSWORD = "admin", "admin-Pass-1"
+PERSON, PERSON_PASSWORD = "anna", "anna-Pass-1"
+TOPIC = "com.apple.mgmt.External.test"
+ZONES = []  # every zone that was started: the autouse fixture reads their logs
+
+
+class StartError(RuntimeError):
+    """The server did not start; the text holds the end of its error log."""
+
+
+# ---- error log ------------------------------------------------------------------------------------------------------
+class LogLine:
+    PATTERN = re.compile(r"^\[[^\]]+\] \[(?P<module>[\w-]*):(?P<level>\w+)\] \[pid (?P<pid>\d+)[^\]]*\] (?P<text>.*)$")
+    ID = re.compile(r"\b(MDM\d{4}|AH\d{5})\b")
+    BAD = {"warn", "error", "crit", "alert", "emerg"}
+
+    def __init__(self, raw):
+        self.raw = raw
+        match = self.PATTERN.match(raw)
+        self.level = match["level"] if match else "unparsed"
+        self.module = match["module"] if match else ""
+        self.pid = int(match["pid"]) if match else 0
+        self.text = match["text"] if match else raw
+        found = self.ID.search(self.text)
+        self.id = found[1] if found else None
+
+    @property
+    def bad(self):
+        return self.level in self.BAD or (self.level == "unparsed" and self.raw.strip() != "")
+
+
+class ErrorLog:
+    """Reads an error log from where it stopped; knows which ids a test has declared."""
+
+    def __init__(self, *paths):
+        self.paths = [Path(p) for p in paths]
+        self.seen = {p: 0 for p in self.paths}
+        self.expected = set()
+        self.lines = []
+
+    def read(self):
+        """New lines since the last call, also kept in self.lines."""
+        fresh = []
+        for path in self.paths:
+            if not path.exists():
+                continue
+            with open(path, "rb") as f:
+                f.seek(self.seen[path])
+                data = f.read()
+            end = data.rfind(b"\n") + 1
+            self.seen[path] += end
+            fresh += [LogLine(x) for x in data[:end].decode("utf-8", "replace").splitlines()]
+        self.lines += fresh
+        return fresh
+
+    def expect(self, *ids):
+        """Declares ids (MDMnnnn, AHnnnnn) that may be logged at warn or above until the end of the test."""
+        self.expected.update(ids)
+
+    def unexpected(self):
+        self.read()
+        return [x for x in self.lines if x.bad and x.id not in self.expected]
+
+    def has(self, needle, wait=5.0):
+        """Waits until a line of this test holds `needle` (an id or a text); answers the line or None."""
+        end = time.monotonic() + wait
+        while True:
+            self.read()
+            for line in self.lines:
+                if needle in line.raw:
+                    return line
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.05)
+
+    def next_test(self):
+        """Forgets lines and declarations of the test that ended."""
+        self.lines, self.expected = [], set()
+
+
+# ---- PostgreSQL -----------------------------------------------------------------------------------------------------
+def pg_bin():
+    for base in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (base / "postgres").exists():
+            return base
+    raise RuntimeError("PostgreSQL is missing: install the package postgresql")
+
+
+class Postgres:
+    """A private cluster on loopback, run as user postgres when we are root."""
+
+    def __init__(self):
+        self.root = Path(tempfile.mkdtemp(prefix="mdm-pg-"))
+        self.port = zf.free_port()
+        self.count = 0
+        self.user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        if self.user:
+            os.chown(self.root, self.user.pw_uid, self.user.pw_gid)
+        self._run("initdb", "-D", self.root / "data", "-A", "trust", "-U", "mdm", "--no-sync", "-E", "UTF8",
+                  "--locale=C.UTF-8")
+        self.start()
+
+    def _run(self, tool, *args):
+        def become():
+            os.setgid(self.user.pw_gid)
+            os.setuid(self.user.pw_uid)
+        done = subprocess.run([str(pg_bin() / tool), *map(str, args)], stdin=subprocess.DEVNULL, cwd="/",
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              preexec_fn=become if self.user else None, env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]})
+        if done.returncode:
+            raise RuntimeError(f"{tool}: {done.stdout}")
+
+    def start(self):
+        # The server's output must not keep our pipe open, so it goes to a file.
+        self._run("pg_ctl", "-D", self.root / "data", "-l", self.root / "log", "-w", "-o",
+                  f"-F -k '' -h 127.0.0.1 -p {self.port} -c max_connections=200 -c shared_buffers=32MB", "start")
+
+    def stop(self, mode="immediate"):
+        self._run("pg_ctl", "-D", self.root / "data", "-m", mode, "-w", "stop")
+
+    def pids(self):
+        main = int((self.root / "data" / "postmaster.pid").read_text().splitlines()[0])
+        return [main] + children_of(main)
+
+    def freeze(self):
+        for pid in self.pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self.pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def params(self, name):
+        return f"host=127.0.0.1 port={self.port} user=mdm dbname={name}"
+
+    def connect(self, name="postgres"):
+        import psycopg2
+        db = psycopg2.connect(self.params(name))
+        db.autocommit = True
+        return db
+
+    def create(self, template=None):
+        self.count += 1
+        name = f"zone{self.count}"
+        db = self.connect()
+        try:
+            db.cursor().execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        finally:
+            db.close()
+        return name
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def children_of(pid):
+    out = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            if int(stat.rsplit(")", 1)[1].split()[1]) == pid:
+                out.append(int(entry))
+    return out
+
+
+# ---- a zone ---------------------------------------------------------------------------------------------------------
+class Zone:
+    """One private httpd with one database. All addresses are on loopback."""
+
+    def __init__(self, db_url, root=None, modules=True, tls_dir=None, key_file=None, **options):
+        self.root = Path(root or tempfile.mkdtemp(prefix="mdm-zone-"))
+        self.root.chmod(0o755)
+        self.db_url, self.modules = db_url, modules
+        self.address = "127.0.0.1"
+        self.device_port, self.admin_port = zf.free_port(), zf.free_port()
+        self.public_url = f"https://localhost:{self.device_port}"
+        self.admin_url = f"https://localhost:{self.admin_port}/admin/"
+        self.portal_url = f"{self.public_url}/portal/"
+        self.module_dir = zf.BUILD / "modules"
+        self.ui_dir = self.root / "ui"
+        self.tls_dir = Path(tls_dir) if tls_dir else zf.make_tls(self.root / "tls")
+        self.key_file = Path(key_file) if key_file else self.root / "tls" / "seal.key"
+        self.children, self.threads = options.pop("children", 2), options.pop("threads", 16)
+        self.cache_size = options.pop("cache_size", "4M")
+        self.log_level = options.pop("log_level", "info ssl:warn")
+        self.extra_main = options.pop("extra_main", "")
+        self.extra_device = options.pop("extra_device", "")
+        self.extra_admin = options.pop("extra_admin", "")
+        self.sanitize = options.pop("sanitize", os.environ.get("MDM_SANITIZE") == "1")
+        if options:
+            raise TypeError(f"unknown options {sorted(options)}")
+        self.process = None
+        self.log = ErrorLog(self.root / "logs" / "error.log", self.root / "logs" / "stderr.log")
+
+    # -- life
+    def prepare(self):
+        for name in ("run", "logs", "htdocs", "db", "ui"):
+            (self.root / name).mkdir(exist_ok=True)
+        (self.root / "htdocs" / "harness-ready.txt").write_text("ready\n")
+        if (zf.BUILD / "ui").is_dir():
+            shutil.copytree(zf.BUILD / "ui", self.ui_dir, dirs_exist_ok=True)
+        (self.root / "httpd.conf").write_text(zf.render(self))
+        zf.give_away(self.root / "db")
+        zf.give_away(self.root / "run")
+
+    def environment(self):
+        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        if self.sanitize:
+            found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True)
+            env["LD_PRELOAD"] = os.path.realpath(found.stdout.strip())
+            # A report goes to stderr, which is one of the logs that must stay clean. Leaks: pools live as long as httpd.
+            env["ASAN_OPTIONS"] = "detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=0"
+            env["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
+        return env
+
+    def httpd(self, *args):
+        return [zf.httpd_binary(), "-d", str(self.root), "-f", str(self.root / "httpd.conf"), *args]
+
+    def config_test(self):
+        """(exit code, output) of httpd -t."""
+        done = subprocess.run(self.httpd("-t"), capture_output=True, text=True, env=self.environment())
+        return done.returncode, done.stdout + done.stderr
+
+    def start(self, wait=30):
+        self.prepare()
+        with open(self.root / "logs" / "stderr.log", "ab") as err:
+            self.process = subprocess.Popen(self.httpd("-DFOREGROUND"), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
+                                            env=self.environment(), start_new_session=True)
+        if self not in ZONES:
+            ZONES.append(self)
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            if self.answers():
+                return self
+            time.sleep(0.03)
+        tail = "\n".join(x.raw for x in self.log.read()[-20:])
+        code = self.process.poll()
+        self.kill()
+        raise StartError(f"httpd did not start (exit {code}):\n{tail}")
+
+    def answers(self):
+        try:
+            status, _, body = self.request("GET", "/harness-ready.txt", timeout=2)
+            return status == 200 and body == b"ready\n"
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def stop(self, wait=15):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(wait)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise RuntimeError("httpd did not stop") from None
+        self.process = None
+
+    def kill(self):
+        """Ends the parent and its children at once."""
+        if self.process:
+            for pid in self.child_pids() + [self.process.pid]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            self.process.wait()
+            self.process = None
+
+    def graceful(self, wait=20):
+        """SIGUSR1; returns when children of the new generation answer."""
+        before = len(re.findall(r"AH00489|AH00163", self._log_text()))
+        self.process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise StartError("httpd ended in a graceful restart")
+            if len(re.findall(r"AH00489|AH00163", self._log_text())) > before and self.answers():
+                return
+            time.sleep(0.05)
+        raise RuntimeError("graceful restart did not finish")
+
+    def _log_text(self):
+        try:
+            return (self.root / "logs" / "error.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def child_pids(self):
+        return children_of(self.process.pid) if self.process else []
+
+    def kill_child(self, sig=signal.SIGKILL):
+        """Kills one child; its death is logged by httpd as a notice."""
+        pid = self.child_pids()[0]
+        os.kill(pid, sig)
+        return pid
+
+    def close(self):
+        self.stop()
+        if self in ZONES:
+            ZONES.remove(self)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # -- requests
+    def ssl_context(self, cert=None, key=None, tls12=False):
+        ctx = ssl.create_default_context(cafile=str(self.tls_dir / "ca.pem"))
+        if cert:
+            ctx.load_cert_chain(cert, key)
+        if tls12:
+            ctx.maximum_version = ssl.TLSVersion.TLSv1_2
+        return ctx
+
+    def connection(self, cert=None, key=None, admin=False, timeout=30):
+        """A kept-alive connection (http.client) to the device or the admin vhost."""
+        port = self.admin_port if admin else self.device_port
+        return http.client.HTTPSConnection("localhost", port, timeout=timeout, context=self.ssl_context(cert, key))
+
+    def request(self, method, path, body=None, headers=None, cert=None, key=None, admin=False, timeout=30):
+        """One request on a new connection: (status, headers, body)."""
+        conn = self.connection(cert, key, admin, timeout)
+        try:
+            conn.request(method, path, body=body, headers=headers or {})
+            answer = conn.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            conn.close()
+
+    # -- administration
+    def ctl(self, *args, stdin=None, check=True):
+        out = zf.mdmctl(self, *args, stdin=stdin, check=check)
+        if self.db_url.startswith("sqlite3:"):
+            zf.give_away(self.root / "db")
+        return out
+
+    def sql(self, statement, *args):
+        """Rows of a statement run beside the server (placeholders: ?)."""
+        driver, params = zf.split_db(self.db_url)
+        if driver == "sqlite3":
+            import sqlite3
+            db = sqlite3.connect(params, timeout=10, isolation_level=None)
+            try:
+                return db.execute(statement, args).fetchall()
+            finally:
+                db.close()
+                zf.give_away(self.root / "db")
+        import psycopg2
+        db = psycopg2.connect(params)
+        db.autocommit = True
+        try:
+            cur = db.cursor()
+            cur.execute(statement.replace("%", "%%").replace("?", "%s"), args)
+            return cur.fetchall() if cur.description else []
+        finally:
+            db.close()
+
+
+def wait_for(what, timeout=10.0, step=0.05):
+    """Calls what() until it answers something true; returns that, or fails."""
+    end = time.monotonic() + timeout
+    while True:
+        found = what()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout} s for {getattr(what, '__doc__', None) or what}")
+        time.sleep(step)
+
+
+# ---- templates: one migrated database per engine, copied for each zone ----------------------------------------------
+def setup_zone(zone):
+    """What `make run` does at first start, with fixed passwords."""
+    zone.ctl("migrate")
+    zone.ctl("ca", "ensure")
+    zone.ctl("admin", "add", ADMIN_USER, "--role", "zone", "--password-stdin", stdin=ADMIN_PASSWORD + "\n")
+    zone.ctl("user", "add", PERSON, "--name", "Anna Example", "--mail", "anna@example.org", "--password-stdin",
+             stdin=PERSON_PASSWORD + "\n")
+    zone.ctl("policy", "demo")
+    zone.ctl("setting", "set", "apns.topic", f'"{TOPIC}"')
+
+
+class Factory:
+    """Makes zones from templates; one per test session."""
+
+    def __init__(self):
+        self.root = Path(tempfile.mkdtemp(prefix="mdm-it-"))
+        self.root.chmod(0o755)
+        self.tls = zf.make_tls(self.root / "tls")
+        self.key_file = self.root / "tls" / "seal.key"
+        self._pg, self._templates, self._count = None, {}, 0
+        write_key(self.key_file)
+
+    @property
+    def pg(self):
+        if not self._pg:
+            self._pg = Postgres()
+        return self._pg
+
+    def _template(self, db):
+        if db not in self._templates:
+            if db == "sqlite3":
+                folder = self.root / "template"
+                folder.mkdir()
+                holder = Zone(f"sqlite3:{folder}/mdm.db", root=folder, tls_dir=self.tls, key_file=self.key_file)
+                (folder / "db").mkdir()
+                setup_zone(holder)
+                import sqlite3
+                db3 = sqlite3.connect(folder / "mdm.db")
+                db3.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                db3.close()
+                self._templates[db] = folder / "mdm.db"
+            else:
+                name = self.pg.create()
+                folder = self.root / "template-pg"
+                (folder / "db").mkdir(parents=True)
+                setup_zone(Zone("pgsql:" + self.pg.params(name), root=folder, tls_dir=self.tls, key_file=self.key_file))
+                self._templates[db] = name
+        return self._templates[db]
+
+    def zone(self, db, pg=None, empty=False, **options):
+        """A zone that is set up but not started. pg: a cluster of its own (tests that stop the database)."""
+        self._count += 1
+        root = self.root / f"zone{self._count}"
+        (root / "db").mkdir(parents=True)
+        bare = empty or options.get("modules") is False
+        if db == "sqlite3":
+            url = f"sqlite3:{root}/db/mdm.db"
+            if not bare:
+                shutil.copy(self._template(db), root / "db" / "mdm.db")
+        elif pg:
+            url = "pgsql:" + pg.params(pg.create())
+        else:
+            url = "pgsql:" + self.pg.params(self.pg.create(None if bare else self._template(db)))
+        zone = Zone(url, root=root, tls_dir=self.tls, key_file=self.key_file, **options)
+        if pg and not bare:
+            setup_zone(zone)
+        return zone
+
+    def close(self):
+        for zone in list(ZONES):
+            zone.close()
+        if self._pg:
+            self._pg.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def write_key(path):
+    """A sealing key file as `mdmctl key new` writes it."""
+    if not Path(path).exists():
+        zf._write_secret(path, (f"1 {secrets.token_hex(32)}\n").encode())

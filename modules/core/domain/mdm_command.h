@@ -1,0 +1,85 @@
+/* Owns the command queue of a source record: adding, offering in order, ending, showing (IOS-05, DEV-14, DEV-15), and the
+ * bodies of Apple's commands. Commands are ordered by sequence, never by clocks. */
+#ifndef MDM_COMMAND_H
+#define MDM_COMMAND_H
+
+#include <jansson.h>
+#include "db/mdm_db.h"
+
+#define MDM_COMMAND_MAX_OPEN 200 /* open commands of one record */
+#define MDM_ENROLL_PROFILE_ID "org.mod-mdm.enroll"
+
+typedef struct mdm_command_add_t {
+    const char *record_id;
+    const char *request_type;   /* one of the encoders' table, else MDM_EINPUT */
+    json_t *payload;            /* borrowed: the Command dictionary's further keys, data as {"$data": base64}; NULL = {} */
+    const char *coalesce_key;   /* not NULL: replaces an open one with this key that was not sent yet */
+    int leaving;                /* removal or wipe */
+    int secret;                 /* payload is sealed in the database */
+    const char *task_id;        /* quick task, may be NULL */
+    apr_int64_t expires_ms;     /* 0 = never */
+} mdm_command_add_t;
+
+/* Adds a command and wakes the record (mdm_push_wake); announces the change of the cached flag. Several statements: call
+ * inside a transaction. MDM_ECONFLICT: queue full, or the record is leaving or gone; APR_NOTFOUND: no such live record.
+ * id may be NULL. */
+apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
+/* The refresh commands: DeviceInformation, SecurityInfo, InstalledApplicationList, each replacing its older, unsent one. */
+apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id);
+/* The device's live Apple record; APR_NOTFOUND if it has none. */
+apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id);
+
+/* One line of a device's queue and history, newest first. */
+typedef struct mdm_command_t {
+    const char *id, *request_type, *state, *created_by, *error; /* error: JSON or NULL */
+    apr_int64_t seq, open, leaving, offers;
+    apr_int64_t created_ms, sent_ms, notnow_ms, done_ms, expires_ms; /* 0 = not */
+    const char *why; /* open ones: one sentence, why it is where it is (IOS-05) */
+} mdm_command_t;
+apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, apr_array_header_t **out /* of mdm_command_t */);
+/* Takes an open command back; MDM_ECONFLICT if it has ended, APR_NOTFOUND if the device has no such command.
+ * Removal and wipe can't be taken back after they were sent (MDM_ECONFLICT). */
+apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char *id);
+/* Closes everything open: re-enrolment, leaving (R39). */
+apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id);
+
+/* ---- offering and ending, for the connect engine */
+typedef struct mdm_command_offer_t {
+    const char *id, *request_type;
+    mdm_blob_t body; /* plist */
+} mdm_command_offer_t;
+/* What ended with an answer. */
+typedef struct mdm_command_done_t {
+    const char *id, *request_type, *payload;
+    int leaving;
+} mdm_command_done_t;
+
+/* Offers the next open command, marking it sent: one statement. skip_notnow: not those that the device put off. A leaving record
+ * is offered its removal or wipe only. APR_NOTFOUND: nothing. A command whose body can't be made is ended, and the next is taken. */
+apr_status_t mdm_command_next(mdm_db_t *db, const char *record_id, int skip_notnow, mdm_command_offer_t **out);
+/* Ends command `id` by state ("acknowledged", "error", "format_error") and offers the next one in the same statement. *done is NULL
+ * if the command is unknown, another record's, or ended already; *next is NULL if nothing waits. */
+apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const char *id, const char *state, const char *error,
+                                mdm_command_done_t **done, mdm_command_offer_t **next);
+/* Puts off. APR_NOTFOUND: unknown or ended. *offers = how often it was offered. */
+apr_status_t mdm_command_notnow(mdm_db_t *db, const char *record_id, const char *id, int *offers);
+/* Turns an ended command into a failed one: its answer was of no use (R38). */
+apr_status_t mdm_command_fail(mdm_db_t *db, const char *record_id, const char *id, const char *why);
+/* After an offer found nothing: ends expired commands, counts again, announces the cached flag's change. In a transaction. */
+apr_status_t mdm_command_settle(mdm_db_t *db, const char *record_id);
+
+/* The command as a plist. unlock: the record's sealed unlock token, may be NULL (ClearPasscode then fails with MDM_ECONFLICT).
+ * MDM_EINPUT: unknown type or a required key is missing. */
+apr_status_t mdm_command_body(mdm_ctx_t *ctx, const char *record_id, const char *id, const char *request_type, json_t *payload,
+                              const char *unlock, mdm_blob_t *out);
+/* MDM_EINPUT (mdm_fail) if the type is unknown or its payload lacks a required key or has one of a wrong kind. */
+apr_status_t mdm_command_check(mdm_ctx_t *ctx, const char *request_type, json_t *payload);
+
+/* ---- leaving */
+/* Begins the unenrolment of a device's Apple record: queue cleared, the one command queued, audited. wipe: EraseDevice, else
+ * RemoveProfile (selective). del: the object is deleted once the device confirms (state wipe_pending until then), else it is retired
+ * at once (DEV-12). reason: for the audit, may be NULL. APR_NOTFOUND: no live Apple record; MDM_ECONFLICT: leaving already.
+ * In a transaction. */
+apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, int del, const char *reason);
+
+#endif

@@ -27,7 +27,8 @@ mdm_devkey_t mdm_devcache_key(const mdm_devcache_t *c, char kind, const void *da
 apr_status_t mdm_devcache_get(mdm_devcache_t *c, const mdm_devkey_t *key, mdm_devrec_t *out);
 
 /* Guards a load against a change that happens meanwhile: take the ticket before reading the database, pass it to put.
- * (Ticket = the generation counter of the key's stripe.) */
+ * (Ticket = number of drops so far; each stripe of keys remembers the number of its last one. So a drop by any of the
+ * record's keys is noticed, also by those that the load learns only from the database.) */
 apr_uint32_t mdm_devcache_ticket(const mdm_devcache_t *c, const mdm_devkey_t *key);
 /* Stores rec under all its non-zero keys, replacing the slot of the same record. guard = the key the load began with.
  * Answers APR_EAGAIN, and stores nothing, if any key of the record was invalidated since the ticket was taken. */
@@ -38,12 +39,12 @@ void mdm_devcache_drop(mdm_devcache_t *c, const mdm_devkey_t *key);
 /* Forgets everything. */
 void mdm_devcache_clear(mdm_devcache_t *c);
 
-/* Notes a contact of the record (kept in the slot; two stores at most, none if the same second was noted already).
- * addr: effective client address, 16 bytes (IPv4 mapped). */
+/* Notes a contact of the record; nothing is stored if the same second was noted already. It has a place of its own and so
+ * outlives a drop or an eviction of the record. addr: effective client address, 16 bytes (IPv4 mapped). */
 void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16]);
 
 /* Takes noted contacts: calls fn for each (record, device, time, address) and forgets them; at most `max`. If the write
- * then fails, note them again with mdm_devcache_contact_again(). Returns the number. Only one taker at a time. */
+ * then fails, note them again with mdm_devcache_contact_again() (a newer contact noted meanwhile stays). Returns the number. */
 typedef struct mdm_contact_t {
     unsigned char record[16], device[16], addr[16];
     apr_int64_t ms;

@@ -1,0 +1,921 @@
+/* Owns the device cache's memory. See the header for what it promises.
+ *
+ * Rules that make it safe without a lock:
+ *  - The index words of a slot are written only by the holder of that slot's lock word. Keys are stored before words are
+ *    installed, and words are removed before keys are cleared: so the words of a slot always belong to keys that stand in
+ *    it, even if its writer was killed between any two stores.
+ *  - A readable slot (even lock word, any key set) has an index word for each of its keys, so a drop by any key finds it.
+ *  - A drop does not wait for a writer: it poisons the lock word, and the writer wipes the slot itself on release.
+ *  - Nobody waits for a second lock: it is tried, and another victim is taken. */
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#include "domain/mdm_devcache.h"
+
+/* Tests kill a process at these points of an update. */
+#ifndef MDM_DEVCACHE_HOOK
+#define MDM_DEVCACHE_HOOK(point) ((void)0)
+#endif
+
+#define MAGIC 0x4d444d4341434831ULL /* also the layout's version */
+#define STRIPES 1024u
+#define SHARDS 64u
+#define WAYS 8u
+#define INDEX_WORDS_PER_SLOT 5u /* 3 keys: 60 % full, 4 keys: 80 % */
+#define POISON 0x80000000u
+#define SEQ_MASK 0x7fffffffu
+#define SCAN_LIMIT 65536u
+#define CONTACT_PROBES 16u
+#define RECWORDS (sizeof(mdm_devrec_t) / 8)
+
+typedef struct {
+    apr_uint64_t hits, misses, puts, evictions, drops, reclaimed, pad[2];
+} shard_t;
+
+/* Three cache lines: two that a look-up copies, and one for a contact, which has a place of its own by the record's hash
+ * and so outlives a drop or an eviction of the record. */
+typedef struct {
+    apr_uint64_t lock; /* writer's pid << 32 | poison | sequence (odd = being written) */
+    apr_uint64_t rec[RECWORDS];
+    apr_uint64_t c_lock; /* same form, for the words below */
+    apr_uint64_t c_ms;
+    apr_uint64_t c_addr[2], c_record[2], c_device[2];
+} slot_t;
+
+struct mdm_devcache_t {
+    apr_uint64_t magic, nslots, nbuckets;
+    apr_uint64_t seed[2];
+    apr_uint64_t off_stripes, off_index, off_slots, off_ref, off_dirty, size;
+    apr_uint64_t hand __attribute__((aligned(64)));
+    apr_uint32_t generation __attribute__((aligned(64))); /* counts drops and clears */
+    apr_uint32_t cleared;                                  /* generation of the last clear */
+    shard_t shards[SHARDS] __attribute__((aligned(64)));
+};
+
+_Static_assert(sizeof(mdm_devrec_t) == 120, "two cache lines with the lock word");
+_Static_assert(sizeof(slot_t) == 192, "three cache lines");
+
+#define LD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define LDA(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define LDS(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define ST(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define CAS(p, old, new) \
+    __atomic_compare_exchange_n((p), (old), (new), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+
+static void *at(const mdm_devcache_t *c, apr_uint64_t off)
+{
+    return (char *)c + off;
+}
+
+static slot_t *slots(const mdm_devcache_t *c)
+{
+    return at(c, c->off_slots);
+}
+
+static unsigned char *refs(const mdm_devcache_t *c)
+{
+    return at(c, c->off_ref);
+}
+
+static shard_t *shard(mdm_devcache_t *c)
+{
+    return &c->shards[(unsigned)sched_getcpu() % SHARDS];
+}
+
+#define COUNT(c, what) __atomic_fetch_add(&shard(c)->what, 1, __ATOMIC_RELAXED)
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/* ---------------------------------------------------------------- layout */
+
+static apr_uint64_t up(apr_uint64_t v, apr_uint64_t align)
+{
+    return (v + align - 1) / align * align;
+}
+
+/* Fills the offsets for n slots and answers the size needed. */
+static apr_uint64_t lay_out(mdm_devcache_t *c, apr_uint64_t n)
+{
+    c->nslots = n;
+    c->nbuckets = (n * INDEX_WORDS_PER_SLOT + WAYS - 1) / WAYS;
+    c->off_stripes = up(sizeof(*c), 64);
+    c->off_index = up(c->off_stripes + STRIPES * sizeof(apr_uint32_t), 64);
+    c->off_slots = up(c->off_index + c->nbuckets * WAYS * 8, 64);
+    c->off_ref = up(c->off_slots + n * sizeof(slot_t), 64);
+    c->off_dirty = up(c->off_ref + n, 64);
+    c->size = up(c->off_dirty + (n + 63) / 64 * 8, 64);
+    return c->size;
+}
+
+apr_status_t mdm_devcache_init(void *mem, apr_size_t size, const unsigned char seed[16], mdm_devcache_t **out)
+{
+    mdm_devcache_t *c = mem;
+    apr_uint64_t n = size / (sizeof(slot_t) + INDEX_WORDS_PER_SLOT * 8 + 1);
+
+    *out = NULL;
+    if (size < 64 * 1024) {
+        return APR_ENOMEM;
+    }
+    if (n > 0x7ffffff0u) {
+        n = 0x7ffffff0u; /* slot numbers are 32 bits */
+    }
+    while (lay_out(c, n) > size) {
+        n -= n / 1024 + 1;
+    }
+    memcpy(c->seed, seed, 16);
+    c->generation = 1;
+    c->magic = MAGIC;
+    *out = c;
+    return APR_SUCCESS;
+}
+
+apr_size_t mdm_devcache_slots(const mdm_devcache_t *c)
+{
+    return c->nslots;
+}
+
+/* ---------------------------------------------------------------- keys: SipHash-2-4 with 128 bits of result */
+
+#define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+
+static void sip_round(apr_uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = ROTL(v[1], 13) ^ v[0];
+    v[0] = ROTL(v[0], 32);
+    v[2] += v[3];
+    v[3] = ROTL(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = ROTL(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = ROTL(v[1], 17) ^ v[2];
+    v[2] = ROTL(v[2], 32);
+}
+
+static void sip_word(apr_uint64_t v[4], apr_uint64_t m)
+{
+    v[3] ^= m;
+    sip_round(v);
+    sip_round(v);
+    v[0] ^= m;
+}
+
+static apr_uint64_t sip_end(apr_uint64_t v[4])
+{
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+mdm_devkey_t mdm_devcache_key(const mdm_devcache_t *c, char kind, const void *data, apr_size_t len)
+{
+    const unsigned char *d = data;
+    apr_uint64_t k0 = c->seed[0], k1 = c->seed[1];
+    apr_uint64_t v[4] = {k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL ^ 0xee, k0 ^ 0x6c7967656e657261ULL,
+                         k1 ^ 0x7465646279746573ULL};
+    apr_uint64_t m = (unsigned char)kind; /* the message is kind | data */
+    mdm_devkey_t key;
+    apr_size_t i;
+
+    for (i = 1; i <= len; i++) {
+        if ((i & 7) == 0) {
+            sip_word(v, m);
+            m = 0;
+        }
+        m |= (apr_uint64_t)d[i - 1] << (8 * (i & 7));
+    }
+    if (((len + 1) & 7) == 0) {
+        sip_word(v, m);
+        m = 0;
+    }
+    sip_word(v, m | (apr_uint64_t)((len + 1) & 0xff) << 56);
+    v[2] ^= 0xee;
+    key.hi = sip_end(v);
+    v[1] ^= 0xdd;
+    key.lo = sip_end(v);
+    if (!key.hi && !key.lo) {
+        key.lo = 1;
+    }
+    return key;
+}
+
+static int key_set(const mdm_devkey_t *k)
+{
+    return (k->hi | k->lo) != 0;
+}
+
+static int key_is(const mdm_devkey_t *a, const mdm_devkey_t *b)
+{
+    return a->hi == b->hi && a->lo == b->lo;
+}
+
+static int has_key(const mdm_devrec_t *rec, const mdm_devkey_t *key)
+{
+    int i;
+
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        if (key_is(&rec->keys[i], key)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static apr_uint32_t *stripe(const mdm_devcache_t *c, const mdm_devkey_t *key)
+{
+    return (apr_uint32_t *)at(c, c->off_stripes) + (key->hi & (STRIPES - 1));
+}
+
+/* The two buckets that a key may stand in. */
+static apr_uint64_t *bucket(const mdm_devcache_t *c, const mdm_devkey_t *key, int second)
+{
+    apr_uint64_t h = second ? key->lo : key->hi;
+    apr_uint64_t b = (apr_uint64_t)(((unsigned __int128)h * c->nbuckets) >> 64);
+
+    return (apr_uint64_t *)at(c, c->off_index) + b * WAYS;
+}
+
+static apr_uint64_t word_of(const mdm_devkey_t *key, apr_uint32_t slot)
+{
+    return (key->lo & 0xffffffffULL) << 32 | (slot + 1);
+}
+
+/* ---------------------------------------------------------------- slots */
+
+static int busy(apr_uint64_t lock)
+{
+    return (int)(lock & 1);
+}
+
+static int writer_died(apr_uint64_t lock)
+{
+    pid_t pid = (pid_t)(lock >> 32);
+
+    return pid != getpid() && kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+static apr_uint64_t next_lock(apr_uint64_t lock)
+{
+    apr_uint64_t seq = ((lock & SEQ_MASK) + (busy(lock) ? 2 : 1)) & SEQ_MASK;
+
+    return (apr_uint64_t)getpid() << 32 | seq;
+}
+
+/* Takes a lock word if it is free or its holder has died. *mine is needed to release it. */
+static int try_lock(mdm_devcache_t *c, apr_uint64_t *lock, apr_uint64_t *mine)
+{
+    apr_uint64_t l = LDA(lock);
+    int dead = 0;
+
+    if (busy(l)) {
+        if (!writer_died(l)) {
+            return 0;
+        }
+        dead = 1;
+    }
+    *mine = next_lock(l);
+    if (!CAS(lock, &l, *mine)) {
+        return 0;
+    }
+    if (dead) {
+        COUNT(c, reclaimed);
+    }
+    /* No store to the slot may become visible before the odd lock word. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return 1;
+}
+
+/* Copies a slot out; 0 if it is being written. */
+static int copy_out(const slot_t *s, mdm_devrec_t *out)
+{
+    apr_uint64_t l, words[RECWORDS];
+    unsigned i;
+    int tries;
+
+    for (tries = 0; tries < 256; tries++) {
+        l = LDA(&s->lock);
+        if (busy(l)) {
+            relax();
+            continue;
+        }
+        for (i = 0; i < RECWORDS; i++) {
+            words[i] = LD(&s->rec[i]);
+        }
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (LD(&s->lock) == l) {
+            memcpy(out, words, sizeof(*out));
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* By the lock's holder: what stands in the slot, whatever its state. */
+static void peek(const slot_t *s, mdm_devrec_t *out)
+{
+    apr_uint64_t words[RECWORDS];
+    unsigned i;
+
+    for (i = 0; i < RECWORDS; i++) {
+        words[i] = LD(&s->rec[i]);
+    }
+    memcpy(out, words, sizeof(*out));
+}
+
+static void store_words(slot_t *s, const mdm_devrec_t *rec, unsigned from, unsigned to)
+{
+    apr_uint64_t words[RECWORDS];
+    unsigned i;
+
+    memcpy(words, rec, sizeof(words));
+    for (i = from; i < to; i++) {
+        ST(&s->rec[i], words[i]);
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+#define KEYWORDS ((unsigned)(sizeof(mdm_devkey_t) * MDM_DEVKEYS / 8))
+
+/* By the lock's holder: empties the slot. Words first, then keys. */
+static void wipe(mdm_devcache_t *c, apr_uint32_t n)
+{
+    static const mdm_devrec_t none;
+    slot_t *s = &slots(c)[n];
+    mdm_devrec_t rec;
+    unsigned i, j, b;
+
+    peek(s, &rec);
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        for (b = 0; key_set(&rec.keys[i]) && b < 2; b++) {
+            apr_uint64_t *words = bucket(c, &rec.keys[i], (int)b);
+
+            for (j = 0; j < WAYS; j++) {
+                apr_uint64_t w = word_of(&rec.keys[i], n);
+
+                CAS(&words[j], &w, 0);
+            }
+        }
+        MDM_DEVCACHE_HOOK("wipe-words");
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    store_words(s, &none, 0, RECWORDS);
+    __atomic_store_n(&refs(c)[n], 0, __ATOMIC_RELAXED);
+}
+
+/* Releases; if somebody dropped a key meanwhile the slot is emptied first and 0 is the answer. */
+static int release(mdm_devcache_t *c, apr_uint32_t n, apr_uint64_t mine)
+{
+    slot_t *s = &slots(c)[n];
+    apr_uint64_t l = mine, free_word = ((mine & SEQ_MASK) + 1) & SEQ_MASK;
+
+    if (CAS(&s->lock, &l, free_word)) {
+        return 1;
+    }
+    wipe(c, n); /* poisoned */
+    __atomic_store_n(&s->lock, free_word, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
+static int try_wipe(mdm_devcache_t *c, apr_uint32_t n)
+{
+    apr_uint64_t mine;
+
+    if (!try_lock(c, &slots(c)[n].lock, &mine)) {
+        return 0;
+    }
+    wipe(c, n);
+    release(c, n, mine);
+    return 1;
+}
+
+/* The slot that an index word names, or -1. */
+static apr_int64_t slot_in(const mdm_devcache_t *c, apr_uint64_t word, const mdm_devkey_t *key)
+{
+    apr_uint64_t n = word & 0xffffffffULL;
+
+    if (!n || n > c->nslots || (word >> 32) != (key->lo & 0xffffffffULL)) {
+        return -1;
+    }
+    return (apr_int64_t)n - 1;
+}
+
+/* ---------------------------------------------------------------- look-up */
+
+apr_status_t mdm_devcache_get(mdm_devcache_t *c, const mdm_devkey_t *key, mdm_devrec_t *out)
+{
+    unsigned b, i;
+
+    for (b = 0; b < 2; b++) {
+        const apr_uint64_t *words = bucket(c, key, (int)b);
+
+        for (i = 0; i < WAYS; i++) {
+            apr_int64_t n = slot_in(c, LDS(&words[i]), key);
+
+            if (n >= 0 && copy_out(&slots(c)[n], out) && has_key(out, key)) {
+                unsigned char *ref = &refs(c)[n];
+
+                if (!(LD(ref) & 1)) {
+                    __atomic_fetch_or(ref, 1, __ATOMIC_RELAXED);
+                }
+                COUNT(c, hits);
+                return APR_SUCCESS;
+            }
+        }
+    }
+    memset(out, 0, sizeof(*out));
+    COUNT(c, misses);
+    return APR_NOTFOUND;
+}
+
+/* ---------------------------------------------------------------- changing */
+
+/* Puts one index word for a key of slot n, which the caller has locked. When both buckets are full, another slot goes. */
+static int install(mdm_devcache_t *c, const mdm_devkey_t *key, apr_uint32_t n)
+{
+    int attempt, pass;
+    unsigned i, b;
+
+    for (attempt = 0; attempt < 8; attempt++) {
+        apr_uint64_t *both[2] = {bucket(c, key, 0), bucket(c, key, 1)};
+        unsigned room[2] = {0, 0};
+
+        for (b = 0; b < 2; b++) {
+            for (i = 0; i < WAYS; i++) {
+                room[b] += LD(&both[b][i]) == 0;
+            }
+        }
+        b = room[1] > room[0];
+        for (i = 0; room[b] && i < WAYS; i++) {
+            apr_uint64_t none = 0;
+
+            if (LD(&both[b][i]) == 0 && CAS(&both[b][i], &none, word_of(key, n))) {
+                return 1;
+            }
+        }
+        for (pass = 0; !room[b] && pass < 2; pass++) { /* first those not used lately */
+            for (i = 0; i < 2 * WAYS; i++) {
+                apr_uint64_t w = LD(&both[i / WAYS][i % WAYS]) & 0xffffffffULL;
+
+                if (w && w <= c->nslots && w - 1 != n && (pass || !(LD(&refs(c)[w - 1]) & 1)) &&
+                    try_wipe(c, (apr_uint32_t)w - 1)) {
+                    COUNT(c, evictions);
+                    pass = 2;
+                    break;
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+/* A locked, emptied slot by the clock hand; 0 if every one that it met was taken. */
+static int claim(mdm_devcache_t *c, apr_uint32_t *n, apr_uint64_t *mine)
+{
+    apr_uint64_t limit = c->nslots * 2 < SCAN_LIMIT ? c->nslots * 2 + 2 : SCAN_LIMIT, i;
+
+    for (i = 0; i < limit; i++) {
+        apr_uint32_t k = (apr_uint32_t)(__atomic_fetch_add(&c->hand, 1, __ATOMIC_RELAXED) % c->nslots);
+        unsigned char *ref = &refs(c)[k];
+        mdm_devrec_t rec;
+
+        if ((LD(ref) & 1) && i + 64 < limit) {
+            __atomic_fetch_and(ref, (unsigned char)~1u, __ATOMIC_RELAXED);
+            continue;
+        }
+        if (!try_lock(c, &slots(c)[k].lock, mine)) {
+            continue;
+        }
+        peek(&slots(c)[k], &rec);
+        if (rec.kind) {
+            COUNT(c, evictions);
+        }
+        wipe(c, k);
+        *n = k;
+        return 1;
+    }
+    return 0;
+}
+
+/* Finds the slots of rec's record by its keys: the first is locked and emptied for re-use, others are wiped.
+ * 1 found, 0 none, -1 somebody else is writing it now. */
+static int own_slot(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_uint32_t *n, apr_uint64_t *mine)
+{
+    unsigned k, b, i;
+    int found = 0;
+
+    for (k = 0; k < MDM_DEVKEYS; k++) {
+        for (b = 0; key_set(&rec->keys[k]) && b < 2; b++) {
+            apr_uint64_t *words = bucket(c, &rec->keys[k], (int)b);
+
+            for (i = 0; i < WAYS; i++) {
+                apr_int64_t s = slot_in(c, LDS(&words[i]), &rec->keys[k]);
+                mdm_devrec_t there;
+
+                if (s < 0 || (found && s == *n)) {
+                    continue;
+                }
+                peek(&slots(c)[s], &there); /* perhaps torn: a guess, checked by nothing but harmless either way */
+                if (memcmp(there.record, rec->record, sizeof(rec->record)) != 0) {
+                    continue;
+                }
+                if (found) {
+                    try_wipe(c, (apr_uint32_t)s);
+                } else if (try_lock(c, &slots(c)[s].lock, mine)) {
+                    *n = (apr_uint32_t)s;
+                    wipe(c, *n);
+                    found = 1;
+                } else {
+                    return -1;
+                }
+            }
+        }
+    }
+    return found;
+}
+
+static int newer(apr_uint32_t generation, apr_uint32_t ticket)
+{
+    return (apr_int32_t)(generation - ticket) > 0;
+}
+
+static int invalidated(const mdm_devcache_t *c, const mdm_devrec_t *rec, const mdm_devkey_t *guard, apr_uint32_t ticket)
+{
+    unsigned i;
+
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        if (key_set(&rec->keys[i]) && newer(LDS(stripe(c, &rec->keys[i])), ticket)) {
+            return 1;
+        }
+    }
+    return newer(LDS(stripe(c, guard)), ticket) || newer(LDS(&c->cleared), ticket);
+}
+
+apr_uint32_t mdm_devcache_ticket(const mdm_devcache_t *c, const mdm_devkey_t *key)
+{
+    return LDS(&c->generation);
+}
+
+static int fill(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_uint32_t n)
+{
+    slot_t *s = &slots(c)[n];
+    unsigned i, j;
+
+    MDM_DEVCACHE_HOOK("put-locked");
+    store_words(s, rec, 0, KEYWORDS);
+    MDM_DEVCACHE_HOOK("put-keys");
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        for (j = 0; j < i && !key_is(&rec->keys[i], &rec->keys[j]); j++) {
+        }
+        if (j == i && key_set(&rec->keys[i]) && !install(c, &rec->keys[i], n)) {
+            return 0;
+        }
+        MDM_DEVCACHE_HOOK("put-word");
+    }
+    store_words(s, rec, KEYWORDS, RECWORDS);
+    MDM_DEVCACHE_HOOK("put-record");
+    return 1;
+}
+
+apr_status_t mdm_devcache_put(mdm_devcache_t *c, const mdm_devrec_t *rec, const mdm_devkey_t *guard, apr_uint32_t ticket)
+{
+    apr_uint64_t mine;
+    apr_uint32_t n;
+    int found;
+
+    if (invalidated(c, rec, guard, ticket)) {
+        return APR_EAGAIN;
+    }
+    found = own_slot(c, rec, &n, &mine);
+    if (found < 0) {
+        return APR_SUCCESS; /* another writer stores the same record; its ticket decides */
+    }
+    if (!found && !claim(c, &n, &mine)) {
+        return APR_EAGAIN;
+    }
+    /* The check comes after the words are in: a drop either sees them or has raised the generation before. */
+    if (!fill(c, rec, n) || invalidated(c, rec, guard, ticket)) {
+        wipe(c, n);
+        release(c, n, mine);
+        return APR_EAGAIN;
+    }
+    __atomic_store_n(&refs(c)[n], 3, __ATOMIC_RELAXED); /* in use, and just used */
+    if (!release(c, n, mine)) {
+        return APR_EAGAIN;
+    }
+    COUNT(c, puts);
+    return APR_SUCCESS;
+}
+
+/* Empties slot n if it has the key (NULL: any). While somebody writes it, he is told to empty it himself. */
+static void expel(mdm_devcache_t *c, apr_uint32_t n, const mdm_devkey_t *key)
+{
+    slot_t *s = &slots(c)[n];
+    apr_uint64_t l, mine;
+    mdm_devrec_t rec;
+
+    for (;;) {
+        l = LDS(&s->lock);
+        if (busy(l)) {
+            if ((l & POISON) || CAS(&s->lock, &l, l | POISON)) {
+                return;
+            }
+            continue;
+        }
+        if (!try_lock(c, &s->lock, &mine)) {
+            continue;
+        }
+        peek(s, &rec);
+        if (!key || has_key(&rec, key)) {
+            wipe(c, n);
+        }
+        release(c, n, mine);
+        return;
+    }
+}
+
+void mdm_devcache_drop(mdm_devcache_t *c, const mdm_devkey_t *key)
+{
+    apr_uint32_t gen = __atomic_add_fetch(&c->generation, 1, __ATOMIC_SEQ_CST);
+    apr_uint32_t *st = stripe(c, key), old = LDS(st);
+    unsigned b, i;
+
+    while (newer(gen, old) && !CAS(st, &old, gen)) {
+    }
+    for (b = 0; b < 2; b++) {
+        apr_uint64_t *words = bucket(c, key, (int)b);
+
+        for (i = 0; i < WAYS; i++) {
+            apr_int64_t n = slot_in(c, LDS(&words[i]), key);
+
+            if (n >= 0) {
+                expel(c, (apr_uint32_t)n, key);
+            }
+        }
+    }
+    COUNT(c, drops);
+}
+
+void mdm_devcache_clear(mdm_devcache_t *c)
+{
+    apr_uint32_t gen = __atomic_add_fetch(&c->generation, 1, __ATOMIC_SEQ_CST), old = LDS(&c->cleared);
+    apr_uint64_t n;
+
+    while (newer(gen, old) && !CAS(&c->cleared, &old, gen)) {
+    }
+    for (n = 0; n < c->nslots; n++) {
+        if (busy(LDS(&slots(c)[n].lock)) || (LD(&refs(c)[n]) & 2)) {
+            expel(c, (apr_uint32_t)n, NULL);
+        }
+    }
+    COUNT(c, drops);
+}
+
+/* ---------------------------------------------------------------- contacts */
+
+static apr_uint64_t *dirty_word(const mdm_devcache_t *c, apr_uint64_t n)
+{
+    return (apr_uint64_t *)at(c, c->off_dirty) + n / 64;
+}
+
+static void mark(mdm_devcache_t *c, apr_uint64_t n)
+{
+    apr_uint64_t bit = 1ULL << (n & 63);
+
+    if (!(LDS(dirty_word(c, n)) & bit)) {
+        __atomic_fetch_or(dirty_word(c, n), bit, __ATOMIC_SEQ_CST);
+    }
+}
+
+static int is_dirty(const mdm_devcache_t *c, apr_uint64_t n)
+{
+    return (LD(dirty_word(c, n)) >> (n & 63)) & 1;
+}
+
+/* The record's place: where it stands already, else the first that holds nothing unflushed; -1 if there is none. */
+static apr_int64_t contact_place(const mdm_devcache_t *c, const apr_uint64_t record[2])
+{
+    mdm_devkey_t h = mdm_devcache_key(c, 'k', record, 16);
+    apr_int64_t room = -1;
+    unsigned i;
+
+    for (i = 0; i < CONTACT_PROBES; i++) {
+        apr_uint64_t n = (h.hi + i) % c->nslots;
+        const slot_t *s = &slots(c)[n];
+
+        if (LD(&s->c_record[0]) == record[0] && LD(&s->c_record[1]) == record[1]) {
+            return (apr_int64_t)n;
+        }
+        if (room < 0 && !is_dirty(c, n)) {
+            room = (apr_int64_t)n;
+        }
+    }
+    return room;
+}
+
+static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const apr_uint64_t device[2],
+                          apr_uint64_t ms, const unsigned char addr[16], int again)
+{
+    apr_int64_t n = contact_place(c, record);
+    apr_uint64_t mine, a[2];
+    slot_t *s;
+    int i, same;
+
+    if (n < 0) {
+        return; /* very many unflushed ones at this place: this contact time waits for the next request */
+    }
+    s = &slots(c)[n];
+    same = LD(&s->c_record[0]) == record[0] && LD(&s->c_record[1]) == record[1];
+    if (same && !again && LD(&s->c_ms) / 1000 == ms / 1000) {
+        return;
+    }
+    if (same && again) { /* what stands there is newer */
+        mark(c, (apr_uint64_t)n);
+        return;
+    }
+    if (!try_lock(c, &s->c_lock, &mine)) {
+        return; /* a contact of this moment is being noted by somebody else */
+    }
+    memcpy(a, addr, 16);
+    for (i = 0; i < 2; i++) {
+        ST(&s->c_record[i], record[i]);
+        ST(&s->c_device[i], device[i]);
+        ST(&s->c_addr[i], a[i]);
+    }
+    ST(&s->c_ms, ms);
+    MDM_DEVCACHE_HOOK("contact");
+    __atomic_store_n(&s->c_lock, ((mine & SEQ_MASK) + 1) & SEQ_MASK, __ATOMIC_SEQ_CST);
+    mark(c, (apr_uint64_t)n);
+}
+
+void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16])
+{
+    apr_uint64_t record[2], device[2];
+
+    memcpy(record, rec->record, 16);
+    memcpy(device, rec->device, 16);
+    contact_store(c, record, device, (apr_uint64_t)now_ms, addr, 0);
+}
+
+static int contact_take(const slot_t *s, mdm_contact_t *out)
+{
+    apr_uint64_t l;
+    int tries;
+
+    for (tries = 0; tries < 256; tries++) {
+        apr_uint64_t w[6];
+        unsigned i;
+
+        l = LDA(&s->c_lock);
+        if (busy(l)) {
+            relax();
+            continue;
+        }
+        for (i = 0; i < 2; i++) {
+            w[i] = LD(&s->c_record[i]);
+            w[2 + i] = LD(&s->c_device[i]);
+            w[4 + i] = LD(&s->c_addr[i]);
+        }
+        out->ms = (apr_int64_t)LD(&s->c_ms);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (LD(&s->c_lock) == l) {
+            memcpy(out->record, &w[0], 16);
+            memcpy(out->device, &w[2], 16);
+            memcpy(out->addr, &w[4], 16);
+            return 1;
+        }
+    }
+    return 0; /* its writer marks it again when done; if he died, the time is lost */
+}
+
+apr_size_t mdm_devcache_contacts(mdm_devcache_t *c, mdm_contact_t *out, apr_size_t max)
+{
+    apr_uint64_t base;
+    apr_size_t got = 0;
+
+    for (base = 0; base < c->nslots && got < max; base += 64) {
+        apr_uint64_t bits = LD(dirty_word(c, base)) ? __atomic_exchange_n(dirty_word(c, base), 0, __ATOMIC_SEQ_CST) : 0;
+
+        for (; bits && got < max; bits &= bits - 1) {
+            apr_uint64_t n = base + (unsigned)__builtin_ctzll(bits);
+
+            if (n < c->nslots && contact_take(&slots(c)[n], &out[got])) {
+                out[got++].slot = (apr_uint32_t)n;
+            }
+        }
+        if (bits) { /* no room for these */
+            __atomic_fetch_or(dirty_word(c, base), bits, __ATOMIC_SEQ_CST);
+        }
+    }
+    return got;
+}
+
+void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, apr_size_t n)
+{
+    apr_uint64_t record[2], device[2];
+    apr_size_t i;
+
+    for (i = 0; i < n; i++) {
+        memcpy(record, list[i].record, 16);
+        memcpy(device, list[i].device, 16);
+        contact_store(c, record, device, (apr_uint64_t)list[i].ms, list[i].addr, 1);
+    }
+}
+
+/* ---------------------------------------------------------------- figures and checks */
+
+void mdm_devcache_stats(const mdm_devcache_t *c, mdm_devcache_stats_t *out)
+{
+    apr_uint64_t i;
+
+    memset(out, 0, sizeof(*out));
+    out->slots = c->nslots;
+    for (i = 0; i < SHARDS; i++) {
+        out->hits += LD(&c->shards[i].hits);
+        out->misses += LD(&c->shards[i].misses);
+        out->puts += LD(&c->shards[i].puts);
+        out->evictions += LD(&c->shards[i].evictions);
+        out->drops += LD(&c->shards[i].drops);
+        out->reclaimed += LD(&c->shards[i].reclaimed);
+    }
+    for (i = 0; i < c->nslots; i++) {
+        out->used += (LD(&refs(c)[i]) >> 1) & 1;
+    }
+}
+
+static int word_found(const mdm_devcache_t *c, const mdm_devkey_t *key, apr_uint32_t n)
+{
+    unsigned i;
+    int found = 0;
+
+    for (i = 0; i < 2 * WAYS; i++) {
+        found += LDS(&bucket(c, key, i >= WAYS)[i % WAYS]) == word_of(key, n);
+    }
+    return found;
+}
+
+static int check_slot(const mdm_devcache_t *c, apr_uint32_t n)
+{
+    mdm_devrec_t rec;
+    int faults = 0;
+    unsigned i;
+
+    if (busy(LDS(&slots(c)[n].lock))) {
+        return 0; /* being written, or its writer died: not readable either way */
+    }
+    peek(&slots(c)[n], &rec);
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        faults += key_set(&rec.keys[i]) && word_found(c, &rec.keys[i], n) < 1;
+    }
+    return faults + (rec.kind > MDM_KIND_ADE);
+}
+
+static int check_word(const mdm_devcache_t *c, apr_uint64_t at_word)
+{
+    apr_uint64_t w = LDS((apr_uint64_t *)at(c, c->off_index) + at_word), n = w & 0xffffffffULL;
+    const apr_uint64_t *home = (apr_uint64_t *)at(c, c->off_index) + at_word / WAYS * WAYS;
+    mdm_devrec_t rec;
+    unsigned i;
+
+    if (!w) {
+        return 0;
+    }
+    if (!n || n > c->nslots) {
+        return 1;
+    }
+    if (busy(LDS(&slots(c)[n - 1].lock))) {
+        return 0;
+    }
+    peek(&slots(c)[n - 1], &rec);
+    for (i = 0; i < MDM_DEVKEYS; i++) {
+        if (key_set(&rec.keys[i]) && word_of(&rec.keys[i], (apr_uint32_t)n - 1) == w &&
+            (bucket(c, &rec.keys[i], 0) == home || bucket(c, &rec.keys[i], 1) == home)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int mdm_devcache_validate(const mdm_devcache_t *c)
+{
+    mdm_devcache_t same = {0};
+    apr_uint64_t i;
+    int faults = c->magic != MAGIC || lay_out(&same, c->nslots) != c->size;
+
+    for (i = 0; !faults && i < c->nslots; i++) {
+        faults += check_slot(c, (apr_uint32_t)i);
+    }
+    for (i = 0; i < c->nbuckets * WAYS; i++) {
+        faults += check_word(c, i);
+    }
+    return faults;
+}

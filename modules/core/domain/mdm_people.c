@@ -1,0 +1,454 @@
+/* People, their sources and administrators: finding, creating, checking log-ins. */
+#include "domain/mdm_people.h"
+
+#include <string.h>
+#include <apr_strings.h>
+#include "base/mdm_seal.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_session.h"
+#include "mdm_sql_gen.h"
+
+#define LOGIN_MAX 256
+#define NAME_MAX_BYTES 200
+#define PASSWORD_MIN 8
+#define PASSWORD_MAX 1024
+
+/* ---------------------------------------------------------------- what somebody typed */
+
+static int text_ok(const char *s, apr_size_t max)
+{
+    apr_size_t len = strlen(s);
+
+    if (len > max || !mdm_utf8_valid(s, len)) {
+        return 0;
+    }
+    for (; *s; ++s) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static char *trimmed(apr_pool_t *p, const char *s)
+{
+    apr_size_t len;
+
+    while (*s == ' ' || *s == '\t') {
+        ++s;
+    }
+    for (len = strlen(s); len && (s[len - 1] == ' ' || s[len - 1] == '\t');) {
+        --len;
+    }
+    return apr_pstrmemdup(p, s, len);
+}
+
+apr_status_t mdm_login_split(mdm_ctx_t *ctx, const char *typed, const char *domain_field, const char **user,
+                             const char **domain)
+{
+    char *name, *at;
+
+    *user = *domain = "";
+    if (!typed || !text_ok(typed, LOGIN_MAX)) {
+        return mdm_fail(ctx, MDM_EINPUT, "user", "is not a user name");
+    }
+    if (domain_field && !text_ok(domain_field, LOGIN_MAX)) {
+        return mdm_fail(ctx, MDM_EINPUT, "domain", "is not a domain");
+    }
+    name = trimmed(ctx->pool, typed);
+    *domain = domain_field ? mdm_lower(ctx->pool, trimmed(ctx->pool, domain_field)) : "";
+    if ((at = strchr(name, '\\'))) { /* DOMAIN\user says more than the field */
+        *at++ = '\0';
+        *domain = mdm_lower(ctx->pool, trimmed(ctx->pool, name));
+        name = trimmed(ctx->pool, at);
+    }
+    else if (!**domain && (at = strrchr(name, '@'))) {
+        *at++ = '\0';
+        *domain = mdm_lower(ctx->pool, at);
+    }
+    if (!*name) {
+        return mdm_fail(ctx, MDM_EINPUT, "user", "must not be empty");
+    }
+    *user = name;
+    return APR_SUCCESS;
+}
+
+/* ---------------------------------------------------------------- log-in of people */
+
+/* Who might be meant; password NULL if nobody who may log in was found. */
+typedef struct candidate_t {
+    const char *id, *password;
+    int unavailable; /* the source is one that can't be asked */
+} candidate_t;
+
+typedef struct source_t {
+    const char *id, *kind;
+    int enabled;
+} source_t;
+
+static apr_status_t source_find(mdm_db_t *db, const char *domain, source_t *out)
+{
+    mdm_q_user_source_simple_t *simple;
+    mdm_q_user_source_by_domain_t *alias;
+    mdm_q_user_source_by_name_t *named;
+    apr_status_t rv;
+
+    if (!*domain) {
+        if ((rv = mdm_q_user_source_simple(db, &simple)) == APR_SUCCESS) {
+            *out = (source_t){simple->id, simple->kind, (int)simple->enabled};
+        }
+        return rv;
+    }
+    if ((rv = mdm_q_user_source_by_domain(db, domain, &alias)) == APR_SUCCESS) {
+        *out = (source_t){alias->id, alias->kind, (int)alias->enabled};
+        return rv;
+    }
+    if (rv == APR_NOTFOUND && (rv = mdm_q_user_source_by_name(db, domain, &named)) == APR_SUCCESS) {
+        *out = (source_t){named->id, named->kind, (int)named->enabled};
+    }
+    return rv;
+}
+
+static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain, candidate_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_person_login_local_t *row;
+    source_t source;
+    apr_status_t rv = source_find(db, domain, &source);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!source.enabled) {
+        return APR_NOTFOUND;
+    }
+    if (strcmp(source.kind, "local")) {
+        out->unavailable = 1;
+        return APR_SUCCESS;
+    }
+    rv = mdm_q_person_login_local(db, source.id, mdm_lower(ctx->pool, user), &row);
+    if (rv == APR_SUCCESS) {
+        out->id = row->id;
+        out->password = row->disabled || !row->gone_ms_null ? NULL : row->password;
+    }
+    return rv;
+}
+
+static apr_status_t by_mail(mdm_db_t *db, const char *typed, candidate_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    const mdm_q_person_login_mail_t *row;
+    apr_status_t rv = mdm_q_person_login_mail(db, mdm_lower(ctx->pool, typed), &rows);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (rows->nelts != 1) {
+        return APR_NOTFOUND;
+    }
+    row = &APR_ARRAY_IDX(rows, 0, mdm_q_person_login_mail_t);
+    out->unavailable = strcmp(row->source_kind, "local") != 0;
+    out->id = row->id;
+    out->password = row->disabled || !row->gone_ms_null ? NULL : row->password;
+    return APR_SUCCESS;
+}
+
+static apr_status_t candidate_find(mdm_ctx_t *ctx, const char *typed, const char *domain_field, candidate_t *out)
+{
+    const char *user, *domain;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_login_split(ctx, typed, domain_field, &user, &domain);
+
+    if (rv != APR_SUCCESS) {
+        return APR_NOTFOUND; /* what can't be a name is nobody's: it costs and answers the same */
+    }
+    if ((rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = by_login(db, user, domain, out);
+    if (rv == APR_NOTFOUND && strchr(typed, '@') && !strchr(typed, '\\')) {
+        rv = by_mail(db, trimmed(ctx->pool, typed), out);
+    }
+    mdm_db_close(db);
+    return rv;
+}
+
+static apr_status_t refuse_login(mdm_ctx_t *ctx)
+{
+    return mdm_fail(ctx, MDM_EAUTH, NULL, "User name or password is wrong.");
+}
+
+apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password,
+                              mdm_person_t **out)
+{
+    candidate_t who = {NULL, NULL, 0};
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    *out = NULL;
+    if (!password || !*password) {
+        return refuse_login(ctx);
+    }
+    rv = candidate_find(ctx, typed, domain, &who);
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if (who.unavailable) {
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "The user directory can't be asked right now. Try again later.");
+    }
+    /* An overlong password is hashed as a short wrong one: the same work, whatever was sent. */
+    rv = mdm_password_check(ctx, strlen(password) > PASSWORD_MAX ? "" : password, who.password);
+    if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strlen(password) > PASSWORD_MAX)) {
+        return refuse_login(ctx);
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_person_get(db, who.id, out);
+    mdm_db_close(db);
+    /* Disabled or removed while we were hashing. */
+    return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? refuse_login(ctx) : rv;
+}
+
+/* ---------------------------------------------------------------- people */
+
+apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_person_get_t *row;
+    mdm_person_t *person;
+    apr_status_t rv = mdm_q_person_get(db, id, &row);
+
+    *out = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    person = apr_pcalloc(ctx->pool, sizeof(*person));
+    person->id = row->id;
+    person->source_id = row->source_id;
+    person->folder_id = row->folder_id;
+    person->login = row->login;
+    person->name = row->name;
+    person->mail = row->mail;
+    person->phone = row->phone;
+    /* Somebody whose source or entry is gone may do nothing either (USR-08). */
+    person->disabled = row->disabled || !row->gone_ms_null || !row->source_id;
+    person->version = row->version;
+    *out = person;
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_local_source(mdm_db_t *db, const char **id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_user_source_local_t *row;
+    const char *uuid;
+    apr_status_t rv = mdm_q_user_source_local(db, &row);
+
+    if (rv == APR_NOTFOUND) {
+        if (!(uuid = mdm_uuid(ctx->pool))) {
+            return MDM_EUNAVAIL;
+        }
+        if ((rv = mdm_q_user_source_add_local(db, uuid, "Local", mdm_now_ms(ctx), NULL)) == APR_SUCCESS) {
+            rv = mdm_q_user_source_local(db, &row); /* ours, or that of a node that was faster */
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        *id = row->id;
+    }
+    return rv;
+}
+
+static apr_status_t password_ok(mdm_ctx_t *ctx, const char *password)
+{
+    apr_size_t len = password ? strlen(password) : 0;
+
+    if (len < PASSWORD_MIN || len > PASSWORD_MAX) {
+        return mdm_fail(ctx, MDM_EINPUT, "password", "must have %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t login_ok(mdm_ctx_t *ctx, const char *login)
+{
+    if (!login || !*login || !text_ok(login, LOGIN_MAX) || strpbrk(login, "\\@/\"<>")
+        || strcmp(login, trimmed(ctx->pool, login))) {
+        return mdm_fail(ctx, MDM_EINPUT, "login", "must be a name without \\ @ / \" < > and outer spaces");
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t text_check(mdm_ctx_t *ctx, const char *field, const char *value)
+{
+    return !value || text_ok(value, NAME_MAX_BYTES)
+               ? APR_SUCCESS
+               : mdm_fail(ctx, MDM_EINPUT, field, "must be at most %d bytes of text", NAME_MAX_BYTES);
+}
+
+/* Ends a transaction: commit if all went well. */
+static apr_status_t finish(mdm_db_t *db, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS) {
+        rv = mdm_db_commit(db);
+    }
+    else {
+        mdm_db_rollback(db);
+    }
+    mdm_db_close(db);
+    return rv;
+}
+
+apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone,
+                               const char *password, const char **id)
+{
+    const char *hash, *source = NULL, *uuid = mdm_uuid(ctx->pool);
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if (!uuid) {
+        return MDM_EUNAVAIL;
+    }
+    if ((rv = login_ok(ctx, login)) != APR_SUCCESS || (rv = text_check(ctx, "name", name)) != APR_SUCCESS
+        || (rv = text_check(ctx, "mail", mail)) != APR_SUCCESS || (rv = text_check(ctx, "phone", phone)) != APR_SUCCESS
+        || (rv = password_ok(ctx, password)) != APR_SUCCESS
+        || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
+        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_local_source(db, &source)) == APR_SUCCESS) {
+        rv = mdm_q_person_add(db, uuid, source, login, mdm_lower(ctx->pool, login), name && *name ? name : login,
+                              mail ? mail : "", mail ? mdm_lower(ctx->pool, mail) : "", phone ? phone : "", hash,
+                              mdm_now_ms(ctx), NULL);
+        if (rv == MDM_ECONFLICT) {
+            mdm_fail(ctx, rv, "login", "is taken");
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "person.create", "person", uuid, login, "done", NULL);
+    }
+    if ((rv = finish(db, rv)) == APR_SUCCESS && id) {
+        *id = uuid;
+    }
+    return rv;
+}
+
+apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *password)
+{
+    mdm_q_person_source_kind_t *person;
+    const char *hash;
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if ((rv = password_ok(ctx, password)) != APR_SUCCESS || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
+        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_q_person_source_kind(db, id, &person)) == APR_SUCCESS) {
+        if (!person->kind || strcmp(person->kind, "local")) {
+            rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This person's password is kept in another directory.");
+        }
+        else if ((rv = mdm_q_person_set_password(db, id, hash)) == APR_SUCCESS
+                 && (rv = mdm_sessions_end_all(db, "portal", id)) == APR_SUCCESS) {
+            rv = mdm_audit(db, "person.password", "person", id, person->login, "done", NULL);
+        }
+    }
+    return finish(db, rv);
+}
+
+/* ---------------------------------------------------------------- administrators */
+
+apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *role, const char *password,
+                              const char **id)
+{
+    mdm_q_role_by_name_t *row;
+    const char *hash, *uuid = mdm_uuid(ctx->pool);
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if (!uuid) {
+        return MDM_EUNAVAIL;
+    }
+    if ((rv = login_ok(ctx, login)) != APR_SUCCESS || (rv = text_check(ctx, "name", name)) != APR_SUCCESS
+        || (rv = password_ok(ctx, password)) != APR_SUCCESS
+        || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
+        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+        rv = mdm_q_role_by_name(db, role ? role : "", &row);
+        if (rv == APR_NOTFOUND) {
+            rv = mdm_fail(ctx, MDM_EINPUT, "role", "does not exist");
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_admin_add(db, uuid, login, mdm_lower(ctx->pool, login), name ? name : "", hash, row->id,
+                             mdm_now_ms(ctx), NULL);
+        if (rv == MDM_ECONFLICT) {
+            mdm_fail(ctx, rv, "login", "is taken");
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "admin.create", "admin", uuid, login, "done", NULL);
+    }
+    if ((rv = finish(db, rv)) == APR_SUCCESS && id) {
+        *id = uuid;
+    }
+    return rv;
+}
+
+apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id)
+{
+    mdm_q_admin_login_local_t *row = NULL;
+    const char *stored = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = APR_NOTFOUND;
+
+    if (!password || !*password) {
+        return refuse_login(ctx);
+    }
+    if (login && *login && text_ok(login, LOGIN_MAX)) {
+        if ((rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+            return rv;
+        }
+        rv = mdm_q_admin_login_local(db, mdm_lower(ctx->pool, trimmed(ctx->pool, login)), &row);
+        mdm_db_close(db);
+    }
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if (rv == APR_SUCCESS && !row->disabled) {
+        stored = row->password;
+    }
+    rv = mdm_password_check(ctx, strlen(password) > PASSWORD_MAX ? "" : password, stored);
+    if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strlen(password) > PASSWORD_MAX)) {
+        return refuse_login(ctx);
+    }
+    if (rv == APR_SUCCESS && row) {
+        *id = row->id;
+    }
+    return rv;
+}
+
+apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password)
+{
+    mdm_q_admin_login_name_t *admin;
+    const char *hash;
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if ((rv = password_ok(ctx, password)) != APR_SUCCESS || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
+        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_q_admin_login_name(db, id, &admin)) == APR_SUCCESS) {
+        if (strcmp(admin->kind, "local")) {
+            rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This administrator's password is not kept here.");
+        }
+        else if ((rv = mdm_q_admin_set_password(db, id, hash)) == APR_SUCCESS
+                 && (rv = mdm_sessions_end_all(db, "admin", id)) == APR_SUCCESS) {
+            rv = mdm_audit(db, "admin.password", "admin", id, admin->login, "done", NULL);
+        }
+    }
+    return finish(db, rv);
+}

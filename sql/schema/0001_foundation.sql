@@ -31,6 +31,7 @@ CREATE TABLE change (
     at_ms BIGINT NOT NULL,
     xid BIGINT NOT NULL DEFAULT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)
 );
+CREATE INDEX change_place ON change (xid, seq);
 -- only: sqlite3
 CREATE TABLE change (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -7,8 +7,6 @@
 #include <apr_tables.h>
 #include "base/mdm_text.h"
 
-/* What every query of a statement count, for tests and the status page. Per process. */
-
 /* One physical connection as its owner (mod_dbd, mdmctl, a test) sees it. */
 typedef struct mdm_conn_t {
     const apr_dbd_driver_t *driver;
@@ -28,7 +26,13 @@ struct mdm_dbpool_t {
     void (*release)(void *baton, mdm_conn_t *conn, int broken);
     void (*guard)(void *baton, mdm_conn_t *conn);   /* a statement begins */
     void (*unguard)(void *baton, mdm_conn_t *conn, int failed); /* it has ended; failed: connection class error */
+    apr_uint64_t *statements; /* counts statements executed (not BEGIN/COMMIT), for PRF-01 and PRF-02; may be NULL */
 };
+
+/* Session settings of a new connection (SQLite: WAL, foreign keys, durability; PostgreSQL: SQLSTATE in error texts).
+ * mdm_db_open() calls it itself for a connection without statements; owners that speak to a connection before that
+ * may call it any number of times. */
+apr_status_t mdm_conn_setup(mdm_conn_t *conn);
 
 /* Borrows a connection. Close as soon as the last row is copied; never hold it across network I/O or a response.
  * A clean-up on ctx->pool closes (and rolls back) what was forgotten. MDM_EUNAVAIL if none can be had. */
@@ -77,6 +81,11 @@ typedef struct mdm_query_t {
     int ncols;
     const mdm_sqltype_e *cols;
     int idempotent; /* may be retried once on a fresh connection after a connection class error, outside transactions */
+    /* The number of the argument for each placeholder: a parameter may stand several times, in another order per engine. */
+    int npgsql;
+    const unsigned char *pgsql_order;
+    int nsqlite;
+    const unsigned char *sqlite_order;
 } mdm_query_t;
 
 typedef struct mdm_arg_t {
@@ -101,7 +110,12 @@ apr_status_t mdm_db_select(mdm_db_t *db, int query, const mdm_arg_t *args, mdm_r
 /* Runs a statement; *affected (may be NULL) = rows changed. A uniqueness or foreign key conflict: MDM_ECONFLICT. */
 apr_status_t mdm_db_exec(mdm_db_t *db, int query, const mdm_arg_t *args, int *affected);
 
-/* Statements executed by this process so far (BEGIN/COMMIT not counted), for PRF-01 and PRF-02. */
-apr_uint64_t mdm_db_statement_count(void);
+/* One step of the schema: NULL-terminated statements for each engine. */
+typedef struct mdm_migration_t {
+    int version;
+    const char *name;
+    const char *const *pgsql;
+    const char *const *sqlite;
+} mdm_migration_t;
 
 #endif

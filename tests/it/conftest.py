@@ -1,5 +1,10 @@
 """Fixtures of the whole-server tests. A module may set ZONE = {options of harness.Zone}."""
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import harness
 

@@ -1,0 +1,442 @@
+"""A simulated iPhone or iPad: Apple's device side of MDM as facts/apple.md describes it."""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import plistlib
+import random
+import socket
+import ssl
+import tempfile
+import urllib.parse
+import uuid
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from . import der, scep
+
+CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
+CONNECT_TYPE = "application/x-apple-aspen-mdm; charset=UTF-8"
+PROFILE_TYPE = "application/x-apple-aspen-config"
+MODELS = [  # product, model name, marketing name, capacity, OS, build
+    ("iPhone14,5", "MLPF3", "iPhone 13", 128.0, "17.6.1", "21G93"),
+    ("iPhone15,4", "MTP43", "iPhone 15", 256.0, "18.1", "22B83"),
+    ("iPhone12,8", "MX9T2", "iPhone SE", 64.0, "17.5.1", "21F90"),
+    ("iPad13,18", "MPQ13", "iPad (10th generation)", 64.0, "18.1", "22B83"),
+    ("iPad14,3", "MNXF3", "iPad Pro 11-inch", 512.0, "17.6.1", "21G93"),
+]
+APPS = [("com.example.mail", "Post", "4.2", 41), ("com.example.notes", "Notes+", "1.8.3", 12),
+        ("com.example.trains", "Trains", "22.1", 88), ("com.example.scanner", "Scanner", "3.0", 25)]
+
+
+class ProfileError(ValueError):
+    pass
+
+
+class Refused(RuntimeError):
+    def __init__(self, what, status, body=b""):
+        super().__init__(f"{what} was answered {status}: {body[:200]!r}")
+        self.status, self.body = status, body
+
+
+class Http:
+    """Kept-alive connections, one per origin; a request is tried once more on a new connection if the old one was closed."""
+
+    def __init__(self, cafile, timeout=30):
+        self.cafile, self.timeout = cafile, timeout
+        self.cert = None
+        self.connections = {}
+        self.opened = 0
+
+    def _connect(self, origin):
+        scheme, netloc = origin
+        if scheme == "http":
+            return http.client.HTTPConnection(netloc, timeout=self.timeout)
+        ctx = ssl.create_default_context(cafile=self.cafile)
+        if self.cert:
+            ctx.load_cert_chain(*self.cert)
+        return http.client.HTTPSConnection(netloc, timeout=self.timeout, context=ctx)
+
+    def fetch(self, method, url, body=None, headers=None):
+        parts = urllib.parse.urlsplit(url)
+        origin = (parts.scheme, parts.netloc)
+        path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        for attempt in (0, 1):
+            conn = self.connections.get(origin)
+            fresh = conn is None
+            if fresh:
+                conn = self.connections[origin] = self._connect(origin)
+                self.opened += 1
+            try:
+                conn.request(method, path, body=body, headers=headers or {})
+                if fresh and conn.sock and conn.sock.family in (socket.AF_INET, socket.AF_INET6):
+                    conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                answer = conn.getresponse()
+                return answer.status, answer.headers, answer.read()
+            except (OSError, http.client.HTTPException):
+                self.drop(origin)
+                if attempt:
+                    raise
+
+    def drop(self, origin):
+        conn = self.connections.pop(origin, None)
+        if conn:
+            conn.close()
+
+    def close(self):
+        for origin in list(self.connections):
+            self.drop(origin)
+
+
+class Profile:
+    """A configuration profile as a device sees it; checks what iOS checks."""
+
+    def __init__(self, data):
+        self.signer = None
+        if not data.lstrip().startswith(b"<?xml"):
+            signed = der.Signed(data)
+            self.signer, self.certs = signed.verify(), signed.certs
+            data = signed.content
+        self.plist = plistlib.loads(data)
+        if self.plist.get("PayloadType") != "Configuration":
+            raise ProfileError("not a configuration profile")
+        for key in ("PayloadIdentifier", "PayloadUUID", "PayloadVersion"):
+            if not self.plist.get(key):
+                raise ProfileError(f"{key} is missing")
+        self.payloads = self.plist.get("PayloadContent", [])
+        ids = [p["PayloadUUID"] for p in self.payloads] + [self.plist["PayloadUUID"]]
+        if len(set(ids)) != len(ids):
+            raise ProfileError("PayloadUUIDs repeat")
+        self.identifier = self.plist["PayloadIdentifier"]
+
+    def of_type(self, kind):
+        return [p for p in self.payloads if p["PayloadType"] == kind]
+
+    @property
+    def roots(self):
+        return [x509.load_der_x509_certificate(p["PayloadContent"])
+                for t in ("com.apple.security.root", "com.apple.security.pkcs1") for p in self.of_type(t)]
+
+    @property
+    def verified(self):
+        """What Settings shows as "Verified": the signer chains to a root in the profile."""
+        if not self.signer:
+            return False
+        for root in self.roots:
+            if der.issued_by(self.signer, root):
+                return True
+            if any(der.issued_by(self.signer, c) and der.issued_by(c, root) for c in self.certs):
+                return True
+        return False
+
+    def mdm(self):
+        found = self.of_type("com.apple.mdm")
+        if len(found) != 1:
+            raise ProfileError("exactly one com.apple.mdm payload is needed")
+        mdm = found[0]
+        for key in ("IdentityCertificateUUID", "Topic", "ServerURL"):
+            if not mdm.get(key):
+                raise ProfileError(f"com.apple.mdm: {key} is missing")
+        for key in ("ServerURL", "CheckInURL"):
+            if mdm.get(key) and not mdm[key].startswith("https://"):
+                raise ProfileError(f"com.apple.mdm: {key} is not https")
+        if not mdm.get("AccessRights"):
+            raise ProfileError("com.apple.mdm: AccessRights is missing or 0")
+        return mdm
+
+    def identity(self):
+        wanted = self.mdm()["IdentityCertificateUUID"]
+        found = [p for p in self.payloads if p["PayloadUUID"] == wanted]
+        if not found or found[0]["PayloadType"] != "com.apple.security.scep":
+            raise ProfileError("IdentityCertificateUUID does not name a SCEP payload")
+        return found[0]["PayloadContent"]
+
+
+class Device:
+    """One device. cafile: the roots it trusts from the factory. Everything it knows is in attributes."""
+
+    def __init__(self, cafile, udid=None, serial=None, name=None, seed=None, timeout=30):
+        rng = random.Random(seed) if seed is not None else random.SystemRandom()
+        self.product, self.model, self.model_name, self.capacity, self.os_version, self.build = rng.choice(MODELS)
+        self.udid = udid or f"0000{rng.randrange(0x8000, 0x8200):04X}-{rng.getrandbits(64):016X}"
+        self.serial = serial or "".join(rng.choice("CDFGHJKLMNPQRTVWXY0123456789") for _ in range(10))
+        self.imei = "35" + "".join(rng.choice("0123456789") for _ in range(13)) if "iPhone" in self.product else None
+        self.name = name or self.model_name
+        self.http = Http(cafile, timeout)
+        self.files = tempfile.mkdtemp(prefix="mdm-dev-")
+        self.profile = self.mdm = self.cert = self.key = self.ca = None
+        self.use_signature = self.use_client_cert = True
+        self.token, self.magic = hashlib.sha256(self.udid.encode()).digest(), str(uuid.uuid4()).upper()
+        self.unlock_token = b"unlock-" + self.udid.encode()
+        self.passcode = True
+        self.busy = False            # answers NotNow where Apple's devices may
+        self.answers = {}            # RequestType -> dict of keys that replace the usual answer
+        self.handled = []            # (RequestType, status) in order
+        self.profiles, self.apps = [], list(APPS)
+        self.enrolled = self.wiped = self.locked = False
+
+    # -- enrolment
+    def open_link(self, url):
+        """Fetches a profile like Safari."""
+        status, headers, body = self.http.fetch("GET", url, None, {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6)"})
+        if status != 200:
+            raise Refused("the profile", status, body)
+        if headers.get_content_type() != PROFILE_TYPE:
+            raise ProfileError(f"the profile has type {headers.get_content_type()}")
+        return body
+
+    def install(self, data, **scep_options):
+        """Installs an enrolment profile: roots, identity by SCEP. No check-in yet."""
+        profile = Profile(data)
+        mdm, identity = profile.mdm(), profile.identity()
+        key_type = identity.get("Key Type", "RSA")
+        if key_type != "RSA":
+            raise ProfileError(f"Key Type {key_type}")
+        client = scep.Client(identity["URL"], self.http.fetch, identity.get("Name", "CA"))
+        request = scep.Request(identity["Subject"], identity.get("Challenge"), int(identity.get("Keysize", 1024)))
+        cert, _, ca = client.enroll(request, **scep_options)
+        wanted = identity.get("CAFingerprint")
+        if wanted and wanted not in (ca.fingerprint(hashes.SHA1()), ca.fingerprint(hashes.MD5())):
+            raise ProfileError("CAFingerprint does not fit the CA")
+        self.profile, self.mdm, self.ca = profile, mdm, ca
+        self.use_identity(cert, request.key)
+        return self
+
+    def use_identity(self, cert, key):
+        self.cert, self.key = cert, key
+        pem = os.path.join(self.files, "identity.pem")
+        with open(pem, "wb") as f:
+            f.write(cert.public_bytes(serialization.Encoding.PEM))
+            f.write(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                      serialization.NoEncryption()))
+        self.http.close()
+        self.http.cert = (pem,) if self.use_client_cert else None
+
+    def enroll(self, url_or_profile, **scep_options):
+        """All of it: profile, identity, Authenticate, TokenUpdate."""
+        data = self.open_link(url_or_profile) if isinstance(url_or_profile, str) else url_or_profile
+        self.install(data, **scep_options)
+        self.authenticate()
+        self.token_update()
+        return self
+
+    # -- check-in
+    def _headers(self, kind, body):
+        headers = {"Content-Type": kind, "User-Agent": "MDM/1.0"}
+        if self.mdm.get("SignMessage") and self.use_signature and self.cert:
+            headers["Mdm-Signature"] = self.signature(body)
+        return headers
+
+    def signature(self, body):
+        signed = (pkcs7.PKCS7SignatureBuilder().set_data(body).add_signer(self.cert, self.key, hashes.SHA256())
+                  .sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary]))
+        return base64.b64encode(signed).decode()
+
+    def put(self, url, kind, message):
+        """One PUT with a plist (or raw bytes): (status, headers, body)."""
+        body = message if isinstance(message, bytes) else plistlib.dumps(message)
+        return self.http.fetch("PUT", url, body, self._headers(kind, body))
+
+    @property
+    def checkin_url(self):
+        return self.mdm.get("CheckInURL") or self.mdm["ServerURL"]
+
+    def checkin(self, message_type, **keys):
+        message = {"MessageType": message_type, "UDID": self.udid, "Topic": self.mdm["Topic"], **keys}
+        status, _, body = self.put(self.checkin_url, CHECKIN_TYPE, {k: v for k, v in message.items() if v is not None})
+        if status != 200:
+            raise Refused(message_type, status, body)
+        return body
+
+    def authenticate(self, **keys):
+        self.checkin("Authenticate", **{"OSVersion": self.os_version, "BuildVersion": self.build, "IMEI": self.imei,
+                                        "ProductName": self.product, "SerialNumber": self.serial, **keys})
+
+    def token_update(self, **keys):
+        self.checkin("TokenUpdate", **{"Token": self.token, "PushMagic": self.magic, "UnlockToken": self.unlock_token,
+                                       "AwaitingConfiguration": False, **keys})
+        self.enrolled = True
+
+    def check_out(self):
+        """The person removes the profile."""
+        if self.mdm.get("CheckOutWhenRemoved"):
+            self.checkin("CheckOut")
+        self.enrolled = False
+
+    # -- connect
+    def connect(self, **message):
+        """One message to ServerURL: the next command (a dict) or None."""
+        status, headers, body = self.put(self.mdm["ServerURL"], CONNECT_TYPE, {"UDID": self.udid, **message})
+        if status == 403 and body and json.loads(body).get("code") == "com.apple.unrecognized.device":
+            self.enrolled = False
+        if status != 200:
+            raise Refused("the poll", status, body)
+        if not body:
+            return None
+        if headers.get_content_type() not in ("application/xml", "text/xml"):
+            raise Refused(f"a command of type {headers.get_content_type()}", status, body)
+        return plistlib.loads(body)
+
+    def poll(self, limit=50):
+        """What a push makes a device do: Idle, then commands until there are none. Answers [(RequestType, status)]."""
+        done, command = [], self.connect(Status="Idle")
+        while command is not None and len(done) < limit:
+            kind = command["Command"]["RequestType"]
+            status, keys = self.run(kind, command["Command"])
+            done.append((kind, status))
+            self.handled.append((kind, status))
+            command = self.connect(Status=status, CommandUUID=command["CommandUUID"], RequestType=kind, **keys)
+            if self.wiped:
+                self.enrolled = False
+                break
+            if kind == "RemoveProfile" and status == "Acknowledged" and not self.profiles and self.leaving:
+                self.check_out()
+                break
+        return done
+
+    # -- commands
+    leaving = False
+    NEVER_NOT_NOW = {"DeviceInformation", "ProfileList", "DeviceLock", "EraseDevice", "ClearPasscode",
+                     "ProvisioningProfileList", "InstalledApplicationList", "Restrictions"}
+
+    def run(self, kind, command):
+        """(Status, result keys) of one command."""
+        if kind in self.answers:
+            keys = dict(self.answers[kind])
+            return keys.pop("Status", "Acknowledged"), keys
+        if self.busy and kind not in self.NEVER_NOT_NOW:
+            return "NotNow", {}
+        handler = getattr(self, "do_" + kind, None)
+        if not handler:
+            return "Error", error("MCMDMErrorDomain", 12021, f"{kind} is not a valid request type")
+        return handler(command)
+
+    def facts(self):
+        phone = "iPhone" in self.product
+        facts = {
+            "UDID": self.udid, "DeviceName": self.name, "OSVersion": self.os_version, "BuildVersion": self.build,
+            "ModelName": self.model_name.split(" ")[0], "Model": self.model, "ProductName": self.product,
+            "SerialNumber": self.serial, "DeviceCapacity": self.capacity, "AvailableDeviceCapacity": round(self.capacity * .4, 2),
+            "BatteryLevel": 0.71, "CellularTechnology": 1 if phone else 0, "IsSupervised": False,
+            "IsDeviceLocatorServiceEnabled": True, "IsActivationLockEnabled": False, "IsDoNotDisturbInEffect": False,
+            "DeviceID": "", "IsCloudBackupEnabled": True, "IsMDMLostModeEnabled": False, "EASDeviceIdentifier": self.serial * 2,
+            "WiFiMAC": "02:" + ":".join(f"{b:02x}" for b in self.token[:5]),
+            "BluetoothMAC": "02:" + ":".join(f"{b:02x}" for b in self.token[5:10]), "IsNetworkTethered": False,
+            "SupplementalBuildVersion": self.build, "iTunesStoreAccountIsActive": True, "IsRoaming": False,
+        }
+        if phone:
+            facts.update({"IMEI": self.imei, "ModemFirmwareVersion": "4.02.01", "SIMCarrierNetwork": "Example Mobile",
+                          "CurrentCarrierNetwork": "Example Mobile", "PhoneNumber": "+15550100" + self.imei[-3:],
+                          "VoiceRoamingEnabled": False, "DataRoamingEnabled": False, "PersonalHotspotEnabled": False,
+                          "ServiceSubscriptions": [{"Slot": "CTSubscriptionSlotOne", "IMEI": self.imei, "IsDataPreferred": True,
+                                                    "CurrentCarrierNetwork": "Example Mobile"}]})
+        return facts
+
+    def do_DeviceInformation(self, command):
+        facts = self.facts()
+        return "Acknowledged", {"QueryResponses": {q: facts[q] for q in command.get("Queries", []) if q in facts}}
+
+    def do_SecurityInfo(self, command):
+        return "Acknowledged", {"SecurityInfo": {
+            "HardwareEncryptionCaps": 3, "PasscodePresent": self.passcode, "PasscodeCompliant": True,
+            "PasscodeCompliantWithProfiles": True, "PasscodeLockGracePeriodEnforced": 0,
+            "ManagementStatus": {"EnrolledViaDEP": False, "IsUserEnrollment": False}}}
+
+    def do_InstalledApplicationList(self, command):
+        return "Acknowledged", {"InstalledApplicationList": [
+            {"Identifier": i, "Name": n, "Version": v, "ShortVersion": v, "BundleSize": s << 20, "DynamicSize": s << 18,
+             "IsValidated": True, "Installing": False} for i, n, v, s in self.apps]}
+
+    def do_ProfileList(self, command):
+        own = self.profile.plist
+        return "Acknowledged", {"ProfileList": [
+            {k: p[k] for k in ("PayloadIdentifier", "PayloadUUID", "PayloadDisplayName", "PayloadVersion") if k in p}
+            for p in [own, *self.profiles]]}
+
+    def do_CertificateList(self, command):
+        return "Acknowledged", {"CertificateList": [{"CommonName": "identity", "IsIdentity": True,
+                                                     "Data": der.cert_der(self.cert)}]}
+
+    def do_Restrictions(self, command):
+        return "Acknowledged", {"GlobalRestrictions": {"restrictedBool": {}, "restrictedValue": {}}}
+
+    def do_DeviceLock(self, command):
+        self.locked = True
+        return "Acknowledged", {"MessageResult": "Success"}
+
+    def do_ClearPasscode(self, command):
+        if command.get("UnlockToken") != self.unlock_token:
+            return "Error", error("MCPasscodeErrorDomain", 5010, "The unlock token is wrong")
+        self.passcode = False
+        return "Acknowledged", {}
+
+    def do_EraseDevice(self, command):
+        self.wiped = True
+        return "Acknowledged", {}
+
+    def do_InstallProfile(self, command):
+        try:
+            profile = Profile(command["Payload"]).plist
+        except (ProfileError, der.DerError, plistlib.InvalidFileException, KeyError) as why:
+            return "Error", error("MCProfileErrorDomain", 1000, str(why))
+        self.profiles = [p for p in self.profiles if p["PayloadIdentifier"] != profile["PayloadIdentifier"]] + [profile]
+        return "Acknowledged", {}
+
+    def do_RemoveProfile(self, command):
+        wanted = command.get("Identifier")
+        if wanted == self.profile.identifier:
+            self.leaving, self.profiles = True, []
+            return "Acknowledged", {}
+        left = [p for p in self.profiles if p["PayloadIdentifier"] != wanted]
+        if len(left) == len(self.profiles):
+            return "Error", error("MCInstallationErrorDomain", 4001, "The profile is not installed")
+        self.profiles = left
+        return "Acknowledged", {}
+
+    def close(self):
+        self.http.close()
+        for name in os.listdir(self.files):
+            os.unlink(os.path.join(self.files, name))
+        os.rmdir(self.files)
+
+
+def error(domain, code, text):
+    return {"ErrorChain": [{"ErrorDomain": domain, "ErrorCode": code, "LocalizedDescription": text,
+                            "USEnglishDescription": text}]}
+
+
+class Portal:
+    """The portal's JSON API as its pages use it."""
+
+    def __init__(self, url, cafile):
+        self.url, self.http = url.rstrip("/"), Http(cafile)
+        parts = urllib.parse.urlsplit(url)
+        self.headers = {"Origin": f"{parts.scheme}://{parts.netloc}", "Sec-Fetch-Site": "same-origin",
+                        "Content-Type": "application/json", "Accept": "application/json"}
+
+    def call(self, method, path, body=None):
+        data = json.dumps(body).encode() if body is not None else None
+        status, headers, got = self.http.fetch(method, self.url + path, data, self.headers)
+        for cookie in headers.get_all("Set-Cookie") or []:
+            self.headers["Cookie"] = cookie.split(";")[0]
+        return status, (json.loads(got) if got else None)
+
+    def login(self, login, password):
+        status, body = self.call("POST", "/api/v1/session", {"login": login, "password": password})
+        if status not in (200, 201, 204):
+            raise Refused("the log-in", status, json.dumps(body).encode())
+        return body
+
+    def enrollment(self, platform="ios", ownership="personal", level="managed"):
+        """A new pending enrolment: {"id", "link", "profile"}."""
+        status, body = self.call("POST", "/api/v1/enrollments",
+                                 {"platform": platform, "ownership": ownership, "level": level})
+        if status != 201:
+            raise Refused("the enrolment", status, json.dumps(body).encode())
+        return body
+
+    def absolute(self, link):
+        return urllib.parse.urljoin(self.url + "/", link)

@@ -1,12 +1,12 @@
 -- What the administration shows and changes besides devices. Keyset pages as in device.sql.
 
 -- name: admin_people_list :many
--- args: first:i64, after:text, after_id:text, count:i64
+-- args: after:text, after_id:text, count:i64
 -- cols: id:text, login:text, name:text, mail:text, phone:text, source_name:text?, source_kind:text?, disabled:i64, gone_ms:i64?, created_ms:i64, devices:i64, version:i64
 SELECT p.id, p.login, p.name, p.mail, p.phone, u.name, u.kind, p.disabled, p.gone_ms, p.created_ms,
        (SELECT COUNT(*) FROM device d WHERE d.person_id = p.id), p.version
   FROM person p LEFT JOIN user_source u ON u.id = p.source_id
- WHERE (:first = 1 OR (p.name, p.id) > (:after, :after_id))
+ WHERE (p.name, p.id) > (:after, :after_id)
  ORDER BY p.name, p.id
  LIMIT :count;
 
@@ -44,12 +44,12 @@ UPDATE person SET name = :name, mail = :mail, mail_key = :mail_key, phone = :pho
  WHERE id = :id AND version = :version;
 
 -- name: admin_pending_list :many
--- args: first:i64, after:i64, after_id:text, state:text, open:i64, person:text, count:i64
+-- args: after:i64, after_id:text, state:text, open:i64, person:text, count:i64
 -- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, expires_ms:i64, finished_ms:i64?, version:i64
 SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
        e.created_by, e.expires_ms, e.finished_ms, e.version
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
- WHERE (:first = 1 OR (e.created_ms, e.id) < (:after, :after_id))
+ WHERE (e.created_ms, e.id) < (:after, :after_id)
    AND (:state = '' OR e.state = :state)
    AND (:open = 0 OR e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked'))
    AND (:person = '' OR e.person_id = :person)
@@ -70,30 +70,30 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
 SELECT token, state, expires_ms FROM pending_enrollment WHERE id = :id;
 
 -- name: admin_audit_list :many
--- args: first:i64, after:i64, after_id:text, count:i64
+-- args: after:i64, after_id:text, count:i64
 -- cols: id:text, at_ms:i64, actor_kind:text, actor_id:text, actor_name:text, ip:text, action:text, object_kind:text, object_id:text, object_name:text, outcome:text, detail:text, request_id:text
 SELECT id, at_ms, actor_kind, actor_id, actor_name, ip, action, object_kind, object_id, object_name, outcome, detail, request_id
   FROM audit
- WHERE (:first = 1 OR (at_ms, id) < (:after, :after_id))
+ WHERE (at_ms, id) < (:after, :after_id)
  ORDER BY at_ms DESC, id DESC
  LIMIT :count;
 
 -- name: admin_audit_object :many
--- args: object_id:text, first:i64, after:i64, after_id:text, count:i64
+-- args: object_id:text, after:i64, after_id:text, count:i64
 -- cols: id:text, at_ms:i64, actor_kind:text, actor_id:text, actor_name:text, ip:text, action:text, object_kind:text, object_id:text, object_name:text, outcome:text, detail:text, request_id:text
 SELECT id, at_ms, actor_kind, actor_id, actor_name, ip, action, object_kind, object_id, object_name, outcome, detail, request_id
   FROM audit
- WHERE object_id = :object_id AND (:first = 1 OR (at_ms, id) < (:after, :after_id))
+ WHERE object_id = :object_id AND (at_ms, id) < (:after, :after_id)
  ORDER BY at_ms DESC, id DESC
  LIMIT :count;
 
 -- name: admin_jobs_list :many
--- args: first:i64, after:i64, after_id:text, state:text, count:i64
+-- args: after:i64, after_id:text, state:text, count:i64
 -- cols: id:text, kind:text, state:text, run_at_ms:i64, attempts:i64, max_attempts:i64, progress_done:i64, progress_total:i64, cancel_asked:i64, result:text?, created_ms:i64, created_by:text, finished_ms:i64?
 SELECT id, kind, state, run_at_ms, attempts, max_attempts, progress_done, progress_total, cancel_asked, result, created_ms,
        created_by, finished_ms
   FROM job
- WHERE (:first = 1 OR (created_ms, id) < (:after, :after_id)) AND (:state = '' OR state = :state)
+ WHERE (created_ms, id) < (:after, :after_id) AND (:state = '' OR state = :state)
  ORDER BY created_ms DESC, id DESC
  LIMIT :count;
 
@@ -109,11 +109,11 @@ SELECT id, kind, state, run_at_ms, attempts, max_attempts, progress_done, progre
 UPDATE job SET cancel_asked = 1 WHERE id = :id AND state IN ('waiting', 'running');
 
 -- name: admin_messages_list :many
--- args: first:i64, after:i64, after_id:text, object_id:text, open:i64, count:i64
+-- args: after:i64, after_id:text, object_id:text, open:i64, count:i64
 -- cols: id:text, object_kind:text, object_id:text, object_name:text?, at_ms:i64, severity:i64, code:text, text:text, ack_ms:i64?, ack_by:text?
 SELECT m.id, m.object_kind, m.object_id, d.name, m.at_ms, m.severity, m.code, m.text, m.ack_ms, m.ack_by
   FROM message m LEFT JOIN device d ON m.object_kind = 'device' AND d.id = m.object_id
- WHERE (:first = 1 OR (m.at_ms, m.id) < (:after, :after_id))
+ WHERE (m.at_ms, m.id) < (:after, :after_id)
    AND (:object_id = '' OR m.object_id = :object_id) AND (:open = 0 OR m.ack_ms IS NULL)
  ORDER BY m.at_ms DESC, m.id DESC
  LIMIT :count;

@@ -2,7 +2,7 @@
 -- always the front of an index and no SQL is made from data (R26). An empty text or 0 switches a filter off.
 
 -- name: device_list_name_up :many
--- args: first:i64, after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+-- args: after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
 -- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
@@ -12,7 +12,7 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
   FROM device d LEFT JOIN person p ON p.id = d.person_id
- WHERE (:first = 1 OR (d.name_key, d.id) > (:after, :after_id))
+ WHERE (d.name_key, d.id) > (:after, :after_id)
    AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
@@ -20,7 +20,7 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
  LIMIT :count;
 
 -- name: device_list_name_down :many
--- args: first:i64, after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+-- args: after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
 -- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
@@ -30,7 +30,26 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
   FROM device d LEFT JOIN person p ON p.id = d.person_id
- WHERE (:first = 1 OR (d.name_key, d.id) < (:after, :after_id))
+ WHERE (d.name_key, d.id) < (:after, :after_id)
+   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
+   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
+   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+ ORDER BY d.name_key DESC, d.id DESC
+ LIMIT :count;
+
+-- The first page from the end: there is no greatest text to begin from.
+-- name: device_list_name_last :many
+-- args: state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+-- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
+SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
+       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
+       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
+       COALESCE((SELECT MAX(m.severity) FROM message m
+                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
+       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
+         WHERE s.device_id = d.id AND s.live = 1), d.version
+  FROM device d LEFT JOIN person p ON p.id = d.person_id
+ WHERE 1 = 1
    AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
@@ -38,7 +57,7 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
  LIMIT :count;
 
 -- name: device_list_contact_up :many
--- args: first:i64, after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+-- args: after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
 -- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
@@ -48,7 +67,8 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
   FROM device d LEFT JOIN person p ON p.id = d.person_id
- WHERE (:first = 1 OR (COALESCE(d.last_contact_ms, 0), d.id) > (:after, :after_id))
+ WHERE (COALESCE(d.last_contact_ms, 0), d.id) > (:after, :after_id)
+   AND COALESCE(d.last_contact_ms, 0) >= :after -- SQLite seeks by this one
    AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
@@ -56,7 +76,7 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
  LIMIT :count;
 
 -- name: device_list_contact_down :many
--- args: first:i64, after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+-- args: after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
 -- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
@@ -66,7 +86,8 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
   FROM device d LEFT JOIN person p ON p.id = d.person_id
- WHERE (:first = 1 OR (COALESCE(d.last_contact_ms, 0), d.id) < (:after, :after_id))
+ WHERE (COALESCE(d.last_contact_ms, 0), d.id) < (:after, :after_id)
+   AND COALESCE(d.last_contact_ms, 0) <= :after -- SQLite seeks by this one
    AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
@@ -154,54 +175,25 @@ SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN
  ORDER BY s.live DESC, s.last_seen_ms DESC, s.id
  LIMIT 20;
 
--- The live Apple record of a device, if it has one.
--- name: device_mdm_record :one
--- args: device_id:text
--- cols: id:text, state:text
-SELECT id, state FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND live = 1 LIMIT 1;
-
--- name: device_records_end :exec
--- args: device_id:text
-UPDATE source_record SET live = 0, state = 'left', push_ok = 0, queued = 0 WHERE device_id = :device_id AND live = 1;
-
--- name: device_commands_end :exec
--- args: device_id:text, now_ms:i64
-UPDATE command SET open = 0, state = 'cancelled', done_ms = :now_ms WHERE device_id = :device_id AND open = 1;
-
--- name: device_certs_revoke :exec
--- args: device_id:text, now_ms:i64, reason:text
-UPDATE certificate SET status = 'revoked', revoked_ms = :now_ms, revoke_reason = :reason
- WHERE status <> 'revoked' AND record_id IN (SELECT id FROM source_record WHERE device_id = :device_id);
-
--- Identities are only detached from a removed object, so that the revocation list keeps them.
 -- name: device_certs_detach :exec
 -- args: device_id:text
 UPDATE certificate SET record_id = NULL
  WHERE record_id IN (SELECT id FROM source_record WHERE device_id = :device_id);
 
 -- name: device_apps :many
--- args: device_id:text, first:i64, after:text, count:i64
+-- args: device_id:text, after:text, count:i64
 -- cols: identifier:text, name:text, version:text, short_version:text, size:i64?, managed:i64
 SELECT identifier, name, version, short_version, size, managed
   FROM device_app
- WHERE device_id = :device_id AND (:first = 1 OR identifier > :after)
+ WHERE device_id = :device_id AND identifier > :after
  ORDER BY identifier
  LIMIT :count;
 
--- name: device_commands :many
--- args: device_id:text, first:i64, after:i64, after_id:text, count:i64
--- cols: id:text, seq:i64, request_type:text, state:text, open:i64, offers:i64, created_ms:i64, created_by:text, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, error:text?
-SELECT id, seq, request_type, state, open, offers, created_ms, created_by, sent_ms, notnow_ms, done_ms, expires_ms, error
-  FROM command
- WHERE device_id = :device_id AND (:first = 1 OR (created_ms, id) < (:after, :after_id))
- ORDER BY created_ms DESC, id DESC
- LIMIT :count;
-
 -- name: device_events :many
--- args: device_id:text, first:i64, after:i64, after_id:text, count:i64
+-- args: device_id:text, after:i64, after_id:text, count:i64
 -- cols: id:text, at_ms:i64, kind:text, detail:text
 SELECT id, at_ms, kind, detail
   FROM device_event
- WHERE device_id = :device_id AND (:first = 1 OR (at_ms, id) < (:after, :after_id))
+ WHERE device_id = :device_id AND (at_ms, id) < (:after, :after_id)
  ORDER BY at_ms DESC, id DESC
  LIMIT :count;

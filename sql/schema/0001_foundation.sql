@@ -262,7 +262,7 @@ CREATE INDEX device_folder ON device (folder_id, name_key, id);
 CREATE INDEX device_person ON device (person_id);
 CREATE INDEX device_name ON device (name_key, id);
 CREATE INDEX device_state ON device (state, name_key, id);
-CREATE INDEX device_contact ON device (last_contact_ms, id);
+CREATE INDEX device_contact ON device (COALESCE(last_contact_ms, 0), id); -- the expression of the list that sorts by it
 CREATE INDEX device_serial ON device (serial);
 CREATE INDEX device_udid ON device (udid);
 

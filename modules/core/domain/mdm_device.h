@@ -1,0 +1,62 @@
+/* Owns device objects as administrators see and change them: list, search, reading, editing, retiring, deleting
+ * (DEV-02..04, DEV-12, DEV-13). What channels write (inventory, contacts, commands) is elsewhere. */
+#ifndef MDM_DEVICE_H
+#define MDM_DEVICE_H
+
+#include <jansson.h>
+#include "db/mdm_db.h"
+#include "domain/mdm_page.h"
+
+/* Most hits that a search looks at. */
+#define MDM_DEVICE_HITS 1000
+
+typedef struct mdm_device_filter_t {
+    const char *q;         /* prefix of name, serial, UDID, log-in or name of the person; "" = all */
+    const char *state, *mode, *platform, *ownership, *person; /* "" = any */
+    int lost;              /* 1: lost ones only */
+    const char *sort;      /* "name", "-name", "last_contact", "-last_contact" */
+} mdm_device_filter_t;
+
+/* Puts NULL fields to their defaults and refuses values that are none; the name at fault is the query parameter's. */
+apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f);
+/* What a cursor of this list is bound to. */
+const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f);
+
+typedef struct mdm_device_row_t {
+    const char *id, *name, *name_key, *person_id, *person_name, *person_login; /* person_*: NULL without owner */
+    const char *state, *mode, *level, *ownership, *platform, *model, *product, *serial, *os_version, *compliance;
+    int test_device, worst; /* worst: severity of the worst unacknowledged message, 0 = none */
+    apr_int64_t lost_ms, created_ms, enrolled_ms, last_contact_ms, last_eas_ms; /* 0 = never */
+    apr_int64_t commands_open, version;
+} mdm_device_row_t;
+
+/* One page. *next is NULL at the end, else the cursor of the following page. */
+apr_status_t mdm_device_list(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page,
+                             apr_array_header_t **rows /* of mdm_device_row_t */, const char **next);
+
+/* All of one device as JSON members in API form (times as text); *name and *version may be NULL. New reference in *out. */
+apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
+/* The source records of a device with their channel's state: JSON array, no tokens or secrets. New reference. */
+apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out);
+/* Installed apps, one page by identifier: JSON array. New reference. */
+apr_status_t mdm_device_apps(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
+/* The timeline, newest first. New reference. */
+apr_status_t mdm_device_events(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
+
+/* What may be edited; NULL and -1 = leave as it is. */
+typedef struct mdm_device_edit_t {
+    const char *name, *ownership, *department, *site, *location, *notes;
+    int test_device;
+} mdm_device_edit_t;
+/* Edits under optimistic lock, audited with before and after: MDM_ESTALE if the version is not this one, APR_NOTFOUND. In a transaction. */
+apr_status_t mdm_device_edit(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_device_edit_t *edit);
+
+/* Ends management from our side without asking the device: its identities are revoked, open commands closed. In a transaction; audited.
+ * Retire keeps object and history; MDM_ECONFLICT if it is retired already. */
+apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason);
+/* Lets the person enrol a retired device again onto this object. MDM_ECONFLICT if it is not retired. */
+apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reason);
+/* Deletes the object with its history, in any state. Revoked identities stay known to the authority. */
+apr_status_t mdm_device_delete(mdm_db_t *db, const char *id, const char *reason);
+
+#endif

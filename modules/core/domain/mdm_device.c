@@ -1,0 +1,509 @@
+/* Device objects: list, search, reading, editing. */
+#include "domain/mdm_device.h"
+
+#include <stdlib.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define NAME_MAX_BYTES 200
+#define TEXT_MAX_BYTES 200
+#define NOTES_MAX_BYTES 4000
+#define QUERY_MAX_BYTES 100
+
+static const char *const states[] = {"pending", "active", "wipe_pending", "retired", "blocked", "removed", NULL};
+static const char *const modes[] = {"ios_mdm", "ios_mdm_eas", "android_app", "android_app_eas", "eas", "unknown", NULL};
+static const char *const platforms[] = {"ios", "android", "windows", "blackberry", "unknown", NULL};
+static const char *const ownerships[] = {"corporate", "personal", NULL};
+static const char *const sorts[] = {"name", "-name", "last_contact", "-last_contact", NULL};
+
+static apr_status_t one_of(mdm_ctx_t *ctx, const char *field, const char *const *words, const char **value)
+{
+    int i;
+
+    if (!*value)
+        *value = "";
+    if (!**value)
+        return APR_SUCCESS;
+    for (i = 0; words[i]; i++) {
+        if (strcmp(words[i], *value) == 0) {
+            *value = words[i];
+            return APR_SUCCESS;
+        }
+    }
+    return mdm_fail(ctx, MDM_EINPUT, field, "is none of the known values");
+}
+
+apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
+{
+    const struct {
+        const char *field;
+        const char *const *words;
+        const char **value;
+    } all[] = {{"state", states, &f->state}, {"mode", modes, &f->mode}, {"platform", platforms, &f->platform},
+               {"ownership", ownerships, &f->ownership}, {"sort", sorts, &f->sort}};
+    unsigned i;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        apr_status_t rv = one_of(ctx, all[i].field, all[i].words, all[i].value);
+        if (rv != APR_SUCCESS)
+            return rv;
+    }
+    if (!*f->sort)
+        f->sort = "name";
+    f->q = f->q ? f->q : "";
+    f->person = f->person ? f->person : "";
+    if (*f->person && !mdm_is_uuid(f->person))
+        return mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
+    if (strlen(f->q) > QUERY_MAX_BYTES || strcmp(f->q, mdm_clean(ctx->pool, f->q, QUERY_MAX_BYTES)) != 0)
+        return mdm_fail(ctx, MDM_EINPUT, "q", "must be at most %d bytes of text", QUERY_MAX_BYTES);
+    f->lost = f->lost != 0;
+    return APR_SUCCESS;
+}
+
+const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f)
+{
+    return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%s", f->sort, f->state, f->mode, f->platform, f->ownership,
+                        f->person, f->lost, f->q);
+}
+
+/* ---- the list. The generated row types differ in name only. */
+
+#define TAKE_ROWS(type)                                                        \
+    static void take_##type(apr_array_header_t *from, apr_array_header_t *to)  \
+    {                                                                          \
+        int i;                                                                 \
+        for (i = 0; i < from->nelts; i++) {                                    \
+            const mdm_q_##type##_t *q = &APR_ARRAY_IDX(from, i, mdm_q_##type##_t); \
+            mdm_device_row_t *r = apr_array_push(to);                          \
+            r->id = q->id;                                                     \
+            r->name = q->name;                                                 \
+            r->name_key = q->name_key;                                         \
+            r->person_id = q->person_id;                                       \
+            r->person_name = q->person_name;                                   \
+            r->person_login = q->person_login;                                 \
+            r->state = q->state;                                               \
+            r->mode = q->mode;                                                 \
+            r->level = q->level;                                               \
+            r->ownership = q->ownership;                                       \
+            r->platform = q->platform;                                         \
+            r->model = q->model;                                               \
+            r->product = q->product;                                           \
+            r->serial = q->serial;                                             \
+            r->os_version = q->os_version;                                     \
+            r->compliance = q->compliance;                                     \
+            r->test_device = q->test_device != 0;                              \
+            r->worst = (int)q->worst;                                          \
+            r->lost_ms = q->lost_ms_null ? 0 : q->lost_ms;                     \
+            r->created_ms = q->created_ms;                                     \
+            r->enrolled_ms = q->enrolled_ms_null ? 0 : q->enrolled_ms;         \
+            r->last_contact_ms = q->contact_key;                               \
+            r->last_eas_ms = q->last_eas_ms_null ? 0 : q->last_eas_ms;         \
+            r->commands_open = q->commands_open;                               \
+            r->version = q->version;                                           \
+        }                                                                      \
+    }
+
+TAKE_ROWS(device_list_name_up)
+TAKE_ROWS(device_list_name_down)
+TAKE_ROWS(device_list_name_last)
+TAKE_ROWS(device_list_contact_up)
+TAKE_ROWS(device_list_contact_down)
+TAKE_ROWS(device_search)
+
+#define FILTERS(f) (f)->state, (f)->mode, (f)->platform, (f)->ownership, (f)->person, (f)->lost
+
+typedef apr_status_t (*list_fn)(mdm_db_t *, const mdm_device_filter_t *, const mdm_page_t *, int, apr_array_header_t *);
+
+static apr_status_t by_name(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page, int count,
+                            apr_array_header_t *out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_list_name_up(db, page->key, page->id, FILTERS(f), count, &rows);
+
+    if (rv == APR_SUCCESS)
+        take_device_list_name_up(rows, out);
+    return rv;
+}
+
+static apr_status_t by_name_down(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page, int count,
+                                 apr_array_header_t *out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv;
+
+    if (page->first) {
+        rv = mdm_q_device_list_name_last(db, FILTERS(f), count, &rows);
+        if (rv == APR_SUCCESS)
+            take_device_list_name_last(rows, out);
+        return rv;
+    }
+    rv = mdm_q_device_list_name_down(db, page->key, page->id, FILTERS(f), count, &rows);
+    if (rv == APR_SUCCESS)
+        take_device_list_name_down(rows, out);
+    return rv;
+}
+
+static apr_status_t by_contact(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page, int count,
+                               apr_array_header_t *out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_list_contact_up(db, page->first ? -1 : page->num, page->id, FILTERS(f), count, &rows);
+
+    if (rv == APR_SUCCESS)
+        take_device_list_contact_up(rows, out);
+    return rv;
+}
+
+static apr_status_t by_contact_down(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page, int count,
+                                    apr_array_header_t *out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_list_contact_down(db, page->first ? APR_INT64_MAX : page->num, page->id, FILTERS(f),
+                                                     count, &rows);
+
+    if (rv == APR_SUCCESS)
+        take_device_list_contact_down(rows, out);
+    return rv;
+}
+
+static int order_name(const void *a, const void *b)
+{
+    const mdm_device_row_t *x = a, *y = b;
+    int c = strcmp(x->name_key, y->name_key);
+
+    return c ? c : strcmp(x->id, y->id);
+}
+
+static int order_name_down(const void *a, const void *b)
+{
+    return order_name(b, a);
+}
+
+static int order_contact(const void *a, const void *b)
+{
+    const mdm_device_row_t *x = a, *y = b;
+
+    if (x->last_contact_ms != y->last_contact_ms)
+        return x->last_contact_ms < y->last_contact_ms ? -1 : 1;
+    return strcmp(x->id, y->id);
+}
+
+static int order_contact_down(const void *a, const void *b)
+{
+    return order_contact(b, a);
+}
+
+static const struct sort_t {
+    const char *name;
+    list_fn list;
+    int (*order)(const void *, const void *);
+    int by_time;
+} orders[] = {{"name", by_name, order_name, 0},
+              {"-name", by_name_down, order_name_down, 0},
+              {"last_contact", by_contact, order_contact, 1},
+              {"-last_contact", by_contact_down, order_contact_down, 1}};
+
+static const struct sort_t *sort_of(const char *name)
+{
+    unsigned i;
+
+    for (i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        if (strcmp(orders[i].name, name) == 0)
+            return &orders[i];
+    }
+    return &orders[0];
+}
+
+/* The hits are a bounded set: sorted and paged here, in an order that depends on no database. */
+static apr_status_t search(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page, const struct sort_t *sort,
+                           int count, apr_array_header_t *out)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    apr_array_header_t *rows, *all = apr_array_make(p, 64, sizeof(mdm_device_row_t));
+    mdm_device_row_t seen;
+    char *upper = apr_pstrdup(p, f->q), *c;
+    apr_status_t rv;
+    int i;
+
+    for (c = upper; *c; c++)
+        *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 32 : *c);
+    rv = mdm_q_device_search(db, mdm_lower(p, f->q), upper, f->q, FILTERS(f), MDM_DEVICE_HITS, &rows);
+    if (rv != APR_SUCCESS)
+        return rv;
+    take_device_search(rows, all);
+    if (all->nelts)
+        qsort(all->elts, (size_t)all->nelts, sizeof(mdm_device_row_t), sort->order);
+    memset(&seen, 0, sizeof(seen));
+    seen.id = page->id;
+    seen.name_key = page->key;
+    seen.last_contact_ms = page->num;
+    for (i = 0; i < all->nelts && out->nelts < count; i++) {
+        const mdm_device_row_t *row = &APR_ARRAY_IDX(all, i, mdm_device_row_t);
+        if (page->first || sort->order(row, &seen) > 0)
+            *(mdm_device_row_t *)apr_array_push(out) = *row;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_device_list(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page,
+                             apr_array_header_t **rows, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const struct sort_t *sort = sort_of(f->sort);
+    apr_array_header_t *out = apr_array_make(ctx->pool, page->count + 1, sizeof(mdm_device_row_t));
+    apr_status_t rv;
+
+    *next = NULL;
+    rv = *f->q ? search(db, f, page, sort, page->count + 1, out) : sort->list(db, f, page, page->count + 1, out);
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (out->nelts > page->count) {
+        const mdm_device_row_t *last;
+        out->nelts = page->count;
+        last = &APR_ARRAY_IDX(out, page->count - 1, mdm_device_row_t);
+        *next = sort->by_time ? mdm_page_next_num(ctx, page, last->last_contact_ms, last->id)
+                              : mdm_page_next(ctx, page, last->name_key, last->id);
+        if (!*next)
+            return MDM_EUNAVAIL;
+    }
+    *rows = out;
+    return APR_SUCCESS;
+}
+
+/* ---- one device */
+
+static json_t *text_or_null(const char *s)
+{
+    return s && *s ? json_string(s) : json_null();
+}
+
+static json_t *time_or_null(apr_pool_t *p, int null, apr_int64_t ms)
+{
+    return null || !ms ? json_null() : json_string(mdm_time_text(p, ms));
+}
+
+static json_t *bool_or_null(int null, apr_int64_t v)
+{
+    return null ? json_null() : json_boolean(v != 0);
+}
+
+static json_t *real_or_null(int null, double v)
+{
+    return null ? json_null() : json_real(v);
+}
+
+static json_t *json_or_empty(const char *text)
+{
+    json_t *j = json_loads(text, 0, NULL);
+
+    return j ? j : json_object();
+}
+
+apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    mdm_q_device_full_t *d;
+    apr_status_t rv = mdm_q_device_full(db, id, &d);
+    json_t *j;
+    unsigned i;
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    {
+        const struct {
+            const char *name;
+            json_t *value;
+        } members[] = {
+            {"id", json_string(d->id)},
+            {"name", json_string(d->name)},
+            {"folder", json_pack("{s:s, s:s}", "id", d->folder_id, "name", d->folder_name)},
+            {"person", d->person_id ? json_pack("{s:s, s:s, s:s}", "id", d->person_id, "name", d->person_name, "login",
+                                                d->person_login)
+                                    : json_null()},
+            {"state", json_string(d->state)},
+            {"mode", json_string(d->mode)},
+            {"level", json_string(d->level)},
+            {"ownership", json_string(d->ownership)},
+            {"platform", json_string(d->platform)},
+            {"model", text_or_null(d->model)},
+            {"product", text_or_null(d->product)},
+            {"serial", text_or_null(d->serial)},
+            {"udid", text_or_null(d->udid)},
+            {"imei", text_or_null(d->imei)},
+            {"eas_device_id", text_or_null(d->eas_device_id)},
+            {"os_version", text_or_null(d->os_version)},
+            {"build", text_or_null(d->build)},
+            {"phone", text_or_null(d->phone)},
+            {"supervised", bool_or_null(d->supervised_null, d->supervised)},
+            {"passcode_present", bool_or_null(d->passcode_present_null, d->passcode_present)},
+            {"passcode_compliant", bool_or_null(d->passcode_compliant_null, d->passcode_compliant)},
+            {"encryption", d->encryption_null ? json_null() : json_integer(d->encryption)},
+            {"battery", real_or_null(d->battery_null, d->battery)},
+            {"capacity_gb", real_or_null(d->capacity_gb_null, d->capacity_gb)},
+            {"free_gb", real_or_null(d->free_gb_null, d->free_gb)},
+            {"compliance", json_string(d->compliance)},
+            {"inventory", json_or_empty(d->inventory)},
+            {"inventory_at", time_or_null(p, d->inventory_ms_null, d->inventory_ms)},
+            {"test_device", json_boolean(d->test_device != 0)},
+            {"lost_since", time_or_null(p, d->lost_ms_null, d->lost_ms)},
+            {"department", json_string(d->department)},
+            {"site", json_string(d->site)},
+            {"location", json_string(d->location)},
+            {"notes", json_string(d->notes)},
+            {"created_at", time_or_null(p, 0, d->created_ms)},
+            {"enrolled_at", time_or_null(p, d->enrolled_ms_null, d->enrolled_ms)},
+            {"last_contact_at", time_or_null(p, d->last_contact_ms_null, d->last_contact_ms)},
+            {"last_contact_ip", text_or_null(d->last_contact_ip)},
+            {"last_eas_at", time_or_null(p, d->last_eas_ms_null, d->last_eas_ms)},
+            {"version", json_integer(d->version)},
+        };
+        j = json_object();
+        for (i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+            json_object_set_new(j, members[i].name, members[i].value);
+    }
+    *out = j;
+    if (version)
+        *version = d->version;
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_records(db, id, &rows);
+    int i;
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    *out = json_array();
+    for (i = 0; i < rows->nelts; i++) {
+        const mdm_q_device_records_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_device_records_t);
+        json_array_append_new(
+            *out, json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "id", r->id, "kind",
+                            r->kind, "class", r->class, "live", r->live != 0, "native_id", r->native_id, "state", r->state,
+                            "push_ok", r->push_ok && r->has_token, "generation", (json_int_t)r->generation, "queued",
+                            (json_int_t)r->queued, "expelled", r->expelled != 0, "first_seen_at",
+                            time_or_null(p, 0, r->first_seen_ms), "last_seen_at", time_or_null(p, 0, r->last_seen_ms),
+                            "push_due_at", time_or_null(p, r->push_due_ms_null, r->push_due_ms), "push_error",
+                            text_or_null(r->push_error)));
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_device_apps(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_apps(db, id, page->key, page->count + 1, &rows);
+    int i;
+
+    *next = NULL;
+    if (rv != APR_SUCCESS)
+        return rv;
+    *out = json_array();
+    for (i = 0; i < rows->nelts && i < page->count; i++) {
+        const mdm_q_device_apps_t *a = &APR_ARRAY_IDX(rows, i, mdm_q_device_apps_t);
+        json_array_append_new(*out, json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "identifier", a->identifier, "name", a->name,
+                                              "version", a->version, "short_version", a->short_version, "size",
+                                              a->size_null ? json_null() : json_integer(a->size), "managed",
+                                              a->managed != 0));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next(mdm_db_ctx(db), page, a->identifier, "");
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_device_events(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_device_events(db, id, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
+    int i;
+
+    *next = NULL;
+    if (rv != APR_SUCCESS)
+        return rv;
+    *out = json_array();
+    for (i = 0; i < rows->nelts && i < page->count; i++) {
+        const mdm_q_device_events_t *e = &APR_ARRAY_IDX(rows, i, mdm_q_device_events_t);
+        json_array_append_new(*out, json_pack("{s:s, s:s, s:s, s:o}", "id", e->id, "at",
+                                              mdm_time_text(mdm_db_ctx(db)->pool, e->at_ms), "kind", e->kind, "detail",
+                                              json_or_empty(e->detail)));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(mdm_db_ctx(db), page, e->at_ms, e->id);
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- editing */
+
+/* Takes a new text: checked, and noted in the audit's detail if it differs. */
+static apr_status_t take_text(mdm_ctx_t *ctx, json_t *detail, const char *field, apr_size_t max, int required,
+                              const char *old, const char *given, const char **out)
+{
+    *out = old;
+    if (!given)
+        return APR_SUCCESS;
+    if (strlen(given) > max || !mdm_utf8_valid(given, strlen(given)))
+        return mdm_fail(ctx, MDM_EINPUT, field, "must be at most %d bytes of text", (int)max);
+    if (required && !*mdm_clean(ctx->pool, given, max))
+        return mdm_fail(ctx, MDM_EINPUT, field, "must not be empty");
+    if (strcmp(old, given) != 0)
+        json_object_set_new(detail, field, json_pack("{s:s, s:s}", "before", old, "after", given));
+    *out = given;
+    return APR_SUCCESS;
+}
+
+static apr_status_t merge_edit(mdm_ctx_t *ctx, const mdm_q_device_full_t *d, const mdm_device_edit_t *e, json_t *detail,
+                               mdm_device_edit_t *to)
+{
+    const struct {
+        const char *field;
+        apr_size_t max;
+        const char *old, *given, **out;
+    } all[] = {{"name", NAME_MAX_BYTES, d->name, e->name ? mdm_clean(ctx->pool, e->name, NAME_MAX_BYTES + 1) : NULL, &to->name},
+               {"ownership", 20, d->ownership, e->ownership, &to->ownership},
+               {"department", TEXT_MAX_BYTES, d->department, e->department, &to->department},
+               {"site", TEXT_MAX_BYTES, d->site, e->site, &to->site},
+               {"location", TEXT_MAX_BYTES, d->location, e->location, &to->location},
+               {"notes", NOTES_MAX_BYTES, d->notes, e->notes, &to->notes}};
+    unsigned i;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]) && rv == APR_SUCCESS; i++)
+        rv = take_text(ctx, detail, all[i].field, all[i].max, i == 0, all[i].old, all[i].given, all[i].out);
+    if (rv == APR_SUCCESS)
+        rv = one_of(ctx, "ownership", ownerships, &to->ownership);
+    to->test_device = e->test_device < 0 ? d->test_device != 0 : e->test_device != 0;
+    if (to->test_device != (d->test_device != 0))
+        json_object_set_new(detail, "test_device",
+                            json_pack("{s:b, s:b}", "before", d->test_device != 0, "after", to->test_device));
+    return rv;
+}
+
+apr_status_t mdm_device_edit(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_device_edit_t *edit)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *detail = mdm_json_own(ctx, json_object());
+    mdm_device_edit_t to;
+    mdm_q_device_full_t *d;
+    int changed = 0;
+    apr_status_t rv = mdm_q_device_full(db, id, &d);
+
+    if (rv == APR_SUCCESS && d->version != version)
+        rv = mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this device meanwhile: load it again.");
+    if (rv == APR_SUCCESS)
+        rv = merge_edit(ctx, d, edit, detail, &to);
+    if (rv != APR_SUCCESS || json_object_size(detail) == 0)
+        return rv;
+    rv = mdm_q_device_edit(db, id, version, to.name, mdm_lower(ctx->pool, to.name), to.ownership, to.department, to.site,
+                           to.location, to.notes, to.test_device, &changed);
+    if (rv == APR_SUCCESS && changed != 1)
+        rv = mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this device meanwhile: load it again.");
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "device.edit", "device", id, to.name, "done", detail);
+    if (rv == APR_SUCCESS)
+        rv = mdm_change_add(db, "device", id);
+    return rv;
+}

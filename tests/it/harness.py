@@ -3,7 +3,6 @@ import http.client
 import os
 import pwd
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -196,7 +195,8 @@ class Zone:
         self.root = Path(root or tempfile.mkdtemp(prefix="mdm-zone-"))
         self.root.chmod(0o755)
         self.db_url, self.modules = db_url, modules
-        self.address = "127.0.0.1"
+        self.address, self.host = "127.0.0.1", "localhost"
+        self.htdocs = self.root / "htdocs"
         self.device_port, self.admin_port = zf.free_port(), zf.free_port()
         self.public_url = f"https://localhost:{self.device_port}"
         self.admin_url = f"https://localhost:{self.admin_port}/admin/"
@@ -413,7 +413,7 @@ class Factory:
         self.tls = zf.make_tls(self.root / "tls")
         self.key_file = self.root / "tls" / "seal.key"
         self._pg, self._templates, self._count = None, {}, 0
-        write_key(self.key_file)
+        zf.make_key(self.key_file)
 
     @property
     def pg(self):
@@ -467,9 +467,3 @@ class Factory:
         if self._pg:
             self._pg.close()
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def write_key(path):
-    """A sealing key file as `mdmctl key new` writes it."""
-    if not Path(path).exists():
-        zf._write_secret(path, (f"1 {secrets.token_hex(32)}\n").encode())

@@ -3,6 +3,7 @@
 Shared by the test harness (tests/it), the runner (tests/run) and the benchmarks, so that a newcomer's zone and a tested
 zone are the same thing.
 """
+import base64
 import datetime
 import ipaddress
 import os
@@ -88,10 +89,16 @@ def _pem_key(key):
                              serialization.NoEncryption())
 
 
-def _write_secret(path, data):
+def write_secret(path, data):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "wb") as f:
         f.write(data)
+
+
+def make_key(path):
+    """A sealing key file: "<id> <base64 of 32 bytes>", readable by its owner only."""
+    if not Path(path).exists():
+        write_secret(path, f"k1 {base64.b64encode(os.urandom(32)).decode()}\n".encode())
 
 
 def make_ca(cn="Test TLS CA", days=3650):
@@ -127,7 +134,7 @@ def issue(ca, ca_key, cn, dns=(), ips=(), client=False, days=800, uid=None):
     return builder.sign(ca_key, hashes.SHA256()), key
 
 
-def make_tls(folder, cn="mod_mdm local TLS CA"):
+def make_tls(folder, cn="mod_mdm local TLS CA", names=()):
     """ca.pem, ca.key, server.pem, server.key in folder; what is there stays."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,11 +142,11 @@ def make_tls(folder, cn="mod_mdm local TLS CA"):
         return folder
     host = socket.gethostname()
     ca, ca_key = make_ca(cn)
-    dns = ["localhost"] + ([host] if host and host != "localhost" else [])
+    dns = list(dict.fromkeys(["localhost", *(x for x in (host, *names) if x)]))
     cert, key = issue(ca, ca_key, "localhost", dns=dns, ips=["127.0.0.1", "::1"])
     pem = serialization.Encoding.PEM
-    _write_secret(folder / "ca.key", _pem_key(ca_key))
-    _write_secret(folder / "server.key", _pem_key(key))
+    write_secret(folder / "ca.key", _pem_key(ca_key))
+    write_secret(folder / "server.key", _pem_key(key))
     (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
     (folder / "server.pem").write_bytes(cert.public_bytes(pem))
     return folder
@@ -180,7 +187,7 @@ def render(zone):
     """httpd.conf of a zone. zone: an object with the attributes used below (see Zone in tests/it/harness.py)."""
     user = drop_user()
     driver, params = split_db(zone.db_url)
-    out = [f'ServerRoot "{zone.root}"', f"ServerName localhost:{zone.device_port}", *_load_lines()]
+    out = [f'ServerRoot "{zone.root}"', f"ServerName {zone.host}:{zone.device_port}", *_load_lines()]
     if zone.modules:
         out += [f"LoadModule {ident} {zone.module_dir}/{name}.so" for ident, name in OURS]
     if user:
@@ -216,13 +223,13 @@ Listen {zone.address}:{zone.admin_port}
 SSLSessionCache "shmcb:{zone.root}/run/ssl_scache(2048000)"
 SSLProtocol -all +TLSv1.2 +TLSv1.3
 SSLRandomSeed startup builtin
-DocumentRoot "{zone.root}/htdocs"
+DocumentRoot "{zone.htdocs}"
 DirectoryIndex index.html
 <Directory "/">
     AllowOverride None
     Require all denied
 </Directory>
-<Directory "{zone.root}/htdocs">
+<Directory "{zone.htdocs}">
     Require all granted
 </Directory>
 <Directory "{zone.ui_dir}">
@@ -278,14 +285,14 @@ MDMAdminFiles "{zone.ui_dir}/admin"
     SSLCertificateKeyFile "{zone.tls_dir}/server.key\""""
     out += [f"""
 <VirtualHost *:{zone.device_port}>
-    ServerName localhost:{zone.device_port}{tls}
+    ServerName {zone.host}:{zone.device_port}{tls}
     SSLVerifyClient optional_no_ca
     SSLVerifyDepth 3
 {device}
 {zone.extra_device}
 </VirtualHost>
 <VirtualHost *:{zone.admin_port}>
-    ServerName localhost:{zone.admin_port}{tls}
+    ServerName {zone.host}:{zone.admin_port}{tls}
 {admin}
 {zone.extra_admin}
 </VirtualHost>

@@ -1,6 +1,8 @@
-"""python3 -m sim --portal URL --ca FILE --people FILE -n 20: enrols devices through the portal and keeps them polling."""
+"""python3 -m sim --portal URL --ca FILE --people FILE -n 20: enrols devices through the portal and keeps them polling.
+python3 -m sim --link URL --ca FILE: enrols one device by the link that the portal shows."""
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -9,73 +11,106 @@ import time
 
 from .device import Device, Portal
 
-NAMES = ["Lobby", "Reception", "Field", "Spare", "Workshop", "Office", "Travel", "Training"]
 
+class Fleet:
+    def __init__(self, args):
+        self.args, self.stop, self.lock = args, threading.Event(), threading.Lock()
+        self.enrolled = self.failed = 0
 
-def one(index, args, people, stop, report):
-    rng = random.Random(f"{args.seed}-{index}")
-    person = people[index % len(people)]
-    device = Device(args.ca, seed=f"{args.seed}-{index}")
-    device.name = f"{person.get('name', person['login']).split()[0]}'s {device.model_name}"
-    try:
-        portal = Portal(args.portal, args.ca)
+    def say(self, text):
+        with self.lock:
+            print("sim:", text, flush=True)
+
+    def start(self, index, person):
+        """A device that is enrolled: a kept one, or a new one of this person."""
+        keep = os.path.join(self.args.keep, f"{index}.json") if self.args.keep else None
+        if keep and os.path.exists(keep):
+            return Device.load(keep, self.args.ca)
+        device = Device(self.args.ca, seed=f"{self.args.seed}-{index}")
+        device.name = f"{person.get('name', person['login']).split()[0]}'s {device.model_name}"
+        rng = random.Random(f"{self.args.seed}-{index}")
+        portal = Portal(self.args.portal, self.args.ca)
         portal.login(person["login"], person["password"])
-        made = portal.enrollment(ownership=rng.choice(["personal", "corporate"]) if args.mixed else "personal")
+        made = portal.enrollment(ownership=rng.choice(["personal", "corporate"]) if self.args.mixed else "personal")
         device.enroll(portal.absolute(made["profile"]))
-        device.poll()
-        report(f"enrolled {device.name} ({device.serial}) of {person['login']}")
-    except Exception as why:  # one device's trouble is a line, never the end of the others
-        report(f"could not enrol a device of {person['login']}: {why}", failed=True)
-        return
-    while not stop.wait(rng.uniform(0.5, 1.5) * args.interval) and device.enrolled:
+        if keep:
+            device.save(keep)
+        return device
+
+    def live(self, index, person):
         try:
+            device = self.start(index, person)
             device.poll()
-        except Exception as why:
-            report(f"{device.serial}: {why}")
-    device.close()
+        except Exception as why:  # one device's trouble is a line, never the end of the others
+            self.failed += 1
+            self.say(f"could not enrol a device of {person['login']}: {why}")
+            return
+        self.enrolled += 1
+        self.say(f"{device.name} ({device.serial}) of {person['login']} is enrolled")
+        self.poll(device)
+
+    def poll(self, device):
+        while device.enrolled and not self.stop.wait(random.uniform(0.5, 1.5) * self.args.interval):
+            try:
+                device.poll()
+            except Exception as why:
+                self.say(f"{device.serial}: {why}")
+        device.close()
+
+    def run(self, people):
+        threads = []
+        for index in range(self.args.n):
+            thread = threading.Thread(target=self.live, args=(index, people[index % len(people)]), daemon=True)
+            thread.start()
+            threads.append(thread)
+            if self.stop.wait(0.2):  # key generation is work: no stampede on a small machine
+                if not self.args.once:
+                    break
+                time.sleep(0.2)
+        for thread in threads:
+            while thread.is_alive() and (self.args.once or not self.stop.is_set()):
+                thread.join(0.5)
+        self.say(f"{self.enrolled} enrolled, {self.failed} failed")
+        return 1 if self.failed else 0
+
+
+def by_link(args, fleet):
+    device = Device(args.ca)
+    device.enroll(args.link)
+    for kind, status in device.poll():
+        fleet.say(f"{kind}: {status}")
+    fleet.say(f"{device.name} ({device.serial}) is enrolled and polls every {args.interval:g} s; Ctrl-C ends it")
+    fleet.poll(device)
+    return 0
 
 
 def main():
     ap = argparse.ArgumentParser(prog="sim", description=__doc__)
-    ap.add_argument("--portal", required=True, help="address of the portal")
+    ap.add_argument("--portal", help="address of the portal")
+    ap.add_argument("--link", help="enrolment link or profile address")
     ap.add_argument("--ca", required=True, help="PEM file with the roots the devices trust")
-    ap.add_argument("--people", required=True, help="JSON file: [{login, password, name}]; run.json of `make run` does")
+    ap.add_argument("--people", help="JSON: [{login, password, name}]; run.json of `make run` does")
     ap.add_argument("-n", type=int, default=1, help="number of devices")
     ap.add_argument("--interval", type=float, default=20, help="seconds between two polls of a device")
     ap.add_argument("--seed", default="demo", help="the same seed gives the same devices")
+    ap.add_argument("--keep", help="folder where enrolled devices are kept for the next start")
     ap.add_argument("--once", action="store_true", help="enrol, poll once, end")
     ap.add_argument("--mixed", action="store_true", help="personal and corporate ownership mixed")
     args = ap.parse_args()
+    fleet = Fleet(args)
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sig, lambda *_: fleet.stop.set())
+    if args.once:
+        fleet.stop.set()
+    if args.keep:
+        os.makedirs(args.keep, mode=0o700, exist_ok=True)
+    if args.link:
+        return by_link(args, fleet)
+    if not args.portal or not args.people:
+        ap.error("--portal and --people, or --link")
     with open(args.people) as f:
         people = json.load(f)
-    if isinstance(people, dict):
-        people = people["users"]
-    stop, lock, counts = threading.Event(), threading.Lock(), {"ok": 0, "failed": 0}
-
-    def report(text, failed=False):
-        with lock:
-            counts["failed" if failed else "ok"] += 1
-            print("sim:", text, flush=True)
-    for sig in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sig, lambda *_: stop.set())
-    if args.once:
-        stop.set()
-    threads, started = [], 0
-    for index in range(args.n):
-        thread = threading.Thread(target=one, args=(index, args, people, stop, report), daemon=True)
-        thread.start()
-        threads.append(thread)
-        started += 1
-        if args.once:
-            thread.join()
-        else:
-            time.sleep(0.2)  # key generation is work: no stampede on a small machine
-        if stop.is_set() and not args.once:
-            break
-    for thread in threads:
-        thread.join(timeout=None if not stop.is_set() or args.once else 5)
-    print(f"sim: {started} started, {counts['failed']} failed", flush=True)
-    sys.exit(1 if counts["failed"] else 0)
+    return fleet.run(people["users"] if isinstance(people, dict) else people)
 
 
-main()
+sys.exit(main())

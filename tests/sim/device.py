@@ -201,7 +201,7 @@ class Device:
         wanted = identity.get("CAFingerprint")
         if wanted and wanted not in (ca.fingerprint(hashes.SHA1()), ca.fingerprint(hashes.MD5())):
             raise ProfileError("CAFingerprint does not fit the CA")
-        self.profile, self.mdm, self.ca = profile, mdm, ca
+        self.profile, self.profile_data, self.mdm, self.ca = profile, data, mdm, ca
         self.use_identity(cert, request.key)
         return self
 
@@ -395,6 +395,33 @@ class Device:
             return "Error", error("MCInstallationErrorDomain", 4001, "The profile is not installed")
         self.profiles = left
         return "Acknowledged", {}
+
+    # -- keeping a device for the next start
+    KEPT = ("udid", "serial", "name", "imei", "product", "model", "model_name", "capacity", "os_version", "build", "magic")
+
+    def save(self, path):
+        pem = self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                     serialization.NoEncryption())
+        kept = {k: getattr(self, k) for k in self.KEPT}
+        kept.update(profile=base64.b64encode(self.profile_data).decode(), key=pem.decode(),
+                    cert=self.cert.public_bytes(serialization.Encoding.PEM).decode())
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+            json.dump(kept, f)
+
+    @classmethod
+    def load(cls, path, cafile):
+        with open(path) as f:
+            kept = json.load(f)
+        device = cls(cafile, udid=kept["udid"], serial=kept["serial"])
+        for key in cls.KEPT:
+            setattr(device, key, kept[key])
+        device.profile_data = base64.b64decode(kept["profile"])
+        device.profile = Profile(device.profile_data)
+        device.mdm = device.profile.mdm()
+        device.use_identity(x509.load_pem_x509_certificate(kept["cert"].encode()),
+                            serialization.load_pem_private_key(kept["key"].encode(), None))
+        device.enrolled = True
+        return device
 
     def close(self):
         self.http.close()

@@ -10,7 +10,10 @@ DESTDIR  ?=
 APXS     ?= $(shell command -v apxs2 || command -v apxs || echo /usr/bin/apxs2)
 PYTHON   ?= /usr/bin/python3
 SHELL    := /bin/bash
+V        ?= 0
 MAKEFLAGS += --no-print-directory
+# V=1 shows the whole command lines
+SAY       = @$(if $(filter 1,$(V)),set -x;,echo "  $(1)";)
 
 # ---- packages: the one list ------------------------------------------------------------------------------------------
 PKG_BUILD := gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
@@ -57,7 +60,7 @@ UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all install uninstall test lint clean run bench fuzz fuzz-long soak help unit packages
+.PHONY: all install uninstall test lint clean run bench fuzz fuzz-long soak help unit sim
 
 all: packages-build $(SO_FILES) $(BUILD)/mdmctl ui ## build the modules and mdmctl
 
@@ -69,19 +72,19 @@ $(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard 
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(CC) $(CORE_CFLAGS) -c $(BUILD)/gen/$*.c -o $@
+	$(call SAY,CC $*.c) $(CC) $(CORE_CFLAGS) -c $(BUILD)/gen/$*.c -o $@
 
 $(BUILD)/obj/modules/core/%.o: modules/core/%.c $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
+	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/modules/ctl/%.o: modules/ctl/%.c $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
+	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/modules/%.o: modules/%.c $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(CC) $(MOD_CFLAGS) -MMD -MP -c $< -o $@
+	$(call SAY,CC $<) $(CC) $(MOD_CFLAGS) -MMD -MP -c $< -o $@
 
 $(CORE_LIB): $(CORE_OBJ)
 	@rm -f $@; ar rcs $@ $^
@@ -91,13 +94,13 @@ $(WEB_LIB): $(WEB_OBJ)
 define MODULE_RULE
 $(BUILD)/modules/$(so_$(1)).so: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/$(1)/*.c)) $(WEB_LIB) $(CORE_LIB)
 	@mkdir -p $$(@D)
-	$(CC) -shared $(SANFLAGS) -Wl,--no-undefined-version -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) \
+	$$(call SAY,LD $$@) $(CC) -shared $(SANFLAGS) -Wl,--no-undefined-version -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) \
 	  $(WEB_LIB) $(CORE_LIB) $$(LIB_LIBS)
 endef
 $(foreach m,$(MODULES),$(eval $(call MODULE_RULE,$(m))))
 
 $(BUILD)/mdmctl: $(CTL_OBJ) $(CORE_LIB)
-	$(CC) $(SANFLAGS) -o $@ $(CTL_OBJ) $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS)
+	$(call SAY,LD $@) $(CC) $(SANFLAGS) -o $@ $(CTL_OBJ) $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS)
 
 # ---- pages: our ES modules and CSS are copied, nothing is bundled ----------------------------------------------------
 .PHONY: ui
@@ -109,10 +112,60 @@ ui:
 # ---- unit tests ------------------------------------------------------------------------------------------------------
 $(BUILD)/unit/%: tests/unit/%.c $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CORE_CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(CORE_LIB) -lcmocka $(LIB_LIBS) $(APR_LIBS) -lpthread
+	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(CORE_LIB) -lcmocka $(LIB_LIBS) $(APR_LIBS) -lpthread
 
 unit: packages-test $(UNIT_BIN) ## build and run the unit tests
 	@fail=0; for t in $(UNIT_BIN); do echo "# $$t"; $$t || fail=1; done; exit $$fail
+
+# ---- running, testing, measuring -------------------------------------------------------------------------------------
+RUN_ENV := MDM_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1
+
+run: packages-run all ## a private zone in the foreground (MDM_PORT, MDM_HOME, MDM_DB, MDM_HOST, DEMO=20)
+	@$(RUN_ENV) DEMO='$(DEMO)' exec $(PYTHON) -W ignore tests/run/run.py
+
+sim: packages-run ## one more simulated device for a running zone: sim LINK=<link from the portal>
+	@[ -n '$(LINK)' ] || { echo "usage: make -f apxs.mk sim LINK=<link from the portal>"; exit 1; }
+	@$(RUN_ENV) PYTHONPATH=tests exec $(PYTHON) -W ignore -m sim --link '$(LINK)' --ca "$$($(PYTHON) tests/run/run.py --ca)"
+
+test: packages-test all ## everything; the last line adds it up (PARTS=it,guards for some)
+	@$(RUN_ENV) exec $(PYTHON) tests/run/suite.py
+
+lint: packages-test $(BUILD)/gen/.stamp ## cppcheck and clang-tidy
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \
+	  --suppress=unknownMacro --library=posix -D__GNUC__ -Iinclude -Imodules/core -Imodules/web -I$(BUILD)/gen modules
+	@clang-tidy --quiet --warnings-as-errors='*' \
+	  --checks='-*,bugprone-*,cert-err34-c,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-bugprone-macro-parentheses,-clang-analyzer-security.insecureAPI.*' \
+	  $(CORE_SRC) -- $(CORE_CFLAGS) 2>/dev/null
+
+-include tests/bench/bench.mk
+-include tests/fuzz/fuzz.mk
+
+# ---- into the system's httpd -----------------------------------------------------------------------------------------
+LIBEXECDIR ?= $(shell $(APXS) -q LIBEXECDIR)
+CONFDIR    ?= /etc/apache2/mods-available
+SITESDIR   ?= /etc/apache2/sites-available
+UIDIR      ?= /usr/share/mod_mdm/ui
+SBINDIR    ?= /usr/sbin
+CONF_MODS  := mdm.load mdm.conf
+CONF_SITES := mdm-devices.conf mdm-admin.conf
+
+install: all ## into apxs's LIBEXECDIR and /etc/apache2 below DESTDIR; configuration that is there stays
+	install -d $(addprefix $(DESTDIR),$(LIBEXECDIR) $(CONFDIR) $(SITESDIR) $(UIDIR) $(SBINDIR))
+	install -m 644 $(SO_FILES) $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(BUILD)/mdmctl $(DESTDIR)$(SBINDIR)/mdmctl
+	rm -rf $(DESTDIR)$(UIDIR)/admin $(DESTDIR)$(UIDIR)/portal
+	cp -r $(BUILD)/ui/. $(DESTDIR)$(UIDIR)/
+	chmod -R u=rwX,go=rX $(DESTDIR)$(UIDIR)
+	@for f in $(CONF_MODS:%=$(CONFDIR)/%) $(CONF_SITES:%=$(SITESDIR)/%); do \
+	  if [ -e "$(DESTDIR)$$f" ]; then echo "$$f is there and stays as it is"; \
+	  else install -v -m 644 "conf/$${f##*/}" "$(DESTDIR)$$f"; fi; done
+
+uninstall: ## remove what install put there; configuration and state stay
+	rm -f $(SO_FILES:$(BUILD)/modules/%=$(DESTDIR)$(LIBEXECDIR)/%) $(DESTDIR)$(SBINDIR)/mdmctl
+	rm -rf $(DESTDIR)$(UIDIR)
+	@for f in $(CONF_MODS:%=$(CONFDIR)/%) $(CONF_SITES:%=$(SITESDIR)/%); do \
+	  if cmp -s "conf/$${f##*/}" "$(DESTDIR)$$f"; then rm -v -f "$(DESTDIR)$$f"; \
+	  elif [ -e "$(DESTDIR)$$f" ]; then echo "$$f was changed and stays"; fi; done
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-san

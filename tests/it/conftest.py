@@ -9,6 +9,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import harness
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "san: also run against the sanitized build")
+
+
 @pytest.fixture(scope="session")
 def factory():
     made = harness.Factory()

@@ -269,6 +269,9 @@ mdm ready
 
 
 def main():
+    if sys.argv[1:] == ["--ca"]:
+        print(home_folder() / "tls" / "ca.pem")
+        return 0
     die_with_parent()
     run = Run()
     signal.signal(signal.SIGINT, run.stop)

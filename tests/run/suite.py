@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""`make -f apxs.mk test`: all parts, two at a time, a log per part, and one last line that adds them up.
+
+A part fails if a test in it fails, if it can't be built, or if it ran nothing. PARTS=it,guards runs some of them.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ["MDM_BUILD"]).resolve()
+LOGS = BUILD / "logs"
+SAN = BUILD.parent / (BUILD.name + "-san")
+MAKE = ["make", "-f", "apxs.mk", f"BUILD={BUILD}"]
+MAKE_SAN = [*MAKE, "SANITIZE=1"]  # apxs.mk puts it beside the other build folder
+PYTEST = ["/usr/bin/python3", "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=8", "-ra"]
+RUNNING = set()
+
+
+def pytest(name, *args, **env):
+    return {"name": name, "cmd": [*PYTEST, f"--junitxml={LOGS}/{name}.xml", *args], "env": env, "count": from_xml}
+
+
+def from_xml(name, text):
+    """(passed, failed, skipped) of a pytest run."""
+    path = LOGS / f"{name}.xml"
+    if not path.exists():
+        return 0, 0, 0
+    suite = ET.parse(path).getroot().find("testsuite")
+    total, bad, skipped = (int(suite.get(k)) for k in ("tests", "failures", "skipped"))
+    bad += int(suite.get("errors"))
+    return max(total - bad - skipped, 0), bad, skipped
+
+
+def from_cmocka(name, text):
+    """cmocka's summaries; a program that ends without one counts as a failure."""
+    passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", text)))
+    failed = sum(map(int, re.findall(r"\[  FAILED  \].*?(\d+) test\(s\), listed", text)))
+    skipped = sum(map(int, re.findall(r"\[  SKIPPED \].*?(\d+) test", text)))
+    programs, finished = len(re.findall(r"^# ", text, re.M)), len(re.findall(r"\[==========\] .*? run\.", text))
+    return passed, failed + max(programs - finished, 0), skipped
+
+
+def from_lines(name, text):
+    """Lines "ok <name>" and "FAIL <name>"."""
+    return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^FAIL ", text, re.M)), 0
+
+
+# Two lanes, because the tests wait as much as they work; a lane runs its parts in order.
+LANES = [
+    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser", "tests/browser")],
+    [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
+     {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
+     {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
+     {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
+     pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
+     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
+]
+
+
+class Result:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.bad = []
+
+
+def run(part, result, lock):
+    name, log, began = part["name"], LOGS / f"{part['name']}.log", time.monotonic()
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **part.get("env", {}))
+    env.pop("MAKEFLAGS", None)
+    env.pop("MAKELEVEL", None)
+    (LOGS / f"{name}.xml").unlink(missing_ok=True)
+    with open(log, "wb") as out:
+        process = subprocess.Popen(part["cmd"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   env=env, start_new_session=True)
+        RUNNING.add(process)
+        code = process.wait()
+        RUNNING.discard(process)
+    text = log.read_text(errors="replace")
+    passed, failed, skipped = part["count"](name, text) if part["count"] else (0, 0, 0)
+    if code and not failed:
+        failed = 1  # it did not build, crashed, or found nothing to run
+    elif part["count"] and not passed + failed:
+        failed = 1
+    with lock:
+        result.passed, result.failed, result.skipped = (result.passed + passed, result.failed + failed,
+                                                        result.skipped + skipped)
+        took = time.monotonic() - began
+        print(f"{name:<10} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped {took:>6.0f} s", flush=True)
+        if failed:
+            result.bad.append((name, log, text))
+            print("\n".join("    | " + x for x in text.splitlines()[-25:]), flush=True)
+
+
+def main():
+    LOGS.mkdir(parents=True, exist_ok=True)
+    wanted = set(filter(None, os.environ.get("PARTS", "").split(",")))
+    known = {p["name"] for lane in LANES for p in lane}
+    if wanted - known:
+        print(f"PARTS: unknown {sorted(wanted - known)}; there are {', '.join(sorted(known))}", file=sys.stderr)
+        return 2
+
+    def interrupted(*_):
+        for process in list(RUNNING):
+            os.killpg(process.pid, signal.SIGTERM)
+        os._exit(130)
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
+    result, lock = Result(), threading.Lock()
+    threads = [threading.Thread(target=lambda lane=lane: [run(p, result, lock) for p in lane
+                                                          if not wanted or p["name"] in wanted]) for lane in LANES]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.5)
+    for name, log, _ in result.bad:
+        print(f"failed: {name}, see {log}")
+    print(f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped")
+    return 1 if result.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 #ifndef MDM_X509_H
 #define MDM_X509_H
 
+#include <apr_tables.h>
 #include "base/mdm_text.h"
 
 typedef struct mdm_key_t mdm_key_t;   /* private key, freed with its pool */

@@ -188,9 +188,10 @@ static UNUSED mdm_blob_t client_wrap(mdm_ctx_t *ctx, const client_t *c, const md
     mdm_blob_t out;
 
     apr_snprintf(type, sizeof(type), "%d", c->type);
-    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING, type, -1);
+    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING, type, (int)strlen(type));
     if (c->transaction) {
-        CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING, c->transaction, -1);
+        CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING, c->transaction,
+                                    (int)strlen(c->transaction));
     }
     CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.5", V_ASN1_OCTET_STRING, "0123456789abcdef", 16);
     assert_int_equal(CMS_final(cms, in, NULL, flags), 1);

@@ -525,8 +525,9 @@ static int own_slot(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_uint32_t *n,
                     continue;
                 }
                 peek(&slots(c)[s], &there); /* perhaps torn: a guess, checked by nothing but harmless either way */
-                if (memcmp(there.record, rec->record, sizeof(rec->record)) != 0) {
-                    continue;
+                if (memcmp(there.record, rec->record, sizeof(rec->record)) != 0 &&
+                    (k == MDM_DK_DEVICE || !has_key(&there, &rec->keys[k]))) {
+                    continue; /* several records may share a device, but no other key */
                 }
                 if (found) {
                     try_wipe(c, (apr_uint32_t)s);

@@ -1,0 +1,155 @@
+#include <string.h>
+#include "domain/mdm_devload.h"
+#include "mdm_sql_gen.h"
+
+typedef struct {
+    const char *text;
+    apr_uint32_t value;
+} word_t;
+
+static const word_t kinds[] = {{"mdm", MDM_KIND_MDM}, {"agent", MDM_KIND_AGENT}, {"eas", MDM_KIND_EAS},
+                               {"ade", MDM_KIND_ADE}, {NULL, 0}};
+static const word_t states[] = {{"pending", MDM_DEV_PENDING}, {"active", MDM_DEV_ACTIVE},
+                                {"wipe_pending", MDM_DEV_WIPE_PENDING}, {"retired", MDM_DEV_RETIRED},
+                                {"blocked", MDM_DEV_BLOCKED}, {"removed", MDM_DEV_REMOVED}, {NULL, 0}};
+
+static apr_uint32_t number(const word_t *w, const char *text)
+{
+    for (; text && w->text; w++) {
+        if (!strcmp(w->text, text)) {
+            return w->value;
+        }
+    }
+    return 0;
+}
+
+mdm_devkey_t mdm_devkey_cert(const mdm_devcache_t *cache, const unsigned char sha256[32])
+{
+    return mdm_devcache_key(cache, 'c', sha256, 32);
+}
+
+mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_id)
+{
+    return mdm_devcache_key(cache, 'u', native_id, strlen(native_id));
+}
+
+mdm_devkey_t mdm_devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16])
+{
+    return mdm_devcache_key(cache, 'd', uuid, 16);
+}
+
+/* The certificate key of a stored fingerprint; none if it is missing or malformed. */
+static mdm_devkey_t stored_cert(mdm_db_t *db, const mdm_devcache_t *cache, const char *hex)
+{
+    mdm_devkey_t none = {0, 0};
+    mdm_blob_t b;
+
+    if (!hex || mdm_unhex(mdm_db_ctx(db)->pool, hex, &b) != APR_SUCCESS || b.len != 32) {
+        return none;
+    }
+    return mdm_devkey_cert(cache, b.data);
+}
+
+/* What both ways know of a record. */
+typedef struct {
+    const char *record_id, *kind, *native_id, *state, *device_id, *device_state, *current_fp, *next_fp;
+    int live, expelled, queued, lost;
+} facts_t;
+
+static apr_status_t fill(mdm_db_t *db, const mdm_devcache_t *cache, const facts_t *f, mdm_devrec_t *out)
+{
+    apr_status_t rv = mdm_uuid_bytes(f->record_id, out->record);
+
+    if (rv == APR_SUCCESS && f->device_id) {
+        rv = mdm_uuid_bytes(f->device_id, out->device);
+        out->keys[MDM_DK_DEVICE] = mdm_devkey_device(cache, out->device);
+    }
+    if (rv != APR_SUCCESS) {
+        return mdm_fail(mdm_db_ctx(db), MDM_EUNAVAIL, NULL, "an id in the database is not a UUID");
+    }
+    out->kind = number(kinds, f->kind);
+    out->state = f->live ? number(states, f->device_state) : MDM_DEV_REMOVED;
+    out->flags |= MDM_DEVF_LINKED | (f->queued ? MDM_DEVF_QUEUED : 0) | (f->expelled ? MDM_DEVF_EXPELLED : 0) |
+                  (f->lost ? MDM_DEVF_LOST : 0);
+    if (!strcmp(f->state, "leaving")) {
+        out->flags |= MDM_DEVF_LEAVING | MDM_DEVF_ENROLLED;
+    } else if (!strcmp(f->state, "enrolled")) {
+        out->flags |= MDM_DEVF_ENROLLED;
+    }
+    if (f->live && !(out->flags & MDM_DEVF_REVOKED)) {
+        out->keys[MDM_DK_NATIVE] = mdm_devkey_native(cache, f->native_id);
+        out->keys[MDM_DK_CERT] = stored_cert(db, cache, f->current_fp);
+        out->keys[MDM_DK_CERT_NEXT] = stored_cert(db, cache, f->next_fp);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_devload_by_cert(mdm_db_t *db, const mdm_devcache_t *cache, const unsigned char sha256[32],
+                                 mdm_devrec_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_devkey_t key = mdm_devkey_cert(cache, sha256);
+    mdm_q_cache_by_cert_t *row;
+    apr_status_t rv = mdm_q_cache_by_cert(db, mdm_hex(ctx->pool, sha256, 32), &row);
+
+    memset(out, 0, sizeof(*out));
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    out->loaded_ms = mdm_now_ms(ctx);
+    if (strcmp(row->status, "issued") != 0 && strcmp(row->status, "active") != 0) {
+        out->flags |= MDM_DEVF_REVOKED;
+    }
+    if (row->record_id) {
+        facts_t f = {.record_id = row->record_id, .kind = row->kind, .native_id = row->native_id, .state = row->state,
+                     .device_id = row->device_id, .device_state = row->device_state, .current_fp = row->current_fp,
+                     .next_fp = row->next_fp, .live = row->live != 0, .expelled = row->expelled != 0,
+                     .queued = row->queued > 0, .lost = !row->lost_ms_null};
+
+        rv = fill(db, cache, &f, out);
+    } else {
+        out->kind = MDM_KIND_MDM;
+    }
+    /* The certificate that was asked for stands in the record in any case. */
+    if (memcmp(&out->keys[MDM_DK_CERT], &key, sizeof(key)) && memcmp(&out->keys[MDM_DK_CERT_NEXT], &key, sizeof(key))) {
+        out->keys[MDM_DK_CERT] = key;
+    }
+    return rv;
+}
+
+apr_status_t mdm_devload_by_native(mdm_db_t *db, const mdm_devcache_t *cache, const char *native_id, mdm_devrec_t *out)
+{
+    mdm_q_cache_by_native_t *row;
+    apr_status_t rv = mdm_q_cache_by_native(db, native_id, &row);
+
+    memset(out, 0, sizeof(*out));
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
+    {
+        facts_t f = {.record_id = row->record_id, .kind = row->kind, .native_id = row->native_id, .state = row->state,
+                     .device_id = row->device_id, .device_state = row->device_state, .current_fp = row->current_fp,
+                     .next_fp = row->next_fp, .live = 1, .expelled = row->expelled != 0, .queued = row->queued > 0,
+                     .lost = !row->lost_ms_null};
+
+        return fill(db, cache, &f, out);
+    }
+}
+
+void mdm_devload_forget(mdm_devcache_t *cache, apr_pool_t *scratch, const char *kind, const char *key)
+{
+    mdm_devkey_t k;
+    mdm_blob_t b;
+    unsigned char uuid[16];
+
+    if (!strcmp(kind, "device") && mdm_uuid_bytes(key, uuid) == APR_SUCCESS) {
+        k = mdm_devkey_device(cache, uuid);
+        mdm_devcache_drop(cache, &k);
+    } else if (!strcmp(kind, "cert") && mdm_unhex(scratch, key, &b) == APR_SUCCESS && b.len == 32) {
+        k = mdm_devkey_cert(cache, b.data);
+        mdm_devcache_drop(cache, &k);
+    } else if (!strcmp(kind, "all")) {
+        mdm_devcache_clear(cache);
+    }
+}

@@ -1,0 +1,106 @@
+-- Queries of the core module: the device cache's loads, changes, contacts, the node, pruning, the look-up of callers.
+
+-- name: cache_by_cert :one
+-- args: fingerprint:text
+-- cols: status:text, record_id:text?, kind:text?, native_id:text?, live:i64, state:text?, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+SELECT c.status, c.record_id, r.kind, r.native_id, COALESCE(r.live, 0), r.state, COALESCE(r.expelled, 0),
+       COALESCE(r.queued, 0), r.device_id, d.state, d.lost_ms,
+       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'current'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1),
+       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'next'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1)
+FROM certificate c
+LEFT JOIN source_record r ON r.id = c.record_id
+LEFT JOIN device d ON d.id = r.device_id
+WHERE c.fingerprint = :fingerprint;
+
+-- name: cache_by_native :one
+-- args: native_id:text
+-- cols: record_id:text, kind:text, native_id:text, state:text, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+SELECT r.id, r.kind, r.native_id, r.state, r.expelled, r.queued, r.device_id, d.state, d.lost_ms,
+       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'current'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1),
+       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'next'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1)
+FROM source_record r
+LEFT JOIN device d ON d.id = r.device_id
+WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
+
+-- The mark is where the next poll begins: on PostgreSQL the oldest transaction still open (its rows may yet appear below a
+-- higher seq), on SQLite the last seq. There is always at least one row.
+-- name: cache_changes :many
+-- args: mark:i64
+-- cols: mark:i64, seq:i64?, kind:text?, key:text?
+-- only: pgsql
+SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT), c.seq, c.kind, c.key
+FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.xid >= :mark ORDER BY c.seq;
+-- only: sqlite3
+SELECT (SELECT COALESCE(MAX(seq), 0) FROM change), c.seq, c.kind, c.key
+FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.seq > :mark ORDER BY c.seq;
+
+-- name: cache_contacts :exec
+-- args: list:text
+-- retry
+-- only: pgsql
+UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, lost_ms = NULL
+FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, ms bigint, ip text)
+WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+-- only: sqlite3
+UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, lost_ms = NULL
+FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS ms, json_extract(value, '$.ip') AS ip
+      FROM json_each(:list)) AS v
+WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+
+-- name: core_jobs_due :many
+-- args: now:i64, now2:i64
+-- cols: kind:text
+SELECT DISTINCT kind FROM job
+WHERE (state = 'waiting' AND run_at_ms <= :now) OR (state = 'running' AND lease_until_ms <= :now2);
+
+-- name: core_job_live :one
+-- args: unique_key:text
+-- cols: id:text
+SELECT id FROM job WHERE unique_key = :unique_key AND state IN ('waiting', 'running');
+
+-- Takes or keeps the name: ours already, given up, or silent for too long.
+-- name: core_node_take :exec
+-- args: id:text, name:text, base_url:text, software:text, holder:text, now:i64, silent_since:i64
+INSERT INTO node (id, name, base_url, software, holder, started_ms, seen_ms)
+VALUES (:id, :name, :base_url, :software, :holder, :now, :now)
+ON CONFLICT (name) DO UPDATE SET base_url = excluded.base_url, software = excluded.software,
+    started_ms = CASE WHEN node.holder = excluded.holder THEN node.started_ms ELSE excluded.started_ms END,
+    holder = excluded.holder, seen_ms = excluded.seen_ms
+WHERE node.holder = excluded.holder OR node.seen_ms < :silent_since;
+
+-- name: core_node_seen :one
+-- args: name:text
+-- cols: holder:text, seen_ms:i64
+SELECT holder, seen_ms FROM node WHERE name = :name;
+
+-- The last child of a stopping server gives the name back, unless a newer generation renewed it.
+-- name: core_node_release :exec
+-- args: holder:text, last:i64
+UPDATE node SET seen_ms = 0 WHERE holder = :holder AND seen_ms <= :last;
+
+-- name: core_prune_changes :exec
+-- args: before:i64
+DELETE FROM change WHERE at_ms < :before;
+
+-- name: core_prune_challenges :exec
+-- args: before:i64
+DELETE FROM challenge WHERE expires_ms < :before;
+
+-- name: core_prune_audit :exec
+-- args: before:i64
+DELETE FROM audit WHERE at_ms < :before;
+
+-- name: core_prune_jobs :exec
+-- args: before:i64
+DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled') AND finished_ms < :before;
+
+-- name: core_admin_by_login :one
+-- args: login_key:text
+-- cols: id:text, login:text, name:text, role:text, rights:text
+SELECT a.id, a.login, a.name, r.name, r.rights
+FROM admin a JOIN role r ON r.id = a.role_id
+WHERE a.login_key = :login_key AND a.disabled = 0;

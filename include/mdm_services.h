@@ -15,6 +15,10 @@ struct mdm_job_t;
 
 #define MDM_SERVICES_API 1
 
+/* Session cookies, as mdm_web_cookie_set() and _get() take them: different, because __Host- ignores ports. */
+#define MDM_COOKIE_ADMIN "mdm_admin"
+#define MDM_COOKIE_PORTAL "mdm_portal"
+
 /* One kind of background work. Registered once per server start, in post_config or optional_fn_retrieve. */
 typedef struct mdm_jobkind_t {
     const char *name;         /* job.kind */
@@ -75,6 +79,11 @@ typedef struct mdm_services_t {
     /* ---- configuration that several modules need (from directives, after merge) */
     const char *(*public_url)(struct server_rec *s); /* MDMPublicURL: "https://mdm.example.org", no trailing slash */
     const char *(*node_name)(void);
+    /* Any of mod_mdm's directives by name; s == NULL: the main server. conf_str: text, path, URL ("" or NULL if unset and
+     * without default). conf_int: numbers; sizes in bytes, times in milliseconds, flags 0 or 1. The rows are in
+     * modules/mdm/mdm_conf.c: MDMOrganisation, MDMSignMessage, MDMScepLegacy, MDMTrustAnchors, MDMApnsURL, … */
+    const char *(*conf_str)(struct server_rec *s, const char *directive);
+    apr_int64_t (*conf_int)(struct server_rec *s, const char *directive);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));

@@ -1,0 +1,570 @@
+/* Check-in messages (facts 3.3): enrolment, push tokens, leaving, bootstrap tokens. */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "base/mdm_seal.h"
+#include "domain/mdm_apple_priv.h"
+#include "domain/mdm_ca.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_enroll.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_push.h"
+#include "mdm_sql_gen.h"
+
+#define MAX_TOKEN 200
+#define MAX_SECRET 65536
+
+typedef struct call_t {
+    mdm_ctx_t *ctx;
+    mdm_db_t *db;
+    const mdm_apple_who_t *who;
+    const mdm_plist_t *msg;
+    const char *native;
+    mdm_q_apple_identity_t *id;
+    mdm_apple_answer_t *a;
+} call_t;
+
+static int is(const char *a, const char *b)
+{
+    return a && !strcmp(a, b);
+}
+
+static const char *purpose(call_t *c, const char *column)
+{
+    return apr_pstrcat(c->ctx->pool, "source_record.", column, ":", c->id->record_id, NULL);
+}
+
+/* ---------------------------------------------------------------- shared with connect */
+
+apr_status_t mdm_apple_native(mdm_ctx_t *ctx, const mdm_plist_t *msg, const char **out)
+{
+    const char *key = mdm_plist_get(msg, "EnrollmentID") ? "EnrollmentID" : "UDID";
+
+    return mdm_plist_need_str(ctx, msg, key, MDM_APPLE_MAX_ID, out);
+}
+
+apr_status_t mdm_apple_mismatch(mdm_ctx_t *ctx, const char *native)
+{
+    mdm_log(ctx, MDM_LOG_INFO, "MDM0402", 0, "a certificate was used for another device: %s", mdm_mask(ctx->pool, native));
+    return mdm_fail(ctx, MDM_EIDENTITY, "UDID", "The certificate belongs to another device.");
+}
+
+void mdm_apple_expelled(mdm_apple_answer_t *a)
+{
+    static const char text[] = "{\"code\":\"com.apple.unrecognized.device\","
+                               "\"description\":\"This device is no longer managed by this server.\"}";
+
+    a->status = 403;
+    a->type = "application/json";
+    a->body.data = (const unsigned char *)text;
+    a->body.len = sizeof text - 1;
+    a->decision = "expelled";
+}
+
+apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_apple_answer_t *a)
+{
+    if (who->rec->kind != MDM_KIND_MDM) {
+        return mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate is not an Apple device's.");
+    }
+    if (who->rec->flags & MDM_DEVF_EXPELLED) {
+        mdm_apple_expelled(a);
+        return APR_SUCCESS;
+    }
+    if (who->rec->flags & MDM_DEVF_REVOKED) {
+        return mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate is revoked.");
+    }
+    return APR_SUCCESS;
+}
+
+/* ---------------------------------------------------------------- Authenticate */
+
+static const char *word(call_t *c, const char *key)
+{
+    const char *s = mdm_plist_str(c->msg, key);
+
+    s = s ? mdm_clean(c->ctx->pool, s, MDM_APPLE_MAX_ID) : NULL;
+    return s && *s ? s : NULL;
+}
+
+/* Older identities of the record die with a new enrolment. */
+static apr_status_t revoke_all_but(call_t *c, const char *record_id, const char *keep, const char *why)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_apple_certs_other(c->db, record_id, keep, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        rv = mdm_ca_revoke(c->db, APR_ARRAY_IDX(rows, i, mdm_q_apple_certs_other_t).fingerprint, why);
+    }
+    return rv;
+}
+
+static apr_status_t enroll_pending(call_t *c, mdm_pending_t **pending)
+{
+    apr_status_t rv = c->id->pending_id ? mdm_pending_get(c->db, c->id->pending_id, pending) : APR_NOTFOUND;
+
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate belongs to no enrolment.");
+    }
+    if (rv == APR_SUCCESS && (is((*pending)->state, "cancelled") || is((*pending)->state, "expired") ||
+                              is((*pending)->state, "completed") || is((*pending)->state, "locked"))) {
+        return mdm_fail(c->ctx, MDM_EDENIED, NULL, "The enrolment is %s.", (*pending)->state);
+    }
+    return rv;
+}
+
+static apr_status_t enroll_first(call_t *c)
+{
+    mdm_enroll_facts_t facts = {.kind = "mdm", .native_id = c->native, .udid = word(c, "UDID"), .serial = word(c, "SerialNumber"),
+                                .imei = word(c, "IMEI"), .product = word(c, "ProductName"), .model = word(c, "ModelName"),
+                                .os_version = word(c, "OSVersion"), .build = word(c, "BuildVersion"), .platform = "ios",
+                                .name = word(c, "DeviceName"), .topic = word(c, "Topic")};
+    const char *device_id, *record_id;
+    mdm_pending_t *pending;
+    apr_status_t rv = enroll_pending(c, &pending);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_begin(c->db, pending, &facts, &device_id, &record_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_cert_bind(c->db, c->who->fingerprint, record_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = revoke_all_but(c, record_id, c->who->fingerprint, "enrolled again");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_authenticated(c->db, record_id, facts.topic, 0, mdm_now_ms(c->ctx));
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_push_drop(c->db, record_id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_pending_step(c->db, pending->id, "authenticated", NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        c->a->device_id = device_id;
+        c->a->decision = "authenticated";
+        rv = mdm_change_add(c->db, "device", device_id);
+    }
+    return rv;
+}
+
+/* The enrolment was refused: its person sees why on the portal. */
+static void note_refusal(call_t *c)
+{
+    const char *field = c->ctx->fail_field, *text = c->ctx->fail_text;
+    apr_status_t rv = mdm_pending_step(c->db, c->id->pending_id, "authenticated", text ? text : "The device was refused.");
+
+    if (rv != APR_SUCCESS && !APR_STATUS_IS_NOTFOUND(rv)) {
+        mdm_log(c->ctx, MDM_LOG_ERR, "MDM0403", rv, "the refusal of an enrolment can't be noted");
+    }
+    c->ctx->fail_field = field;
+    c->ctx->fail_text = text;
+}
+
+static apr_status_t authenticate_fresh(call_t *c)
+{
+    int taken = 0;
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_cert_take(c->db, c->who->fingerprint, mdm_now_ms(c->ctx), &taken);
+    }
+    if (rv == APR_SUCCESS && !taken) {
+        mdm_db_rollback(c->db);
+        return APR_EAGAIN; /* the same message came twice at once, and the other one was first */
+    }
+    if (rv == APR_SUCCESS) {
+        rv = enroll_first(c);
+    }
+    if (rv == APR_SUCCESS) {
+        return mdm_db_commit(c->db);
+    }
+    mdm_db_rollback(c->db);
+    if (rv == MDM_ECONFLICT) {
+        rv = MDM_EDENIED; /* a device can't do anything about either */
+    }
+    if (rv == MDM_EDENIED && c->id->pending_id) {
+        note_refusal(c);
+    }
+    return rv;
+}
+
+static apr_status_t authenticate_again(call_t *c)
+{
+    const mdm_q_apple_identity_t *id = c->id;
+    apr_status_t rv;
+
+    if (is(id->state, "leaving")) {
+        return mdm_fail(c->ctx, MDM_EDENIED, NULL, "The device is being unenrolled.");
+    }
+    rv = mdm_db_begin(c->db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_authenticated(c->db, id->record_id, word(c, "Topic"), 1, mdm_now_ms(c->ctx));
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_clear(c->db, id->record_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_push_drop(c->db, id->record_id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_device_os(c->db, id->device_id, word(c, "OSVersion"), word(c, "BuildVersion"), word(c, "ProductName"), NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_device_event(c->db, id->device_id, NULL, "enroll.again", NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_change_add(c->db, "device", id->device_id);
+    }
+    c->a->decision = "authenticated again";
+    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+}
+
+static apr_status_t check_identity(call_t *c);
+
+static apr_status_t do_authenticate(call_t *c)
+{
+    apr_status_t rv = APR_EAGAIN;
+
+    for (int tries = 0; APR_STATUS_IS_EAGAIN(rv) && tries < 2; tries++) {
+        if (tries) {
+            rv = check_identity(c);
+            if (rv != APR_SUCCESS || c->a->status == 403) {
+                return rv;
+            }
+        }
+        rv = c->id->record_id ? authenticate_again(c) : authenticate_fresh(c);
+    }
+    return APR_STATUS_IS_EAGAIN(rv) ? MDM_EUNAVAIL : rv;
+}
+
+/* ---------------------------------------------------------------- TokenUpdate */
+
+typedef struct token_t {
+    const char *topic, *magic, *token;
+    const mdm_blob_t *unlock; /* NULL: not given, or the same as the stored one */
+    apr_int64_t awaiting;
+} token_t;
+
+static apr_status_t read_token(call_t *c, token_t *t)
+{
+    const mdm_blob_t *data = mdm_plist_data(c->msg, "Token");
+    apr_status_t rv = mdm_plist_need_str(c->ctx, c->msg, "Topic", MDM_APPLE_MAX_ID, &t->topic);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_plist_need_str(c->ctx, c->msg, "PushMagic", MDM_APPLE_MAX_ID, &t->magic);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!data || data->len == 0 || data->len > MAX_TOKEN) {
+        return mdm_fail(c->ctx, MDM_EINPUT, "Token", "The push token must have 1 to %d bytes.", MAX_TOKEN);
+    }
+    t->unlock = mdm_plist_data(c->msg, "UnlockToken");
+    if (t->unlock && t->unlock->len > MAX_SECRET) {
+        return mdm_fail(c->ctx, MDM_EINPUT, "UnlockToken", "The unlock token is too long.");
+    }
+    t->token = mdm_hex(c->ctx->pool, data->data, data->len);
+    t->awaiting = mdm_plist_bool(c->msg, "AwaitingConfiguration", 0);
+    return APR_SUCCESS;
+}
+
+/* An unlock token that we have already is not stored again: sealing it anew would be a write each time (PRF-03). */
+static void drop_known_unlock(call_t *c, token_t *t)
+{
+    mdm_blob_t old;
+
+    if (t->unlock && t->unlock->len == 0) {
+        t->unlock = NULL;
+    }
+    if (!t->unlock || !c->id->unlock_token ||
+        mdm_unseal(c->ctx, purpose(c, "unlock_token"), c->id->unlock_token, &old) != APR_SUCCESS) {
+        return;
+    }
+    if (old.len == t->unlock->len && mdm_bytes_equal(old.data, t->unlock->data, old.len)) {
+        t->unlock = NULL;
+    }
+}
+
+static int unchanged(const mdm_q_apple_identity_t *id, const token_t *t)
+{
+    return (is(id->state, "enrolled") || is(id->state, "leaving")) && id->push_ok == 1 && is(id->topic, t->topic) &&
+           is(id->push_token, t->token) && is(id->push_magic, t->magic) && id->awaiting == t->awaiting && !t->unlock;
+}
+
+/* The channel is up: the device object becomes active and is asked what it is. */
+static apr_status_t came_up(call_t *c)
+{
+    const mdm_q_apple_identity_t *id = c->id;
+    apr_status_t rv;
+
+    if (id->pending_id && !is(id->pending_state, "completed")) {
+        rv = mdm_enroll_complete(c->db, id->pending_id, id->device_id, id->record_id);
+    } else {
+        rv = mdm_q_apple_active(c->db, id->device_id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_refresh(c->db, id->record_id);
+    }
+    c->a->decision = "enrolled";
+    c->a->wake = 1;
+    return rv;
+}
+
+static apr_status_t store_token(call_t *c, const token_t *t, const char *sealed)
+{
+    const mdm_q_apple_identity_t *id = c->id;
+    mdm_q_apple_token_t *row;
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_token(c->db, id->record_id, t->topic, t->token, t->magic, sealed, t->awaiting, mdm_now_ms(c->ctx), &row);
+    }
+    c->a->decision = "token stored";
+    if (rv == APR_SUCCESS && !is(id->state, "enrolled") && !is(id->state, "leaving")) {
+        rv = came_up(c);
+    } else if (rv == APR_SUCCESS && row->queued > 0) {
+        rv = mdm_push_wake(c->db, id->record_id, 0);
+        c->a->wake = 1;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_change_add(c->db, "device", id->device_id);
+    }
+    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+}
+
+static apr_status_t do_token(call_t *c)
+{
+    token_t t;
+    const char *sealed = NULL;
+    apr_status_t rv = read_token(c, &t);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    drop_known_unlock(c, &t);
+    if (unchanged(c->id, &t)) {
+        c->a->decision = "unchanged";
+        return APR_SUCCESS;
+    }
+    if (t.unlock) {
+        rv = mdm_seal(c->ctx, purpose(c, "unlock_token"), t.unlock->data, t.unlock->len, &sealed);
+    }
+    return rv == APR_SUCCESS ? store_token(c, &t, sealed) : rv;
+}
+
+/* ---------------------------------------------------------------- leaving */
+
+static apr_status_t device_after(mdm_db_t *db, const mdm_q_apple_record_t *r, const char *record_id)
+{
+    apr_status_t rv = mdm_change_add(db, "device", r->device_id);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (is(r->device_state, "wipe_pending")) {
+        rv = mdm_q_apple_cert_unlink(db, record_id, NULL);
+        return rv == APR_SUCCESS ? mdm_q_apple_device_delete(db, r->device_id, NULL) : rv;
+    }
+    if (is(r->device_state, "retired") || is(r->device_state, "blocked")) {
+        return mdm_q_apple_device_left(db, r->device_id, r->device_state, "unknown", NULL);
+    }
+    return mdm_q_apple_device_left(db, r->device_id, "removed", "", NULL);
+}
+
+apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *why)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    call_t c = {.ctx = ctx, .db = db};
+    mdm_q_apple_record_t *r;
+    json_t *detail;
+    apr_status_t rv = mdm_q_apple_record(db, record_id, &r);
+
+    if (rv == APR_SUCCESS) {
+        rv = revoke_all_but(&c, record_id, "", why);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_clear(db, record_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_push_drop(db, record_id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_left(db, record_id, mdm_now_ms(ctx));
+    }
+    if (rv != APR_SUCCESS || !r->device_id) {
+        return rv;
+    }
+    detail = json_pack("{s:s, s:s}", "why", why, "was", r->device_state ? r->device_state : "");
+    rv = mdm_audit(db, "device.left", "device", r->device_id, r->device_name ? r->device_name : "", "done", detail);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_device_event(db, r->device_id, NULL, is(why, "checkout") ? "checkout" : "unenroll.done", detail);
+    }
+    json_decref(detail);
+    return rv == APR_SUCCESS ? device_after(db, r, record_id) : rv;
+}
+
+static apr_status_t do_checkout(call_t *c)
+{
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_leave(c->db, c->id->record_id, "checkout");
+    }
+    c->a->decision = "left";
+    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+}
+
+/* ---------------------------------------------------------------- bootstrap token */
+
+static apr_status_t do_set_bootstrap(call_t *c)
+{
+    const mdm_blob_t *token = mdm_plist_data(c->msg, "BootstrapToken");
+    const char *sealed = NULL;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (token && token->len > MAX_SECRET) {
+        return mdm_fail(c->ctx, MDM_EINPUT, "BootstrapToken", "The bootstrap token is too long.");
+    }
+    if (token && token->len) {
+        rv = mdm_seal(c->ctx, purpose(c, "bootstrap_token"), token->data, token->len, &sealed);
+    }
+    c->a->decision = sealed ? "token stored" : "token deleted";
+    return rv == APR_SUCCESS ? mdm_q_apple_bootstrap(c->db, c->id->record_id, sealed) : rv;
+}
+
+static apr_status_t do_get_bootstrap(call_t *c)
+{
+    mdm_plist_t *dict = mdm_plist_dict(c->ctx->pool);
+    mdm_blob_t token;
+    apr_status_t rv = APR_SUCCESS;
+
+    c->a->decision = "no token";
+    if (c->id->bootstrap_token) {
+        rv = mdm_unseal(c->ctx, purpose(c, "bootstrap_token"), c->id->bootstrap_token, &token);
+        if (rv == APR_SUCCESS) {
+            mdm_plist_add_data(c->ctx->pool, dict, "BootstrapToken", token.data, token.len);
+            c->a->decision = "token given";
+        }
+    }
+    c->a->type = "application/xml";
+    return rv == APR_SUCCESS ? mdm_plist_write(c->ctx->pool, dict, &c->a->body) : rv;
+}
+
+static apr_status_t do_refuse(call_t *c)
+{
+    return mdm_fail(c->ctx, MDM_EINPUT, "MessageType", "%s was not announced by this server.", c->a->action);
+}
+
+/* ---------------------------------------------------------------- dispatch */
+
+static const struct {
+    const char *type;
+    apr_status_t (*run)(call_t *c);
+    int fresh; /* allowed before the certificate is bound */
+} messages[] = {
+    {"Authenticate", do_authenticate, 1},
+    {"TokenUpdate", do_token, 0},
+    {"CheckOut", do_checkout, 0},
+    {"SetBootstrapToken", do_set_bootstrap, 0},
+    {"GetBootstrapToken", do_get_bootstrap, 0},
+    {"GetToken", do_refuse, 0},
+    {"DeclarativeManagement", do_refuse, 0},
+    {"ReturnToService", do_refuse, 0},
+};
+
+/* Asks the database who the certificate is; the cache may be a second old, a check-in is rare and changes things. */
+static apr_status_t check_identity(call_t *c)
+{
+    apr_status_t rv = mdm_q_apple_identity(c->db, c->who->fingerprint, &c->id);
+
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate was not issued by this server.");
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!c->id->record_id) {
+        return is(c->id->status, "issued") ? APR_SUCCESS
+                                           : mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is %s.", c->id->status);
+    }
+    if (!is(c->id->native_id, c->native)) {
+        return mdm_apple_mismatch(c->ctx, c->native);
+    }
+    if (c->id->expelled) {
+        mdm_apple_expelled(c->a);
+        return APR_SUCCESS;
+    }
+    if (!is(c->id->status, "active") || !c->id->live || !c->id->device_id) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is %s.", is(c->id->status, "active") ? "void" : c->id->status);
+    }
+    c->a->device_id = c->id->device_id;
+    return APR_SUCCESS;
+}
+
+static apr_status_t run(call_t *c, size_t i)
+{
+    apr_status_t rv = mdm_db_open(c->ctx, &c->db);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = check_identity(c);
+    if (rv == APR_SUCCESS && c->a->status != 403) {
+        if (!c->id->record_id && !messages[i].fresh) {
+            rv = mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device has not authenticated yet.");
+        } else {
+            rv = messages[i].run(c);
+        }
+    }
+    mdm_db_close(c->db); /* rolls back what was not committed */
+    return rv;
+}
+
+static apr_status_t dispatch(call_t *c)
+{
+    if (!strcmp(c->a->action, "UserAuthenticate")) {
+        c->a->status = 410; /* there is no user channel */
+        c->a->decision = "declined";
+        return APR_SUCCESS;
+    }
+    if (mdm_plist_get(c->msg, "UserID")) {
+        return mdm_fail(c->ctx, MDM_EINPUT, "UserID", "There is no user channel.");
+    }
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        if (!strcmp(c->a->action, messages[i].type)) {
+            return run(c, i);
+        }
+    }
+    return mdm_fail(c->ctx, MDM_EINPUT, "MessageType", "The message type is unknown.");
+}
+
+apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out)
+{
+    mdm_plist_t *msg;
+    mdm_apple_answer_t *a = apr_pcalloc(ctx->pool, sizeof *a);
+    call_t c = {.ctx = ctx, .who = who, .a = a};
+    apr_status_t rv = mdm_plist_parse(ctx, body->data, body->len, &msg);
+
+    *out = a;
+    a->status = 200;
+    a->action = a->decision = "";
+    if (rv == APR_SUCCESS) {
+        rv = mdm_plist_need_str(ctx, msg, "MessageType", 64, &a->action);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_native(ctx, msg, &c.native);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_standing(ctx, who, a);
+    }
+    if (rv != APR_SUCCESS || a->status == 403) {
+        return rv;
+    }
+    if ((who->rec->flags & MDM_DEVF_LINKED) && who->is_native && !who->is_native(who->rec, c.native)) {
+        return mdm_apple_mismatch(ctx, c.native);
+    }
+    c.msg = msg;
+    return dispatch(&c);
+}

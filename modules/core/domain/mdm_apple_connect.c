@@ -1,0 +1,352 @@
+/* Connect messages (facts 3.4): the device asks for work and reports results. */
+#include <string.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include "base/mdm_json.h"
+#include "domain/mdm_apple_inventory.h"
+#include "domain/mdm_apple_priv.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_push.h"
+#include "mdm_sql_gen.h"
+
+#define MAX_CHAIN 10
+#define MAX_ERROR_TEXT 500
+#define NOTNOW_MS (10 * 60 * 1000LL)
+#define NOTNOW_CAP_MS (12 * 3600 * 1000LL)
+#define UUID_LEN 36
+
+typedef struct call_t {
+    mdm_ctx_t *ctx;
+    mdm_db_t *db;
+    const mdm_apple_who_t *who;
+    const mdm_plist_t *msg; /* NULL: the message could not be read */
+    const char *record_id, *device_id;
+    const char *uuid; /* of the command it reports; "" if there is none that could be ours */
+    mdm_apple_answer_t *a;
+} call_t;
+
+static void give(call_t *c, const mdm_command_offer_t *offer)
+{
+    if (!offer) {
+        c->a->decision = "nothing";
+        return;
+    }
+    c->a->type = "application/xml";
+    c->a->body = offer->body;
+    c->a->decision = apr_pstrcat(c->ctx->pool, "command ", offer->request_type, NULL);
+}
+
+/* ---------------------------------------------------------------- Idle */
+
+static apr_status_t settle(call_t *c)
+{
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_settle(c->db, c->record_id);
+    }
+    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+}
+
+static apr_status_t do_idle(call_t *c)
+{
+    mdm_command_offer_t *offer = NULL;
+    apr_status_t rv = mdm_command_next(c->db, c->record_id, 0, &offer);
+
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        offer = NULL;
+        rv = settle(c); /* from now on Idle costs no SQL */
+    }
+    give(c, offer);
+    return rv;
+}
+
+/* ---------------------------------------------------------------- results */
+
+static json_t *chain_link(mdm_ctx_t *ctx, const mdm_plist_t *e)
+{
+    const char *domain = mdm_plist_str(e, "ErrorDomain"), *text = mdm_plist_str(e, "USEnglishDescription");
+
+    text = text ? text : mdm_plist_str(e, "LocalizedDescription");
+    return json_pack("{s:I, s:s, s:s}", "code", (json_int_t)mdm_plist_int(e, "ErrorCode", 0), "domain",
+                     domain ? mdm_clean(ctx->pool, domain, MAX_ERROR_TEXT) : "", "text",
+                     text ? mdm_clean(ctx->pool, text, MAX_ERROR_TEXT) : "");
+}
+
+static const char *error_text(mdm_ctx_t *ctx, const mdm_plist_t *msg)
+{
+    const mdm_plist_t *chain = mdm_plist_get(msg, "ErrorChain");
+    json_t *list = json_array(), *j;
+    const char *out;
+
+    if (chain && chain->type == MDM_PL_ARRAY) {
+        for (const mdm_plist_t *e = chain->child; e && json_array_size(list) < MAX_CHAIN; e = e->next) {
+            if (e->type == MDM_PL_DICT) {
+                json_array_append_new(list, chain_link(ctx, e));
+            }
+        }
+    }
+    j = json_pack("{s:o}", "chain", list);
+    out = mdm_json_text(ctx->pool, j);
+    json_decref(j);
+    return out;
+}
+
+static apr_status_t absorb(call_t *c, const mdm_command_done_t *done)
+{
+    apr_status_t rv = mdm_apple_absorb(c->db, c->device_id, done->request_type, c->msg);
+
+    if (rv != MDM_EINPUT && rv != MDM_ETOOBIG) {
+        return rv;
+    }
+    mdm_log(c->ctx, MDM_LOG_INFO, "MDM0404", 0, "the answer to %s is of no use: %s", done->request_type,
+            c->ctx->fail_text ? c->ctx->fail_text : "");
+    return mdm_command_fail(c->db, c->record_id, done->id, c->ctx->fail_text ? c->ctx->fail_text : "The answer is of no use.");
+}
+
+/* A removal or wipe that the device refuses: only a human can tell what to do. */
+static apr_status_t leave_failed(call_t *c, const mdm_command_done_t *done)
+{
+    return mdm_message(c->db, "device", c->device_id, MDM_MSG_ERROR, "unenroll.failed",
+                       apr_psprintf(c->ctx->pool, "The device refused %s: unenrol it again, or give it up.", done->request_type));
+}
+
+static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char *state)
+{
+    int ok = !strcmp(state, "acknowledged");
+
+    if (!done) {
+        mdm_log(c->ctx, MDM_LOG_INFO, "MDM0405", 0, "a result for a command that is not open was ignored: %s",
+                *c->uuid ? c->uuid : "no usable CommandUUID");
+        return APR_SUCCESS;
+    }
+    if (done->leaving) {
+        return ok ? mdm_apple_leave(c->db, c->record_id, "confirmed") : leave_failed(c, done);
+    }
+    return ok ? absorb(c, done) : APR_SUCCESS;
+}
+
+static apr_status_t result(call_t *c, const char *state, const char *error)
+{
+    mdm_command_done_t *done;
+    mdm_command_offer_t *next;
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_answer(c->db, c->record_id, c->uuid, state, error, &done, &next);
+    }
+    if (rv == APR_SUCCESS && !done && !c->msg) {
+        return APR_NOTFOUND; /* unreadable, and about no command of ours */
+    }
+    if (rv == APR_SUCCESS) {
+        rv = finish(c, done, state);
+    }
+    if (rv == APR_SUCCESS) {
+        give(c, done && done->leaving && !strcmp(state, "acknowledged") ? NULL : next);
+        rv = mdm_db_commit(c->db);
+    }
+    return rv;
+}
+
+static apr_status_t do_acknowledged(call_t *c)
+{
+    return result(c, "acknowledged", NULL);
+}
+
+static apr_status_t do_error(call_t *c)
+{
+    return result(c, "error", error_text(c->ctx, c->msg));
+}
+
+static apr_status_t do_format_error(call_t *c)
+{
+    return result(c, "format_error", error_text(c->ctx, c->msg));
+}
+
+/* The device does not remember the command, and asks again by itself only if this was its last word: it is pushed later. */
+static apr_status_t do_notnow(call_t *c)
+{
+    mdm_command_offer_t *next = NULL;
+    int offers = 0;
+    apr_status_t rv = mdm_db_begin(c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_notnow(c->db, c->record_id, c->uuid, &offers);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_push_wake(c->db, c->record_id, mdm_backoff_ms(offers > 1 ? offers - 1 : 0, NOTNOW_MS, NOTNOW_CAP_MS));
+    } else if (APR_STATUS_IS_NOTFOUND(rv)) {
+        rv = finish(c, NULL, "notnow");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_next(c->db, c->record_id, 1, &next);
+        if (APR_STATUS_IS_NOTFOUND(rv)) {
+            next = NULL;
+            rv = APR_SUCCESS;
+        }
+    }
+    give(c, next);
+    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+}
+
+static const struct {
+    const char *status;
+    apr_status_t (*run)(call_t *c);
+    int needs_uuid;
+} statuses[] = {
+    {"Idle", do_idle, 0},
+    {"Acknowledged", do_acknowledged, 1},
+    {"Error", do_error, 1},
+    {"CommandFormatError", do_format_error, 1},
+    {"NotNow", do_notnow, 1},
+};
+
+/* ---------------------------------------------------------------- who, what */
+
+/* Lower case, as our ids are; "" if it can't be one. */
+static const char *our_uuid(mdm_ctx_t *ctx, const char *s)
+{
+    s = s && strlen(s) == UUID_LEN ? mdm_lower(ctx->pool, s) : "";
+    return mdm_is_uuid(s) ? s : "";
+}
+
+static apr_status_t who_is_it(call_t *c, const char *native)
+{
+    const mdm_devrec_t *rec = c->who->rec;
+    mdm_q_apple_record_t *row;
+    apr_status_t rv;
+
+    if (!(rec->flags & MDM_DEVF_LINKED)) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device has not authenticated yet.");
+    }
+    c->record_id = mdm_uuid_text(c->ctx->pool, rec->record);
+    c->device_id = c->a->device_id = mdm_uuid_text(c->ctx->pool, rec->device);
+    if (!native) {
+        return APR_SUCCESS; /* an unreadable message: the certificate alone says whose queue it is */
+    }
+    if (c->who->is_native) {
+        return c->who->is_native(rec, native) ? APR_SUCCESS : mdm_apple_mismatch(c->ctx, native);
+    }
+    rv = mdm_db_open(c->ctx, &c->db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_record(c->db, c->record_id, &row);
+        mdm_db_close(c->db);
+    }
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device is not enrolled.");
+    }
+    return rv == APR_SUCCESS && strcmp(row->native_id, native) ? mdm_apple_mismatch(c->ctx, native) : rv;
+}
+
+static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
+{
+    apr_status_t rv = mdm_db_open(c->ctx, &c->db);
+
+    if (rv == APR_SUCCESS) {
+        rv = fn(c);
+        mdm_db_close(c->db); /* rolls back what was not committed */
+    }
+    return rv;
+}
+
+static apr_status_t dispatch(call_t *c, const char *status)
+{
+    const char *uuid = mdm_plist_str(c->msg, "CommandUUID");
+
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        if (strcmp(status, statuses[i].status)) {
+            continue;
+        }
+        if (statuses[i].needs_uuid && !uuid) {
+            return mdm_fail(c->ctx, MDM_EINPUT, "CommandUUID", "A result needs its CommandUUID.");
+        }
+        if (!statuses[i].needs_uuid && !(c->who->rec->flags & MDM_DEVF_QUEUED)) {
+            c->a->decision = "nothing";
+            return APR_SUCCESS; /* PRF-01: no SQL */
+        }
+        c->uuid = our_uuid(c->ctx, uuid);
+        return run(c, statuses[i].run);
+    }
+    return mdm_fail(c->ctx, MDM_EINPUT, "Status", "The status is unknown.");
+}
+
+/* ---------------------------------------------------------------- unreadable messages */
+
+static apr_status_t do_unreadable(call_t *c)
+{
+    json_t *j = json_pack("{s:s}", "reason", "The device's answer could not be read.");
+    const char *error = mdm_json_text(c->ctx->pool, j);
+
+    json_decref(j);
+    return result(c, "error", error);
+}
+
+/* A device repeats its result until it is accepted. If it is one that no parser can read, its queue would stand still (R38): so
+ * the command that it names, if it is an open one of this certificate's record, is ended as failed, and the next one is given. */
+static apr_status_t unreadable(call_t *c, const mdm_blob_t *body, apr_status_t rv)
+{
+    static const char key[] = "<key>CommandUUID</key>", open[] = "<string>";
+    const char *field = c->ctx->fail_field, *text = c->ctx->fail_text;
+    const char *end = (const char *)body->data + body->len, *at;
+
+    at = body->len ? memmem(body->data, body->len, key, sizeof key - 1) : NULL;
+    at = at ? at + sizeof key - 1 : end;
+    while (at < end && apr_isspace(*at)) {
+        at++;
+    }
+    if (end - at < (ptrdiff_t)(sizeof open - 1 + UUID_LEN) || memcmp(at, open, sizeof open - 1)) {
+        return rv;
+    }
+    c->uuid = our_uuid(c->ctx, apr_pstrmemdup(c->ctx->pool, at + sizeof open - 1, UUID_LEN));
+    c->a->action = "unreadable";
+    if (*c->uuid && who_is_it(c, NULL) == APR_SUCCESS && run(c, do_unreadable) == APR_SUCCESS) {
+        mdm_log(c->ctx, MDM_LOG_INFO, "MDM0406", 0, "the answer to command %s can't be read, the command has failed: %s", c->uuid,
+                text ? text : "");
+        return APR_SUCCESS;
+    }
+    c->ctx->fail_field = field;
+    c->ctx->fail_text = text;
+    return rv;
+}
+
+apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out)
+{
+    mdm_plist_t *msg;
+    const char *native;
+    mdm_apple_answer_t *a = apr_pcalloc(ctx->pool, sizeof *a);
+    call_t c = {.ctx = ctx, .who = who, .a = a, .uuid = ""};
+    apr_status_t rv;
+
+    *out = a;
+    a->status = 200;
+    a->action = a->decision = "";
+    rv = mdm_apple_standing(ctx, who, a);
+    if (rv != APR_SUCCESS || a->status == 403) {
+        return rv;
+    }
+    rv = mdm_plist_parse(ctx, body->data, body->len, &msg);
+    if (rv == MDM_EINPUT || rv == MDM_ETOOBIG) {
+        return unreadable(&c, body, rv);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_plist_need_str(ctx, msg, "Status", 64, &a->action);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_native(ctx, msg, &native);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = who_is_it(&c, native);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    c.msg = msg;
+    if (mdm_plist_get(msg, "UserID")) {
+        a->decision = "no user channel";
+        return APR_SUCCESS;
+    }
+    return dispatch(&c, a->action);
+}

@@ -1,0 +1,390 @@
+/* The command queue (IOS-05, DEV-14): order by sequence, one statement per offer. */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "base/mdm_json.h"
+#include "base/mdm_seal.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_push.h"
+#include "mdm_sql_gen.h"
+
+#define PAYLOAD_PURPOSE "command.payload:"
+#define MAX_BROKEN 8 /* commands whose body can't be made, ended in one request */
+
+static apr_status_t announce(mdm_db_t *db, const char *device_id)
+{
+    return device_id ? mdm_change_add(db, "device", device_id) : APR_SUCCESS;
+}
+
+/* ---------------------------------------------------------------- adding */
+
+static apr_status_t payload_text(mdm_ctx_t *ctx, const mdm_command_add_t *add, const char *id, const char **out)
+{
+    const char *text = add->payload ? mdm_json_text(ctx->pool, add->payload) : "{}";
+
+    if (!add->secret) {
+        *out = text;
+        return APR_SUCCESS;
+    }
+    return mdm_seal(ctx, apr_pstrcat(ctx->pool, PAYLOAD_PURPOSE, id, NULL), text, strlen(text), out);
+}
+
+static apr_status_t may_add(mdm_ctx_t *ctx, const mdm_command_add_t *add, const mdm_q_command_seq_t *seq)
+{
+    if (!seq->device_id) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The enrolment has no device yet.");
+    }
+    if (!strcmp(seq->state, "leaving") && !add->leaving) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device is being unenrolled.");
+    }
+    if (seq->waiting >= MDM_COMMAND_MAX_OPEN && !add->leaving) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "%d commands are waiting for this device already.", MDM_COMMAND_MAX_OPEN);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_q_command_seq_t *seq;
+    const char *uuid = mdm_uuid(ctx->pool), *text;
+    apr_status_t rv = uuid ? mdm_command_check(ctx, add->request_type, add->payload) : MDM_EUNAVAIL;
+
+    if (rv == APR_SUCCESS) {
+        rv = payload_text(ctx, add, uuid, &text);
+    }
+    if (rv == APR_SUCCESS && add->coalesce_key) {
+        rv = mdm_q_command_supersede(db, add->record_id, add->coalesce_key, now, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_command_seq(db, add->record_id, &seq);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = may_add(ctx, add, seq);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, add->secret,
+                                  add->coalesce_key, add->leaving, add->task_id, now, ctx->actor.name,
+                                  add->expires_ms ? &add->expires_ms : NULL, NULL);
+    }
+    if (rv == APR_SUCCESS && seq->queued == 1) {
+        rv = announce(db, seq->device_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_push_wake(db, add->record_id, 0);
+    }
+    if (rv == APR_SUCCESS && id) {
+        *id = uuid;
+    }
+    return rv;
+}
+
+apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id)
+{
+    static const char *const types[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList"};
+    apr_status_t rv = APR_SUCCESS;
+
+    for (size_t i = 0; rv == APR_SUCCESS && i < sizeof types / sizeof types[0]; i++) {
+        mdm_command_add_t add = {.record_id = record_id, .request_type = types[i], .coalesce_key = types[i]};
+        rv = mdm_command_enqueue(db, &add, NULL);
+    }
+    return rv;
+}
+
+apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id)
+{
+    mdm_q_command_record_t *row;
+    apr_status_t rv = mdm_q_command_record(db, device_id, &row);
+
+    if (rv == APR_SUCCESS) {
+        *record_id = row->id;
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- showing, taking back */
+
+static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r)
+{
+    if (!r->open) {
+        return NULL;
+    }
+    if (r->expires_ms && !r->expires_ms_null && r->expires_ms <= mdm_now_ms(ctx)) {
+        return "Its time is over: it is not sent any more.";
+    }
+    if (!strcmp(r->record_state, "leaving") && !r->leaving) {
+        return "The device is being unenrolled and gets nothing else.";
+    }
+    if (!strcmp(r->state, "notnow")) {
+        return "The device was locked or busy and put it off; it is offered again at its next contact.";
+    }
+    if (!strcmp(r->state, "sent")) {
+        return r->offers > 1 ? "Sent more than once without an answer; it is offered again at the next contact."
+                             : "Sent; the answer is awaited.";
+    }
+    if (!r->push_ok) {
+        return "The device can't be woken: its push token is missing or was refused. It gets this at its next contact.";
+    }
+    if (r->push_error && *r->push_error) {
+        return apr_psprintf(ctx->pool, "Waking the device failed (%s) and is tried again.", r->push_error);
+    }
+    return "Waiting for the device to contact the server.";
+}
+
+apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, apr_array_header_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_command_list(db, device_id, limit, &rows);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *out = apr_array_make(ctx->pool, rows->nelts, sizeof(mdm_command_t));
+    for (int i = 0; i < rows->nelts; i++) {
+        const mdm_q_command_list_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_list_t);
+        mdm_command_t *c = apr_array_push(*out);
+        *c = (mdm_command_t){.id = r->id, .request_type = r->request_type, .state = r->state, .created_by = r->created_by,
+                             .error = r->error, .seq = r->seq, .open = r->open, .leaving = r->leaving, .offers = r->offers,
+                             .created_ms = r->created_ms, .why = why(ctx, r)};
+        c->sent_ms = r->sent_ms_null ? 0 : r->sent_ms;
+        c->notnow_ms = r->notnow_ms_null ? 0 : r->notnow_ms;
+        c->done_ms = r->done_ms_null ? 0 : r->done_ms;
+        c->expires_ms = r->expires_ms_null ? 0 : r->expires_ms;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t cancel_leaving(mdm_db_t *db, const char *record_id, const char *device_id)
+{
+    mdm_q_unenroll_device_t *device;
+    apr_status_t rv = mdm_q_unenroll_undo(db, record_id, NULL);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_unenroll_device(db, device_id, "active", &device);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "device.unenroll_cancel", "device", device_id, device->name, "done", NULL);
+    }
+    return rv == APR_SUCCESS ? announce(db, device_id) : rv;
+}
+
+apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char *id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_command_cancel_t *row;
+    mdm_q_command_exists_t *there;
+    apr_status_t rv = mdm_q_command_cancel(db, id, device_id, mdm_now_ms(ctx), &row);
+
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        rv = mdm_q_command_exists(db, id, device_id, &there);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, there->open ? "The device has it already." : "The command has ended.");
+    }
+    return rv == APR_SUCCESS && row->leaving ? cancel_leaving(db, row->record_id, device_id) : rv;
+}
+
+apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id)
+{
+    return mdm_q_command_clear(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
+}
+
+/* ---------------------------------------------------------------- offering, ending */
+
+static apr_status_t make_body(mdm_db_t *db, const char *record_id, const mdm_q_command_next_t *row, mdm_command_offer_t *offer)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_blob_t text = {(const unsigned char *)row->payload, strlen(row->payload)};
+    mdm_q_command_unlock_t *unlock = NULL;
+    json_t *payload;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (row->sealed) {
+        rv = mdm_unseal(ctx, apr_pstrcat(ctx->pool, PAYLOAD_PURPOSE, row->id, NULL), row->payload, &text);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_json_parse(ctx, (const char *)text.data, text.len, &payload);
+    }
+    if (rv == APR_SUCCESS && !strcmp(row->request_type, "ClearPasscode")) {
+        rv = mdm_q_command_unlock(db, record_id, &unlock);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_body(ctx, record_id, row->id, row->request_type, payload, unlock ? unlock->unlock_token : NULL,
+                              &offer->body);
+    }
+    offer->id = row->id;
+    offer->request_type = row->request_type;
+    return rv;
+}
+
+static const char *reason_json(mdm_ctx_t *ctx, const char *why_text)
+{
+    json_t *j = json_pack("{s:s}", "reason", why_text);
+    const char *text = mdm_json_text(ctx->pool, j);
+
+    json_decref(j);
+    return text;
+}
+
+apr_status_t mdm_command_fail(mdm_db_t *db, const char *record_id, const char *id, const char *why_text)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+
+    return mdm_q_command_fail(db, id, record_id, reason_json(ctx, why_text), mdm_now_ms(ctx), NULL);
+}
+
+/* Makes the body of a fetched row; one that can't be made is ended, and the next is fetched (a bad command blocks nothing). */
+static apr_status_t offer(mdm_db_t *db, const char *record_id, mdm_q_command_next_t *row, int skip_notnow,
+                          mdm_command_offer_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_status_t rv;
+
+    *out = apr_pcalloc(ctx->pool, sizeof **out);
+    for (int broken = 0; broken < MAX_BROKEN; broken++) {
+        rv = make_body(db, record_id, row, *out);
+        if (rv == APR_SUCCESS || (rv == MDM_EUNAVAIL && !row->sealed && strcmp(row->request_type, "ClearPasscode"))) {
+            return rv;
+        }
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0400", rv, "the command %s (%s) can't be made and is ended: %s", row->id,
+                row->request_type, ctx->fail_text ? ctx->fail_text : "its secret can't be opened");
+        rv = mdm_command_fail(db, record_id, row->id, ctx->fail_text ? ctx->fail_text : "The secret in it can't be opened.");
+        if (rv == APR_SUCCESS) {
+            rv = mdm_q_command_next(db, record_id, mdm_now_ms(ctx), skip_notnow, &row);
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_NOTFOUND;
+}
+
+apr_status_t mdm_command_next(mdm_db_t *db, const char *record_id, int skip_notnow, mdm_command_offer_t **out)
+{
+    mdm_q_command_next_t *row;
+    apr_status_t rv = mdm_q_command_next(db, record_id, mdm_now_ms(mdm_db_ctx(db)), skip_notnow, &row);
+
+    return rv == APR_SUCCESS ? offer(db, record_id, row, skip_notnow, out) : rv;
+}
+
+apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const char *id, const char *state, const char *error,
+                                mdm_command_done_t **done, mdm_command_offer_t **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    mdm_q_command_next_t *row = NULL;
+    apr_status_t rv = mdm_q_command_answer(db, record_id, id, state, error, mdm_now_ms(ctx), &rows);
+
+    *done = NULL;
+    *next = NULL;
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_command_answer_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_answer_t);
+        if (!strcmp(r->id, id)) {
+            *done = apr_pcalloc(ctx->pool, sizeof **done);
+            **done = (mdm_command_done_t){r->id, r->request_type, r->payload, (int)r->leaving};
+        } else {
+            row = apr_pcalloc(ctx->pool, sizeof *row);
+            row->id = r->id;
+            row->request_type = r->request_type;
+            row->payload = r->payload;
+            row->sealed = r->sealed;
+        }
+    }
+    if (rv == APR_SUCCESS && row) {
+        rv = offer(db, record_id, row, 1, next);
+        if (APR_STATUS_IS_NOTFOUND(rv)) {
+            *next = NULL;
+            rv = APR_SUCCESS;
+        }
+    }
+    return rv;
+}
+
+apr_status_t mdm_command_notnow(mdm_db_t *db, const char *record_id, const char *id, int *offers)
+{
+    mdm_q_command_notnow_t *row;
+    apr_status_t rv = mdm_q_command_notnow(db, id, record_id, mdm_now_ms(mdm_db_ctx(db)), &row);
+
+    if (rv == APR_SUCCESS) {
+        *offers = (int)row->offers;
+    }
+    return rv;
+}
+
+apr_status_t mdm_command_settle(mdm_db_t *db, const char *record_id)
+{
+    mdm_q_command_recount_t *row;
+    apr_status_t rv = mdm_q_command_lock(db, record_id);
+
+    /* The lock comes first: an enqueue that is under way holds the record, and the count then sees its command. */
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_command_expire(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_command_recount(db, record_id, &row);
+    }
+    if (rv == APR_SUCCESS && row->queued == 0) {
+        rv = announce(db, row->device_id);
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- leaving */
+
+static apr_status_t audit_leave(mdm_db_t *db, const char *device_id, const char *name, int wipe, int del, const char *reason)
+{
+    json_t *detail = json_pack("{s:s, s:s, s:s}", "how", wipe ? "wipe" : "selective", "then", del ? "delete" : "retire",
+                               "reason", reason ? reason : "");
+    apr_status_t rv = mdm_audit(db, "device.unenroll", "device", device_id, name, "done", detail);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_device_event(db, device_id, NULL, "unenroll.asked", detail);
+    }
+    json_decref(detail);
+    return rv;
+}
+
+static apr_status_t queue_leave(mdm_db_t *db, const char *record_id, int wipe)
+{
+    json_t *payload = wipe ? json_object() : json_pack("{s:s}", "Identifier", MDM_ENROLL_PROFILE_ID);
+    mdm_command_add_t add = {.record_id = record_id, .request_type = wipe ? "EraseDevice" : "RemoveProfile",
+                             .payload = payload, .leaving = 1};
+    apr_status_t rv = mdm_command_enqueue(db, &add, NULL);
+
+    json_decref(payload);
+    return rv;
+}
+
+apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, int del, const char *reason)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_command_record_t *record;
+    mdm_q_unenroll_device_t *device;
+    apr_status_t rv = mdm_q_command_record(db, device_id, &record);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_unenroll_begin(db, record->id);
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device is being unenrolled already.");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_unenroll_device(db, device_id, del ? "wipe_pending" : "retired", &device);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = audit_leave(db, device_id, device->name, wipe, del, reason);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_clear(db, record->id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = queue_leave(db, record->id, wipe);
+    }
+    return rv == APR_SUCCESS ? announce(db, device_id) : rv;
+}

@@ -1,0 +1,147 @@
+-- Check-in, leaving, inventory of Apple devices.
+
+-- name: apple_identity :one
+-- args: fingerprint:text
+-- cols: status:text, subject:text, pending_id:text?, pending_state:text?, record_id:text?, device_id:text?, native_id:text?, state:text?, live:i64?, topic:text?, push_token:text?, push_magic:text?, push_ok:i64?, unlock_token:text?, bootstrap_token:text?, awaiting:i64?, expelled:i64?
+SELECT c.status, c.subject, c.pending_id, p.state, r.id, r.device_id, r.native_id, r.state, r.live, r.topic, r.push_token,
+       r.push_magic, r.push_ok, r.unlock_token, r.bootstrap_token, r.awaiting_configuration, r.expelled
+  FROM certificate c LEFT JOIN source_record r ON r.id = c.record_id LEFT JOIN pending_enrollment p ON p.id = c.pending_id
+ WHERE c.fingerprint = :fingerprint;
+
+-- name: apple_cert_take :exec
+-- args: fingerprint:text, now:i64
+UPDATE certificate SET status = 'active', first_used_ms = :now
+ WHERE fingerprint = :fingerprint AND status = 'issued' AND record_id IS NULL;
+
+-- name: apple_cert_bind :exec1
+-- args: fingerprint:text, record_id:text
+UPDATE certificate SET record_id = :record_id WHERE fingerprint = :fingerprint;
+
+-- name: apple_certs_other :many
+-- args: record_id:text, fingerprint:text
+-- cols: fingerprint:text
+SELECT fingerprint FROM certificate
+ WHERE record_id = :record_id AND fingerprint <> :fingerprint AND status IN ('issued', 'active', 'superseded');
+
+-- name: apple_cert_unlink :exec
+-- args: record_id:text
+UPDATE certificate SET record_id = NULL WHERE record_id = :record_id;
+
+-- name: apple_authenticated :exec1
+-- args: record_id:text, topic:text?, again:i64, now:i64
+UPDATE source_record
+   SET state = 'authenticated', push_ok = 0, topic = COALESCE(:topic, topic), queued = 0, awaiting_configuration = 0,
+       generation = generation + :again, last_seen_ms = :now
+ WHERE id = :record_id AND live = 1;
+
+-- name: apple_token :one
+-- args: record_id:text, topic:text, push_token:text, push_magic:text, unlock_token:text?, awaiting:i64, now:i64
+-- cols: device_id:text?, queued:i64
+UPDATE source_record
+   SET topic = :topic, push_token = :push_token, push_magic = :push_magic, push_ok = 1,
+       state = CASE WHEN state = 'leaving' THEN 'leaving' ELSE 'enrolled' END,
+       unlock_token = COALESCE(:unlock_token, unlock_token), awaiting_configuration = :awaiting, last_seen_ms = :now
+ WHERE id = :record_id AND live = 1
+RETURNING device_id, queued;
+
+-- name: apple_bootstrap :exec1
+-- args: record_id:text, bootstrap_token:text?
+UPDATE source_record SET bootstrap_token = :bootstrap_token WHERE id = :record_id AND live = 1;
+
+-- name: apple_active :exec
+-- args: device_id:text
+UPDATE device SET state = 'active', version = version + 1 WHERE id = :device_id AND state IN ('pending', 'removed');
+
+-- name: apple_device_os :exec
+-- args: device_id:text, os_version:text?, build:text?, product:text?
+UPDATE device SET os_version = COALESCE(:os_version, os_version), build = COALESCE(:build, build),
+                  product = COALESCE(:product, product)
+ WHERE id = :device_id;
+
+-- name: apple_record :one
+-- args: record_id:text
+-- cols: device_id:text?, state:text, native_id:text, device_state:text?, device_name:text?
+SELECT r.device_id, r.state, r.native_id, d.state, d.name
+  FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+ WHERE r.id = :record_id AND r.live = 1;
+
+-- name: apple_left :exec1
+-- args: record_id:text, now:i64
+UPDATE source_record
+   SET live = 0, state = 'left', push_ok = 0, push_token = NULL, push_magic = NULL, unlock_token = NULL,
+       bootstrap_token = NULL, queued = 0, last_seen_ms = :now
+ WHERE id = :record_id AND live = 1;
+
+-- name: apple_device_left :exec
+-- args: device_id:text, state:text, mode:text
+UPDATE device SET state = :state, mode = CASE WHEN :mode = '' THEN mode ELSE :mode END, version = version + 1
+ WHERE id = :device_id;
+
+-- name: apple_device_delete :exec
+-- args: device_id:text
+DELETE FROM device WHERE id = :device_id;
+
+-- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown.
+-- name: inventory_device :exec
+-- args: device_id:text, section:text, body:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
+-- only: pgsql
+UPDATE device SET
+    inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(CAST(:section AS text), CAST(:body AS jsonb)) AS text),
+    inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
+    serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
+    eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
+    build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
+    passcode_present = COALESCE(:passcode_present, passcode_present),
+    passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
+    encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
+    capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
+ WHERE id = :device_id;
+-- only: sqlite3
+UPDATE device SET
+    inventory = json_set(inventory, '$.' || :section, json(:body)),
+    inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
+    serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
+    eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
+    build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
+    passcode_present = COALESCE(:passcode_present, passcode_present),
+    passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
+    encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
+    capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
+ WHERE id = :device_id;
+
+-- name: inventory_apps :exec
+-- args: device_id:text, apps:text
+-- only: pgsql
+WITH given AS (
+    SELECT x.identifier, x.name, x.version, x.short_version, x.size, CAST(x.detail AS text) AS detail
+      FROM jsonb_to_recordset(CAST(:apps AS jsonb))
+        AS x(identifier text, name text, version text, short_version text, size bigint, detail jsonb)
+), gone AS (
+    DELETE FROM device_app a WHERE a.device_id = :device_id
+       AND NOT EXISTS (SELECT 1 FROM given g WHERE g.identifier = a.identifier)
+)
+INSERT INTO device_app AS a (device_id, identifier, name, version, short_version, size, detail)
+SELECT CAST(:device_id AS text), identifier, name, version, short_version, size, detail FROM given
+ON CONFLICT (device_id, identifier) DO UPDATE
+   SET name = excluded.name, version = excluded.version, short_version = excluded.short_version, size = excluded.size,
+       detail = excluded.detail
+ WHERE (a.name, a.version, a.short_version, a.detail) <> (excluded.name, excluded.version, excluded.short_version, excluded.detail)
+    OR a.size IS DISTINCT FROM excluded.size;
+-- only: sqlite3
+INSERT INTO device_app (device_id, identifier, name, version, short_version, size, detail)
+SELECT :device_id, json_extract(value, '$.identifier'), json_extract(value, '$.name'), json_extract(value, '$.version'),
+       json_extract(value, '$.short_version'), json_extract(value, '$.size'), json_extract(value, '$.detail')
+  FROM json_each(:apps) WHERE true
+ON CONFLICT (device_id, identifier) DO UPDATE
+   SET name = excluded.name, version = excluded.version, short_version = excluded.short_version, size = excluded.size,
+       detail = excluded.detail;
+
+-- SQLite has no DELETE inside WITH: this goes before inventory_apps there, and is not used on PostgreSQL.
+-- name: inventory_apps_gone :exec
+-- args: device_id:text, apps:text
+-- only: pgsql
+DELETE FROM device_app WHERE device_id = :device_id
+   AND identifier NOT IN (SELECT x.identifier FROM jsonb_to_recordset(CAST(:apps AS jsonb)) AS x(identifier text));
+-- only: sqlite3
+DELETE FROM device_app WHERE device_id = :device_id
+   AND identifier NOT IN (SELECT json_extract(value, '$.identifier') FROM json_each(:apps));

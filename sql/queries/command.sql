@@ -1,0 +1,131 @@
+-- The command queue. "queued" of the record only says whether to look: it is raised with each command and counted again
+-- when an offer finds nothing.
+
+-- name: command_record :one
+-- args: device_id:text
+-- cols: id:text, state:text, expelled:i64
+SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND live = 1;
+
+-- name: command_supersede :exec
+-- args: record_id:text, coalesce_key:text, now:i64
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now
+ WHERE record_id = :record_id AND open = 1 AND state = 'queued' AND coalesce_key = :coalesce_key;
+
+-- name: command_seq :one
+-- args: record_id:text
+-- cols: seq:i64, queued:i64, waiting:i64, device_id:text?, state:text
+UPDATE source_record SET queue_seq = queue_seq + 1, queued = queued + 1
+ WHERE id = :record_id AND live = 1
+RETURNING queue_seq, queued,
+          (SELECT count(*) FROM command c WHERE c.record_id = source_record.id AND c.open = 1), device_id, state;
+
+-- name: command_insert :exec
+-- args: id:text, record_id:text, device_id:text, seq:i64, request_type:text, payload:text, sealed:i64, coalesce_key:text?, leaving:i64, task_id:text?, now:i64, created_by:text, expires_ms:i64?
+INSERT INTO command (id, record_id, device_id, seq, request_type, payload, sealed, state, coalesce_key, leaving, task_id,
+                     created_ms, created_by, expires_ms)
+VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'queued', :coalesce_key, :leaving, :task_id,
+        :now, :created_by, :expires_ms);
+
+-- A command that was offered five times without an answer lets the others pass.
+-- name: command_next :one
+-- args: record_id:text, now:i64, skip_notnow:i64
+-- cols: id:text, request_type:text, payload:text, sealed:i64
+UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
+ WHERE id = (SELECT c.id FROM command c
+              WHERE c.record_id = :record_id AND c.open = 1 AND (c.expires_ms IS NULL OR c.expires_ms > :now)
+                AND (:skip_notnow = 0 OR c.state <> 'notnow')
+                AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
+                                               WHERE r.id = :record_id AND r.state = 'enrolled'))
+              ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
+RETURNING id, request_type, payload, sealed;
+
+-- Ends one and offers the next: a whole answer in one statement (PRF-02).
+-- name: command_answer :many
+-- args: record_id:text, done:text, state:text, error:text?, now:i64
+-- cols: id:text, request_type:text, payload:text, sealed:i64, open:i64, leaving:i64
+UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
+                   open = CASE WHEN id = :done THEN 0 ELSE 1 END,
+                   done_ms = CASE WHEN id = :done THEN :now ELSE done_ms END,
+                   error = CASE WHEN id = :done THEN :error ELSE error END,
+                   sent_ms = CASE WHEN id = :done THEN sent_ms ELSE :now END,
+                   offers = offers + CASE WHEN id = :done THEN 0 ELSE 1 END
+ WHERE (id = :done AND record_id = :record_id AND open = 1)
+    OR id = (SELECT c.id FROM command c
+              WHERE c.record_id = :record_id AND c.open = 1 AND c.id <> :done AND c.state <> 'notnow'
+                AND (c.expires_ms IS NULL OR c.expires_ms > :now)
+                AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
+                                               WHERE r.id = :record_id AND r.state = 'enrolled'))
+              ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
+RETURNING id, request_type, payload, sealed, open, leaving;
+
+-- name: command_notnow :one
+-- args: id:text, record_id:text, now:i64
+-- cols: offers:i64
+UPDATE command SET state = 'notnow', notnow_ms = :now
+ WHERE id = :id AND record_id = :record_id AND open = 1
+RETURNING offers;
+
+-- name: command_fail :exec
+-- args: id:text, record_id:text, error:text, now:i64
+UPDATE command SET open = 0, state = 'error', error = :error, done_ms = :now
+ WHERE id = :id AND record_id = :record_id AND state NOT IN ('cancelled', 'superseded', 'expired');
+
+-- name: command_lock :exec1
+-- args: record_id:text
+UPDATE source_record SET queued = queued WHERE id = :record_id;
+
+-- name: command_expire :exec
+-- args: record_id:text, now:i64
+UPDATE command SET open = 0, state = 'expired', done_ms = :now
+ WHERE record_id = :record_id AND open = 1 AND expires_ms <= :now;
+
+-- name: command_recount :one
+-- args: record_id:text
+-- cols: queued:i64, device_id:text?
+UPDATE source_record
+   SET queued = (SELECT count(*) FROM command c WHERE c.record_id = :record_id AND c.open = 1)
+ WHERE id = :record_id
+RETURNING queued, device_id;
+
+-- name: command_clear :exec
+-- args: record_id:text, now:i64
+UPDATE command SET open = 0, state = 'cancelled', done_ms = :now WHERE record_id = :record_id AND open = 1;
+
+-- name: command_cancel :one
+-- args: id:text, device_id:text, now:i64
+-- cols: record_id:text, leaving:i64, request_type:text
+UPDATE command SET open = 0, state = 'cancelled', done_ms = :now
+ WHERE id = :id AND device_id = :device_id AND open = 1 AND (leaving = 0 OR state = 'queued')
+RETURNING record_id, leaving, request_type;
+
+-- name: command_exists :one
+-- args: id:text, device_id:text
+-- cols: open:i64
+SELECT open FROM command WHERE id = :id AND device_id = :device_id;
+
+-- name: command_list :many
+-- args: device_id:text, max:i64
+-- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, push_ok:i64, record_state:text, push_error:text?
+SELECT c.id, c.request_type, c.state, c.created_by, c.error, c.seq, c.open, c.leaving, c.offers, c.created_ms, c.sent_ms,
+       c.notnow_ms, c.done_ms, c.expires_ms, r.push_ok, r.state, p.last_error
+  FROM command c JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
+ WHERE c.device_id = :device_id
+ ORDER BY c.created_ms DESC, c.seq DESC LIMIT :max;
+
+-- name: command_unlock :one
+-- args: record_id:text
+-- cols: unlock_token:text?
+SELECT unlock_token FROM source_record WHERE id = :record_id;
+
+-- name: unenroll_begin :exec1
+-- args: record_id:text
+UPDATE source_record SET state = 'leaving' WHERE id = :record_id AND live = 1 AND state <> 'leaving';
+
+-- name: unenroll_undo :exec
+-- args: record_id:text
+UPDATE source_record SET state = 'enrolled' WHERE id = :record_id AND live = 1 AND state = 'leaving';
+
+-- name: unenroll_device :one
+-- args: device_id:text, state:text
+-- cols: name:text
+UPDATE device SET state = :state, version = version + 1 WHERE id = :device_id RETURNING name;

@@ -1,0 +1,54 @@
+-- Waking devices. A wake takes the lease away, so that the run under way can't forget the row.
+
+-- name: push_wake :exec
+-- args: record_id:text, due_ms:i64
+INSERT INTO push (record_id, due_ms)
+SELECT r.id, :due_ms FROM source_record r WHERE r.id = :record_id AND r.live = 1 AND r.push_ok = 1
+ON CONFLICT (record_id) DO UPDATE
+   SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
+       lease_owner = NULL, lease_until_ms = 0, attempts = 0;
+
+-- name: push_due :one
+-- args: now:i64
+-- cols: waiting:i64
+SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE due_ms <= :now AND lease_until_ms <= :now LIMIT 1) q;
+
+-- name: push_claim :exec
+-- args: owner:text, until_ms:i64, now:i64, max:i64
+-- only: pgsql
+UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
+ WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
+                      ORDER BY q.due_ms LIMIT :max FOR UPDATE SKIP LOCKED);
+-- only: sqlite3
+UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
+ WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
+                      ORDER BY q.due_ms LIMIT :max);
+
+-- name: push_claimed :many
+-- args: owner:text, until_ms:i64
+-- cols: record_id:text, attempts:i64, device_id:text?, push_token:text?, push_magic:text?, topic:text?, push_ok:i64
+SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic, r.push_ok
+  FROM push p JOIN source_record r ON r.id = p.record_id
+ WHERE p.lease_owner = :owner AND p.lease_until_ms = :until_ms;
+
+-- name: push_forget :exec
+-- args: record_id:text, owner:text
+DELETE FROM push WHERE record_id = :record_id AND lease_owner = :owner;
+
+-- name: push_drop :exec
+-- args: record_id:text
+DELETE FROM push WHERE record_id = :record_id;
+
+-- name: push_again :exec
+-- args: record_id:text, owner:text, due_ms:i64, reason:text
+UPDATE push SET due_ms = :due_ms, attempts = attempts + 1, lease_owner = NULL, lease_until_ms = 0, last_error = :reason
+ WHERE record_id = :record_id AND lease_owner = :owner;
+
+-- name: push_off :exec
+-- args: record_id:text, push_token:text
+UPDATE source_record SET push_ok = 0 WHERE id = :record_id AND push_token = :push_token;
+
+-- name: push_message_at :one
+-- args: code:text
+-- cols: at_ms:i64
+SELECT at_ms FROM message WHERE object_kind = 'zone' AND object_id = 'apns' AND code = :code ORDER BY at_ms DESC LIMIT 1;

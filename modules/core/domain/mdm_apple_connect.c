@@ -1,4 +1,5 @@
 /* Connect messages (facts 3.4): the device asks for work and reports results. */
+#include <stddef.h>
 #include <string.h>
 
 #include <apr_lib.h>

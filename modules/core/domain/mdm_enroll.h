@@ -2,6 +2,7 @@
 #ifndef MDM_ENROLL_H
 #define MDM_ENROLL_H
 
+#include <jansson.h>
 #include "domain/mdm_people.h"
 
 /* What the effective enrolment policy of a person says (ENR-01..08); one policy as a whole. */
@@ -20,12 +21,32 @@ typedef struct mdm_enroll_policy_t {
 
 /* MDM_EDENIED (with a sentence for the person) if no policy applies. */
 apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out);
+/* Checks the settings of an enrolment policy before they are saved: unknown fields, values, and template variables (ENR-04) are
+ * MDM_EINPUT with the field's name. */
+apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings);
+/* The policy "Everyone" with defaults, assigned to a source; does nothing if it is there. For set-up. In a transaction or not. */
+apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id);
+/* Replaces the variables of a name template; values[i] belongs to mdm_enroll_vars[i]. What it doesn't know stays as it is. */
+#define MDM_ENROLL_VARS 7
+extern const char *const mdm_enroll_vars[MDM_ENROLL_VARS];
+char *mdm_enroll_expand(apr_pool_t *p, const char *pattern, const char *const values[MDM_ENROLL_VARS]);
+/* MDM_EDENIED if the policy does not let this be enrolled: platform, level, ownership. */
+apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform, const char *ownership,
+                                const char *level);
+/* True if dotted version a is at least b; what is no version is 0. */
+int mdm_version_at_least(const char *a, const char *b);
+/* The device's own state in words of the schema, its policy's unenrolment setting: "retire", "delete", "no" (ENR-05, ENR-07). */
+const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const char *ownership);
 
 typedef struct mdm_pending_t {
     const char *id, *person_id, *policy_id, *ownership, *level, *platform, *origin, *state, *device_id, *step;
     const char *person_login, *person_name, *person_mail;
+    const char *expected_serial; /* NULL: any */
     apr_int64_t created_ms, expires_ms, version;
-} mdm_pending_t;
+} mdm_pending_t; /* state is "expired" as soon as the time is over, whatever the row still says */
+
+#define MDM_PENDING_LIFE_MS (24 * 3600 * 1000LL)
+#define MDM_PENDING_MAX_OPEN 5
 
 /* Makes a pending enrolment for a person (at most 5 open; the number of devices is checked). *token is the link's token. */
 apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
@@ -33,6 +54,12 @@ apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const 
 apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out);
 /* By link token, constant-time by hash: APR_NOTFOUND for unknown, MDM_EDENIED for used, expired, cancelled (R15). */
 apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t **out);
+/* The same in any state, for the page that shows how it goes. APR_NOTFOUND for unknown ones only. */
+apr_status_t mdm_pending_look(mdm_db_t *db, const char *token, mdm_pending_t **out);
+/* True while the link may hand out a profile: created, opened, profile. After the certificate was issued it is used up. */
+int mdm_pending_usable(const mdm_pending_t *pending);
+/* The link's token again, for its owner. */
+apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token);
 apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id);
 
 /* A fresh single-use SCEP challenge for a pending enrolment (30 minutes); an earlier unused one of it dies. */
@@ -62,6 +89,9 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
                               const char **device_id, const char **record_id);
 /* The channel is up (first TokenUpdate): device active, pending completed, events and audit written. */
 apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id);
+/* After a refusal of mdm_enroll_begin() and the rollback: writes what happened where people look (step, audit, and a message on the device
+ * that the identifiers belong to). In a transaction of its own. */
+apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts, const char *why);
 /* A step for the timeline and the portal's live view: "opened", "profile", "issued", "authenticated"; error NULL or a sentence. */
 apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *step, const char *error);
 

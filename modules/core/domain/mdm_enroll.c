@@ -1,0 +1,339 @@
+/* Pending enrolments: links, challenges, and the steps people watch. */
+#include "domain/mdm_enroll.h"
+
+#include <string.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "base/mdm_seal.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define TOKEN_BYTES 24
+#define TOKEN_TEXT_MAX 64
+#define CHALLENGE_LIFE_MS (30 * 60 * 1000LL)
+
+/* ---------------------------------------------------------------- states */
+
+/* Rank: a step only ever leads on. Ended ones have none. */
+static const char *const ranks[] = {"created", "opened", "profile", "issued", "authenticated", "completed"};
+enum { RANK_PROFILE = 2, RANK_COMPLETED = 5, RANK_ENDED = -1 };
+
+static int rank_of(const char *state)
+{
+    int i;
+
+    for (i = 0; i <= RANK_COMPLETED; ++i) {
+        if (!strcmp(ranks[i], state)) {
+            return i;
+        }
+    }
+    return RANK_ENDED;
+}
+
+int mdm_pending_usable(const mdm_pending_t *pending)
+{
+    int rank = rank_of(pending->state);
+
+    return rank != RANK_ENDED && rank <= RANK_PROFILE;
+}
+
+static const char *purpose(mdm_ctx_t *ctx, const char *id)
+{
+    return apr_pstrcat(ctx->pool, "pending_enrollment.token:", id, NULL);
+}
+
+/* ---------------------------------------------------------------- making and finding */
+
+static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_person_lock_t *locked;
+    mdm_q_pending_counts_t *n;
+    apr_status_t rv = mdm_q_person_lock(db, person->id, &locked);
+
+    if (rv != APR_SUCCESS || (rv = mdm_q_pending_counts(db, person->id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (n->open >= MDM_PENDING_MAX_OPEN) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "You have %d unfinished enrolments. Finish or cancel one first.",
+                        MDM_PENDING_MAX_OPEN);
+    }
+    if (policy->max_devices && n->devices >= policy->max_devices) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
+                        policy->max_devices);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
+                                const char *level, const char *origin, mdm_pending_t **out, const char **token)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *id = mdm_uuid(ctx->pool), *text = mdm_token(ctx->pool, TOKEN_BYTES), *sealed, *step;
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_enroll_policy_t *policy;
+    apr_status_t rv;
+
+    if (!id || !text) {
+        return MDM_EUNAVAIL;
+    }
+    if (person->disabled) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "This person may not enrol devices.");
+    }
+    if ((rv = mdm_enroll_policy(db, person, &policy)) != APR_SUCCESS
+        || (rv = mdm_enroll_allowed(ctx, policy, platform, ownership, level)) != APR_SUCCESS
+        || (rv = room_check(db, person, policy)) != APR_SUCCESS
+        || (rv = mdm_seal(ctx, purpose(ctx, id), text, strlen(text), &sealed)) != APR_SUCCESS) {
+        return rv;
+    }
+    step = apr_psprintf(ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", now);
+    rv = mdm_q_pending_add(db, id, mdm_sha256_hex(ctx->pool, text, strlen(text)), sealed, person->id, policy->policy_id,
+                           ownership, level, platform, origin, step, now, ctx->actor.name, now + MDM_PENDING_LIFE_MS, NULL);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "pending.create", "pending", id, person->login, "done", NULL);
+    }
+    if (rv == APR_SUCCESS && (rv = mdm_pending_get(db, id, out)) == APR_SUCCESS) {
+        *token = text;
+    }
+    return rv;
+}
+
+apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_pending_get_t *row;
+    mdm_pending_t *e;
+    apr_status_t rv = mdm_q_pending_get(db, id, &row);
+
+    *out = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    e = apr_pcalloc(ctx->pool, sizeof(*e));
+    e->id = row->id;
+    e->person_id = row->person_id;
+    e->policy_id = row->policy_id;
+    e->ownership = row->ownership;
+    e->level = row->level;
+    e->platform = row->platform;
+    e->origin = row->origin;
+    e->state = row->state;
+    e->device_id = row->device_id;
+    e->step = row->step;
+    e->person_login = row->person_login ? row->person_login : "";
+    e->person_name = row->person_name ? row->person_name : "";
+    e->person_mail = row->person_mail ? row->person_mail : "";
+    e->expected_serial = row->expected_serial;
+    e->created_ms = row->created_ms;
+    e->expires_ms = row->expires_ms;
+    e->version = row->version;
+    if (e->expires_ms <= mdm_now_ms(ctx) && mdm_pending_usable(e)) {
+        e->state = "expired";
+    }
+    *out = e;
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_pending_look(mdm_db_t *db, const char *token, mdm_pending_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_pending_id_by_token_t *row;
+    apr_size_t len = token ? strlen(token) : 0;
+    apr_status_t rv;
+
+    *out = NULL;
+    if (!len || len > TOKEN_TEXT_MAX) {
+        return APR_NOTFOUND;
+    }
+    rv = mdm_q_pending_id_by_token(db, mdm_sha256_hex(ctx->pool, token, len), &row);
+    return rv == APR_SUCCESS ? mdm_pending_get(db, row->id, out) : rv;
+}
+
+apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t **out)
+{
+    apr_status_t rv = mdm_pending_look(db, token, out);
+
+    if (rv == APR_SUCCESS && !mdm_pending_usable(*out)) {
+        *out = NULL;
+        rv = mdm_fail(mdm_db_ctx(db), MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
+    }
+    return rv;
+}
+
+apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_pending_token_t *row;
+    mdm_blob_t text;
+    apr_status_t rv = mdm_q_pending_token(db, id, &row);
+
+    if (rv == APR_SUCCESS && (rv = mdm_unseal(ctx, purpose(ctx, id), row->token, &text)) == APR_SUCCESS) {
+        *token = (const char *)text.data;
+    }
+    return rv;
+}
+
+apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_q_pending_step_get_t *row;
+    apr_status_t rv = mdm_q_pending_step_get(db, id, &row);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (rank_of(row->state) == RANK_ENDED || rank_of(row->state) == RANK_COMPLETED) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This enrolment has ended already.");
+    }
+    if ((rv = mdm_q_pending_step_set(db, id, "cancelled", row->step, &now)) != APR_SUCCESS
+        || (rv = mdm_q_challenge_drop_unused(db, id, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    return mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL);
+}
+
+/* ---------------------------------------------------------------- steps */
+
+/* Puts the step into the JSON of times; 0 if nothing changes. */
+static int step_note(json_t *steps, const char *step, const char *error, apr_int64_t now, int advances)
+{
+    const char *old = json_string_value(json_object_get(steps, "error"));
+
+    if (error) {
+        json_object_set_new(steps, "error", json_string(error));
+        json_object_set_new(steps, "error_ms", json_integer(now));
+        return !old || strcmp(old, error);
+    }
+    if (!advances) {
+        return 0;
+    }
+    json_object_set_new(steps, step, json_integer(now));
+    json_object_del(steps, "error");
+    json_object_del(steps, "error_ms");
+    return 1;
+}
+
+apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *step, const char *error)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_q_pending_step_get_t *row;
+    json_error_t bad;
+    json_t *steps, *detail;
+    int have, want = rank_of(step);
+    apr_status_t rv = mdm_q_pending_step_get(db, pending_id, &row);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    have = rank_of(row->state);
+    if (want == RANK_ENDED || have == RANK_ENDED) {
+        return APR_SUCCESS; /* over: late news change nothing */
+    }
+    if (!(steps = mdm_json_own(ctx, json_loads(row->step, 0, &bad))) || !json_is_object(steps)) {
+        steps = mdm_json_own(ctx, json_object());
+    }
+    if (!step_note(steps, step, error ? mdm_clean(ctx->pool, error, 300) : NULL, now, want > have)) {
+        return APR_SUCCESS;
+    }
+    rv = mdm_q_pending_step_set(db, pending_id, error || want <= have ? row->state : step, mdm_json_text(ctx->pool, steps),
+                                !error && want == RANK_COMPLETED ? &now : NULL);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    detail = error ? json_pack("{s:s}", "error", mdm_clean(ctx->pool, error, 300)) : NULL;
+    rv = mdm_device_event(db, row->device_id, pending_id, apr_pstrcat(ctx->pool, "enroll.", step, NULL), detail);
+    json_decref(detail);
+    return rv;
+}
+
+/* ---------------------------------------------------------------- challenges */
+
+apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char **challenge)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *text = mdm_token(ctx->pool, TOKEN_BYTES);
+    apr_status_t rv;
+
+    if (!text) {
+        return MDM_EUNAVAIL;
+    }
+    if (!mdm_pending_usable(pending)) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
+    }
+    if ((rv = mdm_q_challenge_drop_unused(db, pending->id, NULL)) == APR_SUCCESS) {
+        rv = mdm_q_challenge_add(db, mdm_sha256_hex(ctx->pool, text, strlen(text)), pending->id, subject,
+                                 mdm_now_ms(ctx) + CHALLENGE_LIFE_MS, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        *challenge = text;
+    }
+    return rv;
+}
+
+/* Used before: only the very same request may have its answer again, while the challenge would still be alive. */
+static apr_status_t take_again(mdm_db_t *db, const char *hash, const char *csr_hash, mdm_challenge_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_challenge_get_t *row;
+    apr_status_t rv = mdm_q_challenge_get(db, hash, &row);
+
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge is unknown.");
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (row->used_ms_null || row->expires_ms <= mdm_now_ms(ctx)) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge or its enrolment is over.");
+    }
+    if (!row->fingerprint || !mdm_secret_equal(row->csr_hash, csr_hash)) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge was used for another request.");
+    }
+    out->pending_id = row->pending_id;
+    out->record_id = row->record_id;
+    out->subject = row->subject;
+    out->fingerprint = row->fingerprint;
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char *csr_hash, const char *transaction_id,
+                                mdm_challenge_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_challenge_t *c = apr_pcalloc(ctx->pool, sizeof(*c));
+    apr_size_t len = challenge ? strlen(challenge) : 0;
+    mdm_q_challenge_use_t *row;
+    apr_status_t rv;
+
+    *out = NULL;
+    if (!len || len > TOKEN_TEXT_MAX) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge is missing or malformed.");
+    }
+    c->hash = mdm_sha256_hex(ctx->pool, challenge, len);
+    rv = mdm_q_challenge_use(db, c->hash, mdm_now_ms(ctx), transaction_id ? transaction_id : "", csr_hash, &row);
+    if (rv == APR_SUCCESS) {
+        c->pending_id = row->pending_id;
+        c->record_id = row->record_id;
+        c->subject = row->subject;
+    }
+    else if (rv == APR_NOTFOUND) {
+        rv = take_again(db, c->hash, csr_hash, c);
+    }
+    if (rv == APR_SUCCESS) {
+        *out = c;
+    }
+    return rv;
+}
+
+apr_status_t mdm_challenge_issued(mdm_db_t *db, const char *hash, const char *fingerprint)
+{
+    mdm_q_challenge_get_t *row;
+    apr_status_t rv = mdm_q_challenge_set_issued(db, hash, fingerprint);
+
+    if (rv == APR_SUCCESS && (rv = mdm_q_challenge_get(db, hash, &row)) == APR_SUCCESS && row->pending_id) {
+        rv = mdm_pending_step(db, row->pending_id, "issued", NULL);
+    }
+    return rv;
+}

@@ -1,0 +1,556 @@
+/* How a finished enrolment becomes a device object: finding the object again, naming, placing, and who may take it over. */
+#include "domain/mdm_enroll.h"
+
+#include <string.h>
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define ROOT_FOLDER "00000000-0000-4000-8000-000000000001"
+#define NAME_BYTES 120
+#define NAME_TRIES 1000000
+
+/* One enrolment under way. */
+typedef struct begin_t {
+    mdm_db_t *db;
+    mdm_ctx_t *ctx;
+    const mdm_pending_t *pending;
+    const mdm_enroll_facts_t *facts;
+    mdm_person_t *person;
+    mdm_enroll_policy_t *policy;
+    const char *udid, *serial, *imei; /* NULL instead of empty */
+    const char *model, *platform;
+    apr_int64_t now;
+} begin_t;
+
+static const char *text_or(const char *s, const char *fallback)
+{
+    return s && *s ? s : fallback;
+}
+
+static const char *some(const char *s)
+{
+    return s && *s ? s : NULL;
+}
+
+/* ---------------------------------------------------------------- rules and names (ENR-04) */
+
+/* value: a word or a list of words; each may be a pattern with * and ?. */
+static int word_fits(json_t *want, const char *have)
+{
+    size_t i;
+    json_t *item;
+
+    if (!want) {
+        return 1;
+    }
+    if (json_is_string(want)) {
+        return apr_fnmatch(json_string_value(want), have, APR_FNM_CASE_BLIND | APR_FNM_NOESCAPE) == APR_SUCCESS;
+    }
+    json_array_foreach(want, i, item) {
+        if (json_is_string(item)
+            && apr_fnmatch(json_string_value(item), have, APR_FNM_CASE_BLIND | APR_FNM_NOESCAPE) == APR_SUCCESS) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static apr_status_t member_fits(begin_t *b, json_t *match, int *fits)
+{
+    const char *group = json_string_value(json_object_get(match, "user_group"));
+    const char *folder = json_string_value(json_object_get(match, "user_folder"));
+    mdm_q_person_in_user_group_t *in_group;
+    mdm_q_person_in_user_folder_t *in_folder;
+    apr_status_t rv;
+
+    if (group) {
+        if ((rv = mdm_q_person_in_user_group(b->db, b->person->id, group, &in_group)) != APR_SUCCESS) {
+            return rv;
+        }
+        *fits = *fits && in_group->n > 0;
+    }
+    if (folder && *fits) {
+        if ((rv = mdm_q_person_in_user_folder(b->db, b->person->id, folder, &in_folder)) != APR_SUCCESS) {
+            return rv;
+        }
+        *fits = in_folder->n > 0;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t rule_find(begin_t *b, json_t **out)
+{
+    json_t *rules = (json_t *)b->policy->rules, *rule;
+    size_t i;
+
+    *out = NULL;
+    json_array_foreach(rules, i, rule) {
+        json_t *match = json_object_get(rule, "match");
+        const char *os_min = json_string_value(json_object_get(match, "os_min"));
+        int fits = word_fits(json_object_get(match, "platform"), b->platform)
+                   && word_fits(json_object_get(match, "ownership"), b->pending->ownership)
+                   && word_fits(json_object_get(match, "level"), b->pending->level)
+                   && word_fits(json_object_get(match, "model"), b->model)
+                   && (!os_min || mdm_version_at_least(b->facts->os_version, os_min));
+        apr_status_t rv = fits ? member_fits(b, match, &fits) : APR_SUCCESS;
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        if (fits) {
+            *out = rule;
+            return APR_SUCCESS;
+        }
+    }
+    return mdm_fail(b->ctx, MDM_EDENIED, NULL, "No enrolment rule of your organisation fits this device. Ask your IT support.");
+}
+
+static const char *numbered(begin_t *b, const char *base, int n)
+{
+    return n == 1 ? base : apr_psprintf(b->ctx->pool, "%s (%d)", base, n);
+}
+
+static apr_status_t name_taken(begin_t *b, const char *base, int n, int *taken)
+{
+    mdm_q_device_name_taken_t *row;
+    apr_status_t rv = mdm_q_device_name_taken(b->db, mdm_lower(b->ctx->pool, numbered(b, base, n)), &row);
+
+    *taken = rv == APR_SUCCESS;
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+/* The first free of "name", "name (2)", …: doubled until one is free, then halved, so that a thousand phones of one name cost
+ * twenty look-ups in the index and never a scan. */
+static apr_status_t name_free(begin_t *b, const char *base, const char **out)
+{
+    int low = 0, high = 1, taken;
+    apr_status_t rv;
+
+    for (;; high *= 2) {
+        if ((rv = name_taken(b, base, high, &taken)) != APR_SUCCESS) {
+            return rv;
+        }
+        if (!taken || high > NAME_TRIES) {
+            break;
+        }
+        low = high;
+    }
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+
+        if ((rv = name_taken(b, base, middle, &taken)) != APR_SUCCESS) {
+            return rv;
+        }
+        *(taken ? &low : &high) = middle;
+    }
+    *out = numbered(b, base, high);
+    return APR_SUCCESS;
+}
+
+static apr_status_t name_make(begin_t *b, const char *pattern, const char **out)
+{
+    const char *values[MDM_ENROLL_VARS] = {b->person->login, b->person->name,   b->person->mail, b->model,
+                                           b->serial,        b->platform, NULL};
+    const char *base;
+    mdm_q_device_seq_next_t *seq;
+    apr_status_t rv;
+
+    if (strstr(pattern, "${seq}")) {
+        if ((rv = mdm_q_device_seq_next(b->db, b->now, &seq)) != APR_SUCCESS) {
+            return rv;
+        }
+        values[MDM_ENROLL_VARS - 1] = seq->value;
+    }
+    base = mdm_clean(b->ctx->pool, mdm_enroll_expand(b->ctx->pool, pattern, values), NAME_BYTES);
+    return name_free(b, *base ? base : b->model, out);
+}
+
+/* ---------------------------------------------------------------- records */
+
+/* Whatever was asked of an earlier enrolment is not asked of the next (R39). */
+static apr_status_t queue_close(begin_t *b, const char *record_id)
+{
+    apr_status_t rv = mdm_q_enroll_queue_close(b->db, record_id, b->now, NULL);
+
+    return rv == APR_SUCCESS ? mdm_q_enroll_push_drop(b->db, record_id, NULL) : rv;
+}
+
+static apr_status_t certificates_end(begin_t *b, const char *record_id, const char *reason)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_enroll_certificates_old(b->db, record_id, b->pending->id, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const char *fingerprint = APR_ARRAY_IDX(rows, i, mdm_q_enroll_certificates_old_t).fingerprint;
+
+        rv = mdm_q_enroll_certificate_end(b->db, fingerprint, b->now, reason, NULL);
+        if (rv == APR_SUCCESS) {
+            rv = mdm_change_add(b->db, "certificate", fingerprint);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t record_end(begin_t *b, const char *record_id, const char *reason)
+{
+    apr_status_t rv = queue_close(b, record_id);
+
+    if (rv == APR_SUCCESS && (rv = certificates_end(b, record_id, reason)) == APR_SUCCESS
+        && (rv = mdm_q_match_key_drop(b->db, record_id, NULL)) == APR_SUCCESS) {
+        rv = mdm_q_enroll_record_end(b->db, record_id, b->now, NULL);
+    }
+    return rv;
+}
+
+/* Ends all live records of this kind that a device has, but for one. */
+static apr_status_t records_end(begin_t *b, const char *device_id, const char *keep, const char *reason)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_enroll_device_records(b->db, device_id, b->facts->kind, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_records_t).id;
+
+        if (!keep || strcmp(keep, id)) {
+            rv = record_end(b, id, reason);
+        }
+    }
+    return rv == APR_SUCCESS ? mdm_change_add(b->db, "device", device_id) : rv;
+}
+
+static apr_status_t keys_add(begin_t *b, const char *record_id)
+{
+    const struct {
+        const char *space, *value;
+    } keys[] = {{"udid", b->udid}, {"serial", b->serial}, {"imei", b->imei}};
+    apr_status_t rv = mdm_q_match_key_drop(b->db, record_id, NULL);
+    unsigned i;
+
+    for (i = 0; rv == APR_SUCCESS && i < sizeof(keys) / sizeof(keys[0]); ++i) {
+        if (keys[i].value) {
+            rv = mdm_q_match_key_add(b->db, keys[i].space, mdm_lower(b->ctx->pool, keys[i].value), record_id, NULL);
+        }
+    }
+    return rv;
+}
+
+/* The live record of the device for this identity: the one it has, raised by a generation, or a new one. */
+static apr_status_t record_make(begin_t *b, const char *device_id, const char **out)
+{
+    json_t *attrs = mdm_json_own(b->ctx, json_object());
+    const char *text, *uuid;
+    mdm_q_enroll_live_record_t *row;
+    apr_status_t rv;
+
+    if (b->facts->name) {
+        json_object_set_new(attrs, "name", json_string(mdm_clean(b->ctx->pool, b->facts->name, NAME_BYTES)));
+    }
+    text = mdm_json_text(b->ctx->pool, attrs);
+    rv = mdm_q_enroll_live_record(b->db, b->facts->kind, b->facts->native_id, &row);
+    if (rv == APR_SUCCESS && row->device_id && !strcmp(row->device_id, device_id)) {
+        if ((rv = queue_close(b, row->id)) != APR_SUCCESS
+            || (rv = certificates_end(b, row->id, "superseded by a new enrolment")) != APR_SUCCESS
+            || (rv = mdm_q_enroll_record_again(b->db, row->id, b->person->id, some(b->facts->topic), text, b->now))
+                   != APR_SUCCESS
+            || (rv = records_end(b, device_id, row->id, "superseded by a new enrolment")) != APR_SUCCESS) {
+            return rv;
+        }
+        *out = row->id;
+        return keys_add(b, row->id);
+    }
+    if (rv == APR_SUCCESS) { /* left over on an object that this one does not continue */
+        rv = record_end(b, row->id, "the device was enrolled as another object");
+    }
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if ((rv = records_end(b, device_id, NULL, "superseded by a new enrolment")) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(uuid = mdm_uuid(b->ctx->pool))) {
+        return MDM_EUNAVAIL;
+    }
+    rv = mdm_q_enroll_record_add(b->db, uuid, device_id, b->person->id, b->facts->kind, b->facts->native_id,
+                                 some(b->facts->topic), text, b->now, NULL);
+    *out = uuid;
+    return rv == APR_SUCCESS ? keys_add(b, uuid) : rv;
+}
+
+/* ---------------------------------------------------------------- which object */
+
+/* True if a record of the device is being removed or wiped and has not confirmed it. */
+static apr_status_t is_leaving(begin_t *b, const char *device_id, int *leaving, apr_int64_t *seen)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_enroll_device_records(b->db, device_id, b->facts->kind, &rows);
+    int i;
+
+    *leaving = 0;
+    *seen = -1; /* no live record */
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const mdm_q_enroll_device_records_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_records_t);
+
+        *leaving = *leaving || !strcmp(row->state, "leaving");
+        *seen = row->last_seen_ms > *seen ? row->last_seen_ms : *seen;
+    }
+    return rv;
+}
+
+/* The same person again. *use = 1: this object continues; 0: it stays as it is beside a new one. */
+static apr_status_t same_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int leaving, int *use)
+{
+    if (!strcmp(d->state, "blocked")) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This device is blocked. Ask your IT support.");
+    }
+    if (leaving) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "A wipe or removal of this device is under way. Ask your IT support.");
+    }
+    *use = 1;
+    if (!strcmp(d->state, "retired")) {
+        if (!strcmp(b->policy->reenroll, "unretire")) {
+            return mdm_fail(b->ctx, MDM_EDENIED, NULL,
+                            "This device is retired. Your IT support has to release it before it can be enrolled again.");
+        }
+        *use = strcmp(b->policy->reenroll, "new") != 0;
+    }
+    return APR_SUCCESS;
+}
+
+/* Somebody else's device. The old object is retired only if the new enrolment was proved by a log-in and the old identity has been
+ * silent since; else the first keeps its management. */
+static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int leaving, apr_int64_t seen)
+{
+    int proved = !strcmp(b->pending->origin, "self") || !strcmp(b->pending->origin, "ade");
+    apr_int64_t contact = d->last_contact_ms_null ? 0 : d->last_contact_ms;
+    apr_status_t rv;
+
+    if (!strcmp(d->state, "blocked")) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This device is blocked. Ask your IT support.");
+    }
+    if (seen < 0 || !strcmp(d->state, "retired") || !strcmp(d->state, "removed")) {
+        return APR_SUCCESS; /* managed no more: its object keeps its history */
+    }
+    contact = seen > contact ? seen : contact;
+    if (!proved || leaving || contact >= b->pending->created_ms) {
+        return mdm_fail(b->ctx, MDM_EDENIED, "conflict",
+                        "This device is enrolled by somebody else. Ask your IT support to release it.");
+    }
+    if ((rv = records_end(b, d->id, NULL, "enrolled by another person")) != APR_SUCCESS
+        || (rv = mdm_q_enroll_device_retire(b->db, d->id)) != APR_SUCCESS
+        || (rv = mdm_device_event(b->db, d->id, b->pending->id, "retired.other_person", NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    return mdm_audit(b->db, "device.retire", "device", d->id, d->name, "done", NULL);
+}
+
+/* *device_id = the object to continue, or NULL for a new one. */
+static apr_status_t object_find(begin_t *b, const char **device_id)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_enroll_device_known(b->db, b->udid, b->serial, &rows);
+    int i;
+
+    *device_id = NULL;
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const mdm_q_enroll_device_known_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_known_t);
+        apr_int64_t seen;
+        int leaving, use = 0;
+
+        if ((rv = is_leaving(b, d->id, &leaving, &seen)) != APR_SUCCESS) {
+            break;
+        }
+        if (d->person_id && strcmp(d->person_id, b->person->id)) {
+            rv = other_person(b, d, leaving, seen);
+        }
+        else if (!*device_id) { /* rows stand in order of preference: the first fitting one continues */
+            rv = same_person(b, d, leaving, &use);
+        }
+        if (use) {
+            *device_id = d->id;
+        }
+    }
+    return rv;
+}
+
+static const char *mode_of(const begin_t *b)
+{
+    if (!strcmp(b->facts->kind, "mdm") || !strcmp(b->facts->kind, "ade")) {
+        return "ios_mdm";
+    }
+    return !strcmp(b->facts->kind, "agent") ? "android_app" : "eas";
+}
+
+static apr_status_t object_add(begin_t *b, const char **out)
+{
+    const char *uuid = mdm_uuid(b->ctx->pool), *folder, *name;
+    mdm_q_enroll_folder_exists_t *found;
+    mdm_q_pending_counts_t *n;
+    json_t *rule;
+    apr_status_t rv;
+
+    if (!uuid) {
+        return MDM_EUNAVAIL;
+    }
+    if (b->policy->max_devices) {
+        if ((rv = mdm_q_pending_counts(b->db, b->person->id, b->now, &n)) != APR_SUCCESS) {
+            return rv;
+        }
+        if (n->devices >= b->policy->max_devices) {
+            return mdm_fail(b->ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
+                            b->policy->max_devices);
+        }
+    }
+    if ((rv = rule_find(b, &rule)) != APR_SUCCESS
+        || (rv = name_make(b, json_string_value(json_object_get(rule, "name")), &name)) != APR_SUCCESS) {
+        return rv;
+    }
+    folder = json_string_value(json_object_get(rule, "folder"));
+    rv = mdm_q_enroll_folder_exists(b->db, folder, &found);
+    if (rv == APR_NOTFOUND) {
+        folder = ROOT_FOLDER; /* the rule's folder was removed since */
+    }
+    else if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *out = uuid;
+    return mdm_q_enroll_device_add(b->db, uuid, name, mdm_lower(b->ctx->pool, name), folder, b->person->id, mode_of(b),
+                                   b->pending->level, b->pending->ownership, b->platform, text_or(b->facts->model, ""),
+                                   text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
+                                   text_or(b->facts->os_version, ""), text_or(b->facts->build, ""), b->now, NULL);
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+/* May this enrolment still become a device, and this device? */
+static apr_status_t admit(begin_t *b)
+{
+    const mdm_pending_t *e = b->pending;
+    apr_status_t rv;
+
+    if (!strcmp(e->state, "completed")) {
+        /* The same device says its first message again: an answer of ours got lost, or it was restored. */
+        mdm_q_enroll_live_record_t *row;
+
+        rv = mdm_q_enroll_live_record(b->db, b->facts->kind, b->facts->native_id, &row);
+        if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (!row->device_id || !e->device_id || strcmp(row->device_id, e->device_id)))) {
+            rv = mdm_fail(b->ctx, MDM_EDENIED, NULL, "This enrolment was used for another device.");
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    else if (!mdm_pending_usable(e) && strcmp(e->state, "issued") && strcmp(e->state, "authenticated")) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This enrolment is over.");
+    }
+    if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial))) {
+        return mdm_fail(b->ctx, MDM_EDENIED, "SerialNumber", "This enrolment was made for another device.");
+    }
+    rv = e->person_id ? mdm_person_get(b->db, e->person_id, &b->person) : APR_NOTFOUND;
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && b->person->disabled)) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "The person of this enrolment may not enrol devices any more.");
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_enroll_policy(b->db, b->person, &b->policy)) != APR_SUCCESS
+        || (rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, e->ownership, e->level)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!strcmp(b->platform, "ios") && b->facts->os_version && *b->facts->os_version
+        && !mdm_version_at_least(b->facts->os_version, b->policy->min_ios)) {
+        return mdm_fail(b->ctx, MDM_EDENIED, "OSVersion", "This device needs at least version %s of its system.",
+                        b->policy->min_ios);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t object_again(begin_t *b, const char *device_id)
+{
+    return mdm_q_enroll_device_again(b->db, device_id, b->person->id, mode_of(b), b->pending->level, b->pending->ownership,
+                                     b->platform, text_or(b->facts->model, ""), text_or(b->facts->product, ""), b->serial,
+                                     b->udid, b->imei, text_or(b->facts->os_version, ""), text_or(b->facts->build, ""));
+}
+
+apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts,
+                              const char **device_id, const char **record_id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    begin_t b = {.db = db, .ctx = ctx, .facts = facts, .now = mdm_now_ms(ctx)};
+    mdm_q_pending_step_get_t *locked;
+    mdm_pending_t *fresh;
+    const char *device;
+    apr_status_t rv;
+
+    if (!facts->kind || !facts->native_id || !*facts->native_id) {
+        return mdm_fail(ctx, MDM_EINPUT, "UDID", "is missing");
+    }
+    /* What the caller read may be old: the row is held, then read again. */
+    if ((rv = mdm_q_pending_step_get(db, pending->id, &locked)) != APR_SUCCESS
+        || (rv = mdm_pending_get(db, pending->id, &fresh)) != APR_SUCCESS) {
+        return rv;
+    }
+    b.pending = fresh;
+    b.udid = some(facts->udid);
+    b.serial = some(facts->serial);
+    b.imei = some(facts->imei);
+    b.platform = text_or(facts->platform, fresh->platform);
+    b.model = text_or(facts->model, text_or(facts->product, "Device"));
+    if ((rv = admit(&b)) != APR_SUCCESS || (rv = object_find(&b, &device)) != APR_SUCCESS
+        || (rv = device ? object_again(&b, device) : object_add(&b, &device)) != APR_SUCCESS
+        || (rv = record_make(&b, device, record_id)) != APR_SUCCESS
+        || (rv = mdm_q_pending_set_device(db, fresh->id, device)) != APR_SUCCESS
+        || (rv = mdm_pending_step(db, fresh->id, "authenticated", NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    *device_id = device;
+    return mdm_change_add(db, "device", device);
+}
+
+apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_enroll_device_name_t *device;
+    apr_status_t rv = mdm_q_enroll_device_name(db, device_id, &device);
+
+    if (rv != APR_SUCCESS || (rv = mdm_q_enroll_record_done(db, record_id)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_enroll_device_active(db, device_id, mdm_now_ms(ctx));
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device is not being enrolled.");
+    }
+    if (rv == APR_SUCCESS && pending_id) {
+        rv = mdm_pending_step(db, pending_id, "completed", NULL);
+    }
+    if (rv == APR_SUCCESS && (rv = mdm_change_add(db, "device", device_id)) == APR_SUCCESS) {
+        rv = mdm_audit(db, "device.enroll", "device", device_id, device->name, "done", NULL);
+    }
+    return rv;
+}
+
+apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts, const char *why)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *sentence = mdm_clean(ctx->pool, why ? why : "", 300);
+    apr_array_header_t *rows;
+    json_t *detail;
+    apr_status_t rv;
+
+    if ((rv = mdm_pending_step(db, pending->id, "authenticated", *sentence ? sentence : "The enrolment was refused.")) != APR_SUCCESS
+        || (rv = mdm_q_enroll_device_known(db, some(facts->udid), some(facts->serial), &rows)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (rows->nelts) {
+        const mdm_q_enroll_device_known_t *d = &APR_ARRAY_IDX(rows, 0, mdm_q_enroll_device_known_t);
+
+        rv = mdm_message(db, "device", d->id, MDM_MSG_WARNING, "enroll.refused",
+                         apr_psprintf(ctx->pool, "%s tried to enrol this device again: %s", pending->person_login, sentence));
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    detail = mdm_json_own(ctx, json_pack("{s:s}", "reason", sentence));
+    return mdm_audit(db, "device.enroll", "pending", pending->id, pending->person_login, "refused", detail);
+}

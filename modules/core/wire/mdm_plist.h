@@ -33,10 +33,13 @@ const mdm_plist_t *mdm_plist_get(const mdm_plist_t *dict, const char *key);
 const char *mdm_plist_str(const mdm_plist_t *dict, const char *key);
 const mdm_blob_t *mdm_plist_data(const mdm_plist_t *dict, const char *key);
 apr_int64_t mdm_plist_int(const mdm_plist_t *dict, const char *key, apr_int64_t def);
-double mdm_plist_real(const mdm_plist_t *dict, const char *key, double def);
+double mdm_plist_real(const mdm_plist_t *dict, const char *key, double def); /* an INT will do as well */
 int mdm_plist_bool(const mdm_plist_t *dict, const char *key, int def);
 /* A required string of 1..max bytes: MDM_EINPUT names the key otherwise. */
 apr_status_t mdm_plist_need_str(mdm_ctx_t *ctx, const mdm_plist_t *dict, const char *key, apr_size_t max, const char **out);
+
+/* True for 2026-11-21T10:00:00Z with possible month, day and time, and nothing else. */
+int mdm_plist_date_ok(const char *s);
 
 /* Building. Strings are copied; a NULL string adds nothing. Each returns the new node. key NULL inside arrays. */
 mdm_plist_t *mdm_plist_dict(apr_pool_t *p);

@@ -382,7 +382,8 @@ CREATE TABLE certificate (          -- every identity that we issued
     issued_ms BIGINT NOT NULL,
     revoked_ms BIGINT,
     revoke_reason TEXT,
-    first_used_ms BIGINT
+    first_used_ms BIGINT,
+    der TEXT NOT NULL DEFAULT ''     -- base64: a repeated request gets the same certificate again
 );
 CREATE INDEX certificate_record ON certificate (record_id);
 CREATE INDEX certificate_expiry ON certificate (not_after_ms);

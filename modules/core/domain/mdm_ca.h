@@ -6,7 +6,7 @@
 #include "wire/mdm_x509.h"
 
 typedef struct mdm_ca_t {
-    mdm_cert_t *ca, *ra, *signer; /* ra == ca if the CA key is RSA and no RA was made */
+    mdm_cert_t *ca, *ra, *signer; /* the RA is an RSA one whatever the CA's key is */
     mdm_key_t *ca_key, *ra_key, *signer_key;
 } mdm_ca_t;
 
@@ -17,10 +17,13 @@ apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
 
 #define MDM_IDENTITY_LIFE_MS (5LL * 365 * 86400 * 1000)
 
-/* Issues a device identity for a checked request (5 years) and writes its certificate row; subject CN from the challenge. */
+/* Issues a device identity for a checked request (5 years) and writes its certificate row (status "issued"; slot "next" if it renews the
+ * identity of record_id); subject CN from the challenge. */
 apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr, const char *cn, const char *pending_id,
                                    const char *record_id, mdm_cert_t **out);
-/* Marks revoked and announces the change. */
+/* Marks revoked and announces the change ("certificate" fingerprint, and "device" if it was bound). Again is no failure. */
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason);
+/* The revocation list of now, DER, good for a week (IOS-06). Opens its own connection. */
+apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);
 
 #endif

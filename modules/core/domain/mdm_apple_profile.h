@@ -16,10 +16,10 @@ typedef struct mdm_apple_conf_t {
 
 #define MDM_APPLE_PROFILE_TYPE "application/x-apple-aspen-config"
 
-/* The signed enrolment profile for one pending enrolment, with a fresh SCEP challenge. */
+/* The signed enrolment profile for one pending enrolment, with a fresh SCEP challenge. MDM_ECONFLICT: no push topic yet. */
 apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
                                       mdm_blob_t *out);
-/* The signed trust profile (anchors only). */
+/* The signed trust profile (anchors only); APR_NOTFOUND if none are configured. */
 apr_status_t mdm_apple_trust_profile(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, mdm_blob_t *out);
 
 #endif

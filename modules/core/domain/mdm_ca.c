@@ -1,6 +1,7 @@
 #include "domain/mdm_ca.h"
 #include <apr_strings.h>
 #include <string.h>
+#include "base/mdm_seal.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400LL * 1000)
@@ -250,7 +251,7 @@ apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *re
     if (rv != APR_SUCCESS || n == 0) {
         return rv;
     }
-    rv = mdm_change_add(db, "certificate", fingerprint);
+    rv = mdm_change_add(db, "cert", fingerprint);
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -21,7 +21,7 @@ apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
  * identity of record_id); subject CN from the challenge. */
 apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr, const char *cn, const char *pending_id,
                                    const char *record_id, mdm_cert_t **out);
-/* Marks revoked and announces the change ("certificate" fingerprint, and "device" if it was bound). Again is no failure. */
+/* Marks revoked and announces the change ("cert" fingerprint, and "device" if it was bound). Again is no failure. */
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason);
 /* The revocation list of now, DER, good for a week (IOS-06). Opens its own connection. */
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);

@@ -189,7 +189,7 @@ static apr_status_t certificates_end(begin_t *b, const char *record_id, const ch
 
         rv = mdm_q_enroll_certificate_end(b->db, fingerprint, b->now, reason, NULL);
         if (rv == APR_SUCCESS) {
-            rv = mdm_change_add(b->db, "certificate", fingerprint);
+            rv = mdm_change_add(b->db, "cert", fingerprint);
         }
     }
     return rv;

@@ -93,13 +93,8 @@ static apr_status_t issue_new(mdm_db_t *db, const mdm_ca_t *ca, const ask_t *ask
     if (rv == APR_SUCCESS) {
         rv = mdm_cert_info(mdm_db_ctx(db), *out, &info);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_challenge_issued(db, ch->hash, info.fingerprint);
-    }
-    if (rv == APR_SUCCESS && ch->pending_id) {
-        rv = mdm_pending_step(db, ch->pending_id, "issued", NULL);
-    }
-    return rv;
+    /* This notes the step "issued" on the pending enrolment, too. */
+    return rv == APR_SUCCESS ? mdm_challenge_issued(db, ch->hash, info.fingerprint) : rv;
 }
 
 static apr_status_t in_transaction(mdm_db_t *db, const mdm_ca_t *ca, const ask_t *ask, mdm_cert_t **out)

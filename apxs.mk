@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 SAY       = @$(if $(filter 1,$(V)),set -x;,echo "  $(1)";)
 
 # ---- packages: the one list ------------------------------------------------------------------------------------------
-PKG_BUILD := gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
+PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
              libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
 PKG_TEST  := libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 postgresql \
@@ -166,6 +166,9 @@ uninstall: ## remove what install put there; configuration and state stay
 	@for f in $(CONF_MODS:%=$(CONFDIR)/%) $(CONF_SITES:%=$(SITESDIR)/%); do \
 	  if cmp -s "conf/$${f##*/}" "$(DESTDIR)$$f"; then rm -v -f "$(DESTDIR)$$f"; \
 	  elif [ -e "$(DESTDIR)$$f" ]; then echo "$$f was changed and stays"; fi; done
+
+print-%:
+	@echo $($*)
 
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-san

@@ -13,6 +13,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "san: also run against the sanitized build")
 
 
+def report(lines):
+    lines = list(lines)
+    return f"{len(lines)} unexpected log lines:\n" + "\n".join(lines[:15])
+
+
 @pytest.fixture(scope="session")
 def factory():
     made = harness.Factory()
@@ -50,7 +55,7 @@ def fresh_zone(factory, db):
             zone.stop()
             unexpected = zone.log.unexpected()
             zone.close()
-            assert not unexpected, "unexpected log lines:\n" + "\n".join(x.raw for x in unexpected)
+            assert not unexpected, report(x.raw for x in unexpected)
 
 
 @pytest.fixture(autouse=True)
@@ -61,4 +66,4 @@ def clean_logs():
         zone.log.next_test()
     yield
     unexpected = [x.raw for zone in harness.ZONES for x in zone.log.unexpected()]
-    assert not unexpected, "unexpected log lines:\n" + "\n".join(unexpected)
+    assert not unexpected, report(unexpected)

@@ -107,7 +107,8 @@ def pg_bin():
 class Postgres:
     """A private cluster on loopback, run as user postgres when we are root."""
 
-    def __init__(self):
+    def __init__(self, options=""):
+        self.options = options
         self.root = Path(tempfile.mkdtemp(prefix="mdm-pg-"))
         self.port = zf.free_port()
         self.count = 0
@@ -131,7 +132,8 @@ class Postgres:
     def start(self):
         # The server's output must not keep our pipe open, so it goes to a file.
         self._run("pg_ctl", "-D", self.root / "data", "-l", self.root / "log", "-w", "-o",
-                  f"-F -k '' -h 127.0.0.1 -p {self.port} -c max_connections=200 -c shared_buffers=32MB", "start")
+                  f"-F -k '' -h 127.0.0.1 -p {self.port} -c max_connections=200 -c shared_buffers=32MB {self.options}",
+                  "start")
 
     def stop(self, mode="immediate"):
         self._run("pg_ctl", "-D", self.root / "data", "-m", mode, "-w", "stop")

@@ -1,0 +1,11 @@
+# Benchmarks: a table, and bench.json in the build folder. BENCH=PRF-01,PRF-07 runs some.
+$(BUILD)/bench/load: tests/bench/load.c
+	@mkdir -p $(@D)
+	$(call SAY,CC $<) $(CC) -O2 -D_GNU_SOURCE $(WARN) -o $@ $< -lssl -lcrypto
+
+$(BUILD)/bench/%: tests/bench/%.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -o $@ $< $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
+
+bench: packages-test all $(BUILD)/bench/load $(BUILD)/bench/bench_devcache ## measure (BENCH=PRF-01,PRF-07): table and bench.json
+	@$(RUN_ENV) BENCH='$(BENCH)' exec $(PYTHON) -W ignore tests/bench/bench.py

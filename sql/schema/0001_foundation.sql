@@ -320,6 +320,7 @@ CREATE TABLE message (              -- what an administrator should see and ackn
     ack_by TEXT
 );
 CREATE INDEX message_object ON message (object_kind, object_id, at_ms);
+CREATE UNIQUE INDEX message_open ON message (object_kind, object_id, code) WHERE ack_ms IS NULL;
 
 -- ---------------------------------------------------------------- source records and identities
 CREATE TABLE source_record (

@@ -40,9 +40,9 @@ int mdm_db_is_sqlite(const mdm_db_t *db)
     return db->conn->sqlite;
 }
 
-mdm_conn_t *mdm_db_conn(const mdm_db_t *db)
+int mdm_db_in_tx(const mdm_db_t *db)
 {
-    return db->conn;
+    return db->in_tx;
 }
 
 /* ---------------------------------------------------------------- connections */
@@ -270,7 +270,7 @@ static mdm_trouble_e attempt(mdm_db_t *db, run_t *run)
     return trouble;
 }
 
-/* Repeats what may be repeated: never inside a transaction, where earlier statements would be lost. */
+/* Repeats what may be repeated: after a lost connection never inside a transaction, whose statements went with it. */
 static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(BUSY_MS);
@@ -279,7 +279,8 @@ static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 
     for (;;) {
         *trouble = attempt(db, run);
-        if (*trouble == MDM_DB_SCHEMA && !db->in_tx && !schema++) {
+        if (*trouble == MDM_DB_SCHEMA && !schema++) {
+            /* noticed before the statement did anything, so this is safe in a transaction as well */
             db->conn->statements[run->id] = NULL;
         } else if (*trouble == MDM_DB_LOST && !db->in_tx && run->query->idempotent && !lost++) {
             mdm_log(db->ctx, MDM_LOG_NOTICE, "MDM0081", 0, "%s: database connection lost, trying another",
@@ -413,6 +414,11 @@ apr_status_t mdm_db_begin(mdm_db_t *db)
         db->changes = apr_array_make(db->own, 4, sizeof(const char *));
     }
     return rv;
+}
+
+apr_status_t mdm_db_plain(mdm_db_t *db, const char *what, const char *sql)
+{
+    return db->in_tx && db->failed ? db->failed : judge(db, what, plain(db, sql));
 }
 
 static void announce(const mdm_db_t *db, const char *kind, const char *key)

@@ -49,6 +49,8 @@ int mdm_db_is_sqlite(const mdm_db_t *db);
 apr_status_t mdm_db_begin(mdm_db_t *db);
 apr_status_t mdm_db_commit(mdm_db_t *db);
 void mdm_db_rollback(mdm_db_t *db);
+/* True between begin and commit or roll-back. */
+int mdm_db_in_tx(const mdm_db_t *db);
 
 /* Writes a row into the change table (15-decisions, Invalidation), and NOTIFYs on PostgreSQL. Inside a transaction it
  * takes effect with it. kind: "device", "policy", "zone", …; key: usually a uuid. */

@@ -110,13 +110,21 @@ static apr_status_t pragma(const mdm_conn_t *conn, apr_pool_t *p, const char *sq
     return rc ? MDM_EUNAVAIL : APR_SUCCESS;
 }
 
+/* libpq prints notices to stderr, which is httpd's error log. */
+static void no_notice(void *arg, const char *message)
+{
+}
+
 apr_status_t mdm_conn_setup(mdm_conn_t *conn)
 {
     apr_status_t rv = APR_SUCCESS;
     apr_pool_t *p;
 
     if (!conn->sqlite) {
-        PQsetErrorVerbosity(apr_dbd_native_handle(conn->driver, conn->handle), PQERRORS_VERBOSE);
+        PGconn *pg = apr_dbd_native_handle(conn->driver, conn->handle);
+
+        PQsetErrorVerbosity(pg, PQERRORS_VERBOSE); /* puts the SQLSTATE into the text, all that apr_dbd lets through */
+        PQsetNoticeProcessor(pg, no_notice, NULL);
         return APR_SUCCESS;
     }
     apr_pool_create(&p, conn->pool);

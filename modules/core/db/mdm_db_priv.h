@@ -22,7 +22,7 @@ mdm_trouble_e mdm_db_trouble(const mdm_conn_t *conn, int rc);
 const char *mdm_db_error_line(const mdm_conn_t *conn, apr_pool_t *p);
 /* A double with all its digits. */
 const char *mdm_db_f64_text(apr_pool_t *p, double value);
-/* The connection of a scope. */
-mdm_conn_t *mdm_db_conn(const mdm_db_t *db);
+/* Runs one statement of a migration; `what` names it in the log. */
+apr_status_t mdm_db_plain(mdm_db_t *db, const char *what, const char *sql);
 
 #endif

@@ -15,10 +15,12 @@ static const rule_t pg_rules[] = {
     {"08", MDM_DB_LOST},        {"57P", MDM_DB_LOST},       {"25006", MDM_DB_LOST}, /* became a read-only standby */
     {NULL, MDM_DB_OTHER}};
 
-/* SQLite's messages are always English. */
+/* SQLite's messages are always English. A statement that this connection's own DDL has made stale fails with a code but
+ * without a text. */
 static const rule_t lite_rules[] = {
     {"UNIQUE constraint failed", MDM_DB_CONFLICT}, {"FOREIGN KEY constraint failed", MDM_DB_CONFLICT},
-    {"schema has changed", MDM_DB_SCHEMA},         {"is locked", MDM_DB_BUSY},
+    {"schema has changed", MDM_DB_SCHEMA},         {"not an error", MDM_DB_SCHEMA},
+    {"is locked", MDM_DB_BUSY},
     {"disk I/O error", MDM_DB_LOST},               {"unable to open", MDM_DB_LOST},
     {"not a database", MDM_DB_LOST},               {"string or blob too big", MDM_DB_INPUT},
     {NULL, MDM_DB_OTHER}};

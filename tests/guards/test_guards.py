@@ -152,11 +152,11 @@ def test_headers_compile_alone(tmp_path):
 
 def test_directives_are_documented():
     """Each directive stands in conf/ with a comment, and nothing else does."""
-    known = {d for p in sources(suffix=(".c",)) for d in re.findall(r'\bAP_INIT_\w+\(\s*"(\w+)"', code(p))}
-    known |= {d for p in sources(suffix=(".c",)) for d in re.findall(r'\{\s*"(MDM[A-Z]\w+)"', code(p))}
+    row = re.compile(r'\b(?:AP_INIT_\w+|TAKE|FLAG)\(\s*(?:\w+,\s*)?"(MDM[A-Z]\w+)"')
+    known = {d for p in sources(suffix=(".c",)) for d in row.findall(code(p))}
     shown = set()
     for path in sorted((ROOT / "conf").iterdir()):
-        shown |= set(re.findall(r"^\s*#?\s*(MDM[A-Z]\w+)\s", path.read_text(), re.M))
+        shown |= set(re.findall(r"^\s*#?(MDM[A-Z]\w+)\s", path.read_text(), re.M))
     assert known and shown == known
 
 

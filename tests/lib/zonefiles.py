@@ -247,6 +247,7 @@ DBDExptime 300
 MDMKeyFile "{zone.key_file}"
 MDMCacheSize {zone.cache_size}
 MDMPublicURL {zone.public_url}
+MDMTrustAnchors "{zone.tls_dir}/ca.pem"
 MDMPortalFiles "{zone.ui_dir}/portal"
 MDMAdminFiles "{zone.ui_dir}/admin"
 """]

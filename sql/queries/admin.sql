@@ -154,6 +154,3 @@ SELECT (SELECT COUNT(*) FROM person),
        (SELECT COUNT(*) FROM policy WHERE type = 'enrollment' AND published > 0),
        (SELECT COUNT(*) FROM source_record WHERE live = 1 AND queued > 0);
 
--- name: admin_setting_names :many
--- cols: name:text
-SELECT name FROM zone_setting ORDER BY name LIMIT 500;

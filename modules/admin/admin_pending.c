@@ -1,0 +1,242 @@
+/* Pending enrolments: list, create for a person, cancel, link and QR code (PEN, R30, R31). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include <qrencode.h>
+#include "base/mdm_json.h"
+#include "base/mdm_seal.h"
+#include "domain/mdm_enroll.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define PENDING_JSON(p, q)                                                                                              \
+    json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I}", "id", (q)->id, "person",         \
+              (q)->person_id ? json_pack("{s:s, s:s, s:s}", "id", (q)->person_id, "name", (q)->person_name, "login",     \
+                                         (q)->person_login)                                                             \
+                             : json_null(),                                                                             \
+              "ownership", (q)->ownership, "level", (q)->level, "platform", (q)->platform, "origin", (q)->origin,        \
+              "state", (q)->state, "steps", mdm_adm_parsed((q)->step), "device_id", mdm_adm_text((q)->device_id),        \
+              "created_at", mdm_adm_time(p, (q)->created_ms), "created_by", (q)->created_by, "expires_at",              \
+              mdm_adm_time(p, (q)->expires_ms), "finished_at",                                                          \
+              mdm_adm_time(p, (q)->finished_ms_null ? 0 : (q)->finished_ms), "version", (json_int_t)(q)->version)
+
+static int known_state(const char *s)
+{
+    static const char *const states[] = {"created",   "opened",  "profile",   "issued", "authenticated",
+                                         "completed", "expired", "cancelled", "locked", NULL};
+    int i;
+
+    for (i = 0; states[i]; i++) {
+        if (strcmp(states[i], s) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+int mdm_adm_pending_list(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"state", "person", NULL};
+    mdm_ctx_t *ctx = call->ctx;
+    const char *state, *person, *next = NULL;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i, open;
+    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, ctx, "person", &person);
+    state = state ? state : "";
+    person = person ? person : "";
+    open = strcmp(state, "open") == 0;
+    if (rv == APR_SUCCESS && *state && !open && !known_state(state))
+        rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
+    if (rv == APR_SUCCESS && *person && !mdm_is_uuid(person))
+        rv = mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "pending\n", state, "\n", person, NULL), &page);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_pending_list(db, page.first ? APR_INT64_MAX : page.num, page.id, open ? "" : state, open, person,
+                                  page.count + 1, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts && i < page.count; i++) {
+        const mdm_q_admin_pending_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_pending_list_t);
+        json_array_append_new(items, PENDING_JSON(ctx->pool, q));
+        if (i == page.count - 1 && rows->nelts > page.count)
+            next = mdm_page_next_num(ctx, &page, q->created_ms, q->id);
+    }
+    return mdm_adm_items(call, items, next);
+}
+
+static apr_status_t read_one(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
+{
+    mdm_q_admin_pending_t *q;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = mdm_q_admin_pending(db, id, &q);
+    mdm_db_close(db);
+    if (rv == APR_SUCCESS) {
+        *out = PENDING_JSON(call->r->pool, q);
+        *version = q->version;
+    }
+    return rv;
+}
+
+int mdm_adm_pending(mdm_web_call_t *call)
+{
+    const char *id;
+    json_t *body;
+    apr_int64_t version;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = read_one(call, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+static const char *link_of(mdm_web_call_t *call, const char *token)
+{
+    /* The request came to the console's server, which may lack the device address: then its own origin is all we know. */
+    const char *url = call->svc->public_url(call->r->server);
+
+    return apr_pstrcat(call->r->pool, url ? url : "", "/enroll/", token, NULL);
+}
+
+int mdm_adm_pending_create(mdm_web_call_t *call)
+{
+    static const char *const platforms[] = {"ios", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
+                             *const levels[] = {"managed", NULL};
+    const char *person_id = NULL, *platform = "ios", *ownership = "personal", *level = "managed", *token = NULL;
+    const mdm_jfield_t fields[] = {{"person_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &person_id, NULL},
+                                   {"platform", MDM_JF_ENUM, 0, 0, 0, platforms, 0, &platform, NULL},
+                                   {"ownership", MDM_JF_ENUM, 0, 0, 0, ownerships, 0, &ownership, NULL},
+                                   {"level", MDM_JF_ENUM, 0, 0, 0, levels, 0, &level, NULL},
+                                   {NULL}};
+    mdm_person_t *person;
+    mdm_pending_t *made = NULL;
+    json_t *body;
+    apr_int64_t version;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_person_get(db, person_id, &person);
+        if (rv == APR_NOTFOUND)
+            rv = mdm_fail(call->ctx, MDM_EINPUT, "person_id", "There is no such person.");
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_pending_create(db, person, platform, ownership, level, "single", &made, &token);
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "pending.create", "pending", made->id, person->login, "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = read_one(call, made->id, &body, &version);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    json_object_set_new(body, "link", json_string(link_of(call, token)));
+    return mdm_adm_created(call, "pending", made->id, body);
+}
+
+int mdm_adm_pending_cancel(mdm_web_call_t *call)
+{
+    const char *id;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_pending_cancel(db, id);
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+/* The link of an enrolment that is still open; that it was looked at is audited. */
+static apr_status_t open_link(mdm_web_call_t *call, const char **link)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    mdm_q_admin_pending_token_t *q;
+    mdm_blob_t token;
+    const char *id;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_pending_token(db, id, &q);
+    if (rv == APR_SUCCESS && ((strcmp(q->state, "created") != 0 && strcmp(q->state, "opened") != 0)
+                              || q->expires_ms <= mdm_now_ms(ctx)))
+        rv = mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "pending.link", "pending", id, "", "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_unseal(ctx, apr_pstrcat(ctx->pool, "pending_enrollment.token:", id, NULL), q->token, &token);
+    if (rv == APR_SUCCESS)
+        *link = link_of(call, apr_pstrmemdup(ctx->pool, (const char *)token.data, token.len));
+    return rv;
+}
+
+int mdm_adm_pending_link(mdm_web_call_t *call)
+{
+    const char *link;
+    apr_status_t rv = open_link(call, &link);
+
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s}", "link", link)) : mdm_adm_fail(call, rv);
+}
+
+/* One path of one-module squares, dark on white whatever the theme: cameras need the contrast. */
+static const char *qr_svg(apr_pool_t *p, const char *text, apr_size_t *len)
+{
+    QRcode *qr = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_M);
+    char *out, *o;
+    apr_size_t room;
+    int x, y, n;
+
+    if (!qr)
+        return NULL;
+    n = qr->width;
+    room = (apr_size_t)n * (apr_size_t)n * 20 + 400;
+    out = o = apr_palloc(p, room);
+    o += apr_snprintf(o, room, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" shape-rendering=\"crispEdges\">"
+                      "<path fill=\"#fff\" d=\"M0 0h%dv%dH0z\"/><path fill=\"#000\" d=\"", n + 8, n + 8, n + 8, n + 8);
+    for (y = 0; y < n; y++) {
+        for (x = 0; x < n; x++) {
+            if (qr->data[y * n + x] & 1)
+                o += apr_snprintf(o, room - (apr_size_t)(o - out), "M%d %dh1v1h-1z", x + 4, y + 4);
+        }
+    }
+    o += apr_snprintf(o, room - (apr_size_t)(o - out), "\"/></svg>");
+    QRcode_free(qr);
+    *len = (apr_size_t)(o - out);
+    return out;
+}
+
+int mdm_adm_pending_qr(mdm_web_call_t *call)
+{
+    const char *link, *svg;
+    apr_size_t len = 0;
+    apr_status_t rv = open_link(call, &link);
+
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    svg = qr_svg(call->r->pool, link, &len);
+    return svg ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", svg, len) : mdm_adm_fail(call, MDM_EUNAVAIL);
+}

@@ -1,0 +1,202 @@
+/* People of the local source (USR-06). Passwords are written only, never read (R30). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_people.h"
+#include "domain/mdm_session.h"
+#include "mdm_sql_gen.h"
+
+#define TEXT_MAX 200
+#define PASSWORD_MAX 500
+#define HITS_MAX 200
+
+#define PERSON_JSON(p, q)                                                                                            \
+    json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:I, s:I}", "id", (q)->id, "login", (q)->login,     \
+              "name", (q)->name, "mail", (q)->mail, "phone", (q)->phone, "source", mdm_adm_text((q)->source_name),   \
+              "source_kind", mdm_adm_text((q)->source_kind), "disabled", (q)->disabled != 0, "gone_at",              \
+              mdm_adm_time(p, (q)->gone_ms_null ? 0 : (q)->gone_ms), "created_at", mdm_adm_time(p, (q)->created_ms), \
+              "devices", (json_int_t)(q)->devices, "version", (json_int_t)(q)->version)
+
+static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_admin_people_list(db, page->key, page->id, page->count + 1, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_people_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_people_list_t);
+        json_array_append_new(items, PERSON_JSON(ctx->pool, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next(ctx, page, q->name, q->id);
+    }
+    return rv;
+}
+
+/* A search answers its first hits only: whoever sees 200 refines. */
+static apr_status_t search(mdm_db_t *db, const char *text, json_t *items)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_admin_people_search(db, mdm_lower(p, text), text, HITS_MAX, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_admin_people_search_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_people_search_t);
+        json_array_append_new(items, PERSON_JSON(p, q));
+    }
+    return rv;
+}
+
+int mdm_adm_people(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"q", NULL};
+    const char *text, *next = NULL;
+    json_t *items = mdm_json_own(call->ctx, json_array());
+    mdm_page_t page;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &text);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, params, "people", &page);
+    if (rv == APR_SUCCESS && text && strlen(text) > TEXT_MAX)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "q", "must be at most %d bytes", TEXT_MAX);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = text && *text ? search(db, text, items) : list(db, &page, items, &next);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
+}
+
+static apr_status_t person_json(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
+{
+    mdm_q_admin_person_t *q;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = mdm_q_admin_person(db, id, &q);
+    mdm_db_close(db);
+    if (rv == APR_SUCCESS) {
+        *out = PERSON_JSON(call->r->pool, q);
+        *version = q->version;
+    }
+    return rv;
+}
+
+int mdm_adm_person(mdm_web_call_t *call)
+{
+    const char *id;
+    json_t *body;
+    apr_int64_t version;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = person_json(call, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_person_create(mdm_web_call_t *call)
+{
+    const char *login = NULL, *name = NULL, *mail = "", *phone = "", *password = NULL, *id;
+    const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, TEXT_MAX, NULL, 0, &login, NULL},
+                                   {"name", MDM_JF_STR, 1, 1, TEXT_MAX, NULL, 0, &name, NULL},
+                                   {"mail", MDM_JF_STR, 0, 0, TEXT_MAX, NULL, 0, &mail, NULL},
+                                   {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &phone, NULL},
+                                   {"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL},
+                                   {NULL}};
+    json_t *body;
+    apr_int64_t version;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_person_create(call->ctx, login, name, mail, phone, password, &id);
+    if (rv == APR_SUCCESS)
+        rv = person_json(call, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "people", id, body) : mdm_adm_fail(call, rv);
+}
+
+typedef struct person_edit_t {
+    const char *name, *mail, *phone;
+    int disabled, disabled_given;
+} person_edit_t;
+
+static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, const person_edit_t *e)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_admin_person_t *q;
+    const char *mail;
+    json_t *detail;
+    int n = 0, disabled;
+    apr_status_t rv = mdm_q_admin_person(db, id, &q);
+
+    if (rv == APR_SUCCESS && q->version != version)
+        rv = mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this person meanwhile: load it again.");
+    if (rv == APR_SUCCESS && (!q->source_kind || strcmp(q->source_kind, "local") != 0))
+        rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This person is kept in another directory.");
+    if (rv != APR_SUCCESS)
+        return rv;
+    mail = e->mail ? e->mail : q->mail;
+    disabled = e->disabled_given ? e->disabled : q->disabled != 0;
+    rv = mdm_q_admin_person_edit(db, id, version, e->name ? e->name : q->name, mail, mdm_lower(ctx->pool, mail),
+                                 e->phone ? e->phone : q->phone, disabled, &n);
+    if (rv == APR_SUCCESS && n != 1)
+        rv = mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this person meanwhile: load it again.");
+    if (rv == APR_SUCCESS && disabled && !q->disabled)
+        rv = mdm_sessions_end_all(db, "portal", id); /* R35 */
+    if (rv != APR_SUCCESS)
+        return rv;
+    detail = json_pack("{s:s, s:b, s:b}", "name", e->name ? e->name : q->name, "disabled", disabled, "was_disabled",
+                       q->disabled != 0);
+    rv = mdm_audit(db, "person.edit", "person", id, q->login, "done", detail);
+    json_decref(detail);
+    return rv == APR_SUCCESS ? mdm_change_add(db, "person", id) : rv;
+}
+
+int mdm_adm_person_edit(mdm_web_call_t *call)
+{
+    person_edit_t e = {NULL, NULL, NULL, 0, 0};
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, TEXT_MAX, NULL, 0, &e.name, NULL},
+                                   {"mail", MDM_JF_STR, 0, 0, TEXT_MAX, NULL, 0, &e.mail, NULL},
+                                   {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &e.phone, NULL},
+                                   {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &e.disabled, &e.disabled_given},
+                                   {NULL}};
+    const char *id;
+    json_t *body;
+    apr_int64_t version;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = edit(db, id, version, &e);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = person_json(call, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_person_password(mdm_web_call_t *call)
+{
+    const char *password = NULL, *id;
+    const mdm_jfield_t fields[] = {{"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL}, {NULL}};
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_person_password(call->ctx, id, password);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}

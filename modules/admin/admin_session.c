@@ -1,0 +1,191 @@
+/* Log-in page, sessions, one's own account (SEC-07, R21, R23, R35). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_people.h"
+#include "domain/mdm_session.h"
+
+#define COOKIE "mdm-admin"
+#define LOGIN_MAX 200
+#define PASSWORD_MAX 500
+
+/* The page is made of constants only: nothing that anybody sent is ever put into it. */
+enum { SAY_NOTHING, SAY_WRONG, SAY_WAIT, SAY_LATER, SAY_COUNT };
+
+typedef struct words_t {
+    const char *lang, *title, *lead, *user, *password, *submit, *say[SAY_COUNT];
+} words_t;
+
+static const words_t words[] = {
+    {"en", "Log in", "Device management console", "User name", "Password", "Log in",
+     {NULL, "User name or password is wrong.", "Too many tries. Please wait a little.",
+      "The server can\xe2\x80\x99t check log-ins right now. Please try again shortly."}},
+    {"de", "Anmelden", "Konsole der Ger\xc3\xa4teverwaltung", "Benutzername", "Passwort", "Anmelden",
+     {NULL, "Benutzername oder Passwort ist falsch.", "Zu viele Versuche. Bitte kurz warten.",
+      "Der Server kann Anmeldungen gerade nicht pr\xc3\xbc" "fen. Bitte gleich noch einmal versuchen."}}};
+
+static const words_t *language(request_rec *r)
+{
+    const char *accept = apr_table_get(r->headers_in, "Accept-Language");
+
+    return accept && strncasecmp(accept, "de", 2) == 0 ? &words[1] : &words[0];
+}
+
+static int page(mdm_web_call_t *call, int status, int say)
+{
+    request_rec *r = call->r;
+    const words_t *w = language(r);
+    const char *html = apr_pstrcat(
+        r->pool, "<!doctype html>\n<html lang=\"", w->lang, "\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>", w->title, " \xc2\xb7 mod_mdm</title>\n"
+        "<link rel=\"icon\" href=\"login/icon.svg\">\n<link rel=\"stylesheet\" href=\"login/app.css\">\n</head>\n"
+        "<body class=\"login\">\n<main class=\"login-card\">\n<img class=\"login-mark\" src=\"login/icon.svg\" alt=\"\">\n"
+        "<h1>mod_mdm</h1>\n<p class=\"muted\">", w->lead, "</p>\n",
+        w->say[say] ? "<p class=\"alert bad\" role=\"alert\" id=\"say\">" : "", w->say[say] ? w->say[say] : "",
+        w->say[say] ? "</p>\n" : "",
+        "<form method=\"post\" action=\"login\">\n<label for=\"login\">", w->user, "</label>\n"
+        "<input id=\"login\" name=\"login\" autocomplete=\"username\" autocapitalize=\"none\" spellcheck=\"false\" "
+        "maxlength=\"200\" required autofocus>\n<label for=\"password\">", w->password, "</label>\n"
+        "<input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" maxlength=\"500\" "
+        "required>\n<button class=\"btn primary\" type=\"submit\">", w->submit, "</button>\n</form>\n</main>\n</body>\n"
+        "</html>\n", NULL);
+
+    apr_table_setn(r->headers_out, "Vary", "Accept-Language");
+    return mdm_web_bytes(r, status, "text/html; charset=utf-8", html, strlen(html));
+}
+
+int mdm_adm_login_page(mdm_web_call_t *call)
+{
+    return page(call, HTTP_OK, SAY_NOTHING);
+}
+
+/* Both an account and an address can run out of tries. Answers seconds to wait. */
+static int must_wait(mdm_web_call_t *call, const char *account)
+{
+    int a = call->svc->throttle_check("login", account);
+    int b = call->svc->throttle_check("login", call->r->useragent_ip);
+
+    return a > b ? a : b;
+}
+
+static void note_try(mdm_web_call_t *call, const char *account, int ok)
+{
+    call->svc->throttle_note("login", account, ok);
+    if (!ok)
+        call->svc->throttle_note("login", call->r->useragent_ip, 0);
+}
+
+static apr_status_t open_session(mdm_web_call_t *call, const char *admin_id, const char *login)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    const char *token = NULL;
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    ctx->actor.kind = "admin";
+    ctx->actor.id = admin_id;
+    ctx->actor.name = login;
+    rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_session_create(db, "admin", admin_id, apr_table_get(call->r->headers_in, "User-Agent"), &token);
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "session.login", "admin", admin_id, login, "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        mdm_web_cookie_set(call->r, COOKIE, token, 0);
+    return rv;
+}
+
+int mdm_adm_login(mdm_web_call_t *call)
+{
+    const char *login, *password, *account, *id = NULL;
+    apr_table_t *form;
+    apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
+    int wait;
+
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    login = apr_table_get(form, "login");
+    password = apr_table_get(form, "password");
+    if (!login || !password || strlen(login) > LOGIN_MAX || strlen(password) > PASSWORD_MAX)
+        return page(call, HTTP_UNAUTHORIZED, SAY_WRONG);
+    login = mdm_clean(call->r->pool, login, LOGIN_MAX);
+    account = apr_pstrcat(call->r->pool, "admin:", mdm_lower(call->r->pool, login), NULL);
+    wait = must_wait(call, account);
+    if (wait > 0) {
+        apr_table_setn(call->r->headers_out, "Retry-After", apr_psprintf(call->r->pool, "%d", wait));
+        return page(call, HTTP_TOO_MANY_REQUESTS, SAY_WAIT);
+    }
+    rv = mdm_admin_login(call->ctx, login, password, &id);
+    if (rv == MDM_EAUTH) {
+        note_try(call, account, 0);
+        mdm_log(call->ctx, MDM_LOG_INFO, "MDM0700", 0, "log-in of %s refused", mdm_mask(call->r->pool, login));
+        return page(call, HTTP_UNAUTHORIZED, SAY_WRONG);
+    }
+    if (rv == APR_SUCCESS)
+        rv = open_session(call, id, login);
+    if (rv != APR_SUCCESS) {
+        mdm_log(call->ctx, MDM_LOG_ERR, "MDM0703", rv, "a log-in could not be checked");
+        apr_table_setn(call->r->headers_out, "Retry-After", "10");
+        return page(call, HTTP_SERVICE_UNAVAILABLE, SAY_LATER);
+    }
+    note_try(call, account, 1);
+    return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/", NULL));
+}
+
+int mdm_adm_logout(mdm_web_call_t *call)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_adm_begin(call, &db);
+
+    if (rv == APR_SUCCESS && call->caller->session_hash)
+        rv = mdm_session_end(db, call->caller->session_hash);
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "session.logout", "admin", call->caller->id, call->caller->login, "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    mdm_web_cookie_set(call->r, COOKIE, NULL, 0);
+    return mdm_web_empty(call->r, HTTP_NO_CONTENT);
+}
+
+int mdm_adm_me(mdm_web_call_t *call)
+{
+    const mdm_caller_t *c = call->caller;
+
+    return mdm_adm_json(call, json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s}", "id", c->id, "login", c->login, "name",
+                                        mdm_adm_text(c->name), "role", mdm_adm_text(c->role), "rights",
+                                        mdm_adm_parsed(c->rights), "by_token", c->by_token, "software", MDM_VERSION));
+}
+
+int mdm_adm_me_password(mdm_web_call_t *call)
+{
+    const char *old = NULL, *fresh = NULL, *id = NULL, *account;
+    const mdm_jfield_t fields[] = {{"old", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &old, NULL},
+                                   {"new", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &fresh, NULL},
+                                   {NULL}};
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+    int wait;
+
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    account = apr_pstrcat(call->r->pool, "admin:", mdm_lower(call->r->pool, call->caller->login), NULL);
+    wait = must_wait(call, account);
+    if (wait > 0) {
+        call->ctx->retry_after = wait;
+        return mdm_adm_fail(call, mdm_fail(call->ctx, MDM_ETHROTTLED, NULL, "Too many tries. Please wait a little."));
+    }
+    rv = mdm_admin_login(call->ctx, call->caller->login, old, &id);
+    if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strcmp(id, call->caller->id) != 0)) {
+        note_try(call, account, 0);
+        return mdm_adm_fail(call, mdm_fail(call->ctx, MDM_EINPUT, "old", "is not your password"));
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_admin_password(call->ctx, id, fresh); /* ends all sessions: this browser gets a new one */
+    if (rv == APR_SUCCESS && !call->caller->by_token)
+        rv = open_session(call, id, call->caller->login);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}

@@ -1,0 +1,164 @@
+/* What every handler of the API needs: parameters, versions, transactions, answers (API-01). */
+#include "mdm_admin.h"
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include "base/mdm_json.h"
+
+#define ROUTE(method, pattern, auth, right, limit, json, run) \
+    {method, pattern, MDM_AUTH_##auth, right, limit, json, run},
+static const mdm_route_t table[] = {
+#include "admin_routes.def"
+};
+#undef ROUTE
+
+const mdm_route_t *mdm_adm_routes(int *n)
+{
+    *n = (int)(sizeof(table) / sizeof(table[0]));
+    return table;
+}
+
+const mdm_admin_req_t *mdm_adm_req(const mdm_web_call_t *call)
+{
+    return call->data;
+}
+
+int mdm_adm_fail(mdm_web_call_t *call, apr_status_t rv)
+{
+    return mdm_web_problem(call->r, call->ctx, rv);
+}
+
+int mdm_adm_json(mdm_web_call_t *call, json_t *body)
+{
+    request_rec *r = call->r;
+    const char *known = apr_table_get(r->headers_in, "If-None-Match");
+    const char *text = mdm_json_text(r->pool, body), *etag;
+
+    json_decref(body);
+    if (!text)
+        return mdm_adm_fail(call, APR_ENOMEM);
+    etag = apr_psprintf(r->pool, "W/\"%.24s\"", mdm_sha256_hex(r->pool, text, strlen(text)));
+    apr_table_setn(r->headers_out, "ETag", etag);
+    if (known && strcmp(known, etag) == 0)
+        return mdm_web_empty(r, HTTP_NOT_MODIFIED);
+    return mdm_web_bytes(r, HTTP_OK, "application/json", text, strlen(text));
+}
+
+int mdm_adm_items(mdm_web_call_t *call, json_t *items, const char *next)
+{
+    return mdm_adm_json(call, json_pack("{s:o, s:o}", "items", items, "next", next ? json_string(next) : json_null()));
+}
+
+int mdm_adm_object(mdm_web_call_t *call, json_t *body, apr_int64_t version)
+{
+    request_rec *r = call->r;
+    const char *etag = apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "\"", version);
+
+    apr_table_setn(r->headers_out, "ETag", etag);
+    return mdm_web_json(r, HTTP_OK, body);
+}
+
+int mdm_adm_created(mdm_web_call_t *call, const char *kind, const char *id, json_t *body)
+{
+    apr_table_setn(call->r->headers_out, "Location",
+                   apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/api/v1/", kind, "/", id, NULL));
+    return mdm_web_json(call->r, HTTP_CREATED, body);
+}
+
+static int listed(const char *const *names, const char *name, apr_size_t len)
+{
+    for (; names && *names; names++) {
+        if (strlen(*names) == len && strncmp(*names, name, len) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
+{
+    static const char *const paging[] = {"limit", "cursor", NULL};
+    const char *s = call->r->args;
+
+    while (s && *s) {
+        apr_size_t len = strcspn(s, "&"), name = strcspn(s, "&=");
+        if (len && !listed(allowed, s, name) && !listed(paging, s, name))
+            return mdm_fail(call->ctx, MDM_EINPUT, apr_pstrmemdup(call->r->pool, s, name < 60 ? name : 60),
+                            "is not a parameter of this list");
+        s += len + (s[len] == '&');
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page)
+{
+    const char *limit, *cursor;
+    apr_status_t rv = mdm_adm_params(call, allowed);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, call->ctx, "limit", &limit);
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, call->ctx, "cursor", &cursor);
+    return rv == APR_SUCCESS ? mdm_page_read(call->ctx, sig, limit, cursor, page) : rv;
+}
+
+apr_status_t mdm_adm_if_match(mdm_web_call_t *call, apr_int64_t *version)
+{
+    const char *v = apr_table_get(call->r->headers_in, "If-Match");
+    apr_size_t n = v ? strlen(v) : 0;
+
+    if (!v)
+        return mdm_fail(call->ctx, MDM_EPRECOND, "If-Match", "Send the ETag that you have read in If-Match.");
+    if (n < 3 || v[0] != '"' || v[n - 1] != '"'
+        || mdm_parse_i64(apr_pstrmemdup(call->r->pool, v + 1, n - 2), 0, APR_INT64_MAX, version) != APR_SUCCESS)
+        return mdm_fail(call->ctx, MDM_ESTALE, "If-Match", "This is no version of this object.");
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id)
+{
+    if (!mdm_is_uuid(call->args[0]))
+        return mdm_fail(call->ctx, APR_NOTFOUND, NULL, "There is no such object.");
+    *id = mdm_lower(call->r->pool, call->args[0]);
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_adm_begin(mdm_web_call_t *call, mdm_db_t **db)
+{
+    apr_status_t rv = mdm_db_open(call->ctx, db);
+
+    if (rv != APR_SUCCESS) {
+        *db = NULL;
+        return rv;
+    }
+    return mdm_db_begin(*db);
+}
+
+apr_status_t mdm_adm_end(mdm_db_t *db, apr_status_t rv)
+{
+    if (!db)
+        return rv;
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_commit(db);
+    else
+        mdm_db_rollback(db);
+    mdm_db_close(db);
+    return rv;
+}
+
+json_t *mdm_adm_time(apr_pool_t *p, apr_int64_t ms)
+{
+    return ms ? json_string(mdm_time_text(p, ms)) : json_null();
+}
+
+json_t *mdm_adm_text(const char *s)
+{
+    return s && *s ? json_string(s) : json_null();
+}
+
+json_t *mdm_adm_parsed(const char *text)
+{
+    json_t *j = text ? json_loads(text, 0, NULL) : NULL;
+
+    return j ? j : json_object();
+}

@@ -1,0 +1,338 @@
+/* The zone as a whole: counts, messages, audit, jobs, nodes. */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define DAY_MS (24 * 3600 * 1000LL)
+
+/* Adds n to the member of an object of counts. */
+static void count(json_t *to, const char *name, apr_int64_t n)
+{
+    json_object_set_new(to, name, json_integer(json_integer_value(json_object_get(to, name)) + n));
+}
+
+static apr_status_t overview(mdm_db_t *db, json_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    json_t *state = json_object(), *platform = json_object(), *mode = json_object(), *topic = NULL;
+    apr_array_header_t *rows;
+    mdm_q_admin_counts_t *c;
+    apr_int64_t total = 0;
+    apr_status_t rv;
+    int i, push;
+
+    json_object_set_new(out, "devices_by_state", state);
+    json_object_set_new(out, "devices_by_platform", platform);
+    json_object_set_new(out, "devices_by_mode", mode);
+    rv = mdm_q_admin_count_devices(db, &rows);
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_admin_count_devices_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_count_devices_t);
+        count(state, q->state, q->n);
+        count(platform, q->platform, q->n);
+        count(mode, q->mode, q->n);
+        total += q->n;
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_counts(db, now, now - DAY_MS, &c);
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = mdm_setting_get(db, "apns.topic", &topic);
+    push = rv == APR_SUCCESS && json_is_string(topic) && *json_string_value(topic);
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND)
+        return rv;
+    {
+        const struct {
+            const char *name;
+            apr_int64_t n;
+        } all[] = {{"devices", total}, {"devices_lost", c->lost}, {"devices_waiting", c->commands_open},
+                   {"enrolled_24h", c->enrolled_day}, {"contact_24h", c->contact_day}, {"people", c->people},
+                   {"people_local", c->local_people}, {"sources", c->sources}, {"pending_open", c->pending_open},
+                   {"jobs_waiting", c->jobs_waiting}, {"jobs_failed", c->jobs_failed}, {"messages_open", c->messages_open},
+                   {"nodes", c->nodes}, {"nodes_live", c->nodes_live}, {"enrollment_policies", c->enroll_policies}};
+        unsigned k;
+        for (k = 0; k < sizeof(all) / sizeof(all[0]); k++)
+            json_object_set_new(out, all[k].name, json_integer(all[k].n));
+    }
+    json_object_set_new(out, "push_configured", json_boolean(push));
+    return APR_SUCCESS;
+}
+
+int mdm_adm_overview(mdm_web_call_t *call)
+{
+    json_t *out = json_object();
+    mdm_db_t *db;
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = overview(db, out);
+        mdm_db_close(db);
+    }
+    if (rv == APR_SUCCESS)
+        return mdm_adm_json(call, out);
+    json_decref(out);
+    return mdm_adm_fail(call, rv);
+}
+
+/* ---- messages */
+
+int mdm_adm_messages(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"object", "open", NULL};
+    mdm_ctx_t *ctx = call->ctx;
+    const char *object, *open, *next = NULL;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i;
+    apr_status_t rv = mdm_web_query(call->r, ctx, "object", &object);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, ctx, "open", &open);
+    object = object ? object : "";
+    open = open ? open : "0";
+    if (rv == APR_SUCCESS && *object && !mdm_is_uuid(object))
+        rv = mdm_fail(ctx, MDM_EINPUT, "object", "must be a UUID");
+    if (rv == APR_SUCCESS && strcmp(open, "0") != 0 && strcmp(open, "1") != 0)
+        rv = mdm_fail(ctx, MDM_EINPUT, "open", "must be 0 or 1");
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "messages\n", object, "\n", open, NULL), &page);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_messages_list(db, page.first ? APR_INT64_MAX : page.num, page.id, object, *open == '1',
+                                   page.count + 1, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts && i < page.count; i++) {
+        const mdm_q_admin_messages_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_messages_list_t);
+        json_array_append_new(
+            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o}", "id", q->id, "object_kind",
+                             q->object_kind, "object_id", q->object_id, "object_name", mdm_adm_text(q->object_name), "at",
+                             mdm_adm_time(ctx->pool, q->at_ms), "severity", (json_int_t)q->severity, "code", q->code,
+                             "text", q->text, "acknowledged_at", mdm_adm_time(ctx->pool, q->ack_ms_null ? 0 : q->ack_ms),
+                             "acknowledged_by", mdm_adm_text(q->ack_by)));
+        if (i == page.count - 1 && rows->nelts > page.count)
+            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
+    }
+    return mdm_adm_items(call, items, next);
+}
+
+int mdm_adm_message_ack(mdm_web_call_t *call)
+{
+    mdm_q_admin_message_t *m;
+    const char *id;
+    mdm_db_t *db = NULL;
+    int n = 0;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_message(db, id, &m);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_message_ack(db, id, mdm_now_ms(call->ctx), call->caller->login, &n);
+    if (rv == APR_SUCCESS && n)
+        rv = mdm_audit(db, "message.acknowledge", "message", m->object_id, m->code, "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+/* ---- audit */
+
+#define AUDIT_JSON(p, q)                                                                                                \
+    json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "id", (q)->id, "at", mdm_adm_time(p, (q)->at_ms),    \
+              "actor",                                                                                                  \
+              json_pack("{s:s, s:s, s:s, s:s}", "kind", (q)->actor_kind, "id", (q)->actor_id, "name", (q)->actor_name,   \
+                        "ip", (q)->ip),                                                                                 \
+              "action", (q)->action, "object_kind", (q)->object_kind, "object_id", (q)->object_id, "object_name",       \
+              (q)->object_name, "outcome", (q)->outcome, "detail", mdm_adm_parsed((q)->detail), "request_id",           \
+              (q)->request_id)
+
+int mdm_adm_audit(mdm_web_call_t *call)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    const char *next = NULL;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i;
+    apr_status_t rv = mdm_adm_page(call, NULL, "audit", &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_audit_list(db, page.first ? APR_INT64_MAX : page.num, page.id, page.count + 1, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts && i < page.count; i++) {
+        const mdm_q_admin_audit_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_list_t);
+        json_array_append_new(items, AUDIT_JSON(ctx->pool, q));
+        if (i == page.count - 1 && rows->nelts > page.count)
+            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
+    }
+    return mdm_adm_items(call, items, next);
+}
+
+int mdm_adm_device_audit(mdm_web_call_t *call)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    const char *id, *next = NULL;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, NULL, apr_pstrcat(ctx->pool, "audit\n", id, NULL), &page);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_audit_object(db, id, page.first ? APR_INT64_MAX : page.num, page.id, page.count + 1, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts && i < page.count; i++) {
+        const mdm_q_admin_audit_object_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_object_t);
+        json_array_append_new(items, AUDIT_JSON(ctx->pool, q));
+        if (i == page.count - 1 && rows->nelts > page.count)
+            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
+    }
+    return mdm_adm_items(call, items, next);
+}
+
+/* ---- jobs */
+
+#define JOB_JSON(p, q)                                                                                                  \
+    json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:s, s:o}", "id", (q)->id, "kind", (q)->kind,     \
+              "state", (q)->state, "run_at", mdm_adm_time(p, (q)->run_at_ms), "attempts", (json_int_t)(q)->attempts,     \
+              "max_attempts", (json_int_t)(q)->max_attempts, "progress_done", (json_int_t)(q)->progress_done,           \
+              "progress_total", (json_int_t)(q)->progress_total, "cancel_asked", (q)->cancel_asked != 0, "result",      \
+              (q)->result ? mdm_adm_parsed((q)->result) : json_null(), "created_at",                                    \
+              mdm_adm_time(p, (q)->created_ms), "created_by", (q)->created_by, "finished_at",                           \
+              mdm_adm_time(p, (q)->finished_ms_null ? 0 : (q)->finished_ms))
+
+int mdm_adm_jobs(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"state", NULL},
+                             *const states[] = {"", "waiting", "running", "done", "failed", "cancelled", NULL};
+    mdm_ctx_t *ctx = call->ctx;
+    const char *state, *next = NULL;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i;
+    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+
+    state = state ? state : "";
+    for (i = 0; states[i] && strcmp(states[i], state) != 0; i++)
+        ;
+    if (rv == APR_SUCCESS && !states[i])
+        rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "jobs\n", state, NULL), &page);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_jobs_list(db, page.first ? APR_INT64_MAX : page.num, page.id, state, page.count + 1, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts && i < page.count; i++) {
+        const mdm_q_admin_jobs_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_jobs_list_t);
+        json_array_append_new(items, JOB_JSON(ctx->pool, q));
+        if (i == page.count - 1 && rows->nelts > page.count)
+            next = mdm_page_next_num(ctx, &page, q->created_ms, q->id);
+    }
+    return mdm_adm_items(call, items, next);
+}
+
+int mdm_adm_job(mdm_web_call_t *call)
+{
+    mdm_q_admin_job_t *q;
+    const char *id;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_job(db, id, &q);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, JOB_JSON(call->r->pool, q)) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_job_cancel(mdm_web_call_t *call)
+{
+    mdm_q_admin_job_t *q;
+    const char *id;
+    mdm_db_t *db = NULL;
+    int n = 0;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_job(db, id, &q);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_admin_job_cancel(db, id, &n);
+    if (rv == APR_SUCCESS && !n)
+        rv = mdm_fail(call->ctx, MDM_ECONFLICT, "state", "The job has ended.");
+    if (rv == APR_SUCCESS)
+        rv = mdm_audit(db, "job.cancel", "job", id, q->kind, "done", NULL);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_ACCEPTED) : mdm_adm_fail(call, rv);
+}
+
+/* ---- nodes */
+
+int mdm_adm_nodes(mdm_web_call_t *call)
+{
+    apr_pool_t *p = call->r->pool;
+    apr_array_header_t *rows;
+    json_t *items;
+    mdm_page_t page;
+    mdm_db_t *db;
+    int i;
+    apr_status_t rv = mdm_adm_page(call, NULL, "nodes", &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_q_admin_nodes(db, &rows);
+    mdm_db_close(db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    items = json_array();
+    for (i = 0; i < rows->nelts; i++) {
+        const mdm_q_admin_nodes_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_nodes_t);
+        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", q->id, "name", q->name, "base_url",
+                                               q->base_url, "software", q->software, "mdm_role", q->mdm_role != 0,
+                                               "started_at", mdm_adm_time(p, q->started_ms), "seen_at",
+                                               mdm_adm_time(p, q->seen_ms)));
+    }
+    return mdm_adm_items(call, items, NULL);
+}

@@ -1,0 +1,64 @@
+/* Inside of mod_mdm_admin: what its files share. Routes are in admin_routes.def, one handler function for each. */
+#ifndef MDM_ADMIN_H
+#define MDM_ADMIN_H
+
+#include <apr_hash.h>
+#include "mdm_web.h"
+#include "db/mdm_db.h"
+#include "domain/mdm_page.h"
+
+/* A console file, read into memory at start: no path ever comes from a request. */
+typedef struct mdm_admin_file_t {
+    const char *name, *type, *etag;
+    mdm_blob_t data;
+} mdm_admin_file_t;
+
+/* What a request's handlers get as call->data. */
+typedef struct mdm_admin_req_t {
+    const char *base;             /* "/admin" */
+    const apr_hash_t *files;      /* name -> mdm_admin_file_t */
+} mdm_admin_req_t;
+
+const mdm_admin_req_t *mdm_adm_req(const mdm_web_call_t *call);
+/* Reads the console's files below dir (one level of folders) into p. Errors are logged to s; the table holds what could be read. */
+apr_hash_t *mdm_adm_files_load(server_rec *s, apr_pool_t *p, const char *dir);
+
+/* The route table. */
+const mdm_route_t *mdm_adm_routes(int *n);
+
+/* ---- answers */
+int mdm_adm_fail(mdm_web_call_t *call, apr_status_t rv);
+/* 200 with a weak ETag over the body, or 304 if the client has it (live lists poll with it). Takes the reference. */
+int mdm_adm_json(mdm_web_call_t *call, json_t *body);
+/* {"items": …, "next": …}; takes the reference. */
+int mdm_adm_items(mdm_web_call_t *call, json_t *items, const char *next);
+/* 200 with ETag "<version>". Takes the reference. */
+int mdm_adm_object(mdm_web_call_t *call, json_t *body, apr_int64_t version);
+/* 201 with Location `<base>/api/v1/<kind>/<id>`. Takes the reference. */
+int mdm_adm_created(mdm_web_call_t *call, const char *kind, const char *id, json_t *body);
+
+/* ---- requests */
+/* Refuses query parameters that are not in the NULL-terminated list, by name. */
+apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed);
+/* limit and cursor of a list with this signature; other parameters must be in `allowed` (NULL: none). */
+apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page);
+/* The version in If-Match: MDM_EPRECOND if it is missing, MDM_ESTALE if it is none of ours. */
+apr_status_t mdm_adm_if_match(mdm_web_call_t *call, apr_int64_t *version);
+/* The id in the path; APR_NOTFOUND if it is no UUID. */
+apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id);
+
+/* ---- transactions */
+apr_status_t mdm_adm_begin(mdm_web_call_t *call, mdm_db_t **db);
+/* Commits or rolls back by rv, closes, and answers what came of it. */
+apr_status_t mdm_adm_end(mdm_db_t *db, apr_status_t rv);
+
+/* ---- JSON bits */
+json_t *mdm_adm_time(apr_pool_t *p, apr_int64_t ms); /* null for 0 */
+json_t *mdm_adm_text(const char *s);                 /* null for NULL and "" */
+json_t *mdm_adm_parsed(const char *text);            /* stored JSON; {} if it is none */
+
+#define ROUTE(method, pattern, auth, right, limit, json, run) int run(mdm_web_call_t *call);
+#include "admin_routes.def"
+#undef ROUTE
+
+#endif

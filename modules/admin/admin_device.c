@@ -116,7 +116,7 @@ static const char *when(apr_pool_t *p, apr_int64_t ms)
 }
 
 /* False if the client has gone away. */
-static int send(request_rec *r, const char *text)
+static int send_text(request_rec *r, const char *text)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     apr_status_t rv = apr_brigade_puts(bb, NULL, NULL, text);
@@ -142,7 +142,7 @@ static int csv_rows(request_rec *r, apr_pool_t *p, const apr_array_header_t *row
             cell(p, d->product), cell(p, d->serial), cell(p, d->os_version), d->compliance, when(p, d->enrolled_ms),
             when(p, d->last_contact_ms));
     }
-    return send(r, apr_array_pstrcat(p, lines, 0));
+    return send_text(r, apr_array_pstrcat(p, lines, 0));
 }
 
 /* Ends an answer that has begun in a way that the client sees: without the last chunk. */
@@ -167,7 +167,7 @@ static int csv_head(request_rec *r)
     apr_table_setn(h, "Content-Security-Policy", "default-src 'none'; sandbox");
     ap_set_content_type(r, "text/csv; charset=utf-8");
     return r->header_only
-           || send(r, "\xef\xbb\xbfid,name,person,login,state,mode,level,ownership,platform,model,product,serial,os_version,"
+           || send_text(r, "\xef\xbb\xbfid,name,person,login,state,mode,level,ownership,platform,model,product,serial,os_version,"
                       "compliance,enrolled_at,last_contact_at\r\n");
 }
 

@@ -60,7 +60,7 @@ UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all install uninstall test lint clean run bench fuzz fuzz-long soak help unit sim
+.PHONY: all install uninstall test lint clean run bench fuzz fuzz-long soak help unit sql-test sim
 
 all: packages-build $(SO_FILES) $(BUILD)/mdmctl ui ## build the modules and mdmctl
 
@@ -115,7 +115,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(CORE_LIB)
 	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(CORE_LIB) -lcmocka $(LIB_LIBS) $(APR_LIBS) -lpthread
 
 unit: packages-test $(UNIT_BIN) ## build and run the unit tests
-	@fail=0; for t in $(UNIT_BIN); do echo "# $$t"; $$t || fail=1; done; exit $$fail
+	@fail=0; for t in $(UNIT_BIN); do echo "# $$t"; $$t 2>&1 || fail=1; done; exit $$fail
 
 # ---- running, testing, measuring -------------------------------------------------------------------------------------
 RUN_ENV := MDM_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1
@@ -129,6 +129,9 @@ sim: packages-run ## one more simulated device for a running zone: sim LINK=<lin
 
 test: packages-test all ## everything; the last line adds it up (PARTS=it,guards for some)
 	@$(RUN_ENV) exec $(PYTHON) tests/run/suite.py
+
+sql-test: packages-test $(UNIT_BIN) ## the unit tests that use a database, on a private PostgreSQL
+	@$(RUN_ENV) exec $(PYTHON) -W ignore tests/run/sqltest.py
 
 lint: packages-test $(BUILD)/gen/.stamp ## cppcheck and clang-tidy
 	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \

@@ -172,7 +172,7 @@ apr_status_t mdm_scep_pkioperation(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm
 {
     mdm_scep_req_t *req = NULL;
     mdm_cert_t *issued = NULL;
-    ask_t ask;
+    ask_t ask = {0};
     apr_status_t rv = mdm_scep_open(ctx, der, ca->ra, ca->ra_key, legacy_ok, &req);
 
     if (rv != APR_SUCCESS) {

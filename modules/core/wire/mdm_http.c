@@ -1,0 +1,548 @@
+/* The HTTP client: one libcurl multi handle, one easy handle per request under way. */
+#include "wire/mdm_http.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <unistd.h>
+#include <apr_strings.h>
+#include <curl/curl.h>
+#include "mdm_types.h"
+#include "wire/mdm_http_breaker.h"
+
+#define HEADERS_MAX 200
+#define HEADER_BYTES_MAX 65536
+#define POLL_MS 200
+
+struct mdm_http_t {
+    apr_pool_t *pool;
+    mdm_http_conf_t conf; /* copied */
+    CURLM *multi;
+    mdm_breakers_t *breakers;
+};
+
+/* A request under way. */
+typedef struct xfer_t {
+    mdm_ctx_t *ctx;
+    mdm_http_t *h;
+    mdm_http_req_t *req;
+    mdm_breaker_t *breaker;
+    CURL *easy;
+    struct curl_slist *headers;
+    char *body;
+    apr_size_t used, size, max;
+    apr_size_t header_bytes;
+    int header_lines;
+    int too_big, denied;
+    struct xfer_t *next;
+} xfer_t;
+
+void mdm_http_global_init(void)
+{
+    struct sigaction sa;
+
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    /* a TLS peer that goes away must not end the process */
+    if (sigaction(SIGPIPE, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL) {
+        sa.sa_handler = SIG_IGN;
+        sigaction(SIGPIPE, &sa, NULL);
+    }
+}
+
+/* ---- client */
+
+static apr_status_t client_close(void *data)
+{
+    mdm_http_t *h = data;
+
+    if (h->conf.key_pem)
+        mdm_wipe((char *)h->conf.key_pem, strlen(h->conf.key_pem));
+    curl_multi_cleanup(h->multi);
+    return APR_SUCCESS;
+}
+
+apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t *conf, mdm_http_t **out)
+{
+    mdm_http_t *h = apr_pcalloc(p, sizeof(*h));
+
+    *out = NULL;
+    h->pool = p;
+    h->conf = *conf;
+    h->conf.ca_file = apr_pstrdup(p, conf->ca_file);
+    h->conf.ca_pem = apr_pstrdup(p, conf->ca_pem);
+    h->conf.cert_pem = apr_pstrdup(p, conf->cert_pem);
+    h->conf.key_pem = apr_pstrdup(p, conf->key_pem);
+    h->conf.max_parallel = conf->max_parallel > 0 ? conf->max_parallel : 64;
+    h->conf.max_connections = conf->max_connections > 0 ? conf->max_connections : 4;
+    h->multi = curl_multi_init();
+    if (!h->multi)
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no memory for an HTTP client");
+    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)h->conf.max_connections);
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->conf.max_parallel);
+    h->breakers = mdm_breakers_make(p);
+    apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
+    *out = h;
+    return APR_SUCCESS;
+}
+
+/* ---- addresses */
+
+static int v4_local(apr_uint32_t a)
+{
+    static const struct {
+        apr_uint32_t net, mask;
+    } nets[] = {
+        {0x00000000, 0xff000000}, /* this host */
+        {0x7f000000, 0xff000000}, /* loopback */
+        {0xa9fe0000, 0xffff0000}, /* link-local, with the usual metadata address */
+        {0x646464c8, 0xffffffff}, /* a cloud's metadata address, 100.100.100.200 */
+        {0xe0000000, 0xe0000000}, /* multicast, reserved, broadcast */
+    };
+    unsigned i;
+
+    for (i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+        if ((a & nets[i].mask) == nets[i].net)
+            return 1;
+    }
+    return 0;
+}
+
+static int v6_local(const unsigned char *a)
+{
+    static const unsigned char zero[16];
+    static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    static const unsigned char metadata[16] = {0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0,
+                                               0,    0,    0,    0,    0, 0, 0x02, 0x54};
+    const unsigned char *v4 = NULL;
+
+    if (memcmp(a, zero, 12) == 0 || memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0)
+        v4 = a + 12; /* ::, ::1 and the old form ::a.b.c.d fall into 0.0.0.0/8 or are judged as IPv4 */
+    else if (a[0] == 0x20 && a[1] == 0x02)
+        v4 = a + 2; /* 6to4 */
+    if (v4)
+        return v4_local((apr_uint32_t)v4[0] << 24 | (apr_uint32_t)v4[1] << 16 |
+                        (apr_uint32_t)v4[2] << 8 | v4[3]);
+    return a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) || memcmp(a, metadata, 16) == 0;
+}
+
+static int addr_local(const struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_INET)
+        return v4_local(ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr));
+    if (sa->sa_family == AF_INET6)
+        return v6_local(((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr);
+    return 1;
+}
+
+/* Called with each resolved address, so a name that points to a forbidden one is caught as well. */
+static curl_socket_t on_socket(void *baton, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    xfer_t *x = baton;
+
+    if (x->h->conf.deny_local && addr_local(&a->addr)) {
+        x->denied = 1;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* ---- receiving */
+
+static size_t on_header(char *data, size_t one, size_t len, void *baton)
+{
+    xfer_t *x = baton;
+    const char *colon;
+    char *name;
+
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+        apr_table_clear(x->req->response_headers); /* after an interim answer */
+        return len;
+    }
+    x->header_bytes += len;
+    if (++x->header_lines > HEADERS_MAX || x->header_bytes > HEADER_BYTES_MAX) {
+        x->too_big = 1;
+        return 0;
+    }
+    colon = memchr(data, ':', len);
+    if (!colon || colon == data)
+        return len;
+    name = apr_pstrmemdup(x->ctx->pool, data, (apr_size_t)(colon - data));
+    apr_table_add(x->req->response_headers, mdm_lower(x->ctx->pool, name),
+                  mdm_clean(x->ctx->pool,
+                            apr_pstrmemdup(x->ctx->pool, colon + 1, len - (size_t)(colon + 1 - data)),
+                            len));
+    return len;
+}
+
+static size_t on_body(char *data, size_t one, size_t len, void *baton)
+{
+    xfer_t *x = baton;
+
+    if (len > x->max - x->used) {
+        x->too_big = 1;
+        return 0;
+    }
+    if (len >= x->size - x->used) {
+        char *grown;
+
+        x->size = x->size ? x->size : 1024;
+        while (len >= x->size - x->used)
+            x->size *= 2;
+        grown = apr_palloc(x->ctx->pool, x->size);
+        if (x->used)
+            memcpy(grown, x->body, x->used);
+        x->body = grown;
+    }
+    memcpy(x->body + x->used, data, len);
+    x->used += len;
+    return len;
+}
+
+/* ---- preparing */
+
+static int token_ok(const char *s)
+{
+    static const char set[] = "!#$%&'*+-.^_`|~0123456789"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    return s && *s && strspn(s, set) == strlen(s);
+}
+
+static int add_header(xfer_t *x, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(x->headers, line);
+
+    if (more)
+        x->headers = more;
+    return more != NULL;
+}
+
+static int put_header(void *baton, const char *name, const char *value)
+{
+    xfer_t *x = baton;
+
+    if (!token_ok(name) || strpbrk(value, "\r\n"))
+        return 0;
+    /* "name;" is libcurl's form of a header without a value */
+    return add_header(x, *value ? apr_pstrcat(x->ctx->pool, name, ": ", value, NULL)
+                                : apr_pstrcat(x->ctx->pool, name, ";", NULL));
+}
+
+/* "https://host:port" of an acceptable URL, else NULL. */
+static const char *target_of(apr_pool_t *p, const char *url)
+{
+    char *scheme = NULL, *host = NULL, *port = NULL;
+    const char *target = NULL;
+    CURLU *u = curl_url();
+
+    if (u && curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        (strcmp(scheme, "https") == 0 || strcmp(scheme, "http") == 0) &&
+        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+        target = apr_pstrcat(p, scheme, "://", mdm_lower(p, host), ":", port, NULL);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(u);
+    return target;
+}
+
+static void set_method(xfer_t *x)
+{
+    const mdm_http_req_t *r = x->req;
+    const char *method = r->method ? r->method : "GET";
+
+    if (r->body || strcmp(method, "POST") == 0) {
+        curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
+        curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, r->body ? (const char *)r->body : "");
+    } else if (strcmp(method, "HEAD") == 0) {
+        curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
+    }
+    curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, method);
+}
+
+static void set_blob(CURL *easy, CURLoption opt, const char *pem)
+{
+    struct curl_blob blob = {(void *)pem, 0, CURL_BLOB_NOCOPY};
+
+    if (!pem)
+        return;
+    blob.len = strlen(pem);
+    curl_easy_setopt(easy, opt, &blob);
+}
+
+static void set_tls(xfer_t *x)
+{
+    const mdm_http_conf_t *c = &x->h->conf;
+
+    curl_easy_setopt(x->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (c->ca_pem) {
+        set_blob(x->easy, CURLOPT_CAINFO_BLOB, c->ca_pem);
+    } else if (c->ca_file) {
+        curl_easy_setopt(x->easy, CURLOPT_CAINFO, c->ca_file);
+    }
+    if (c->ca_pem || c->ca_file)
+        curl_easy_setopt(x->easy, CURLOPT_CAPATH, NULL);
+    set_blob(x->easy, CURLOPT_SSLCERT_BLOB, c->cert_pem);
+    set_blob(x->easy, CURLOPT_SSLKEY_BLOB, c->key_pem);
+}
+
+static void set_limits(xfer_t *x)
+{
+    const mdm_http_req_t *r = x->req;
+    CURL *e = x->easy;
+
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PROXY, ""); /* not from the environment */
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(r->timeout_ms > 0 ? r->timeout_ms : 30000));
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)(r->connect_ms > 0 ? r->connect_ms : 5000));
+    curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)x->max);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
+                     (long)(x->h->conf.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long)(x->h->conf.http2 != 0));
+}
+
+static void xfer_free(xfer_t *x)
+{
+    if (x->easy)
+        curl_easy_cleanup(x->easy);
+    curl_slist_free_all(x->headers);
+    x->easy = NULL;
+    x->headers = NULL;
+}
+
+static apr_status_t result(mdm_http_req_t *r, apr_status_t rv, const char *error)
+{
+    r->rv = rv;
+    r->error = error;
+    return rv;
+}
+
+/* Makes the easy handle; the request has its result if this fails. */
+static apr_status_t prepare(xfer_t *x)
+{
+    mdm_http_req_t *r = x->req;
+    int ok;
+
+    x->max = r->max_response ? r->max_response : 1024 * 1024;
+    x->easy = curl_easy_init();
+    ok = x->easy && curl_easy_setopt(x->easy, CURLOPT_URL, r->url) == CURLE_OK;
+    if (!ok)
+        return result(r, MDM_EUNAVAIL, "out of memory");
+    /* "Name:" keeps libcurl from adding its own */
+    if (!add_header(x, "Expect:") ||
+        ((!r->headers || !apr_table_get(r->headers, "Content-Type")) && !add_header(x, "Content-Type:")) ||
+        ((!r->headers || !apr_table_get(r->headers, "User-Agent")) &&
+         !add_header(x, "User-Agent: mod_mdm/" MDM_VERSION)))
+        return result(r, MDM_EUNAVAIL, "out of memory");
+    if (r->headers && !apr_table_do(put_header, x, r->headers, NULL))
+        return result(r, MDM_EINPUT, "a header is not valid");
+    curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
+    set_method(x);
+    set_tls(x);
+    set_limits(x);
+    return APR_SUCCESS;
+}
+
+/* Begins a request: NULL if it has its result already. */
+static xfer_t *begin(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t *r)
+{
+    const char *target = r->url ? target_of(ctx->pool, r->url) : NULL;
+    xfer_t *x;
+
+    if (!target || (r->method && !token_ok(r->method))) {
+        result(r, MDM_EINPUT, "the URL or method is not valid");
+        return NULL;
+    }
+    x = apr_pcalloc(ctx->pool, sizeof(*x));
+    x->ctx = ctx;
+    x->h = h;
+    x->req = r;
+    x->breaker = mdm_breaker_for(h->breakers, target);
+    if (prepare(x) != APR_SUCCESS) {
+        xfer_free(x);
+        return NULL;
+    }
+    if (!mdm_breaker_try(ctx, x->breaker)) {
+        result(r, MDM_EUNAVAIL, "breaker open");
+        xfer_free(x);
+        return NULL;
+    }
+    if (curl_multi_add_handle(h->multi, x->easy) != CURLM_OK) {
+        mdm_breaker_cancel(x->breaker);
+        result(r, MDM_EUNAVAIL, "out of memory");
+        xfer_free(x);
+        return NULL;
+    }
+    return x;
+}
+
+/* ---- ending */
+
+static const struct {
+    CURLcode code;
+    const char *error;
+    mdm_br_result_e kind;
+} failures[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, "dns", MDM_BR_AWAY},
+    {CURLE_COULDNT_CONNECT, "connect", MDM_BR_AWAY},
+    {CURLE_OPERATION_TIMEDOUT, "timeout", MDM_BR_AWAY},
+    {CURLE_SSL_CONNECT_ERROR, "tls", MDM_BR_AWAY},
+    {CURLE_PEER_FAILED_VERIFICATION, "tls", MDM_BR_OTHER},
+    {CURLE_SSL_CERTPROBLEM, "tls", MDM_BR_OTHER},
+    {CURLE_SSL_CIPHER, "tls", MDM_BR_OTHER},
+    {CURLE_SSL_CACERT_BADFILE, "tls", MDM_BR_OTHER},
+    {CURLE_SSL_ISSUER_ERROR, "tls", MDM_BR_OTHER},
+    {CURLE_FILESIZE_EXCEEDED, "too big", MDM_BR_ANSWERED},
+};
+
+static void failed(xfer_t *x, CURLcode code)
+{
+    mdm_br_result_e kind = MDM_BR_OTHER;
+    const char *error = "protocol";
+    unsigned i;
+
+    for (i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        if (failures[i].code == code) {
+            kind = failures[i].kind;
+            error = failures[i].error;
+            break;
+        }
+    }
+    if (x->too_big || code == CURLE_FILESIZE_EXCEEDED) {
+        result(x->req, MDM_ETOOBIG, "too big");
+        kind = MDM_BR_ANSWERED;
+    } else if (x->denied && code == CURLE_COULDNT_CONNECT) {
+        /* our own refusal: says nothing about the target */
+        result(x->req, MDM_EDENIED, "local address");
+        mdm_breaker_cancel(x->breaker);
+        return;
+    } else {
+        result(x->req, MDM_EUNAVAIL, error);
+    }
+    mdm_breaker_note(x->ctx, x->breaker, kind);
+}
+
+static void finish(xfer_t *x, CURLcode code)
+{
+    mdm_http_req_t *r = x->req;
+    long status = 0, version = 0;
+
+    curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
+    if (code == CURLE_OK && (status < 200 || status > 599))
+        code = CURLE_WEIRD_SERVER_REPLY;
+    if (code == CURLE_OK && x->h->conf.http2 && version != CURL_HTTP_VERSION_2_0)
+        code = CURLE_HTTP2;
+    if (code != CURLE_OK) {
+        failed(x, code);
+        apr_table_clear(r->response_headers);
+    } else {
+        mdm_breaker_note(x->ctx, x->breaker, MDM_BR_ANSWERED);
+        result(r, APR_SUCCESS, NULL);
+        r->status = (int)status;
+        if (x->used)
+            x->body[x->used] = '\0';
+        r->response.data = (const unsigned char *)(x->used ? x->body : "");
+        r->response.len = x->used;
+    }
+}
+
+static void drop(xfer_t **list, xfer_t *x)
+{
+    while (*list != x)
+        list = &(*list)->next;
+    *list = x->next;
+    curl_multi_remove_handle(x->h->multi, x->easy);
+    xfer_free(x);
+}
+
+/* Takes what is done from the multi handle; returns how many. */
+static int collect(mdm_http_t *h, xfer_t **list)
+{
+    CURLMsg *msg;
+    int left, done = 0;
+
+    while ((msg = curl_multi_info_read(h->multi, &left)) != NULL) {
+        CURLcode code = msg->data.result;
+        char *baton = NULL;
+
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &baton);
+        finish((xfer_t *)(void *)baton, code);
+        drop(list, (xfer_t *)(void *)baton);
+        done++;
+    }
+    return done;
+}
+
+/* Gives up what is under way. */
+static void abandon(xfer_t **list, apr_status_t rv, const char *why)
+{
+    while (*list) {
+        xfer_t *x = *list;
+
+        mdm_breaker_cancel(x->breaker);
+        apr_table_clear(x->req->response_headers);
+        result(x->req, rv, why);
+        drop(list, x);
+    }
+}
+
+apr_status_t mdm_http_run(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t **reqs, int n, volatile int *stop)
+{
+    xfer_t *list = NULL, *x;
+    int next, active = 0, running;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (next = 0; next < n; next++) {
+        reqs[next]->rv = APR_EINTR;
+        reqs[next]->error = "stopped";
+        reqs[next]->status = 0;
+        reqs[next]->response = (mdm_blob_t){(const unsigned char *)"", 0};
+        reqs[next]->response_headers = apr_table_make(ctx->pool, 8);
+    }
+    mdm_breakers_tidy(h->breakers);
+    for (next = 0; next < n || active;) {
+        if (stop && *stop) {
+            rv = APR_EINTR;
+            break;
+        }
+        while (next < n && active < h->conf.max_parallel) {
+            if ((x = begin(ctx, h, reqs[next++])) != NULL) {
+                x->next = list;
+                list = x;
+                active++;
+            }
+        }
+        if (curl_multi_perform(h->multi, &running) != CURLM_OK) {
+            rv = mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the HTTP client failed");
+            break;
+        }
+        active -= collect(h, &list);
+        if (active && (next == n || active == h->conf.max_parallel))
+            curl_multi_poll(h->multi, NULL, 0, POLL_MS, NULL);
+    }
+    abandon(&list, rv == APR_SUCCESS ? APR_EINTR : rv, "stopped");
+    return rv;
+}

@@ -71,7 +71,7 @@ apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_
         mdm_apple_expelled(a);
         return APR_SUCCESS;
     }
-    if (who->rec->flags & MDM_DEVF_REVOKED) {
+    if ((who->rec->flags & MDM_DEVF_REVOKED) && strcmp(a->action, "CheckOut")) {
         return mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate is revoked.");
     }
     return APR_SUCCESS;
@@ -230,7 +230,7 @@ static apr_status_t do_authenticate(call_t *c)
     for (int tries = 0; APR_STATUS_IS_EAGAIN(rv) && tries < 2; tries++) {
         if (tries) {
             rv = check_identity(c);
-            if (rv != APR_SUCCESS || c->a->status == 403) {
+            if (rv != APR_SUCCESS || *c->a->decision) {
                 return rv;
             }
         }
@@ -485,6 +485,10 @@ static apr_status_t check_identity(call_t *c)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (!c->id->record_id && is(c->id->status, "revoked") && is(c->a->action, "CheckOut")) {
+        c->a->decision = "left already"; /* its object was deleted with the confirmation of its removal */
+        return APR_SUCCESS;
+    }
     if (!c->id->record_id) {
         return is(c->id->status, "issued") ? APR_SUCCESS
                                            : mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is %s.", c->id->status);
@@ -494,6 +498,10 @@ static apr_status_t check_identity(call_t *c)
     }
     if (c->id->expelled) {
         mdm_apple_expelled(c->a);
+        return APR_SUCCESS;
+    }
+    if (!c->id->live && is(c->a->action, "CheckOut")) {
+        c->a->decision = "left already"; /* said again, or after its removal was confirmed */
         return APR_SUCCESS;
     }
     if (!is(c->id->status, "active") || !c->id->live || !c->id->device_id) {
@@ -511,7 +519,7 @@ static apr_status_t run(call_t *c, size_t i)
         return rv;
     }
     rv = check_identity(c);
-    if (rv == APR_SUCCESS && c->a->status != 403) {
+    if (rv == APR_SUCCESS && c->a->status != 403 && !*c->a->decision) {
         if (!c->id->record_id && !messages[i].fresh) {
             rv = mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device has not authenticated yet.");
         } else {

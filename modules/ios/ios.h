@@ -1,0 +1,30 @@
+/* What the files of mod_mdm_ios share. */
+#ifndef IOS_H
+#define IOS_H
+
+#include <httpd.h>
+
+#include "mdm_services.h"
+#include "mdm_web.h"
+
+/* The identity that a request can prove (IOS-02). */
+typedef struct ios_identity_t {
+    unsigned char sha256[32]; /* of the certificate's DER */
+    const char *hex;
+} ios_identity_t;
+
+/* By the TLS client certificate, else by Mdm-Signature over the body (body NULL: not read yet). APR_NOTFOUND: the request brings
+ * neither; APR_INCOMPLETE: there is a signature, read the body and ask again; MDM_EINPUT, MDM_EIDENTITY: it does not fit. */
+apr_status_t ios_identity(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_t *body, ios_identity_t *out);
+
+/* Handlers "mdm-device" and "mdm-scep". */
+int ios_device_handler(request_rec *r, const mdm_services_t *svc);
+int ios_scep_handler(request_rec *r, const mdm_services_t *svc);
+
+/* The push job's kind, and what it needs in each child. */
+extern const mdm_jobkind_t ios_push_kind;
+void ios_push_child_init(apr_pool_t *p);
+
+extern module AP_MODULE_DECLARE_DATA mdm_ios_module;
+
+#endif

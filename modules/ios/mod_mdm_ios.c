@@ -1,0 +1,77 @@
+/* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device" and "mdm-scep"; the push job. */
+#include <string.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+
+#include "ios.h"
+#include "wire/mdm_http.h"
+
+APLOG_USE_MODULE(mdm_ios);
+
+static int run(request_rec *r, int (*handler)(request_rec *r, const mdm_services_t *svc))
+{
+    const mdm_services_t *svc = mdm_web_services();
+
+    if (!svc) {
+        apr_table_setn(r->headers_out, "Retry-After", "30");
+        return mdm_web_empty(r, HTTP_SERVICE_UNAVAILABLE);
+    }
+    return handler(r, svc);
+}
+
+static int handler(request_rec *r)
+{
+    if (!r->handler) {
+        return DECLINED;
+    }
+    if (!strcmp(r->handler, "mdm-device")) {
+        return run(r, ios_device_handler);
+    }
+    if (!strcmp(r->handler, "mdm-scep")) {
+        return run(r, ios_scep_handler);
+    }
+    return DECLINED;
+}
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (!APR_RETRIEVE_OPTIONAL_FN(mdm_services)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "MDM0401: mod_mdm_ios needs mod_mdm: load it as well");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
+/* Runs after post_config, before children exist. */
+static void retrieve(void)
+{
+    const mdm_services_t *svc = mdm_web_services();
+
+    mdm_http_global_init();
+    if (svc) {
+        svc->job_kind(&ios_push_kind);
+    }
+}
+
+static void child_init(apr_pool_t *p, server_rec *s)
+{
+    ios_push_child_init(p);
+}
+
+static void hooks(apr_pool_t *p)
+{
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_optional_fn_retrieve(retrieve, NULL, NULL, APR_HOOK_LAST);
+    /* Before job threads start. */
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA mdm_ios_module = {
+    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks,
+#if defined(AP_MODULE_FLAG_NONE)
+    AP_MODULE_FLAG_NONE
+#endif
+};

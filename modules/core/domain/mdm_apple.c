@@ -23,6 +23,8 @@ typedef struct call_t {
     const char *native;
     mdm_q_apple_identity_t *id;
     mdm_apple_answer_t *a;
+    mdm_pending_t *pending;    /* Authenticate of a fresh certificate */
+    mdm_enroll_facts_t facts;
 } call_t;
 
 static int is(const char *a, const char *b)
@@ -99,32 +101,30 @@ static apr_status_t revoke_all_but(call_t *c, const char *record_id, const char 
     return rv;
 }
 
-static apr_status_t enroll_pending(call_t *c, mdm_pending_t **pending)
+static apr_status_t enroll_pending(call_t *c)
 {
-    apr_status_t rv = c->id->pending_id ? mdm_pending_get(c->db, c->id->pending_id, pending) : APR_NOTFOUND;
+    apr_status_t rv = c->id->pending_id ? mdm_pending_get(c->db, c->id->pending_id, &c->pending) : APR_NOTFOUND;
 
-    if (APR_STATUS_IS_NOTFOUND(rv)) {
-        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate belongs to no enrolment.");
-    }
-    if (rv == APR_SUCCESS && (is((*pending)->state, "cancelled") || is((*pending)->state, "expired") ||
-                              is((*pending)->state, "completed") || is((*pending)->state, "locked"))) {
-        return mdm_fail(c->ctx, MDM_EDENIED, NULL, "The enrolment is %s.", (*pending)->state);
-    }
-    return rv;
+    return APR_STATUS_IS_NOTFOUND(rv) ? mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate belongs to no enrolment.") : rv;
+}
+
+static void read_facts(call_t *c)
+{
+    c->facts = (mdm_enroll_facts_t){.kind = "mdm", .native_id = c->native, .udid = word(c, "UDID"),
+                                    .serial = word(c, "SerialNumber"), .imei = word(c, "IMEI"),
+                                    .product = word(c, "ProductName"), .model = word(c, "ModelName"),
+                                    .os_version = word(c, "OSVersion"), .build = word(c, "BuildVersion"), .platform = "ios",
+                                    .name = word(c, "DeviceName"), .topic = word(c, "Topic")};
 }
 
 static apr_status_t enroll_first(call_t *c)
 {
-    mdm_enroll_facts_t facts = {.kind = "mdm", .native_id = c->native, .udid = word(c, "UDID"), .serial = word(c, "SerialNumber"),
-                                .imei = word(c, "IMEI"), .product = word(c, "ProductName"), .model = word(c, "ModelName"),
-                                .os_version = word(c, "OSVersion"), .build = word(c, "BuildVersion"), .platform = "ios",
-                                .name = word(c, "DeviceName"), .topic = word(c, "Topic")};
     const char *device_id, *record_id;
-    mdm_pending_t *pending;
-    apr_status_t rv = enroll_pending(c, &pending);
+    apr_status_t rv = enroll_pending(c);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_enroll_begin(c->db, pending, &facts, &device_id, &record_id);
+        read_facts(c);
+        rv = mdm_enroll_begin(c->db, c->pending, &c->facts, &device_id, &record_id);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_cert_bind(c->db, c->who->fingerprint, record_id);
@@ -133,18 +133,14 @@ static apr_status_t enroll_first(call_t *c)
         rv = revoke_all_but(c, record_id, c->who->fingerprint, "enrolled again");
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_apple_authenticated(c->db, record_id, facts.topic, 0, mdm_now_ms(c->ctx));
+        rv = mdm_q_apple_authenticated(c->db, record_id, c->facts.topic, 0, mdm_now_ms(c->ctx));
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_push_drop(c->db, record_id, NULL);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_pending_step(c->db, pending->id, "authenticated", NULL);
-    }
-    if (rv == APR_SUCCESS) {
         c->a->device_id = device_id;
         c->a->decision = "authenticated";
-        rv = mdm_change_add(c->db, "device", device_id);
     }
     return rv;
 }
@@ -153,9 +149,17 @@ static apr_status_t enroll_first(call_t *c)
 static void note_refusal(call_t *c)
 {
     const char *field = c->ctx->fail_field, *text = c->ctx->fail_text;
-    apr_status_t rv = mdm_pending_step(c->db, c->id->pending_id, "authenticated", text ? text : "The device was refused.");
+    apr_status_t rv = mdm_db_begin(c->db);
 
-    if (rv != APR_SUCCESS && !APR_STATUS_IS_NOTFOUND(rv)) {
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_refused(c->db, c->pending, &c->facts, text);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_db_commit(c->db);
+    } else {
+        mdm_db_rollback(c->db);
+    }
+    if (rv != APR_SUCCESS) {
         mdm_log(c->ctx, MDM_LOG_ERR, "MDM0403", rv, "the refusal of an enrolment can't be noted");
     }
     c->ctx->fail_field = field;
@@ -184,7 +188,7 @@ static apr_status_t authenticate_fresh(call_t *c)
     if (rv == MDM_ECONFLICT) {
         rv = MDM_EDENIED; /* a device can't do anything about either */
     }
-    if (rv == MDM_EDENIED && c->id->pending_id) {
+    if (rv == MDM_EDENIED && c->pending) {
         note_refusal(c);
     }
     return rv;

@@ -24,6 +24,7 @@ int ios_scep_handler(request_rec *r, const mdm_services_t *svc);
 /* The push job's kind, and what it needs in each child. */
 extern const mdm_jobkind_t ios_push_kind;
 void ios_push_child_init(apr_pool_t *p);
+void ios_scep_child_init(apr_pool_t *p);
 
 extern module AP_MODULE_DECLARE_DATA mdm_ios_module;
 

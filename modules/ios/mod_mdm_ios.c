@@ -58,6 +58,7 @@ static void retrieve(void)
 static void child_init(apr_pool_t *p, server_rec *s)
 {
     ios_push_child_init(p);
+    ios_scep_child_init(p);
 }
 
 static void hooks(apr_pool_t *p)

@@ -508,8 +508,9 @@ static apr_status_t check_identity(call_t *c)
         c->a->decision = "left already"; /* said again, or after its removal was confirmed */
         return APR_SUCCESS;
     }
-    if (!is(c->id->status, "active") || !c->id->live || !c->id->device_id) {
-        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is %s.", is(c->id->status, "active") ? "void" : c->id->status);
+    /* "issued" and bound: a renewed identity, accepted beside the old one (IOS-06). */
+    if ((!is(c->id->status, "active") && !is(c->id->status, "issued")) || !c->id->live || !c->id->device_id) {
+        return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is not in use any more.");
     }
     c->a->device_id = c->id->device_id;
     return APR_SUCCESS;

@@ -38,7 +38,8 @@ APR_LIBS    = $(shell apr-1-config --link-ld --libs) $(shell apu-1-config --link
 HTTPD_CFLAGS = -I$(shell $(APXS) -q INCLUDEDIR)
 # The library is compiled without httpd's headers on the path: a leak is a compile error.
 CORE_CFLAGS  = $(CSTD) $(WARN) $(SANFLAGS) -Iinclude -Imodules/core -I$(BUILD)/gen $(APR_CFLAGS) $(LIB_CFLAGS)
-MOD_CFLAGS   = $(CORE_CFLAGS) -Imodules/web $(HTTPD_CFLAGS)
+# Modules: httpd's macro for the module record says nothing of visibility, so the linker's map hides all but the record.
+MOD_CFLAGS   = $(CORE_CFLAGS) -fvisibility=default -Imodules/web $(HTTPD_CFLAGS)
 
 # ---- what is built ---------------------------------------------------------------------------------------------------
 MODULES   := mdm enroll ios admin
@@ -94,7 +95,8 @@ $(WEB_LIB): $(WEB_OBJ)
 define MODULE_RULE
 $(BUILD)/modules/$(so_$(1)).so: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/$(1)/*.c)) $(WEB_LIB) $(CORE_LIB)
 	@mkdir -p $$(@D)
-	$$(call SAY,LD $$@) $(CC) -shared $(SANFLAGS) -Wl,--no-undefined-version -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) \
+	@echo '{ global: $(so_$(1):mod_%=%)_module; local: *; };' > $$@.map
+	$$(call SAY,LD $$@) $(CC) -shared $(SANFLAGS) -Wl,--version-script=$$@.map -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) \
 	  $(WEB_LIB) $(CORE_LIB) $$(LIB_LIBS)
 endef
 $(foreach m,$(MODULES),$(eval $(call MODULE_RULE,$(m))))

@@ -51,17 +51,6 @@ FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS m
       FROM json_each(:list)) AS v
 WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 
--- name: core_jobs_due :many
--- args: now:i64, now2:i64
--- cols: kind:text
-SELECT DISTINCT kind FROM job
-WHERE (state = 'waiting' AND run_at_ms <= :now) OR (state = 'running' AND lease_until_ms <= :now2);
-
--- name: core_job_live :one
--- args: unique_key:text
--- cols: id:text
-SELECT id FROM job WHERE unique_key = :unique_key AND state IN ('waiting', 'running');
-
 -- Takes or keeps the name: ours already, given up, or silent for too long.
 -- name: core_node_take :exec
 -- args: id:text, name:text, base_url:text, software:text, holder:text, now:i64, silent_since:i64
@@ -81,10 +70,6 @@ SELECT holder, seen_ms FROM node WHERE name = :name;
 -- name: core_node_release :exec
 -- args: holder:text, last:i64
 UPDATE node SET seen_ms = 0 WHERE holder = :holder AND seen_ms <= :last;
-
--- name: core_prune_changes :exec
--- args: before:i64
-DELETE FROM change WHERE at_ms < :before;
 
 -- name: core_prune_challenges :exec
 -- args: before:i64

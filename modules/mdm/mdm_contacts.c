@@ -1,0 +1,68 @@
+/* Owns the write-behind of contact times (PRF-12): one statement per node every five seconds, whatever the load. */
+#include <arpa/inet.h>
+#include <jansson.h>
+#include "base/mdm_json.h"
+#include "mdm_private.h"
+#include "mdm_sql_gen.h"
+
+#define BATCH 20000
+
+static const char *addr_text(const unsigned char addr[16], char *buf, socklen_t len)
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    if (memcmp(addr, mapped, 12) == 0) {
+        return inet_ntop(AF_INET, addr + 12, buf, len) ? buf : "";
+    }
+    return inet_ntop(AF_INET6, addr, buf, len) ? buf : "";
+}
+
+static json_t *as_json(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n)
+{
+    static const unsigned char none[16];
+    json_t *out = json_array();
+    char ip[64];
+    apr_size_t i;
+
+    for (i = 0; i < n; i++) {
+        char id[40];
+        const unsigned char *d = list[i].device;
+
+        if (memcmp(d, none, 16) == 0) {
+            continue;
+        }
+        apr_snprintf(id, sizeof(id), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2],
+                     d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+        json_array_append_new(out, json_pack("{s:s, s:I, s:s}", "id", id, "ms", (json_int_t)list[i].ms, "ip",
+                                             addr_text(list[i].addr, ip, sizeof(ip))));
+    }
+    return out;
+}
+
+void mdm_contacts_flush(mdm_ctx_t *ctx)
+{
+    mdm_contact_t *list = apr_palloc(ctx->pool, BATCH * sizeof(*list));
+    apr_size_t n = mdm_devcache_contacts(mdm_core.cache, list, BATCH);
+    apr_status_t rv;
+    json_t *json;
+    mdm_db_t *db;
+
+    if (!n) {
+        return;
+    }
+    json = as_json(ctx, list, n);
+    rv = json_array_size(json) ? mdm_db_open(ctx, &db) : APR_NOTFOUND;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_cache_contacts(db, mdm_json_text(ctx->pool, json), NULL);
+        mdm_db_close(db);
+        if (rv == APR_SUCCESS) {
+            __atomic_fetch_add(&mdm_core.shm->contacts_written, n, __ATOMIC_RELAXED);
+        } else {
+            mdm_log(ctx, MDM_LOG_INFO, "MDM0220", rv, "%d contact times could not be written: tried again", (int)n);
+        }
+    }
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        mdm_devcache_contact_again(mdm_core.cache, list, n);
+    }
+    json_decref(json);
+}

@@ -1,0 +1,142 @@
+/* Shared by the files of mod_mdm.so only: the state of this process and of the node. */
+#ifndef MDM_PRIVATE_H
+#define MDM_PRIVATE_H
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+#include "base/mdm_seal.h"
+#include "db/mdm_db.h"
+#include "domain/mdm_devcache.h"
+#include "mdm_services.h"
+
+extern module AP_MODULE_DECLARE_DATA mdm_module;
+#ifndef MDM_RECORD_FILE
+APLOG_USE_MODULE(mdm);
+#endif
+
+/* ---- configuration (mdm_conf.c): one row per directive */
+enum {
+    MDM_C_PUBLIC_URL, MDM_C_NODE_NAME, MDM_C_KEY_FILE, MDM_C_CACHE_SIZE, MDM_C_DB_TIMEOUT, MDM_C_DB_CONNECTIONS,
+    MDM_C_JOB_THREADS, MDM_C_ORGANISATION, MDM_C_SIGN_MESSAGE, MDM_C_SCEP_LEGACY, MDM_C_TRUST_ANCHORS, MDM_C_APNS_URL,
+    MDM_C_APNS_CA, MDM_C_OUTBOUND_CA, MDM_C_CHANGE_INTERVAL, MDM_C_AUDIT_DAYS, MDM_C_COUNT
+};
+
+typedef struct {
+    const char *str[MDM_C_COUNT];
+    apr_int64_t num[MDM_C_COUNT];
+    unsigned set; /* bit per row: given explicitly */
+} mdm_sconf_t;
+
+typedef struct {
+    const char *login;   /* MDMLogin: where somebody without a session goes */
+    const char *session; /* MDMSession: "admin" or "portal" */
+} mdm_dconf_t;
+
+extern const command_rec mdm_conf_commands[];
+void *mdm_conf_server(apr_pool_t *p, server_rec *s);
+void *mdm_conf_server_merge(apr_pool_t *p, void *base, void *add);
+void *mdm_conf_dir(apr_pool_t *p, char *dir);
+void *mdm_conf_dir_merge(apr_pool_t *p, void *base, void *add);
+int mdm_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+const char *mdm_conf_str(server_rec *s, const char *directive);
+apr_int64_t mdm_conf_int(server_rec *s, const char *directive);
+const char *mdm_conf_text(int row); /* of the main server */
+apr_int64_t mdm_conf_num(int row);
+
+/* ---- node state in shared memory (mdm_shm.c); everything is changed by atomic operations only */
+enum { MDM_SCHEMA_UNKNOWN, MDM_SCHEMA_FITS, MDM_SCHEMA_MISMATCH };
+
+typedef struct {
+    apr_uint64_t key, state; /* mdm_throttle.c */
+} mdm_counter_t;
+
+#define MDM_COUNTERS 16384u
+
+typedef struct {
+    unsigned char secret[16];
+    apr_uint32_t away, schema;    /* breaker; schema of the database */
+    apr_int64_t away_ms, probe_ms; /* since when; lease of the prober */
+    apr_int64_t change_mark;      /* up to here changes have been applied to this segment */
+    apr_int64_t contacts_ms, node_ms, ensure_ms; /* leases of work that one child does for all */
+    apr_int64_t node_seen_ms;     /* our last row in `node`; 0 = the name is not ours */
+    apr_int64_t node_rival_ms;    /* what we saw of the other holder */
+    apr_uint32_t node_refused;    /* logged already */
+    apr_uint32_t stewards;        /* children alive */
+    apr_uint64_t db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written;
+    mdm_counter_t counters[MDM_COUNTERS];
+} mdm_shm_t;
+
+apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size, mdm_shm_t **shm, mdm_devcache_t **cache);
+/* True for the one caller that may do something now that is due every `every_ms`. */
+int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms);
+apr_int64_t mdm_ms(void);
+#define MDM_COUNT(field) __atomic_fetch_add(&mdm_core.shm->field, 1, __ATOMIC_RELAXED)
+
+/* ---- process state */
+typedef struct {
+    server_rec *main;
+    mdm_shm_t *shm;        /* NULL before post_config's second pass */
+    mdm_devcache_t *cache;
+    mdm_env_t env;
+    mdm_dbpool_t dbpool;
+    const char *holder;    /* random per server start, kept over graceful restarts */
+    int threads_up;        /* child_init has run */
+    volatile int stop;     /* this child ends */
+} mdm_core_t;
+
+extern mdm_core_t mdm_core;
+
+/* ---- contexts and services (mdm_services.c) */
+mdm_ctx_t *mdm_core_ctx(apr_pool_t *p);
+mdm_ctx_t *mdm_core_request_ctx(request_rec *r);
+const mdm_services_t *mdm_core_services(void);
+typedef struct { /* request_config */
+    mdm_ctx_t *ctx;
+    const char *caller_kind; /* session kind that was asked for; NULL: not yet */
+    const mdm_caller_t *caller;
+    apr_status_t caller_rv;
+} mdm_rconf_t;
+mdm_rconf_t *mdm_core_rconf(request_rec *r);
+
+/* ---- database (mdm_dbglue.c, mdm_dbguard.c) */
+apr_status_t mdm_dbglue_child(apr_pool_t *p);
+int mdm_dbglue_away(void);
+void mdm_dbglue_open_breaker(const char *why);
+/* Touches the database although the breaker is open; closes it if all is well. */
+void mdm_dbglue_probe(mdm_ctx_t *ctx);
+apr_status_t mdm_dbguard_child(apr_pool_t *p);
+void mdm_dbguard_begin(void *baton, mdm_conn_t *conn);
+void mdm_dbguard_end(void *baton, mdm_conn_t *conn, int failed);
+void mdm_dbguard_scan(void);
+
+/* ---- background (mdm_steward.c and what it calls) */
+apr_status_t mdm_steward_start(apr_pool_t *pchild);
+void mdm_steward_tick(void);
+void mdm_steward_stop(void);
+apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
+void mdm_contacts_flush(mdm_ctx_t *ctx);
+void mdm_node_seen(mdm_ctx_t *ctx);
+void mdm_node_release(mdm_ctx_t *ctx);
+extern const mdm_jobkind_t mdm_prune_kind;
+apr_status_t mdm_jobs_kind(const mdm_jobkind_t *kind);
+apr_status_t mdm_jobs_start(apr_pool_t *pchild);
+void mdm_jobs_wake(void);
+void mdm_jobs_stop(void);
+void mdm_jobs_ensure(mdm_ctx_t *ctx);
+
+/* ---- throttle, who is it, status */
+int mdm_throttle_check(const char *kind, const char *key);
+void mdm_throttle_note(const char *kind, const char *key, int ok);
+const mdm_caller_t *mdm_auth_caller(request_rec *r, const char *session_kind);
+int mdm_auth_check(request_rec *r);
+int mdm_status_handler(request_rec *r);
+void mdm_status_register(apr_pool_t *p);
+
+#endif

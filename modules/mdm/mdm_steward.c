@@ -1,0 +1,132 @@
+/* Owns the two threads of a child that keep it in order: the steward does what touches the database, the guard only looks at
+ * clocks, so that it works while the steward waits. Both are joined when the child stops. */
+#include "mdm_private.h"
+
+static struct {
+    apr_thread_mutex_t *lock;
+    apr_thread_cond_t *wake;
+    apr_thread_t *steward, *guard;
+    int ticks;             /* under lock */
+    apr_int64_t changes_ms; /* steward only: last good poll */
+    int seen_away;         /* steward only */
+    volatile int done;     /* the steward has ended: so may the guard */
+} own;
+
+static void poll_changes(mdm_ctx_t *ctx)
+{
+    apr_status_t rv = mdm_changes_poll(ctx);
+
+    if (rv == APR_SUCCESS) {
+        own.changes_ms = mdm_ms();
+    } else if (!mdm_dbglue_away() && mdm_ms() - own.changes_ms > 5000) {
+        /* Without changes the cache may be wrong: nothing is answered from it. A busy pool alone gets five seconds. */
+        mdm_dbglue_open_breaker("the change table can't be read");
+    }
+}
+
+static void round_of_work(mdm_ctx_t *ctx)
+{
+    mdm_shm_t *m = mdm_core.shm;
+
+    if (mdm_dbglue_away()) {
+        own.seen_away = 1;
+        if (mdm_shm_turn(&m->probe_ms, 900)) {
+            mdm_dbglue_probe(ctx);
+        }
+        return;
+    }
+    if (own.seen_away) {
+        own.seen_away = 0;
+        own.changes_ms = mdm_ms();
+    }
+    poll_changes(ctx);
+    if (!mdm_dbglue_away() && mdm_shm_turn(&m->node_ms, 10000)) {
+        mdm_node_seen(ctx);
+    }
+    if (!mdm_dbglue_away() && mdm_shm_turn(&m->contacts_ms, 5000)) {
+        mdm_contacts_flush(ctx);
+    }
+    if (!mdm_dbglue_away() && mdm_shm_turn(&m->ensure_ms, 60000)) {
+        mdm_jobs_ensure(ctx);
+    }
+}
+
+static void *APR_THREAD_FUNC steward(apr_thread_t *t, void *data)
+{
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    own.changes_ms = mdm_ms();
+    while (!mdm_core.stop) {
+        mdm_ctx_t *ctx = mdm_core_ctx(p);
+
+        round_of_work(ctx);
+        apr_pool_clear(p);
+        apr_thread_mutex_lock(own.lock);
+        if (!own.ticks && !mdm_core.stop) {
+            apr_thread_cond_timedwait(own.wake, own.lock, apr_time_from_msec(mdm_conf_num(MDM_C_CHANGE_INTERVAL)));
+        }
+        own.ticks = 0;
+        apr_thread_mutex_unlock(own.lock);
+    }
+    if (!mdm_dbglue_away()) {
+        mdm_ctx_t *ctx = mdm_core_ctx(p);
+
+        mdm_contacts_flush(ctx);
+        if (__atomic_sub_fetch(&mdm_core.shm->stewards, 1, __ATOMIC_SEQ_CST) == 0) {
+            mdm_node_release(ctx);
+        }
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+static void *APR_THREAD_FUNC watch(apr_thread_t *t, void *data)
+{
+    while (!own.done) {
+        apr_sleep(apr_time_from_msec(100));
+        mdm_dbguard_scan();
+    }
+    return NULL;
+}
+
+apr_status_t mdm_steward_start(apr_pool_t *pchild)
+{
+    apr_status_t rv = apr_thread_mutex_create(&own.lock, APR_THREAD_MUTEX_DEFAULT, pchild);
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_thread_cond_create(&own.wake, pchild);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_thread_create(&own.guard, NULL, watch, NULL, pchild);
+    }
+    if (rv == APR_SUCCESS) {
+        __atomic_add_fetch(&mdm_core.shm->stewards, 1, __ATOMIC_SEQ_CST);
+        rv = apr_thread_create(&own.steward, NULL, steward, NULL, pchild);
+    }
+    return rv;
+}
+
+void mdm_steward_tick(void)
+{
+    if (own.steward) {
+        apr_thread_mutex_lock(own.lock);
+        own.ticks = 1;
+        apr_thread_cond_signal(own.wake);
+        apr_thread_mutex_unlock(own.lock);
+    }
+}
+
+void mdm_steward_stop(void)
+{
+    apr_status_t rv;
+
+    mdm_steward_tick();
+    if (own.steward) {
+        apr_thread_join(&rv, own.steward); /* the guard still cuts a statement that hangs */
+    }
+    own.done = 1;
+    if (own.guard) {
+        apr_thread_join(&rv, own.guard);
+    }
+}

@@ -164,7 +164,7 @@ static const char *set_session(cmd_parms *cmd, void *dir, const char *arg)
 }
 
 #define TAKE(n, name) AP_INIT_TAKE1(name, set, (void *)&fields[n], RSRC_CONF, "see docs/operations.md")
-#define FLAG(n, name) AP_INIT_FLAG(name, (const char *(*)())set_flag, (void *)&fields[n], RSRC_CONF, "On or Off")
+#define FLAG(n, name) AP_INIT_FLAG(name, set_flag, (void *)&fields[n], RSRC_CONF, "On or Off")
 
 const command_rec mdm_conf_commands[] = {
     TAKE(MDM_C_PUBLIC_URL, "MDMPublicURL"),

@@ -222,6 +222,7 @@ apr_status_t mdm_dbglue_child(apr_pool_t *p)
     mdm_core.dbpool.release = release;
     mdm_core.dbpool.guard = mdm_dbguard_begin;
     mdm_core.dbpool.unguard = mdm_dbguard_end;
+    mdm_core.dbpool.statements = &mdm_core.shm->db_statements;
     mdm_core.env.dbpool = &mdm_core.dbpool;
     return rv;
 }

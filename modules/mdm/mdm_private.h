@@ -16,7 +16,7 @@
 #include "domain/mdm_devcache.h"
 #include "mdm_services.h"
 
-extern module AP_MODULE_DECLARE_DATA mdm_module;
+extern module __attribute__((visibility("default"))) mdm_module;
 #ifndef MDM_RECORD_FILE
 APLOG_USE_MODULE(mdm);
 #endif
@@ -69,7 +69,7 @@ typedef struct {
     apr_int64_t node_rival_ms;    /* what we saw of the other holder */
     apr_uint32_t node_refused;    /* logged already */
     apr_uint32_t stewards;        /* children alive */
-    apr_uint64_t db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written;
+    apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written;
     mdm_counter_t counters[MDM_COUNTERS];
 } mdm_shm_t;
 

@@ -1,11 +1,13 @@
 /* The module record and the hooks of mod_mdm; what they do is in the other files. */
 #define MDM_RECORD_FILE
 #include <ap_mpm.h>
+#include <http_request.h>
 #include <apr_dbd.h>
 #include <mod_watchdog.h>
 #include "mdm_private.h"
 
 static void register_hooks(apr_pool_t *p);
+static const mdm_services_t *mdm_services(void);
 
 AP_DECLARE_MODULE(mdm) = {STANDARD20_MODULE_STUFF, mdm_conf_dir, mdm_conf_dir_merge, mdm_conf_server,
                           mdm_conf_server_merge, mdm_conf_commands, register_hooks,
@@ -120,6 +122,12 @@ static void child_init(apr_pool_t *p, server_rec *s)
     mdm_core.threads_up = 1;
     /* before the sub-pools go: threads use the database pool that lives in one of them */
     apr_pool_pre_cleanup_register(p, NULL, child_end);
+}
+
+/* The optional function's name is its implementation's. */
+static const mdm_services_t *mdm_services(void)
+{
+    return mdm_core.shm ? mdm_core_services() : NULL;
 }
 
 static void register_hooks(apr_pool_t *p)

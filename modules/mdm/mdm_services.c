@@ -1,0 +1,182 @@
+/* Owns the service table, contexts bound to requests or the server, and the way from an identity to its cached record. */
+#include <arpa/inet.h>
+#include "domain/mdm_devload.h"
+#include "mdm_private.h"
+
+#define FRESH_MS 60000
+
+/* ---------------------------------------------------------------- contexts */
+
+static int log_enabled_r(void *baton, int level)
+{
+    return APLOG_R_IS_LEVEL((request_rec *)baton, level);
+}
+
+static void log_write_r(void *baton, int level, const char *id, apr_status_t rv, const char *text)
+{
+    ap_log_rerror(APLOG_MARK, level, rv >= APR_OS_START_USERERR && rv < APR_OS_START_EAIERR ? 0 : rv, (request_rec *)baton,
+                  "%s: %s", id, text);
+}
+
+static int log_enabled_s(void *baton, int level)
+{
+    return APLOG_IS_LEVEL((server_rec *)baton, level);
+}
+
+static void log_write_s(void *baton, int level, const char *id, apr_status_t rv, const char *text)
+{
+    ap_log_error(APLOG_MARK, level, rv >= APR_OS_START_USERERR && rv < APR_OS_START_EAIERR ? 0 : rv, (server_rec *)baton,
+                 "%s: %s", id, text);
+}
+
+static const mdm_logsink_t sink_r = {log_enabled_r, log_write_r};
+static const mdm_logsink_t sink_s = {log_enabled_s, log_write_s};
+
+/* After a commit in this process: this node's cache forgets at once, others within a second. */
+static void changed(void *baton, const char *kind, const char *key)
+{
+    apr_pool_t *p;
+
+    if (mdm_core.cache && apr_pool_create(&p, NULL) == APR_SUCCESS) {
+        mdm_devload_forget(mdm_core.cache, p, kind, key);
+        apr_pool_destroy(p);
+    }
+}
+
+mdm_ctx_t *mdm_core_ctx(apr_pool_t *p)
+{
+    mdm_core.env.changed = changed;
+    return mdm_ctx_make(p, &mdm_core.env, &sink_s, mdm_core.main);
+}
+
+mdm_rconf_t *mdm_core_rconf(request_rec *r)
+{
+    mdm_rconf_t *rc = ap_get_module_config(r->request_config, &mdm_module);
+
+    if (!rc) {
+        rc = apr_pcalloc(r->pool, sizeof(*rc));
+        ap_set_module_config(r->request_config, &mdm_module, rc);
+    }
+    return rc;
+}
+
+mdm_ctx_t *mdm_core_request_ctx(request_rec *r)
+{
+    mdm_rconf_t *rc = mdm_core_rconf(r);
+    const char *id;
+
+    if (!rc->ctx) {
+        rc->ctx = mdm_ctx_make(r->pool, &mdm_core.env, &sink_r, r);
+        id = r->log_id ? r->log_id : apr_table_get(r->subprocess_env, "UNIQUE_ID");
+        rc->ctx->actor.ip = r->useragent_ip ? r->useragent_ip : "";
+        rc->ctx->actor.request_id = id ? id : "";
+    }
+    return rc->ctx;
+}
+
+static const mdm_env_t *env(void)
+{
+    return &mdm_core.env;
+}
+
+/* ---------------------------------------------------------------- devices */
+
+typedef struct {
+    const unsigned char *sha256; /* or */
+    const char *native_id;
+} ident_t;
+
+/* From the cache if the database said so within a minute, else from the database, and into the cache. While the database is
+ * away nothing is known for sure: only mail may live on what was known, and asks elsewhere. */
+static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
+{
+    mdm_devcache_t *cache = mdm_core.cache;
+    mdm_devkey_t key = who->sha256 ? mdm_devkey_cert(cache, who->sha256) : mdm_devkey_native(cache, who->native_id);
+    apr_uint32_t ticket;
+    apr_int64_t age;
+    apr_status_t rv;
+    mdm_db_t *db;
+
+    if (mdm_dbglue_away()) {
+        memset(out, 0, sizeof(*out));
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away");
+    }
+    if (mdm_devcache_get(cache, &key, out) == APR_SUCCESS) {
+        age = mdm_now_ms(ctx) - out->loaded_ms;
+        if (age >= 0 && age < FRESH_MS) {
+            return APR_SUCCESS;
+        }
+    }
+    ticket = mdm_devcache_ticket(cache, &key);
+    rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = who->sha256 ? mdm_devload_by_cert(db, cache, who->sha256, out) : mdm_devload_by_native(db, cache, who->native_id, out);
+    mdm_db_close(db);
+    if (rv == APR_NOTFOUND) {
+        mdm_devcache_drop(cache, &key);
+    } else if (rv == APR_SUCCESS && (out->flags & MDM_DEVF_LINKED) &&
+               (out->keys[MDM_DK_DEVICE].hi | out->keys[MDM_DK_DEVICE].lo)) {
+        mdm_devcache_put(cache, out, &key, ticket); /* refused if it changed meanwhile: the next request loads again */
+    } else if (rv != APR_SUCCESS) {
+        memset(out, 0, sizeof(*out));
+    }
+    return rv;
+}
+
+static apr_status_t device_by_cert(mdm_ctx_t *ctx, const unsigned char sha256[32], mdm_devrec_t *out)
+{
+    ident_t who = {sha256, NULL};
+
+    return device(ctx, &who, out);
+}
+
+static apr_status_t device_by_udid(mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out)
+{
+    ident_t who = {NULL, udid};
+
+    return device(ctx, &who, out);
+}
+
+static int device_is_native(const mdm_devrec_t *rec, const char *native_id)
+{
+    mdm_devkey_t k = mdm_devkey_native(mdm_core.cache, native_id);
+
+    return mdm_bytes_equal(&k, &rec->keys[MDM_DK_NATIVE], sizeof(k));
+}
+
+static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr)
+{
+    unsigned char a[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    if (!addr || (inet_pton(AF_INET, addr, a + 12) != 1 && inet_pton(AF_INET6, addr, a) != 1)) {
+        memset(a, 0, sizeof(a));
+    }
+    mdm_devcache_contact(mdm_core.cache, rec, mdm_now_ms(ctx), a);
+}
+
+/* ---------------------------------------------------------------- the table */
+
+static const char *public_url(server_rec *s)
+{
+    return mdm_conf_str(s, "MDMPublicURL");
+}
+
+static const char *node_name(void)
+{
+    return mdm_conf_text(MDM_C_NODE_NAME);
+}
+
+static const mdm_services_t table = {
+    .api = MDM_SERVICES_API, .size = sizeof(mdm_services_t), .env = env, .request_ctx = mdm_core_request_ctx,
+    .server_ctx = mdm_core_ctx, .device_by_cert = device_by_cert, .device_by_udid = device_by_udid,
+    .device_is_native = device_is_native, .device_contact = device_contact, .db_away = mdm_dbglue_away,
+    .job_kind = mdm_jobs_kind, .job_wake = mdm_jobs_wake, .throttle_check = mdm_throttle_check,
+    .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
+    .conf_str = mdm_conf_str, .conf_int = mdm_conf_int};
+
+const mdm_services_t *mdm_core_services(void)
+{
+    return &table;
+}

@@ -1,0 +1,195 @@
+/* mdmctl user, admin, token. */
+#include "ctl.h"
+
+#include "domain/mdm_log_rows.h"
+#include "domain/mdm_people.h"
+#include "domain/mdm_session.h"
+#include "mdm_sql_gen.h"
+
+#define DAY_MS (86400 * 1000LL)
+#define TOKEN_DAYS_MAX 3650
+
+/* Runs one query with a connection of its own. */
+#define WITH_DB(c, rv, call)                                    \
+    do {                                                        \
+        mdm_db_t *db;                                           \
+        rv = mdm_db_open((c)->ctx, &db);                        \
+        if (rv == APR_SUCCESS) {                                \
+            rv = call;                                          \
+            mdm_db_close(db);                                   \
+        }                                                       \
+    } while (0)
+
+int ctl_user_add(ctl_t *c)
+{
+    const char *name = "", *mail = "", *phone = "", *password, *id;
+    int from_stdin = 0;
+    const ctl_option_t options[] = {{"name", &name, NULL}, {"mail", &mail, NULL}, {"phone", &phone, NULL},
+                                    {"password-stdin", NULL, &from_stdin}, {NULL, NULL, NULL}};
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 1) || !(password = ctl_password(c))) {
+        return CTL_USAGE;
+    }
+    rv = mdm_person_create(c->ctx, c->pos[0], *name ? name : c->pos[0], mail, phone, password, &id);
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, c->pos[0]);
+    }
+    printf("%s\n", id);
+    return CTL_OK;
+}
+
+int ctl_user_password(ctl_t *c)
+{
+    int from_stdin = 0;
+    const ctl_option_t options[] = {{"password-stdin", NULL, &from_stdin}, {NULL, NULL, NULL}};
+    mdm_q_ctl_person_t *person;
+    const char *password;
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 1) || !(password = ctl_password(c))) {
+        return CTL_USAGE;
+    }
+    WITH_DB(c, rv, mdm_q_ctl_person(db, mdm_lower(c->p, c->pos[0]), &person));
+    if (rv == APR_SUCCESS) {
+        rv = mdm_person_password(c->ctx, person->id, password);
+    }
+    return rv == APR_SUCCESS ? CTL_OK : ctl_fail(c, rv, c->pos[0]);
+}
+
+int ctl_user_list(ctl_t *c)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv;
+
+    if (!ctl_args(c, NULL, 0)) {
+        return CTL_USAGE;
+    }
+    WITH_DB(c, rv, mdm_q_ctl_people(db, &rows));
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, "people");
+    }
+    for (int i = 0; i < rows->nelts; i++) {
+        const mdm_q_ctl_people_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_ctl_people_t);
+
+        printf("%s\t%s\t%s\t%s\t%s%s\n", r->id, r->login, r->name, r->mail, r->source ? r->source : "no source",
+               r->disabled ? "\tdisabled" : "");
+    }
+    return CTL_OK;
+}
+
+/* An administrator whose log-in another httpd module checks. */
+static apr_status_t add_external(ctl_t *c, mdm_db_t *db, const char *login, const char *name, const char *role,
+                                 const char **id)
+{
+    mdm_q_role_by_name_t *r;
+    apr_status_t rv = mdm_q_role_by_name(db, role, &r);
+
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(c->ctx, MDM_EINPUT, "role", "is not known");
+    }
+    *id = mdm_uuid(c->p);
+    if (rv != APR_SUCCESS || (rv = mdm_db_begin(db)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_ctl_admin_add_external(db, *id, login, mdm_lower(c->p, login), name, r->id, mdm_now_ms(c->ctx));
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "admin.create", "admin", *id, login, "done", NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        return mdm_db_commit(db);
+    }
+    mdm_db_rollback(db);
+    return rv;
+}
+
+int ctl_admin_add(ctl_t *c)
+{
+    const char *name = "", *role = "super_admin", *password, *id;
+    int from_stdin = 0, external = 0;
+    const ctl_option_t options[] = {{"name", &name, NULL}, {"role", &role, NULL},
+                                    {"password-stdin", NULL, &from_stdin}, {"external", NULL, &external},
+                                    {NULL, NULL, NULL}};
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 1)) {
+        return CTL_USAGE;
+    }
+    if (external) {
+        WITH_DB(c, rv, add_external(c, db, c->pos[0], name, role, &id));
+    } else if ((password = ctl_password(c))) {
+        rv = mdm_admin_create(c->ctx, c->pos[0], name, role, password, &id);
+    } else {
+        return CTL_USAGE;
+    }
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, c->pos[0]);
+    }
+    printf("%s\n", id);
+    return CTL_OK;
+}
+
+int ctl_admin_password(ctl_t *c)
+{
+    int from_stdin = 0;
+    const ctl_option_t options[] = {{"password-stdin", NULL, &from_stdin}, {NULL, NULL, NULL}};
+    mdm_q_ctl_admin_t *admin;
+    const char *password;
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 1) || !(password = ctl_password(c))) {
+        return CTL_USAGE;
+    }
+    WITH_DB(c, rv, mdm_q_ctl_admin(db, mdm_lower(c->p, c->pos[0]), &admin));
+    if (rv == APR_SUCCESS) {
+        rv = mdm_admin_password(c->ctx, admin->id, password);
+    }
+    return rv == APR_SUCCESS ? CTL_OK : ctl_fail(c, rv, c->pos[0]);
+}
+
+int ctl_admin_list(ctl_t *c)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv;
+
+    if (!ctl_args(c, NULL, 0)) {
+        return CTL_USAGE;
+    }
+    WITH_DB(c, rv, mdm_q_ctl_admins(db, &rows));
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, "administrators");
+    }
+    for (int i = 0; i < rows->nelts; i++) {
+        const mdm_q_ctl_admins_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_ctl_admins_t);
+
+        printf("%s\t%s\t%s\t%s\t%s%s\n", r->id, r->login, r->name, r->kind, r->role, r->disabled ? "\tdisabled" : "");
+    }
+    return CTL_OK;
+}
+
+int ctl_token_add(ctl_t *c)
+{
+    const char *days_text = "365", *id, *token;
+    const ctl_option_t options[] = {{"days", &days_text, NULL}, {NULL, NULL, NULL}};
+    mdm_q_ctl_admin_t *admin;
+    apr_int64_t days;
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 2)) {
+        return CTL_USAGE;
+    }
+    if (mdm_parse_i64(days_text, 1, TOKEN_DAYS_MAX, &days) != APR_SUCCESS) {
+        fprintf(stderr, "mdmctl: --days must be from 1 to %d\n", TOKEN_DAYS_MAX);
+        return CTL_USAGE;
+    }
+    WITH_DB(c, rv, mdm_q_ctl_admin(db, mdm_lower(c->p, c->pos[0]), &admin));
+    if (rv == APR_SUCCESS) {
+        WITH_DB(c, rv, mdm_token_create(db, admin->id, admin->role_id, c->pos[1], mdm_now_ms(c->ctx) + days * DAY_MS,
+                                        &id, &token));
+    }
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, c->pos[0]);
+    }
+    printf("%s\n", token); /* shown once: only its hash is kept */
+    return CTL_OK;
+}

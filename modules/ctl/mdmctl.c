@@ -35,7 +35,7 @@ static const command_t commands[] = {
      "LOGIN [--name NAME] [--mail MAIL] [--phone PHONE] [--password-stdin]", "add a person to the local source"},
     {"user", "password", ctl_user_password, NEED_SCHEMA, "LOGIN [--password-stdin]", "set a new password"},
     {"user", "list", ctl_user_list, NEED_SCHEMA, "", "list people"},
-    {"key", "new", ctl_key_new, NEED_NOTHING, "", "print a fresh line for the sealing key file"},
+    {"key", "new", ctl_key_new, NEED_NOTHING, "", "print a key file with one fresh key; to rotate, put its line on top of the old file"},
     {"key", "check", ctl_key_check, NEED_SCHEMA | NEED_KEYS, "", "count what is still sealed under an older key"},
     {"reseal", NULL, ctl_reseal, NEED_SCHEMA | NEED_KEYS, "", "seal everything under the newest key"},
     {"setting", "get", ctl_setting_get, NEED_SCHEMA, "NAME", "print a zone setting (JSON); secret ones need the keys"},
@@ -221,10 +221,14 @@ static int provide(ctl_t *c, int needs)
     const char *driver, *rest;
     apr_status_t rv;
 
+    if (needs == NEED_NOTHING) {
+        return CTL_OK;
+    }
     if (c->keys) {
         rv = mdm_keyring_load(c->ctx, c->p, c->keys, &ring);
         if (rv != APR_SUCCESS) {
-            return ctl_fail(c, rv, c->keys) ? CTL_FAILED : CTL_OK;
+            ctl_fail(c, rv, "sealing keys");
+            return CTL_FAILED;
         }
         c->env->keys = ring;
     } else if (needs & NEED_KEYS) {

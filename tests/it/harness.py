@@ -399,7 +399,7 @@ def setup_zone(zone):
     """What `make run` does at first start, with fixed passwords."""
     zone.ctl("migrate")
     zone.ctl("ca", "ensure")
-    zone.ctl("admin", "add", ADMIN_USER, "--role", "zone", "--password-stdin", stdin=ADMIN_PASSWORD + "\n")
+    zone.ctl("admin", "add", ADMIN_USER, "--role", "super_admin", "--password-stdin", stdin=ADMIN_PASSWORD + "\n")
     zone.ctl("user", "add", PERSON, "--name", "Anna Example", "--mail", "anna@example.org", "--password-stdin",
              stdin=PERSON_PASSWORD + "\n")
     zone.ctl("policy", "demo")

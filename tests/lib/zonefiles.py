@@ -308,7 +308,7 @@ class CtlError(RuntimeError):
 
 def mdmctl(zone, *args, stdin=None, check=True, binary=None):
     """Runs mdmctl for a zone; returns its standard output. Secrets go through stdin."""
-    cmd = [str(binary or BUILD / "mdmctl"), "--db", zone.db_url, "--key", str(zone.key_file), *args]
+    cmd = [str(binary or BUILD / "mdmctl"), "--db", zone.db_url, "--keys", str(zone.key_file), *args]
     env = dict(os.environ)
     if os.environ.get("MDM_SANITIZE") == "1":
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0")

@@ -140,7 +140,7 @@ class Run:
                                    for login, name in PEOPLE])
         self.save()
         ctl("ca", "ensure")
-        self.add(known, "admin", known["admin"][0], known["admin"][1], "--role", "zone")
+        self.add(known, "admin", known["admin"][0], known["admin"][1], "--role", "super_admin")
         for user in known["users"]:
             self.add(known, "user", user["login"], user["password"], "--name", user["name"], "--mail", user["mail"])
         ctl("policy", "demo")

@@ -16,22 +16,22 @@ FUZZ_LIB     := $(BUILD)/fuzz-obj/libmdmcore.a
 
 $(BUILD)/fuzz-obj/gen/%.o: $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $(BUILD)/gen/$*.c -o $@
+	$(call SAY,FUZZ $*.c) $(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $(BUILD)/gen/$*.c -o $@
 
 $(BUILD)/fuzz-obj/%.o: %.c $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(call SAY,FUZZ $<) $(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
 $(FUZZ_LIB): $(FUZZ_OBJ)
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -MMD -MP -o $@ $< $(FUZZ_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
+	$(call SAY,FUZZ $<) $(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -MMD -MP -o $@ $< $(FUZZ_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
 
 $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay_main.c $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CORE_CFLAGS) -o $@ $< tests/fuzz/replay_main.c $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
+	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -o $@ $< tests/fuzz/replay_main.c $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
 
 # $(1): what ends a run. New inputs go into a copy; the committed corpus stays as it is.
 define FUZZ_EACH

@@ -37,6 +37,7 @@ struct mdm_keyring_t {
 /* Anonymous pages that no core dump contains. */
 static void *secret_pages(apr_size_t len)
 {
+    /* cppcheck-suppress invalidFunctionArg */
     void *m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (m == MAP_FAILED)

@@ -399,20 +399,20 @@ static xfer_t *begin(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t *r)
 /* ---- ending */
 
 static const struct {
-    CURLcode code;
     const char *error;
+    CURLcode code;
     mdm_br_result_e kind;
 } failures[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, "dns", MDM_BR_AWAY},
-    {CURLE_COULDNT_CONNECT, "connect", MDM_BR_AWAY},
-    {CURLE_OPERATION_TIMEDOUT, "timeout", MDM_BR_AWAY},
-    {CURLE_SSL_CONNECT_ERROR, "tls", MDM_BR_AWAY},
-    {CURLE_PEER_FAILED_VERIFICATION, "tls", MDM_BR_OTHER},
-    {CURLE_SSL_CERTPROBLEM, "tls", MDM_BR_OTHER},
-    {CURLE_SSL_CIPHER, "tls", MDM_BR_OTHER},
-    {CURLE_SSL_CACERT_BADFILE, "tls", MDM_BR_OTHER},
-    {CURLE_SSL_ISSUER_ERROR, "tls", MDM_BR_OTHER},
-    {CURLE_FILESIZE_EXCEEDED, "too big", MDM_BR_ANSWERED},
+    {"dns", CURLE_COULDNT_RESOLVE_HOST, MDM_BR_AWAY},
+    {"connect", CURLE_COULDNT_CONNECT, MDM_BR_AWAY},
+    {"timeout", CURLE_OPERATION_TIMEDOUT, MDM_BR_AWAY},
+    {"tls", CURLE_SSL_CONNECT_ERROR, MDM_BR_AWAY},
+    {"tls", CURLE_PEER_FAILED_VERIFICATION, MDM_BR_OTHER},
+    {"tls", CURLE_SSL_CERTPROBLEM, MDM_BR_OTHER},
+    {"tls", CURLE_SSL_CIPHER, MDM_BR_OTHER},
+    {"tls", CURLE_SSL_CACERT_BADFILE, MDM_BR_OTHER},
+    {"tls", CURLE_SSL_ISSUER_ERROR, MDM_BR_OTHER},
+    {"too big", CURLE_FILESIZE_EXCEEDED, MDM_BR_ANSWERED},
 };
 
 static void failed(xfer_t *x, CURLcode code)
@@ -469,9 +469,10 @@ static void finish(xfer_t *x, CURLcode code)
 
 static void drop(xfer_t **list, xfer_t *x)
 {
-    while (*list != x)
+    while (*list && *list != x)
         list = &(*list)->next;
-    *list = x->next;
+    if (*list)
+        *list = x->next;
     curl_multi_remove_handle(x->h->multi, x->easy);
     xfer_free(x);
 }

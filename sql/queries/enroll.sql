@@ -26,7 +26,6 @@ SELECT p.id AS policy_id, p.name AS policy_name, v.settings
  WHERE a.object_kind = 'policy'
  ORDER BY t.rank, t.sub, t.name, a.position, a.created_ms, a.id LIMIT 1;
 
--- The policy that a pending enrolment was made under, or that a device's owner has, by id.
 -- name: enroll_policy_add :exec
 -- args: id:text, name:text, description:text, now:i64
 INSERT INTO policy (id, type, name, folder_id, description, published, created_ms)
@@ -282,7 +281,3 @@ SELECT id, name, model, platform, os_version, state, ownership, level, enrolled_
 -- args: id:text, person_id:text
 -- cols: id:text, name:text, state:text, ownership:text, level:text, mode:text
 SELECT id, name, state, ownership, level, mode FROM device WHERE id = :id AND person_id = :person_id;
-
--- name: portal_device_delete :exec1
--- args: id:text
-DELETE FROM device WHERE id = :id;

@@ -221,7 +221,7 @@ apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *
     mdm_q_pending_step_get_t *row;
     json_error_t bad;
     json_t *steps, *detail;
-    int have, want = rank_of(step);
+    int have, trust = !strcmp(step, "trust"), want = trust ? 0 : rank_of(step), advances;
     apr_status_t rv = mdm_q_pending_step_get(db, pending_id, &row);
 
     if (rv != APR_SUCCESS) {
@@ -234,7 +234,9 @@ apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *
     if (!(steps = mdm_json_own(ctx, json_loads(row->step, 0, &bad))) || !json_is_object(steps)) {
         steps = mdm_json_own(ctx, json_object());
     }
-    if (!step_note(steps, step, error ? mdm_clean(ctx->pool, error, 300) : NULL, now, want > have)) {
+    /* The trust profile leads nowhere by itself: its time is noted once. */
+    advances = trust ? !json_object_get(steps, step) : want > have;
+    if (!step_note(steps, step, error ? mdm_clean(ctx->pool, error, 300) : NULL, now, advances)) {
         return APR_SUCCESS;
     }
     rv = mdm_q_pending_step_set(db, pending_id, error || want <= have ? row->state : step, mdm_json_text(ctx->pool, steps),

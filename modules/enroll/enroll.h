@@ -1,0 +1,87 @@
+/* Inside of mod_mdm_enroll: its configuration, its files and texts, and the tables of its handlers. */
+#ifndef MDM_MOD_ENROLL_H
+#define MDM_MOD_ENROLL_H
+
+#include "mdm_web.h"
+#include "domain/mdm_apple_profile.h"
+#include "domain/mdm_enroll.h"
+#include "wire/mdm_html.h"
+
+#define ENROLL_BASE "/enroll"
+
+/* One file of the pages: read once at start, answered from memory. */
+typedef struct enroll_file_t {
+    const char *name, *type;
+    const char *data;
+    apr_size_t len;
+    const char *etag; /* quoted */
+} enroll_file_t;
+
+typedef struct enroll_files_t {
+    const enroll_file_t *list;
+    int n;
+    const char *version; /* of all of them: part of their addresses */
+    json_t *texts[2];    /* catalogues, by enroll_lang_e */
+} enroll_files_t;
+
+typedef enum { LANG_EN = 0, LANG_DE = 1 } enroll_lang_e;
+
+typedef struct enroll_conf_t {
+    const char *dir;    /* MDMPortalFiles */
+    const char *portal; /* path of the portal's location */
+    const enroll_files_t *files;
+} enroll_conf_t;
+
+/* ---- enroll_files.c */
+/* Reads all files of the table below dir; NULL after logging which one is missing. */
+const enroll_files_t *enroll_files_load(server_rec *s, apr_pool_t *p, const char *dir);
+int enroll_files_answer(mdm_web_call_t *call, const char *name);
+/* The reader's language by Accept-Language, and a text in it (the key itself if there is none). */
+enroll_lang_e enroll_lang(request_rec *r);
+const char *enroll_lang_name(enroll_lang_e lang);
+const char *enroll_text(const enroll_conf_t *conf, enroll_lang_e lang, const char *key);
+
+/* ---- enroll_pages.c */
+typedef struct enroll_page_t {
+    mdm_web_call_t *call;
+    const enroll_conf_t *conf;
+    mdm_html_t *h;
+    enroll_lang_e lang;
+} enroll_page_t;
+
+/* Begins a page: head, header, <main>. script: file name of its module, or NULL. */
+enroll_page_t *enroll_page_begin(mdm_web_call_t *call, const char *title_key, const char *script);
+/* The text of a key, escaped. */
+void enroll_page_text(enroll_page_t *page, const char *key);
+int enroll_page_end(enroll_page_t *page, int status);
+/* A whole page that says what is wrong and where to go. */
+int enroll_page_error(mdm_web_call_t *call, int status, const char *title_key, const char *text_key);
+
+int enroll_page_home(mdm_web_call_t *call);
+int enroll_page_login(mdm_web_call_t *call);
+int enroll_page_login_post(mdm_web_call_t *call);
+int enroll_page_start(mdm_web_call_t *call);
+int enroll_page_start_post(mdm_web_call_t *call);
+
+/* ---- enroll_api.c */
+/* Log-in with throttle; APR_SUCCESS: the cookie is set. */
+apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password);
+/* New pending enrolment for the caller. */
+apr_status_t enroll_create(mdm_web_call_t *call, const char *platform, const char *ownership, const char *level,
+                           mdm_pending_t **out, const char **token);
+extern const mdm_route_t enroll_portal_routes[];
+extern const int enroll_portal_nroutes;
+
+/* ---- enroll_link.c */
+extern const mdm_route_t enroll_link_routes[];
+extern const int enroll_link_nroutes;
+
+/* ---- enroll_zone.c: what the zone has and lacks */
+/* The push topic; "" if there is none. */
+apr_status_t enroll_topic(mdm_db_t *db, const char **topic);
+/* Roots for devices that don't trust our TLS: text of the file of MDMTrustAnchors, NULL if there is none. */
+const char *enroll_anchors(mdm_web_call_t *call);
+/* Answers JSON with an ETag, or 304. */
+int enroll_json_etag(mdm_web_call_t *call, json_t *body);
+
+#endif

@@ -1,0 +1,375 @@
+/* The short path /enroll: what a link with its token opens. The token is the proof; nothing else is asked (PEN-09, POR-03). */
+#include "enroll.h"
+
+#include <qrencode.h>
+#include <apr_strings.h>
+#include <http_core.h>
+
+#include "domain/mdm_ca.h"
+
+#define QR_MARGIN 3
+
+static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_pending_look(db, call->args[0], out);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+/* A step of its own transaction; a failure only costs the view. */
+static void note(mdm_web_call_t *call, const mdm_pending_t *e, const char *step)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_pending_step(db, e->id, step, NULL)) == APR_SUCCESS) {
+            rv = mdm_db_commit(db);
+        }
+        else {
+            mdm_db_rollback(db);
+        }
+        mdm_db_close(db);
+    }
+    if (rv != APR_SUCCESS) {
+        mdm_log(call->ctx, MDM_LOG_ERR, "MDM0607", rv, "step %s of enrolment %s can't be noted", step, e->id);
+    }
+}
+
+/* The same page for unknown, used, expired and cancelled links: it tells nothing of the organisation's people (R15). */
+static int bad_link(mdm_web_call_t *call, apr_status_t rv)
+{
+    if (rv == APR_NOTFOUND || rv == MDM_EDENIED) {
+        mdm_log(call->ctx, MDM_LOG_INFO, "MDM0608", rv, "an enrolment link that is unknown, used or expired was opened");
+        return enroll_page_error(call, HTTP_FORBIDDEN, "link.bad", "link.bad_text");
+    }
+    mdm_log(call->ctx, MDM_LOG_ERR, "MDM0609", rv, "an enrolment link can't be served: %s",
+            call->ctx->fail_text ? call->ctx->fail_text : "");
+    return enroll_page_error(call, HTTP_SERVICE_UNAVAILABLE, "error.title", "error.server");
+}
+
+/* ---------------------------------------------------------------- the page */
+
+/* Which of the three visible steps is the current one: 0 download, 1 install, 2 connect, 3 all done. */
+static int position(const char *state)
+{
+    static const struct {
+        const char *state;
+        int at;
+    } map[] = {{"created", 0}, {"opened", 0}, {"profile", 1}, {"issued", 2}, {"authenticated", 2}, {"completed", 3}};
+    unsigned i;
+
+    for (i = 0; i < sizeof(map) / sizeof(map[0]); ++i) {
+        if (!strcmp(map[i].state, state)) {
+            return map[i].at;
+        }
+    }
+    return 0;
+}
+
+static void step_begin(enroll_page_t *page, int n, int at, const char *title)
+{
+    static const char *const names[] = {"download", "install", "connect"};
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<li");
+    mdm_html_attr(h, "data-step", names[n]);
+    mdm_html_attr(h, "class", n < at ? "step done" : n == at ? "step now" : "step");
+    if (n == at) {
+        mdm_html_attr(h, "aria-current", "step");
+    }
+    mdm_html_raw(h, "><h2>");
+    enroll_page_text(page, title);
+    mdm_html_raw(h, "</h2>");
+}
+
+static void button(enroll_page_t *page, const char *id, const char *url, const char *key, const char *class_name)
+{
+    mdm_html_raw(page->h, "<p><a");
+    mdm_html_attr(page->h, "class", class_name);
+    mdm_html_attr(page->h, "id", id);
+    mdm_html_url(page->h, "href", url);
+    mdm_html_raw(page->h, ">");
+    enroll_page_text(page, key);
+    mdm_html_raw(page->h, "</a></p>");
+}
+
+static void paragraph(enroll_page_t *page, const char *key)
+{
+    mdm_html_raw(page->h, "<p>");
+    enroll_page_text(page, key);
+    mdm_html_raw(page->h, "</p>");
+}
+
+static void install_steps(enroll_page_t *page)
+{
+    static const char *const keys[] = {"link.install1", "link.install2", "link.install3"};
+    unsigned i;
+
+    mdm_html_raw(page->h, "<ol class=\"how\">");
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+        mdm_html_raw(page->h, "<li>");
+        enroll_page_text(page, keys[i]);
+        mdm_html_raw(page->h, "</li>");
+    }
+    mdm_html_raw(page->h, "</ol>");
+}
+
+static void page_steps(enroll_page_t *page, const mdm_pending_t *e, const char *self, int trust)
+{
+    mdm_html_t *h = page->h;
+    apr_pool_t *p = page->call->r->pool;
+    int at = position(e->state);
+
+    mdm_html_raw(h, "<ol class=\"steps\" id=\"steps\">");
+    step_begin(page, 0, at, "link.download");
+    if (trust) {
+        paragraph(page, "link.trust_text");
+        button(page, "trust", apr_pstrcat(p, self, "/trust.mobileconfig", NULL), "link.trust", "button second");
+    }
+    paragraph(page, "link.download_text");
+    button(page, "profile", apr_pstrcat(p, self, "/profile.mobileconfig", NULL), "link.download_button", "button wide");
+    mdm_html_raw(h, "</li>");
+    step_begin(page, 1, at, "link.install");
+    paragraph(page, "link.install_text");
+    install_steps(page);
+    mdm_html_raw(h, "</li>");
+    step_begin(page, 2, at, "link.connect");
+    paragraph(page, "link.connect_text");
+    mdm_html_raw(h, "</li></ol>");
+}
+
+static int page_get(mdm_web_call_t *call)
+{
+    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+    enroll_page_t *page;
+    mdm_pending_t *e;
+    mdm_html_t *h;
+    apr_status_t rv = look(call, &e);
+    int usable;
+
+    if (rv != APR_SUCCESS) {
+        return bad_link(call, rv);
+    }
+    usable = mdm_pending_usable(e);
+    if (!usable && strcmp(e->state, "issued") && strcmp(e->state, "authenticated")) {
+        return bad_link(call, MDM_EDENIED);
+    }
+    if (usable && !call->r->header_only) {
+        note(call, e, "opened");
+    }
+    page = enroll_page_begin(call, "link.title", "link.js");
+    h = page->h;
+    mdm_html_raw(h, "<section class=\"card\" id=\"link\"");
+    mdm_html_attr(h, "data-status", apr_pstrcat(call->r->pool, self, "/status", NULL));
+    mdm_html_attr(h, "data-state", e->state);
+    mdm_html_raw(h, "><h1>");
+    enroll_page_text(page, "link.title");
+    mdm_html_raw(h, "</h1><p class=\"lead\">");
+    enroll_page_text(page, "link.for");
+    mdm_html_raw(h, " <strong>");
+    mdm_html_text(h, e->person_name);
+    mdm_html_raw(h, "</strong></p><p id=\"live\" class=\"live\" role=\"status\" aria-live=\"polite\"></p>"
+                    "<aside id=\"other\" class=\"qr\" hidden><img alt=\"\" width=\"176\" height=\"176\"");
+    mdm_html_url(h, "src", apr_pstrcat(call->r->pool, self, "/qr.svg", NULL));
+    mdm_html_raw(h, "><div><h2>");
+    enroll_page_text(page, "link.qr");
+    mdm_html_raw(h, "</h2><p>");
+    enroll_page_text(page, "link.qr_text");
+    mdm_html_raw(h, "</p></div></aside>");
+    page_steps(page, e, self, enroll_anchors(call) != NULL);
+    mdm_html_raw(h, "<div id=\"finished\" hidden></div></section>");
+    return enroll_page_end(page, HTTP_OK);
+}
+
+/* ---------------------------------------------------------------- status */
+
+static int status_get(mdm_web_call_t *call)
+{
+    json_error_t bad;
+    mdm_pending_t *e;
+    json_t *steps, *error, *body;
+    apr_status_t rv = look(call, &e);
+
+    if (rv == APR_NOTFOUND) {
+        return mdm_web_problem(call->r, call->ctx, mdm_fail(call->ctx, MDM_EDENIED, NULL, "This link is not valid."));
+    }
+    if (rv != APR_SUCCESS) {
+        return mdm_web_problem(call->r, call->ctx, rv);
+    }
+    body = json_pack("{s:s, s:i, s:I}", "state", e->state, "at", position(e->state), "expires", (json_int_t)e->expires_ms);
+    steps = json_loads(e->step, 0, &bad);
+    if ((error = json_object_get(steps, "error"))) {
+        json_object_set(body, "error", error);
+    }
+    json_decref(steps);
+    return enroll_json_etag(call, body);
+}
+
+/* ---------------------------------------------------------------- profiles */
+
+static void conf_fill(mdm_web_call_t *call, mdm_apple_conf_t *conf)
+{
+    server_rec *s = call->r->server;
+
+    memset(conf, 0, sizeof(*conf));
+    conf->public_url = call->svc->public_url(s);
+    conf->organisation = call->svc->conf_str(s, "MDMOrganisation");
+    conf->sign_message = (int)call->svc->conf_int(s, "MDMSignMessage");
+    conf->anchors_pem = enroll_anchors(call);
+    conf->rsa_bits = 2048;
+}
+
+static int send_profile(mdm_web_call_t *call, const char *name, const mdm_blob_t *data)
+{
+    apr_table_setn(call->r->headers_out, "Content-Disposition",
+                   apr_pstrcat(call->r->pool, "attachment; filename=\"", name, "\"", NULL));
+    return mdm_web_bytes(call->r, HTTP_OK, MDM_APPLE_PROFILE_TYPE, data->data, data->len);
+}
+
+static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, mdm_blob_t *out)
+{
+    mdm_apple_conf_t conf;
+    mdm_pending_t *e;
+    mdm_ca_t *ca;
+    apr_status_t rv = mdm_pending_by_token(db, call->args[0], &e);
+
+    conf_fill(call, &conf);
+    if (rv != APR_SUCCESS || (rv = enroll_topic(db, &conf.topic)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!*conf.topic) {
+        return mdm_fail(call->ctx, MDM_EUNAVAIL, NULL, "The zone has no push topic.");
+    }
+    if ((rv = mdm_ca_load(db, call->r->pool, &ca)) != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? mdm_fail(call->ctx, MDM_EUNAVAIL, NULL, "The zone has no certification authority.") : rv;
+    }
+    if ((rv = mdm_apple_enroll_profile(db, ca, &conf, e, out)) == APR_SUCCESS) {
+        rv = mdm_pending_step(db, e->id, "profile", NULL);
+    }
+    return rv;
+}
+
+static int profile_get(mdm_web_call_t *call)
+{
+    mdm_pending_t *e;
+    mdm_blob_t profile;
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if (call->r->header_only) { /* asking about it makes no challenge */
+        rv = look(call, &e);
+        if (rv == APR_SUCCESS && mdm_pending_usable(e)) {
+            return mdm_web_bytes(call->r, HTTP_OK, MDM_APPLE_PROFILE_TYPE, NULL, 0);
+        }
+        return bad_link(call, rv == APR_SUCCESS ? MDM_EDENIED : rv);
+    }
+    if ((rv = mdm_db_open(call->ctx, &db)) != APR_SUCCESS) {
+        return bad_link(call, rv);
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = profile_make(call, db, &profile)) == APR_SUCCESS) {
+        rv = mdm_db_commit(db);
+    }
+    else {
+        mdm_db_rollback(db);
+    }
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : bad_link(call, rv);
+}
+
+static int trust_get(mdm_web_call_t *call)
+{
+    mdm_apple_conf_t conf;
+    mdm_blob_t profile;
+    mdm_pending_t *e;
+    mdm_ca_t *ca = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_pending_by_token(db, call->args[0], &e)) == APR_SUCCESS) {
+            rv = mdm_ca_load(db, call->r->pool, &ca);
+        }
+        mdm_db_close(db);
+    }
+    if (rv != APR_SUCCESS) {
+        return bad_link(call, rv == APR_NOTFOUND && !ca ? MDM_EDENIED : rv);
+    }
+    conf_fill(call, &conf);
+    if (!conf.anchors_pem) {
+        return enroll_page_error(call, HTTP_NOT_FOUND, "error.title", "link.no_trust");
+    }
+    if ((rv = mdm_apple_trust_profile(call->ctx, ca, &conf, &profile)) != APR_SUCCESS) {
+        return bad_link(call, rv);
+    }
+    if (!call->r->header_only) {
+        note(call, e, "trust");
+    }
+    return send_profile(call, "trust.mobileconfig", &profile);
+}
+
+/* ---------------------------------------------------------------- QR code */
+
+static const char *qr_path(apr_pool_t *p, const QRcode *code)
+{
+    apr_size_t room = (apr_size_t)code->width * (apr_size_t)code->width * 16 + 1, len = 0;
+    char *out = apr_palloc(p, room);
+    int x, y;
+
+    out[0] = '\0';
+    for (y = 0; y < code->width; ++y) {
+        for (x = 0; x < code->width; ++x) {
+            if (code->data[y * code->width + x] & 1) {
+                len += (apr_size_t)apr_snprintf(out + len, room - len, "M%d %dh1v1h-1z", x + QR_MARGIN, y + QR_MARGIN);
+            }
+        }
+    }
+    return out;
+}
+
+static int qr_get(mdm_web_call_t *call)
+{
+    apr_pool_t *p = call->r->pool;
+    mdm_html_t *h = mdm_html_make(p);
+    mdm_pending_t *e;
+    mdm_blob_t out;
+    QRcode *code;
+    apr_status_t rv = look(call, &e);
+
+    if (rv != APR_SUCCESS || !mdm_pending_usable(e)) {
+        return bad_link(call, rv == APR_SUCCESS ? MDM_EDENIED : rv);
+    }
+    code = QRcode_encodeString(apr_pstrcat(p, call->svc->public_url(call->r->server), ENROLL_BASE "/", call->args[0], NULL), 0,
+                               QR_ECLEVEL_M, QR_MODE_8, 1);
+    if (!code) {
+        return bad_link(call, MDM_EUNAVAIL);
+    }
+    mdm_html_raw(h, "<svg xmlns=\"http://www.w3.org/2000/svg\" shape-rendering=\"crispEdges\"");
+    mdm_html_attr(h, "viewBox", apr_psprintf(p, "0 0 %d %d", code->width + 2 * QR_MARGIN, code->width + 2 * QR_MARGIN));
+    mdm_html_raw(h, "><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/><path fill=\"#000\"");
+    mdm_html_attr(h, "d", qr_path(p, code));
+    mdm_html_raw(h, "/></svg>\n");
+    QRcode_free(code);
+    out = mdm_html_out(h);
+    return mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len);
+}
+
+static int root_get(mdm_web_call_t *call)
+{
+    return enroll_page_error(call, HTTP_OK, "link.none", "link.none_text");
+}
+
+const mdm_route_t enroll_link_routes[] = {
+    {"GET", "/", MDM_AUTH_PUBLIC, NULL, 0, 0, root_get},
+    {"GET", "/{token}", MDM_AUTH_PUBLIC, NULL, 0, 0, page_get},
+    {"GET", "/{token}/status", MDM_AUTH_PUBLIC, NULL, 0, 0, status_get},
+    {"GET", "/{token}/profile.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, profile_get},
+    {"GET", "/{token}/trust.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, trust_get},
+    {"GET", "/{token}/qr.svg", MDM_AUTH_PUBLIC, NULL, 0, 0, qr_get},
+};
+const int enroll_link_nroutes = sizeof(enroll_link_routes) / sizeof(enroll_link_routes[0]);

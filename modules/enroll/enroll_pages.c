@@ -1,0 +1,272 @@
+/* Pages that work without scripts: log-in, start of an enrolment, errors; and the frame of those with scripts. */
+#include "enroll.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+
+static const char *file_url(const enroll_page_t *page, const char *name)
+{
+    return apr_psprintf(page->call->r->pool, "%s/ui/%s?v=%s", page->conf->portal, name,
+                        page->conf->files ? page->conf->files->version : "");
+}
+
+void enroll_page_text(enroll_page_t *page, const char *key)
+{
+    mdm_html_text(page->h, enroll_text(page->conf, page->lang, key));
+}
+
+enroll_page_t *enroll_page_begin(mdm_web_call_t *call, const char *title_key, const char *script)
+{
+    enroll_page_t *page = apr_pcalloc(call->r->pool, sizeof(*page));
+    mdm_html_t *h = mdm_html_make(call->r->pool);
+
+    page->call = call;
+    page->conf = call->data;
+    page->h = h;
+    page->lang = enroll_lang(call->r);
+    mdm_html_raw(h, "<!doctype html>\n<html");
+    mdm_html_attr(h, "lang", enroll_lang_name(page->lang));
+    mdm_html_raw(h, "><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+                    "<meta name=\"color-scheme\" content=\"light dark\"><title>");
+    enroll_page_text(page, title_key);
+    mdm_html_raw(h, "</title><link rel=\"icon\" type=\"image/svg+xml\"");
+    mdm_html_url(h, "href", file_url(page, "icon.svg"));
+    mdm_html_raw(h, "><link rel=\"stylesheet\"");
+    mdm_html_url(h, "href", file_url(page, "portal.css"));
+    mdm_html_raw(h, ">");
+    if (script) {
+        mdm_html_raw(h, "<script type=\"module\"");
+        mdm_html_url(h, "src", file_url(page, script));
+        mdm_html_raw(h, "></script>");
+    }
+    mdm_html_raw(h, "</head><body");
+    mdm_html_attr(h, "data-portal", page->conf->portal);
+    mdm_html_attr(h, "data-version", page->conf->files ? page->conf->files->version : "");
+    mdm_html_raw(h, "><header class=\"bar\"><a class=\"brand\"");
+    mdm_html_url(h, "href", apr_pstrcat(call->r->pool, page->conf->portal, "/", NULL));
+    mdm_html_raw(h, "><img alt=\"\" width=\"28\" height=\"28\"");
+    mdm_html_url(h, "src", file_url(page, "icon.svg"));
+    mdm_html_raw(h, "><span>");
+    mdm_html_text(h, call->svc->conf_str(call->r->server, "MDMOrganisation"));
+    mdm_html_raw(h, "</span></a><div id=\"who\"></div></header><main id=\"main\">");
+    return page;
+}
+
+int enroll_page_end(enroll_page_t *page, int status)
+{
+    mdm_blob_t out;
+
+    mdm_html_raw(page->h, "</main></body></html>\n");
+    out = mdm_html_out(page->h);
+    apr_table_mergen(page->call->r->headers_out, "Vary", "Accept-Language");
+    return mdm_web_bytes(page->call->r, status, "text/html; charset=utf-8", out.data, out.len);
+}
+
+int enroll_page_error(mdm_web_call_t *call, int status, const char *title_key, const char *text_key)
+{
+    enroll_page_t *page = enroll_page_begin(call, title_key, NULL);
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<section class=\"card narrow\"><h1>");
+    enroll_page_text(page, title_key);
+    mdm_html_raw(h, "</h1><p>");
+    enroll_page_text(page, text_key);
+    mdm_html_raw(h, "</p><p><a class=\"button\"");
+    mdm_html_url(h, "href", apr_pstrcat(call->r->pool, page->conf->portal, "/", NULL));
+    mdm_html_raw(h, ">");
+    enroll_page_text(page, "to_portal");
+    mdm_html_raw(h, "</a></p></section>");
+    if (status == HTTP_SERVICE_UNAVAILABLE) {
+        apr_table_setn(call->r->headers_out, "Retry-After", "30");
+    }
+    return enroll_page_end(page, status);
+}
+
+/* ---------------------------------------------------------------- home */
+
+int enroll_page_home(mdm_web_call_t *call)
+{
+    const enroll_conf_t *conf = call->data;
+    const mdm_caller_t *caller = call->svc->caller(call->r, "portal");
+    enroll_page_t *page;
+
+    if (!caller || caller->kind != MDM_CALLER_PERSON) {
+        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, conf->portal, "/login", NULL));
+    }
+    page = enroll_page_begin(call, "devices.title", "app.js");
+    mdm_html_raw(page->h, "<div id=\"app\"></div><noscript><section class=\"card narrow\"><h1>");
+    enroll_page_text(page, "enroll.title");
+    mdm_html_raw(page->h, "</h1><p><a class=\"button\"");
+    mdm_html_url(page->h, "href", apr_pstrcat(call->r->pool, conf->portal, "/start", NULL));
+    mdm_html_raw(page->h, ">");
+    enroll_page_text(page, "enroll.button");
+    mdm_html_raw(page->h, "</a></p></section></noscript>");
+    return enroll_page_end(page, HTTP_OK);
+}
+
+/* ---------------------------------------------------------------- log-in */
+
+static void field(enroll_page_t *page, const char *name, const char *type, const char *label, const char *complete,
+                  const char *value)
+{
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<label");
+    mdm_html_attr(h, "for", name);
+    mdm_html_raw(h, ">");
+    enroll_page_text(page, label);
+    mdm_html_raw(h, "</label><input");
+    mdm_html_attr(h, "id", name);
+    mdm_html_attr(h, "name", name);
+    mdm_html_attr(h, "type", type);
+    mdm_html_attr(h, "autocomplete", complete);
+    mdm_html_attr(h, "value", value);
+    if (strcmp(name, "domain")) {
+        mdm_html_raw(h, " required");
+    }
+    mdm_html_raw(h, " autocapitalize=\"none\" autocorrect=\"off\" spellcheck=\"false\" maxlength=\"512\">");
+}
+
+static int login_page(mdm_web_call_t *call, int status, const char *error, const char *login)
+{
+    const enroll_conf_t *conf = call->data;
+    enroll_page_t *page = enroll_page_begin(call, "login.title", NULL);
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<section class=\"card narrow\"><h1>");
+    enroll_page_text(page, "login.title");
+    mdm_html_raw(h, "</h1><p class=\"lead\">");
+    enroll_page_text(page, "login.lead");
+    mdm_html_raw(h, "</p>");
+    if (error) {
+        mdm_html_raw(h, "<p class=\"alert\" role=\"alert\">");
+        mdm_html_text(h, error);
+        mdm_html_raw(h, "</p>");
+    }
+    mdm_html_raw(h, "<form method=\"post\"");
+    mdm_html_url(h, "action", apr_pstrcat(call->r->pool, conf->portal, "/login", NULL));
+    mdm_html_raw(h, ">");
+    field(page, "login", "text", "login.user", "username", login);
+    field(page, "password", "password", "login.password", "current-password", NULL);
+    mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
+    enroll_page_text(page, "login.button");
+    mdm_html_raw(h, "</button></form></section>");
+    return enroll_page_end(page, status);
+}
+
+int enroll_page_login(mdm_web_call_t *call)
+{
+    return login_page(call, HTTP_OK, NULL, NULL);
+}
+
+int enroll_page_login_post(mdm_web_call_t *call)
+{
+    const enroll_conf_t *conf = call->data;
+    enroll_lang_e lang = enroll_lang(call->r);
+    const char *login, *key = "error.server";
+    apr_table_t *form;
+    int status;
+    apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
+
+    if (rv != APR_SUCCESS) {
+        return enroll_page_error(call, mdm_http_status(rv), "error.title", "error.input");
+    }
+    login = apr_table_get(form, "login");
+    rv = enroll_login(call, login, apr_table_get(form, "domain"), apr_table_get(form, "password"));
+    if (rv == APR_SUCCESS) {
+        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, conf->portal, "/", NULL));
+    }
+    status = mdm_http_status(rv);
+    if (rv == MDM_EAUTH) {
+        key = "login.wrong";
+        status = HTTP_OK; /* a page to try again on, not a challenge of HTTP authentication */
+    }
+    else if (rv == MDM_ETHROTTLED) {
+        key = "login.throttled";
+        apr_table_set(call->r->headers_out, "Retry-After", apr_psprintf(call->r->pool, "%d", call->ctx->retry_after));
+    }
+    else {
+        mdm_log(call->ctx, MDM_LOG_ERR, "MDM0606", rv, "the portal can't log people in: %s",
+                call->ctx->fail_text ? call->ctx->fail_text : "");
+        apr_table_setn(call->r->headers_out, "Retry-After", "30");
+    }
+    return login_page(call, status, enroll_text(conf, lang, key), login);
+}
+
+/* ---------------------------------------------------------------- start without scripts */
+
+static apr_status_t policy_of(mdm_web_call_t *call, mdm_enroll_policy_t **policy)
+{
+    mdm_person_t *person;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS) {
+            rv = mdm_enroll_policy(db, person, policy);
+        }
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+static int refused(mdm_web_call_t *call, apr_status_t rv)
+{
+    int status = mdm_http_status(rv);
+
+    return enroll_page_error(call, status, "error.title",
+                             status == HTTP_FORBIDDEN ? "error.denied" : status == HTTP_CONFLICT ? "error.conflict" : "error.server");
+}
+
+int enroll_page_start(mdm_web_call_t *call)
+{
+    mdm_enroll_policy_t *policy;
+    enroll_page_t *page;
+    mdm_html_t *h;
+    apr_status_t rv = policy_of(call, &policy);
+
+    if (rv != APR_SUCCESS) {
+        return refused(call, rv);
+    }
+    page = enroll_page_begin(call, "enroll.title", NULL);
+    h = page->h;
+    mdm_html_raw(h, "<section class=\"card narrow\"><h1>");
+    enroll_page_text(page, "enroll.title");
+    mdm_html_raw(h, "</h1><form method=\"post\"");
+    mdm_html_url(h, "action", apr_pstrcat(call->r->pool, page->conf->portal, "/start", NULL));
+    mdm_html_raw(h, ">");
+    if (!strcmp(policy->ownership, "choose")) {
+        mdm_html_raw(h, "<fieldset><legend>");
+        enroll_page_text(page, "enroll.whose");
+        mdm_html_raw(h, "</legend><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"personal\" checked> ");
+        enroll_page_text(page, "enroll.personal");
+        mdm_html_raw(h, "</label><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"corporate\"> ");
+        enroll_page_text(page, "enroll.corporate");
+        mdm_html_raw(h, "</label></fieldset>");
+    }
+    mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
+    enroll_page_text(page, "enroll.start");
+    mdm_html_raw(h, "</button></form></section>");
+    return enroll_page_end(page, HTTP_OK);
+}
+
+int enroll_page_start_post(mdm_web_call_t *call)
+{
+    mdm_enroll_policy_t *policy;
+    const char *ownership, *token;
+    mdm_pending_t *e;
+    apr_table_t *form;
+    apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
+
+    if (rv != APR_SUCCESS) {
+        return enroll_page_error(call, mdm_http_status(rv), "error.title", "error.input");
+    }
+    if ((rv = policy_of(call, &policy)) == APR_SUCCESS) {
+        ownership = strcmp(policy->ownership, "choose") ? policy->ownership : apr_table_get(form, "ownership");
+        rv = enroll_create(call, "ios", ownership ? ownership : "personal", "managed", &e, &token);
+    }
+    if (rv != APR_SUCCESS) {
+        return refused(call, rv);
+    }
+    return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, ENROLL_BASE "/", token, NULL));
+}

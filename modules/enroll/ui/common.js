@@ -1,0 +1,77 @@
+// What both pages share: texts, elements, requests, polling.
+export const portal = document.body.dataset.portal;
+const version = document.body.dataset.version;
+const lang = document.documentElement.lang;
+export const texts = await (await fetch(`${portal}/ui/${lang}.json?v=${version}`)).json();
+
+export function t(key, values = {}) {
+    return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+// An element with properties and children; strings become text, never markup.
+export function el(tag, props = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(props)) {
+        if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+        else if (value === true) node.setAttribute(name, "");
+        else if (value !== false && value != null) node.setAttribute(name, value);
+    }
+    node.append(...children.filter((child) => child != null));
+    return node;
+}
+
+export class Problem extends Error {
+    constructor(status, detail) {
+        super(detail);
+        this.status = status;
+    }
+}
+
+export async function call(method, path, body) {
+    const answer = await fetch(portal + path, {
+        method, credentials: "same-origin", headers: body ? { "Content-Type": "application/json" } : {},
+        body: body ? JSON.stringify(body) : undefined,
+    });
+    if (answer.status === 401) {
+        location.assign(`${portal}/login`);
+        return new Promise(() => {});
+    }
+    const data = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : null;
+    if (!answer.ok) throw new Problem(answer.status, data?.detail ?? t("error.server"));
+    return data;
+}
+
+// Asks every 5 seconds with the last ETag; calls changed() only with news. Pauses while nobody looks.
+export function poll(url, changed, failed = () => {}) {
+    let etag = null, timer = null, stopped = false;
+    async function ask() {
+        clearTimeout(timer);
+        try {
+            const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", headers: etag ? { "If-None-Match": etag } : {} });
+            if (answer.status === 401) location.assign(`${portal}/login`);
+            if (answer.ok) {
+                etag = answer.headers.get("ETag");
+                changed(await answer.json());
+            } else if (answer.status !== 304) failed(answer.status);
+        } catch {
+            failed(0);
+        }
+        if (!stopped && !document.hidden) timer = setTimeout(ask, 5000);
+    }
+    document.addEventListener("visibilitychange", () => { if (!document.hidden && !stopped) ask(); });
+    ask();
+    return { now: ask, stop() { stopped = true; clearTimeout(timer); } };
+}
+
+const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
+export function ago(ms) {
+    if (!ms) return t("never");
+    const s = (ms - Date.now()) / 1000;
+    if (s > -60) return t("just_now");
+    for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+        if (-s >= size) return relative.format(Math.round(s / size), unit);
+    }
+    return t("just_now");
+}
+
+export const ios = /iPhone|iPad|iPod/.test(navigator.userAgent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);

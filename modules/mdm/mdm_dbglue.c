@@ -5,6 +5,11 @@
 #include <mod_dbd.h>
 #include "mdm_private.h"
 
+/* Connecting takes libpq up to four times connect_timeout: so nobody else begins after this time, and the first requests
+ * of an outage are answered within five seconds. */
+#define GATE_WAIT apr_time_from_msec(800)
+#define PLACE_WAIT apr_time_from_sec(2)
+
 /* A connection of mod_dbd as the library sees it; kept with it. */
 #define KEPT "mdm-conn"
 
@@ -13,6 +18,7 @@ static struct {
     apr_thread_cond_t *freed;
     int in_use;  /* under lock */
     int opening; /* under lock: one thread is inside ap_dbd_open */
+    apr_time_t opening_since;
     ap_dbd_t *(*open)(apr_pool_t *, server_rec *);
     void (*close)(server_rec *, ap_dbd_t *);
 } glue;
@@ -85,27 +91,26 @@ static apr_status_t check_schema(mdm_ctx_t *ctx)
 /* Takes a place and the gate, waiting a bounded time. */
 static apr_status_t enter(void)
 {
-    apr_time_t wait = apr_time_from_msec(mdm_conf_num(MDM_C_DB_TIMEOUT));
-    apr_time_t deadline = apr_time_now() + (wait < apr_time_from_sec(2) ? wait : apr_time_from_sec(2));
-    int max = (int)mdm_conf_num(MDM_C_DB_CONNECTIONS), opening;
+    apr_time_t deadline = apr_time_now() + PLACE_WAIT, now;
+    int max = (int)mdm_conf_num(MDM_C_DB_CONNECTIONS), slow;
 
     apr_thread_mutex_lock(glue.lock);
     while (glue.in_use >= max || glue.opening) {
-        apr_time_t left = deadline - apr_time_now();
-
-        if (left <= 0 || (!probing && !checking && mdm_dbglue_away())) {
-            opening = glue.opening && left <= 0;
+        now = apr_time_now();
+        slow = glue.opening && now - glue.opening_since > GATE_WAIT;
+        if (slow || now > deadline || (!probing && !checking && mdm_dbglue_away())) {
             apr_thread_mutex_unlock(glue.lock);
             MDM_COUNT(db_refused);
-            if (opening) {
+            if (slow) {
                 mdm_dbglue_open_breaker("connecting takes too long");
             }
             return APR_TIMEUP;
         }
-        apr_thread_cond_timedwait(glue.freed, glue.lock, left < 100000 ? left : 100000);
+        apr_thread_cond_timedwait(glue.freed, glue.lock, apr_time_from_msec(100));
     }
     glue.in_use++;
     glue.opening = 1;
+    glue.opening_since = apr_time_now();
     apr_thread_mutex_unlock(glue.lock);
     return APR_SUCCESS;
 }

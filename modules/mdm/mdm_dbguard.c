@@ -10,7 +10,7 @@ static struct {
     apr_thread_mutex_t *lock;
     struct {
         mdm_conn_t *conn; /* under lock; NULL: free */
-        apr_time_t deadline;
+        apr_time_t begun;
         int cut;
     } at[PLACES];
 } guard;
@@ -26,7 +26,7 @@ void mdm_dbguard_begin(void *baton, mdm_conn_t *conn)
     for (i = 0; i < PLACES; i++) {
         if (!guard.at[i].conn) {
             guard.at[i].conn = conn;
-            guard.at[i].deadline = apr_time_now() + apr_time_from_msec(mdm_conf_num(MDM_C_DB_TIMEOUT));
+            guard.at[i].begun = apr_time_now();
             guard.at[i].cut = 0;
             break;
         }
@@ -52,12 +52,15 @@ void mdm_dbguard_end(void *baton, mdm_conn_t *conn, int failed)
 
 void mdm_dbguard_scan(void)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = apr_time_now(), limit = apr_time_from_msec(mdm_conf_num(MDM_C_DB_TIMEOUT));
     int i, cut = 0;
 
+    if (mdm_dbglue_away() && limit > apr_time_from_sec(1)) {
+        limit = apr_time_from_sec(1); /* others have found out already */
+    }
     apr_thread_mutex_lock(guard.lock);
     for (i = 0; i < PLACES; i++) {
-        if (guard.at[i].conn && !guard.at[i].cut && guard.at[i].deadline < now) {
+        if (guard.at[i].conn && !guard.at[i].cut && now - guard.at[i].begun > limit) {
             PGconn *pg = apr_dbd_native_handle(guard.at[i].conn->driver, guard.at[i].conn->handle);
 
             /* The owner can't free or reset the connection meanwhile: it would have to pass mdm_dbguard_end(). */

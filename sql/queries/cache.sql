@@ -54,6 +54,7 @@ WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 -- Takes or keeps the name: ours already, given up, or silent for too long.
 -- name: core_node_take :exec
 -- args: id:text, name:text, base_url:text, software:text, holder:text, now:i64, silent_since:i64
+-- retry
 INSERT INTO node (id, name, base_url, software, holder, started_ms, seen_ms)
 VALUES (:id, :name, :base_url, :software, :holder, :now, :now)
 ON CONFLICT (name) DO UPDATE SET base_url = excluded.base_url, software = excluded.software,
@@ -69,6 +70,7 @@ SELECT holder, seen_ms FROM node WHERE name = :name;
 -- The last child of a stopping server gives the name back, unless a newer generation renewed it.
 -- name: core_node_release :exec
 -- args: holder:text, last:i64
+-- retry
 UPDATE node SET seen_ms = 0 WHERE holder = :holder AND seen_ms <= :last;
 
 -- name: core_prune_challenges :exec

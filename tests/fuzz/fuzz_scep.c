@@ -2,6 +2,7 @@
 #include <apr_general.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include "wire/mdm_pki_int.h"
 #include "wire/mdm_scep.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -10,6 +11,9 @@ static apr_pool_t *root;
 static mdm_env_t env;
 static mdm_cert_t *ra;
 static mdm_key_t *key;
+/* The leak check does not look into pools. */
+static X509 *held_cert;
+static EVP_PKEY *held_key;
 
 static void start(void)
 {
@@ -23,6 +27,8 @@ static void start(void)
     if (mdm_key_generate(ctx, MDM_KEY_RSA2048, &key) != APR_SUCCESS || mdm_cert_issue(ctx, &what, NULL, key, &ra) != APR_SUCCESS) {
         abort();
     }
+    held_cert = ra->x;
+    held_key = key->pkey;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -76,7 +76,8 @@ class Fleet:
 
 def by_link(args, fleet):
     device = Device(args.ca)
-    device.enroll(args.link)
+    link = args.link if args.link.endswith(".mobileconfig") else args.link.rstrip("/") + "/profile.mobileconfig"
+    device.enroll(link)
     for kind, status in device.poll():
         fleet.say(f"{kind}: {status}")
     fleet.say(f"{device.name} ({device.serial}) is enrolled and polls every {args.interval:g} s; Ctrl-C ends it")

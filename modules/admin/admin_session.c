@@ -7,7 +7,6 @@
 #include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
 
-#define COOKIE "mdm-admin"
 #define LOGIN_MAX 200
 #define PASSWORD_MAX 500
 
@@ -95,7 +94,7 @@ static apr_status_t open_session(mdm_web_call_t *call, const char *admin_id, con
         rv = mdm_audit(db, "session.login", "admin", admin_id, login, "done", NULL);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        mdm_web_cookie_set(call->r, COOKIE, token, 0);
+        mdm_web_cookie_set(call->r, MDM_COOKIE_ADMIN, token, 0);
     return rv;
 }
 
@@ -148,7 +147,7 @@ int mdm_adm_logout(mdm_web_call_t *call)
     rv = mdm_adm_end(db, rv);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    mdm_web_cookie_set(call->r, COOKIE, NULL, 0);
+    mdm_web_cookie_set(call->r, MDM_COOKIE_ADMIN, NULL, 0);
     return mdm_web_empty(call->r, HTTP_NO_CONTENT);
 }
 

@@ -48,8 +48,8 @@ def from_cmocka(name, text):
 
 
 def from_lines(name, text):
-    """Lines "ok <name>" and "FAIL <name>"."""
-    return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^FAIL ", text, re.M)), 0
+    """Lines "ok <name>" and "not ok <name>"."""
+    return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^not ok ", text, re.M)), 0
 
 
 # Two lanes, because the tests wait as much as they work; a lane runs its parts in order.

@@ -170,8 +170,14 @@ static int excluded_from_dump(const void *addr)
 
 static void test_keys_not_in_core_dumps_sec04(void **state)
 {
+    const char *secret;
+
     assert_true(excluded_from_dump(env.keys));
     assert_false(excluded_from_dump(pool));
+    secret = mdm_secret_dup(pool, "secret");
+    assert_string_equal(secret, "secret");
+    assert_true(excluded_from_dump(secret));
+    assert_null(mdm_secret_dup(pool, NULL));
 }
 
 static void test_passwords(void **state)

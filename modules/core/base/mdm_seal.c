@@ -55,6 +55,24 @@ static void secret_free(void *m, apr_size_t len)
     munmap(m, len);
 }
 
+static apr_status_t text_free(void *text)
+{
+    secret_free(text, strlen(text) + 1);
+    return APR_SUCCESS;
+}
+
+char *mdm_secret_dup(apr_pool_t *p, const char *s)
+{
+    apr_size_t len = s ? strlen(s) + 1 : 0;
+    char *copy = len ? secret_pages(len) : NULL;
+
+    if (copy) {
+        memcpy(copy, s, len);
+        apr_pool_cleanup_register(p, copy, text_free, apr_pool_cleanup_null);
+    }
+    return copy;
+}
+
 static apr_status_t ring_free(void *ring)
 {
     secret_free(ring, sizeof(mdm_keyring_t));

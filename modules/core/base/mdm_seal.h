@@ -14,6 +14,10 @@ apr_status_t mdm_keyring_parse(mdm_ctx_t *ctx, apr_pool_t *p, const char *text, 
 /* Text of a new key file with one fresh key. */
 char *mdm_keyring_new(apr_pool_t *p);
 
+/* A copy of a secret text in memory that core dumps leave out, wiped and freed with p; NULL if there is no memory.
+ * Takes whole pages: for few long-lived secrets. */
+char *mdm_secret_dup(apr_pool_t *p, const char *s);
+
 /* Seals data for one purpose. The result is text "s1.<key id>.<base64url of nonce|ciphertext|tag>". `purpose` is bound
  * as additional data: use "<table>.<column>:<row id>", so that a sealed value copied to another row does not open. */
 apr_status_t mdm_seal(mdm_ctx_t *ctx, const char *purpose, const void *data, apr_size_t len, const char **out);

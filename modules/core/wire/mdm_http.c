@@ -12,6 +12,7 @@
 #include <apr_strings.h>
 #include <curl/curl.h>
 #include "mdm_types.h"
+#include "base/mdm_seal.h"
 #include "wire/mdm_http_breaker.h"
 
 #define HEADERS_MAX 200
@@ -59,8 +60,6 @@ static apr_status_t client_close(void *data)
 {
     mdm_http_t *h = data;
 
-    if (h->conf.key_pem)
-        mdm_wipe((char *)h->conf.key_pem, strlen(h->conf.key_pem));
     curl_multi_cleanup(h->multi);
     return APR_SUCCESS;
 }
@@ -75,17 +74,18 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
     h->conf.ca_file = apr_pstrdup(p, conf->ca_file);
     h->conf.ca_pem = apr_pstrdup(p, conf->ca_pem);
     h->conf.cert_pem = apr_pstrdup(p, conf->cert_pem);
-    h->conf.key_pem = apr_pstrdup(p, conf->key_pem);
+    h->conf.key_pem = mdm_secret_dup(p, conf->key_pem);
     h->conf.max_parallel = conf->max_parallel > 0 ? conf->max_parallel : 64;
     h->conf.max_connections = conf->max_connections > 0 ? conf->max_connections : 4;
     h->multi = curl_multi_init();
-    if (!h->multi)
+    if (h->multi)
+        apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
+    if (!h->multi || (conf->key_pem && !h->conf.key_pem))
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no memory for an HTTP client");
     curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
     curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)h->conf.max_connections);
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->conf.max_parallel);
     h->breakers = mdm_breakers_make(p);
-    apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
     *out = h;
     return APR_SUCCESS;
 }

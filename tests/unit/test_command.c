@@ -1,0 +1,284 @@
+/* The command queue and the bodies of commands (IOS-05, IOS-09, DEV-14, DEV-15, SEC-04). MDM_TEST_DB chooses the engine. */
+#include "apple_test.h"
+
+static zone_t *z;
+static phone_t *d;
+static mdm_db_t *db;
+
+static int setup(void **state)
+{
+    z = zone_make();
+    d = dev_enrolled(z, "UDID-CMD");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    dbtest_end(z->t);
+    return 0;
+}
+
+static int empty(void **state)
+{
+    sql(z, "DELETE FROM command");
+    sql(z, "DELETE FROM push");
+    sql(z, "UPDATE source_record SET queued = 0, state = 'enrolled'");
+    sql(z, "UPDATE device SET state = 'active'");
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    return 0;
+}
+
+static int closed(void **state)
+{
+    mdm_db_close(db);
+    return 0;
+}
+
+static const char *add(const char *type, const char *key, apr_int64_t expires)
+{
+    mdm_command_add_t a = {.record_id = d->record, .request_type = type, .coalesce_key = key, .expires_ms = expires};
+    const char *id;
+
+    assert_int_equal(mdm_command_enqueue(db, &a, &id), APR_SUCCESS);
+    return id;
+}
+
+static const char *column(const char *id, const char *name)
+{
+    return ask(z, "SELECT %s FROM command WHERE id = '%s'", name, id);
+}
+
+static const char *next(int skip)
+{
+    mdm_command_offer_t *o;
+    apr_status_t rv = mdm_command_next(db, d->record, skip, &o);
+
+    assert_true(rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv));
+    return rv == APR_SUCCESS ? o->id : "";
+}
+
+/* DEV-15: order is by sequence, whatever the clock says. */
+static void test_order_survives_clock(void **state)
+{
+    const char *one = add("DeviceLock", NULL, 0), *two;
+    mdm_command_done_t *done;
+    mdm_command_offer_t *offer;
+
+    z->t->now -= apr_time_from_sec(86400);
+    two = add("RestartDevice", NULL, 0);
+    assert_string_equal(next(0), one);
+    assert_string_equal(next(0), one); /* not answered: offered again */
+    assert_int_equal(mdm_command_answer(db, d->record, one, "acknowledged", NULL, &done, &offer), APR_SUCCESS);
+    assert_string_equal(done->request_type, "DeviceLock");
+    assert_string_equal(offer->id, two);
+    assert_int_equal(mdm_command_answer(db, d->record, one, "error", "{}", &done, &offer), APR_SUCCESS);
+    assert_null(done);
+    assert_string_equal(column(one, "state"), "acknowledged");
+    z->t->now += apr_time_from_sec(86400);
+}
+
+/* IOS-05: a newer refresh replaces one that was not sent; a sent one stays. */
+static void test_coalesce(void **state)
+{
+    const char *one = add("DeviceInformation", "info", 0), *two = add("DeviceInformation", "info", 0), *three;
+
+    assert_string_equal(column(one, "state"), "superseded");
+    assert_string_equal(next(0), two);
+    three = add("DeviceInformation", "info", 0);
+    assert_string_equal(column(two, "state"), "sent");
+    assert_string_equal(column(three, "state"), "queued");
+}
+
+static void test_bounded(void **state)
+{
+    mdm_command_add_t a = {.record_id = d->record, .request_type = "DeviceLock"};
+
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    for (int i = 0; i < MDM_COMMAND_MAX_OPEN; i++) {
+        add("DeviceLock", NULL, 0);
+    }
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    assert_int_equal(mdm_command_enqueue(db, &a, NULL), MDM_ECONFLICT);
+    a.request_type = "EraseDevice";
+    a.leaving = 1;
+    assert_int_equal(mdm_command_enqueue(db, &a, NULL), APR_SUCCESS); /* a wipe always finds room */
+    a.record_id = "00000000-0000-4000-8000-0000000000ff";
+    assert_int_equal(mdm_command_enqueue(db, &a, NULL), APR_NOTFOUND);
+}
+
+/* DEV-14: one that is never answered lets the others pass, and is not lost. */
+static void test_bad_command_blocks_nothing(void **state)
+{
+    const char *bad = add("DeviceLock", NULL, 0), *good = add("RestartDevice", NULL, 0);
+    mdm_command_done_t *done;
+    mdm_command_offer_t *offer;
+
+    for (int i = 0; i < 5; i++) {
+        assert_string_equal(next(0), bad);
+    }
+    assert_string_equal(next(0), good);
+    assert_int_equal(mdm_command_answer(db, d->record, good, "acknowledged", NULL, &done, &offer), APR_SUCCESS);
+    assert_string_equal(offer->id, bad);
+}
+
+static void test_expiry(void **state)
+{
+    const char *id = add("DeviceLock", NULL, mdm_now_ms(z->t->ctx) + 1000);
+
+    assert_string_equal(next(0), id);
+    z->t->now += apr_time_from_sec(2);
+    assert_string_equal(next(0), "");
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    assert_string_equal(column(id, "state"), "expired");
+    assert_string_equal(ask(z, "SELECT queued FROM source_record WHERE id = '%s'", d->record), "0");
+}
+
+/* The cached flag: announced when the queue fills and when it is found empty, not in between. */
+static void test_announcements(void **state)
+{
+    const char *query = "SELECT count(*) FROM change WHERE kind = 'device'";
+    int before = atoi(ask(z, query));
+
+    add("DeviceLock", NULL, 0);
+    assert_int_equal(atoi(ask(z, query)), before + 1);
+    add("DeviceLock", NULL, 0);
+    assert_int_equal(atoi(ask(z, query)), before + 1);
+    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
+    assert_int_equal(atoi(ask(z, query)), before + 1);
+    assert_int_equal(mdm_command_clear(db, d->record), APR_SUCCESS);
+    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
+    assert_int_equal(atoi(ask(z, query)), before + 2);
+}
+
+static void test_cancel_and_list(void **state)
+{
+    const char *one = add("DeviceLock", NULL, 0), *two = add("RestartDevice", NULL, 0);
+    apr_array_header_t *list;
+    const mdm_command_t *c;
+
+    assert_int_equal(mdm_command_cancel(db, d->device, one), APR_SUCCESS);
+    assert_int_equal(mdm_command_cancel(db, d->device, one), MDM_ECONFLICT);
+    assert_int_equal(mdm_command_cancel(db, "00000000-0000-4000-8000-0000000000ff", two), APR_NOTFOUND);
+    assert_string_equal(next(0), two);
+    assert_int_equal(mdm_command_list(db, d->device, 10, &list), APR_SUCCESS);
+    assert_int_equal(list->nelts, 2);
+    c = &APR_ARRAY_IDX(list, 0, mdm_command_t);
+    assert_string_equal(c->id, two);
+    assert_string_equal(c->state, "sent");
+    assert_non_null(c->why);
+    assert_null(APR_ARRAY_IDX(list, 1, mdm_command_t).why);
+    sql(z, "UPDATE source_record SET push_ok = 0");
+    sql(z, "UPDATE command SET state = 'queued' WHERE id = '%s'", two);
+    assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
+    assert_int_equal(list->nelts, 1);
+    assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, "push token"));
+    sql(z, "UPDATE source_record SET push_ok = 1");
+}
+
+/* SEC-04: a secret payload is sealed in the database; copied to another command it does not open, and blocks nothing. */
+static void test_sealed_payload(void **state)
+{
+    json_t *payload = json_pack("{s:{s:s}}", "Payload", "$data", "c2VjcmV0IHByb2ZpbGU=");
+    mdm_command_add_t a = {.record_id = d->record, .request_type = "InstallProfile", .payload = payload, .secret = 1};
+    const char *one, *two, *good;
+    mdm_command_offer_t *o;
+    mdm_plist_t *root;
+
+    assert_int_equal(mdm_command_enqueue(db, &a, &one), APR_SUCCESS);
+    assert_int_equal(mdm_command_enqueue(db, &a, &two), APR_SUCCESS);
+    json_decref(payload);
+    good = add("DeviceLock", NULL, 0);
+    assert_null(strstr(column(one, "payload"), "c2VjcmV0"));
+    assert_int_equal(mdm_command_next(db, d->record, 0, &o), APR_SUCCESS);
+    assert_int_equal(mdm_plist_parse(z->t->ctx, o->body.data, o->body.len, &root), APR_SUCCESS);
+    assert_memory_equal(mdm_plist_data(mdm_plist_get(root, "Command"), "Payload")->data, "secret profile", 14);
+    sql(z, "UPDATE command SET payload = (SELECT payload FROM command WHERE id = '%s') WHERE id = '%s'", two, one);
+    z->t->ctx->log = NULL; /* the error line is meant */
+    assert_string_equal(next(0), two);
+    sql(z, "UPDATE command SET payload = 'rubbish' WHERE id = '%s'", two);
+    assert_string_equal(next(0), good);
+    z->t->ctx->log = &mdm_log_stderr;
+    assert_string_equal(column(one, "state"), "error");
+    assert_string_equal(column(two, "state"), "error");
+}
+
+static const mdm_plist_t *body(const char *type, const char *json, apr_status_t want)
+{
+    json_t *payload = json ? json_loads(json, 0, NULL) : NULL;
+    mdm_plist_t *root = NULL;
+    mdm_blob_t out;
+
+    assert_int_equal(mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, &out), want);
+    json_decref(payload);
+    if (want != APR_SUCCESS) {
+        return NULL;
+    }
+    assert_int_equal(mdm_plist_parse(z->t->ctx, out.data, out.len, &root), APR_SUCCESS);
+    assert_string_equal(mdm_plist_str(root, "CommandUUID"), "0A0B0C0D-0000-4000-8000-00000000000F");
+    assert_string_equal(mdm_plist_str(mdm_plist_get(root, "Command"), "RequestType"), type);
+    return mdm_plist_get(root, "Command");
+}
+
+/* IOS-09: every command of the table with its keys; others are refused by name. */
+static void test_bodies(void **state)
+{
+    static const char *const bare[] = {"SecurityInfo", "InstalledApplicationList", "ManagedApplicationList", "ProfileList",
+                                       "CertificateList", "Restrictions", "DeviceLock", "EraseDevice", "RestartDevice",
+                                       "ShutDownDevice", "DisableLostMode", "DeviceLocation", "ProvisioningProfileList"};
+    const mdm_plist_t *c;
+    int services = 0;
+
+    for (size_t i = 0; i < sizeof bare / sizeof bare[0]; i++) {
+        c = body(bare[i], NULL, APR_SUCCESS);
+        assert_int_equal(c->count, 1);
+    }
+    c = body("DeviceInformation", NULL, APR_SUCCESS);
+    for (const mdm_plist_t *q = mdm_plist_get(c, "Queries")->child; q; q = q->next) {
+        services += !strcmp(q->str, "ServiceSubscriptions") || !strcmp(q->str, "EASDeviceIdentifier");
+    }
+    assert_int_equal(services, 2);
+    c = body("DeviceInformation", "{\"Queries\": [\"UDID\"]}", APR_SUCCESS);
+    assert_int_equal(mdm_plist_get(c, "Queries")->count, 1);
+    c = body("DeviceLock", "{\"Message\": \"<Come> & back\", \"PhoneNumber\": \"+1\"}", APR_SUCCESS);
+    assert_string_equal(mdm_plist_str(c, "Message"), "<Come> & back");
+    c = body("Settings", "{\"Settings\": [{\"Item\": \"DeviceName\", \"DeviceName\": \"x\"}]}", APR_SUCCESS);
+    assert_string_equal(mdm_plist_str(mdm_plist_get(c, "Settings")->child, "Item"), "DeviceName");
+    c = body("EraseDevice", "{\"PreserveDataPlan\": true}", APR_SUCCESS);
+    assert_int_equal(mdm_plist_bool(c, "PreserveDataPlan", 0), 1);
+    body("RemoveProfile", NULL, MDM_EINPUT);
+    body("RemoveProfile", "{\"Identifier\": \"\"}", MDM_EINPUT);
+    body("RemoveProfile", "{\"Identifier\": 1}", MDM_EINPUT);
+    body("InstallProfile", "{\"Payload\": \"text\"}", MDM_EINPUT);
+    body("DeviceLock", "{\"RequestType\": \"EraseDevice\"}", MDM_EINPUT);
+    body("DeviceLock", "[]", MDM_EINPUT);
+    body("FormatTheMoon", NULL, MDM_EINPUT);
+    body("ClearPasscode", NULL, MDM_ECONFLICT); /* no unlock token known */
+}
+
+/* The unlock token is opened when the command is sent, and never lies in the queue. */
+static void test_clear_passcode(void **state)
+{
+    const char *id = add("ClearPasscode", NULL, 0);
+    mdm_command_offer_t *o;
+    mdm_plist_t *root;
+
+    assert_string_equal(column(id, "payload"), "{}");
+    assert_int_equal(mdm_command_next(db, d->record, 0, &o), APR_SUCCESS);
+    assert_int_equal(mdm_plist_parse(z->t->ctx, o->body.data, o->body.len, &root), APR_SUCCESS);
+    assert_memory_equal(mdm_plist_data(mdm_plist_get(root, "Command"), "UnlockToken")->data, "unlock-me", 9);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, empty, closed)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_order_survives_clock), T(test_coalesce), T(test_bounded), T(test_bad_command_blocks_nothing), T(test_expiry),
+        T(test_announcements), T(test_cancel_and_list), T(test_sealed_payload), T(test_bodies), T(test_clear_passcode),
+    };
+
+    apr_initialize();
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -110,13 +110,20 @@ static int me_get(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- what may be enrolled */
 
-static json_t *kind_json(mdm_web_call_t *call, const char *kind, int allowed, const char *missing)
+/* What is missing concerns administrators only (POR-02): somebody who is logged in at the console too. */
+static int is_admin(mdm_web_call_t *call, mdm_db_t *db)
 {
-    const mdm_caller_t *admin = call->svc->caller(call->r, "admin");
+    const char *token = mdm_web_cookie_get(call->r, MDM_COOKIE_ADMIN);
+    mdm_session_t *session;
+
+    return token && mdm_session_find(db, "admin", token, &session) == APR_SUCCESS;
+}
+
+static json_t *kind_json(const char *kind, int allowed, const char *missing, int tell)
+{
     json_t *j = json_pack("{s:s, s:b, s:b}", "kind", kind, "allowed", allowed, "available", missing == NULL);
 
-    /* What is missing concerns administrators only (POR-02). */
-    if (missing && admin && admin->kind == MDM_CALLER_ADMIN) {
+    if (missing && tell) {
         json_object_set_new(j, "missing", json_string(missing));
     }
     return j;
@@ -128,10 +135,11 @@ static int policy_get(mdm_web_call_t *call)
     mdm_person_t *person;
     const char *topic = "";
     mdm_db_t *db;
-    int managed;
+    int managed, tell = 0;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
+        tell = is_admin(call, db);
         if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS
             && (rv = enroll_topic(db, &topic)) == APR_SUCCESS) {
             rv = mdm_enroll_policy(db, person, &policy);
@@ -148,9 +156,9 @@ static int policy_get(mdm_web_call_t *call)
     return mdm_web_json(
         call->r, HTTP_OK,
         json_pack("{s:b, s:s, s:s, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "kinds",
-                  kind_json(call, "ios", managed && policy->ios, *topic ? NULL : "apns"),
-                  kind_json(call, "android", managed && policy->android, "agent"),
-                  kind_json(call, "email", strcmp(policy->level, "managed") && policy->eas, "activesync")));
+                  kind_json("ios", managed && policy->ios, *topic ? NULL : "apns", tell),
+                  kind_json("android", managed && policy->android, "agent", tell),
+                  kind_json("email", strcmp(policy->level, "managed") && policy->eas, "activesync", tell)));
 }
 
 /* ---------------------------------------------------------------- enrolments */

@@ -65,14 +65,20 @@ def give_away(path):
             os.chown(os.path.join(base, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
+_GIVEN = set()
+
+
 def free_port():
-    """A port on loopback below the range that outgoing connections use."""
+    """A port on loopback below the range that outgoing connections use; never the same twice."""
     for _ in range(200):
         port = random.randint(18000, 31000)
+        if port in _GIVEN:
+            continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
+                _GIVEN.add(port)
                 return port
             except OSError:
                 continue

@@ -109,6 +109,7 @@ $(BUILD)/mdmctl: $(CTL_OBJ) $(CORE_LIB)
 ui:
 	@mkdir -p $(BUILD)/ui/admin $(BUILD)/ui/portal
 	@[ ! -d modules/admin/ui ] || cp -r modules/admin/ui/. $(BUILD)/ui/admin/
+	@[ ! -f docs/openapi.yaml ] || cp docs/openapi.yaml $(BUILD)/ui/admin/
 	@[ ! -d modules/enroll/ui ] || cp -r modules/enroll/ui/. $(BUILD)/ui/portal/
 
 # ---- unit tests ------------------------------------------------------------------------------------------------------

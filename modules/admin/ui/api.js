@@ -1,0 +1,57 @@
+// The one place that speaks to the server. Addresses are relative to the page, so any <Location> will do.
+const base = new URL('api/v1/', document.baseURI);
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail || body.title || String(status));
+    this.status = status;
+    this.field = body.field || '';
+    this.retry = body.retry;
+  }
+}
+
+const toLogin = () => { location.href = new URL('login', document.baseURI); };
+
+export async function api(method, path, { body, match, etag, signal } = {}) {
+  const headers = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (match) headers['If-Match'] = match;
+  if (etag) headers['If-None-Match'] = etag;
+  const r = await fetch(new URL(path, base), {
+    method, headers, signal, cache: 'no-store', redirect: 'manual', credentials: 'same-origin',
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (r.status === 401 || r.type === 'opaqueredirect') { toLogin(); throw new Problem(401, {}); }
+  if (r.status === 304) return { same: true };
+  const text = await r.text();
+  let data = null;
+  try { data = text ? JSON.parse(text) : null; } catch { data = null; }
+  if (!r.ok) throw new Problem(r.status, data || {});
+  return { data, etag: r.headers.get('ETag'), location: r.headers.get('Location') };
+}
+
+export const url = (path) => new URL(path, base).href;
+export const query = (o) => {
+  const q = new URLSearchParams();
+  for (const [k, v] of Object.entries(o)) if (v !== '' && v !== undefined && v !== null) q.set(k, v);
+  const s = q.toString();
+  return s ? `?${s}` : '';
+};
+
+// Asks again every few seconds while the page is seen; tells only what is new.
+export function poll(path, signal, tell, every = 5000) {
+  let etag, timer;
+  const ask = async () => {
+    if (!document.hidden) {
+      try {
+        const r = await api('GET', path, { etag, signal });
+        if (!r.same) { if (etag) tell(r.data); etag = r.etag; }
+      } catch (e) {
+        if (signal.aborted || e.status === 401) return;
+      }
+    }
+    if (!signal.aborted) timer = setTimeout(ask, every);
+  };
+  signal.addEventListener('abort', () => clearTimeout(timer));
+  ask();
+}

@@ -1,0 +1,92 @@
+// Frame and routes. A view's exact address is in the URL: #/devices?state=active&sort=name
+import { api } from './api.js';
+import { h, fill, icon, button, say, empty } from './ui.js';
+import { t, lang } from './words.js';
+
+const nav = [
+  ['overview', 'home', 'device:read'], ['devices', 'devices', 'device:read'], ['pending', 'pending', 'pending:read'], ['people', 'people', 'person:read'],
+  ['audit', 'audit', 'audit:read'], ['jobs', 'jobs', 'zone:read'], ['nodes', 'nodes', 'zone:read'],
+];
+const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };
+let me, leave, frame;
+const main = h('main', { id: 'main', tabindex: '-1' });
+
+function may(right) {
+  if (!right) return true;
+  const [area, act] = right.split(':');
+  return ['*', area].some((a) => (me.rights[a] || []).some((x) => x === '*' || x === act));
+}
+
+function parse() {
+  const [path, search = ''] = (location.hash.slice(2) || 'overview').split('?');
+  const [page, id] = path.split('/');
+  return { page, id: id && decodeURIComponent(id), query: Object.fromEntries(new URLSearchParams(search)) };
+}
+
+async function show() {
+  const { page, id, query } = parse();
+  leave?.abort();
+  leave = new AbortController();
+  const mine = leave;
+  document.querySelectorAll('dialog').forEach((d) => d.close());
+  frame.classList.remove('open');
+  for (const a of frame.querySelectorAll('.nav a')) {
+    const here = a.dataset.page === page || (a.dataset.page === 'devices' && page === 'device');
+    if (here) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
+  }
+  if (!Object.hasOwn(pages, page)) return void fill(main, empty(t('not_found'), 'question'));
+  if (!may(pages[page])) return void fill(main, empty(t('no_right'), 'off'));
+  main.setAttribute('aria-busy', 'true');
+  try {
+    const mod = await import(`./pages/${page}.js`);
+    if (mine.signal.aborted) return;
+    const stage = h('div');
+    await mod.default({ main: stage, id, query, signal: mine.signal, may, me, again: show });
+    if (mine.signal.aborted) return;
+    fill(main, stage);
+    window.scrollTo(0, 0);
+  } catch (e) {
+    if (mine.signal.aborted || e.name === 'AbortError' || e.status === 401) return;
+    fill(main, empty(e.status === 404 ? t('not_found') : e.message || t('failed'), 'warn', button(t('retry'), 'refresh', show)));
+  } finally {
+    if (!mine.signal.aborted) main.removeAttribute('aria-busy');
+  }
+}
+
+async function logout() {
+  try {
+    await api('DELETE', 'session');
+    location.href = new URL('login', document.baseURI);
+  } catch (e) { say(e); }
+}
+
+function brand() {
+  return h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'icon.svg', alt: '' }), 'mod_mdm');
+}
+
+function build() {
+  document.documentElement.lang = lang();
+  const toggle = (on) => { frame.classList.toggle('open', on); frame.querySelector('.top button').setAttribute('aria-expanded', String(on)); };
+  frame = h('div', { class: 'frame' },
+    h('a', { class: 'skip', href: '#main', onclick: (e) => { e.preventDefault(); main.focus(); } }, t('skip')),
+    h('header', { class: 'top' }, h('button', { type: 'button', class: 'btn icon quiet', 'aria-label': t('menu'), 'aria-expanded': 'false', 'aria-controls': 'side',
+      onclick: () => { toggle(true); frame.querySelector('.nav a').focus(); } }, icon('menu')), brand()),
+    h('button', { class: 'veil', type: 'button', tabindex: '-1', 'aria-label': t('close'), onclick: () => toggle(false) }),
+    h('nav', { class: 'side', id: 'side', 'aria-label': t('app'), onkeydown: (e) => e.key === 'Escape' && toggle(false) }, brand(),
+      h('ul', { class: 'nav' }, nav.filter(([, , r]) => may(r)).map(([p, pic]) => h('li', {}, h('a', { href: `#/${p}`, 'data-page': p }, icon(pic), t(p))))),
+      h('div', { class: 'who' },
+        h('ul', { class: 'nav' }, h('li', {}, h('a', { href: '#/profile', 'data-page': 'profile' }, icon('me'), h('bdi', {}, me.name || me.login)))),
+        button(t('logout'), 'out', logout, 'quiet'))),
+    main);
+  fill(document.getElementById('app'), frame);
+}
+
+addEventListener('hashchange', () => { show().then(() => main.focus({ preventScroll: true })); });
+addEventListener('mdm-language', () => { build(); show(); });
+try {
+  me = (await api('GET', 'me')).data;
+  build();
+  await show();
+} catch (e) {
+  if (e.status !== 401) fill(document.getElementById('app'), empty(e.message || t('failed'), 'warn', button(t('retry'), 'refresh', () => location.reload())));
+}

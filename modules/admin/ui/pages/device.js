@@ -1,0 +1,144 @@
+// One device: what is going on and why, then everything known.
+import { api, poll } from '../api.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager } from '../ui.js';
+import { t } from '../words.js';
+
+const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
+const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('no'));
+const pairs = (rows) => h('dl', {}, rows.map(([k, v]) => [h('dt', {}, k), h('dd', {}, val(v))]));
+const panel = (title, rows) => h('section', { class: 'panel' }, h('h2', {}, title), pairs(rows));
+const mono = (v) => v && h('span', { class: 'mono' }, v);
+
+// The head of the page in sentences: state, what waits, and why it waits.
+function sentences(d, records, commands) {
+  const out = [];
+  const live = records.find((r) => r.live && r.kind === 'mdm');
+  const open = commands.filter((c) => c.open);
+  if (d.state === 'active') out.push(d.last_contact_at ? t('why_active', null, time(d.last_contact_at).textContent) : t('why_active_never'));
+  else out.push(t(`why_${d.state}`));
+  if (d.lost_since) out.push(t('why_lost', null, time(d.lost_since).textContent));
+  if (open.length) out.push(open.length === 1 ? t('why_waiting_one') : t('why_waiting', null, open.length));
+  if (open.some((c) => c.state === 'notnow')) out.push(t('why_notnow'));
+  if (live && open.length && !live.push_ok) out.push(t('why_nopush'));
+  else if (live?.push_error) out.push(t('why_push_error', null, live.push_error));
+  return out.join(' ');
+}
+
+function info(d, records) {
+  const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
+  return h('div', { class: 'cols' },
+    panel(t('general'), [[t('person'), d.person && [name(d.person.name), ' ', h('span', { class: 'muted' }, d.person.login)]], [t('model'), [d.model, d.product].filter(Boolean).join(' · ')],
+      [t('os'), [word('plat', d.platform), d.os_version].filter(Boolean).join(' ')], [t('build'), mono(d.build)], [t('serial'), mono(d.serial)], [t('udid'), mono(d.udid)], [t('imei'), mono(d.imei)], [t('phone'), d.phone]]),
+    panel(t('administration'), [[t('ownership'), word('own', d.ownership)], [t('level'), word('level', d.level)], [t('mode'), word('mode', d.mode)], [t('folder'), d.folder.name], [t('department'), d.department], [t('site'), d.site], [t('location'), d.location], [t('notes'), d.notes && h('bdi', {}, d.notes)], [t('enrolled'), time(d.enrolled_at)]]),
+    panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('supervised'), yesno(d.supervised)], [t('compliance'), word('comp', d.compliance)]]),
+    panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)], [t('inventory_at'), time(d.inventory_at)]]),
+    h('section', { class: 'panel' }, h('h2', {}, t('channels')), records.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : records.map((r) => pairs([
+      [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), mono(d.last_contact_ip)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))));
+}
+
+function grow(path, draw, none, pic) {
+  return async (box, signal) => {
+    const state = { items: [], next: null };
+    const load = async () => {
+      const r = await api('GET', `${path}${state.next ? `?cursor=${encodeURIComponent(state.next)}` : ''}`, { signal });
+      state.items.push(...r.data.items); state.next = r.data.next;
+      if (!state.items.length) return fill(box, h('div', { class: 'panel' }, empty(none, pic)));
+      return fill(box, draw(state.items), state.next ? pager(box, state, () => load().catch(say)) : null);
+    };
+    await load();
+  };
+}
+
+const appList = (items) => h('div', { class: 'panel flush' }, table([
+  { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.identifier)), h('span', { class: 'sub mono' }, a.identifier)] },
+  { label: t('version'), cell: (a) => a.short_version || a.version || '–' },
+  { label: t('size'), cell: (a) => (a.size ? `${number(Math.round(a.size / 1e5) / 10)} MB` : '–') },
+  { label: t('managed'), cell: (a) => yesno(a.managed) }], items));
+
+const detail = (o) => { const s = Object.entries(o || {}).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(' · '); return s && h('div', { class: 'muted small' }, h('bdi', {}, s)); };
+const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, e.kind), detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
+export const auditList = (items, withObject) => h('div', { class: 'panel flush' }, table([
+  { label: t('what'), lead: true, cell: (a) => [h('span', { class: 'main' }, a.action), detail(a.detail)] },
+  { label: t('who'), cell: (a) => [name(a.actor.name || a.actor.kind), h('span', { class: 'sub' }, a.actor.ip)] },
+  ...(withObject ? [{ label: t('object'), cell: (a) => (a.object_kind === 'device' ? h('a', { href: `#/device/${a.object_id}` }, name(a.object_name || a.object_id)) : h('bdi', {}, a.object_name || a.object_kind)) }] : []),
+  { label: t('outcome'), cell: (a) => chip(a.outcome) }, { label: t('when'), tight: true, cell: (a) => time(a.at) }], items));
+
+function commandList(items, id, may, again) {
+  return h('div', { class: 'panel flush' }, table([
+    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error) : null] },
+    { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => (c.created_by ? name(c.created_by) : t('by_system')) },
+    { label: t('created'), tight: true, cell: (c) => time(c.created_at) }, { label: t('ended'), tight: true, cell: (c) => time(c.done_at) },
+    { label: '', cell: (c) => (c.open && may('device:task') ? h('div', { class: 'acts' }, button(t('take_back'), null, async () => {
+      try { await api('POST', `devices/${id}/commands/${c.id}/cancel`); toast(t('taken_back')); again(); } catch (e) { say(e); }
+    })) : null) }], items));
+}
+
+const target = (d) => h('p', { class: 'alert warn' }, t('one_device', null, [d.name, d.serial, d.person?.name].filter(Boolean).join(' · ')));
+
+function edit(id, again) {
+  return async () => {
+    const { data: d, etag } = await api('GET', `devices/${id}`);
+    dialog({ title: t('edit'), submit: t('save'), fields: [
+      { name: 'name', label: t('name'), value: d.name, required: true, max: 200 },
+      { name: 'ownership', label: t('ownership'), type: 'select', value: d.ownership, options: [['corporate', t('own_corporate')], ['personal', t('own_personal')]] },
+      { name: 'department', label: t('department'), value: d.department, max: 200 }, { name: 'site', label: t('site'), value: d.site, max: 200 },
+      { name: 'location', label: t('location'), value: d.location, max: 200 }, { name: 'notes', label: t('notes'), type: 'area', value: d.notes, max: 4000 },
+      { name: 'test_device', label: t('test_device'), type: 'check', value: d.test_device }],
+    save: async (v) => { await api('PATCH', `devices/${id}`, { body: v, match: etag }); toast(t('saved')); again(); } });
+  };
+}
+
+function acts(d, id, may, again) {
+  const managed = d.state === 'active' && d.mode.startsWith('ios');
+  const ask = (title, lead, path, after) => dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [{ name: 'reason', label: t('reason'), max: 500 }],
+    save: async (v) => { await api('POST', `devices/${id}/${path}`, { body: v }); toast(t('saved')); after(); } });
+  const unenroll = () => dialog({ title: t('unenroll'), lead: [t('unenroll_lead'), target(d)], submit: t('unenroll'), danger: true, body: h('p', { class: 'muted small' }, t('unenroll_mail')), fields: [
+    { name: 'wipe', label: t('wipe'), type: 'select', value: 'selective', options: [['selective', t('wipe_selective')], ['full', t('wipe_full')]] },
+    { name: 'then', label: t('then'), type: 'select', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] }, { name: 'reason', label: t('reason'), max: 500 }],
+  save: async (v) => { await api('POST', `devices/${id}/unenroll`, { body: v }); toast(t('unenroll_done')); again(); } });
+  return [
+    managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
+    may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
+    managed && may('device:task') && button(t('unenroll'), 'exit', unenroll, 'danger'),
+    d.state !== 'retired' && d.state !== 'active' && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
+    d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),
+    may('device:write') && button(t('del'), 'trash', () => dialog({ title: t('del'), lead: [t('del_lead'), target(d)], submit: t('del'), danger: true,
+      save: async () => { await api('DELETE', `devices/${id}`); toast(t('deleted')); location.hash = '#/devices'; } }), 'danger'),
+  ];
+}
+
+export default async function page({ main, id, query, signal, may, again }) {
+  const path = `devices/${encodeURIComponent(id)}`;
+  const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal })]);
+  const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
+  let [d, records, commands] = (await get()).map((r) => r.data.items || r.data);
+  const tabs = { info: (b) => fill(b, info(d, records)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'),
+    commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
+    timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };
+  const now = Object.hasOwn(tabs, query.tab || '') ? query.tab : 'info';
+  const drawHead = () => {
+    document.title = `${d.name} · mod_mdm`;
+    fill(heading, h('section', { class: 'panel' }, h('div', { class: 'head' },
+      h('div', { class: 'hero' }, h('span', { class: 'glyph' }, icon('devices')), h('div', {}, h('h1', {}, name(d.name)),
+        h('div', { class: 'muted' }, chip(d.state), ' ', d.test_device ? chip('test') : null, ' ', d.person ? name(d.person.name) : t('no_owner')))),
+      h('div', { class: 'acts' }, acts(d, id, may, again))), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
+  };
+  const keys = Object.keys(tabs);
+  const open = (key) => { location.hash = `#/device/${id}${key === 'info' ? '' : `?tab=${key}`}`; };
+  const bar = h('div', { class: 'tabs', role: 'tablist', onkeydown: (e) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    if (step) bar.querySelectorAll('button')[(keys.indexOf(document.activeElement.dataset.tab) + step + keys.length) % keys.length].focus();
+  } }, keys.map((key) => h('button', { type: 'button', role: 'tab', id: `tab-${key}`, 'data-tab': key, 'aria-selected': String(key === now), 'aria-controls': 'panel', tabindex: key === now ? '0' : '-1', onclick: () => open(key) }, t(key))));
+  drawHead();
+  await tabs[now](box, signal);
+  fill(main, h('a', { class: 'crumb', href: '#/devices' }, icon('left'), t('devices')), heading, bar, box);
+  const fresh = async () => {
+    try {
+      [d, records, commands] = (await get()).map((r) => r.data.items || r.data);
+      drawHead();
+      if (now === 'info' || now === 'commands') tabs[now](box);
+    } catch (e) { if (e.status === 404) again(); }
+  };
+  poll(`${path}/commands`, signal, fresh);
+  poll(path, signal, fresh);
+}

@@ -1,0 +1,82 @@
+// The list of devices: its filters, order and columns are its address.
+import { api, poll, query as toQuery, url } from '../api.js';
+import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, name } from '../ui.js';
+import { t } from '../words.js';
+
+const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance'];
+const shownFirst = ['model', 'os', 'ownership'];
+
+const columns = (shown) => [
+  { key: 'name', label: t('name'), lead: true, sort: 'name', cell: (d) => [h('a', { class: 'main', href: `#/device/${d.id}` }, name(d.name)),
+    h('span', { class: 'sub' }, d.person ? name(d.person.name) : t('no_owner'))] },
+  { key: 'state', label: t('state'), tight: true, cell: (d) => [chip(d.state), d.lost_since ? [' ', chip('lost')] : null, d.test_device ? [' ', chip('test')] : null,
+    d.severity > 1 ? h('span', { class: `chip ${d.severity > 2 ? 'bad' : 'warn'}` }, icon('warn'), t('messages')) : null] },
+  { key: 'model', label: t('model'), cell: (d) => d.model || d.product || '–' },
+  { key: 'os', label: t('os'), tight: true, cell: (d) => `${word('plat', d.platform)} ${d.os_version || ''}` },
+  { key: 'mode', label: t('mode'), cell: (d) => word('mode', d.mode) },
+  { key: 'ownership', label: t('ownership'), cell: (d) => word('own', d.ownership) },
+  { key: 'serial', label: t('serial'), cell: (d) => h('span', { class: 'mono' }, d.serial || '–') },
+  { key: 'enrolled', label: t('enrolled'), tight: true, cell: (d) => time(d.enrolled_at) },
+  { key: 'compliance', label: t('compliance'), cell: (d) => word('comp', d.compliance) },
+  { key: 'contact', label: t('last_contact'), tight: true, sort: 'last_contact', cell: (d) => time(d.last_contact_at) },
+].filter((c) => !optional.includes(c.key) || shown.includes(c.key));
+
+export default async function page({ main, query, signal, may }) {
+  const { cols, ...filter } = query;
+  const shown = cols === undefined ? shownFirst : cols.split(',');
+  const state = { items: [], next: null };
+  const picked = new Set();
+  const list = h('div', { class: 'panel flush' });
+  const go = (change) => { location.hash = `#/devices${toQuery({ ...query, ...change })}`; };
+  const get = (cursor) => api('GET', `devices${toQuery({ ...filter, cursor })}`, { signal });
+
+  const draw = () => {
+    if (state.items.length === 0) {
+      const filtered = Object.keys(filter).some((k) => k !== 'sort');
+      return fill(list, empty(filtered ? t('no_match') : t('no_devices'), 'devices', filtered
+        ? h('a', { class: 'btn', href: '#/devices' }, t('reset')) : h('a', { class: 'btn primary', href: '#/pending' }, t('new_enrollment'))));
+    }
+    return fill(list,
+      picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), button(t('refresh'), 'refresh', many), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
+      table(columns(shown), state.items, { sort: filter.sort || 'name', onsort: (sort) => go({ sort }), pick: may('device:task') ? draw : null, picked }),
+      pager(list, state, more));
+  };
+  const more = async () => {
+    try { const r = await get(state.next); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { toast(e.message, true); }
+  };
+  function many() {
+    const ids = [...picked];
+    const bar = h('progress', { max: ids.length, value: 0, hidden: true, 'aria-label': t('progress') });
+    dialog({ title: t('refresh_many', null, ids.length), lead: t('refresh_many_lead'), body: bar, submit: t('refresh'), save: async () => {
+      let ok = 0;
+      bar.hidden = false;
+      for (const [i, id] of ids.entries()) {
+        try { await api('POST', `devices/${id}/refresh`); ok++; } catch (e) { if (e.status !== 409 && e.status !== 404) throw e; }
+        bar.value = i + 1;
+      }
+      toast(t('refresh_result', null, ok, ids.length - ok));
+      picked.clear(); draw();
+    } });
+  }
+
+  const first = await get();
+  Object.assign(state, first.data);
+  draw();
+  const select = (key, label, values, group) => h('div', {}, h('label', { for: `q-${key}` }, label), h('select', { id: `q-${key}`, onchange: (e) => go({ [key]: e.target.value }) },
+    h('option', { value: '' }, t('all')), values.map((v) => h('option', { value: v, selected: filter[key] === v }, word(group, v)))));
+  const search = h('input', { id: 'q', type: 'search', value: filter.q || '', placeholder: t('search_devices'), autocomplete: 'off' });
+  const chooser = h('details', { class: 'pick' }, h('summary', { class: 'btn' }, icon('cols'), t('columns')), h('div', { class: 'menu' }, optional.map((key) => h('label', { class: 'check' },
+    h('input', { type: 'checkbox', checked: shown.includes(key), onchange: (e) => go({ cols: optional.filter((c) => (c === key ? e.target.checked : shown.includes(c))).join(',') || 'none' }) }), t(key)))));
+  fill(main, head(t('devices'), chooser, h('a', { class: 'btn', href: url(`devices.csv${toQuery(filter)}`), download: 'devices.csv' }, icon('csv'), t('csv'))),
+    h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); go({ q: search.value.trim() }); } },
+      h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
+      select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),
+      select('platform', t('platform'), ['ios', 'android', 'windows', 'unknown'], 'plat'),
+      select('ownership', t('ownership'), ['corporate', 'personal'], 'own')), list);
+  poll(`devices${toQuery(filter)}`, signal, (d) => {
+    const rest = state.items.slice(d.items.length).filter((x) => !d.items.some((y) => y.id === x.id));
+    state.items = state.items.length > d.items.length ? [...d.items, ...rest] : d.items;
+    if (state.items.length === d.items.length) state.next = d.next;
+    draw();
+  });
+}

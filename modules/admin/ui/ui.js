@@ -1,0 +1,164 @@
+// Building blocks. Text always goes in as text nodes: nothing that a device or a person sent is ever read as markup.
+import { t, lang } from './words.js';
+
+export function h(tag, attrs, ...kids) {
+  const el = document.createElement(tag);
+  for (const [k, v] of Object.entries(attrs || {})) {
+    if (v === false || v === null || v === undefined) continue;
+    if (k.startsWith('on')) el.addEventListener(k.slice(2), v);
+    else if (k === 'value' || k === 'checked' || k === 'disabled' || k === 'selected') el[k] = v;
+    else el.setAttribute(k, v === true ? '' : v);
+  }
+  add(el, kids);
+  return el;
+}
+function add(el, kids) {
+  for (const k of kids.flat(9)) if (k !== null && k !== undefined && k !== false) el.append(k);
+}
+export function fill(el, ...kids) { el.replaceChildren(); add(el, kids); return el; }
+
+const paths = {
+  home: 'M4 11l8-7 8 7M6 10v10h12V10M10 20v-6h4v6', devices: 'M7 3h10a1 1 0 011 1v16a1 1 0 01-1 1H7a1 1 0 01-1-1V4a1 1 0 011-1zM11 18h2',
+  people: 'M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM3 20c0-3.3 2.7-5.5 6-5.5s6 2.2 6 5.5M16 4.5a3.3 3.3 0 010 6.3M18 14.8c1.9.8 3 2.6 3 5.2',
+  pending: 'M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v5l3.5 2', audit: 'M6 3h9l4 4v14H6zM14 3v5h5M9 13h7M9 17h5',
+  jobs: 'M12 8.5a3.5 3.5 0 100 7 3.5 3.5 0 000-7zM12 2.5v3M12 18.5v3M2.5 12h3M18.5 12h3M5.3 5.3l2.1 2.1M16.6 16.6l2.1 2.1M5.3 18.7l2.1-2.1M16.6 7.4l2.1-2.1',
+  nodes: 'M4 4h16v6H4zM4 14h16v6H4zM7.5 7h.01M7.5 17h.01', me: 'M12 12a4 4 0 100-8 4 4 0 000 8zM4.5 20.5c0-3.7 3.4-6 7.5-6s7.5 2.3 7.5 6',
+  out: 'M10 4H5v16h5M14 8l4 4-4 4M18 12H9', menu: 'M4 7h16M4 12h16M4 17h16', search: 'M11 4a7 7 0 100 14 7 7 0 000-14zM16 16l4.5 4.5',
+  ok: 'M5 12.5l4.5 4.5L19 7.5', bad: 'M12 8v5M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z', wait: 'M12 7v5l3 2M12 3a9 9 0 100 18 9 9 0 000-18z',
+  off: 'M5 5l14 14M12 3a9 9 0 100 18 9 9 0 000-18z', refresh: 'M20 11a8 8 0 10-.9 5M20 5v6h-6', edit: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4', exit: 'M9 4H5v16h4M13 8l4 4-4 4M17 12H9',
+  csv: 'M12 4v11M8 11l4 4 4-4M5 20h14', cols: 'M4 5h16v14H4zM10 5v14M15 5v14', left: 'M14 6l-6 6 6 6', up: 'M6 14l6-6 6 6', down: 'M6 10l6 6 6-6',
+  plus: 'M12 5v14M5 12h14', warn: 'M12 4l9 16H3zM12 10v4M12 17h.01', trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
+  qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M14.5 9.5a4 4 0 11-3.5 4L4 20.5V17h2v-2h2l2.5-2.5M16 8h.01',
+  box: 'M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8', question: 'M9.5 9a2.5 2.5 0 115 0c0 1.7-2.5 2-2.5 4M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z',
+};
+export function icon(name) {
+  const ns = 'http://www.w3.org/2000/svg', svg = document.createElementNS(ns, 'svg'), p = document.createElementNS(ns, 'path');
+  svg.setAttribute('viewBox', '0 0 24 24'); svg.setAttribute('class', 'i'); svg.setAttribute('aria-hidden', 'true');
+  p.setAttribute('d', paths[name] || paths.question); svg.append(p);
+  return svg;
+}
+
+// A foreign name keeps its direction to itself.
+export const name = (s) => h('bdi', {}, s);
+
+const fmt = (o) => new Intl.DateTimeFormat(lang(), o);
+export function time(iso) {
+  if (!iso) return h('span', { class: 'muted' }, '–');
+  const d = new Date(iso), ago = (Date.now() - d) / 1000, rel = new Intl.RelativeTimeFormat(lang(), { numeric: 'auto' });
+  const text = ago < -60 ? fmt({ dateStyle: 'medium', timeStyle: 'short' }).format(d)
+    : ago < 60 ? t('just_now') : ago < 3600 ? rel.format(-Math.round(ago / 60), 'minute')
+      : ago < 86400 ? rel.format(-Math.round(ago / 3600), 'hour') : fmt({ dateStyle: 'medium', timeStyle: 'short' }).format(d);
+  return h('time', { datetime: iso, title: `${d.toLocaleString(lang())} · ${iso.replace('T', ' ').replace(/\.\d+Z$|Z$/, ' UTC')}` }, text);
+}
+export const number = (n) => new Intl.NumberFormat(lang()).format(n);
+
+const kinds = {
+  pending: ['warn', 'wait'], active: ['good', 'ok'], wipe_pending: ['bad', 'warn'], retired: ['', 'off'], blocked: ['bad', 'bad'], removed: ['', 'exit'],
+  created: ['', 'wait'], opened: ['warn', 'wait'], profile: ['warn', 'wait'], issued: ['warn', 'wait'], authenticated: ['warn', 'wait'],
+  completed: ['good', 'ok'], expired: ['', 'off'], cancelled: ['', 'off'], locked: ['bad', 'bad'],
+  queued: ['warn', 'wait'], sent: ['warn', 'wait'], notnow: ['warn', 'wait'], acknowledged: ['good', 'ok'], error: ['bad', 'bad'], format_error: ['bad', 'bad'], superseded: ['', 'off'],
+  waiting: ['warn', 'wait'], running: ['warn', 'refresh'], done: ['good', 'ok'], failed: ['bad', 'bad'], refused: ['bad', 'off'],
+  enabled: ['good', 'ok'], disabled: ['', 'off'], online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
+};
+export function chip(state) {
+  const [cls, pic] = kinds[state] || ['', 'question'];
+  return h('span', { class: `chip ${cls}` }, icon(pic), t(`s_${state}`, state));
+}
+export const word = (group, value) => t(`${group}_${value}`, value);
+
+export function button(label, pic, onclick, cls = '') {
+  return h('button', { type: 'button', class: `btn ${cls}`, onclick }, pic && icon(pic), label);
+}
+
+export function toast(text, bad) {
+  const el = h('div', { class: `toast ${bad ? 'bad' : ''}`, role: bad ? 'alert' : null }, text);
+  document.getElementById('toasts').append(el);
+  setTimeout(() => el.remove(), bad ? 8000 : 4000);
+}
+export const say = (e) => { if (e.name !== 'AbortError' && e.status !== 401) toast(e.message || t('failed'), true); };
+
+export function head(title, ...acts) {
+  document.title = `${title} · mod_mdm`;
+  return h('div', { class: 'head' }, h('h1', {}, title), acts.length ? h('div', { class: 'acts' }, acts) : null);
+}
+export const empty = (text, pic = 'box', act = null) => h('div', { class: 'empty' }, icon(pic), h('p', {}, text), act);
+
+// columns: {key, label, cell(row) -> node, lead, sort, tight}
+export function table(columns, rows, { sort, onsort, pick, picked } = {}) {
+  const mark = (c) => (sort === c.sort ? 'ascending' : sort === `-${c.sort}` ? 'descending' : null);
+  const th = (c) => h('th', { scope: 'col', 'aria-sort': c.sort ? mark(c) : null }, c.sort
+    ? h('button', { type: 'button', onclick: () => onsort(mark(c) === 'ascending' ? `-${c.sort}` : c.sort) }, c.label,
+      mark(c) ? icon(mark(c) === 'ascending' ? 'up' : 'down') : null)
+    : c.label || h('span', { class: 'sr' }, t('actions')));
+  const all = pick && h('input', { type: 'checkbox', 'aria-label': t('select_all'), checked: rows.length > 0 && rows.every((r) => picked.has(r.id)),
+    onchange: (e) => { rows.forEach((r) => (e.target.checked ? picked.add(r.id) : picked.delete(r.id))); pick(); } });
+  return h('div', { class: 'scroll' }, h('table', { class: 'stack' },
+    h('thead', {}, h('tr', {}, pick && h('th', { scope: 'col' }, all), columns.map(th))),
+    h('tbody', {}, rows.map((r) => h('tr', { class: picked?.has(r.id) ? 'sel' : null },
+      pick && h('td', { class: 'pickcell' }, h('input', { type: 'checkbox', 'aria-label': `${t('select')}: ${r.name}`, checked: picked.has(r.id),
+        onchange: (e) => { if (e.target.checked) picked.add(r.id); else picked.delete(r.id); pick(); } })),
+      columns.map((c) => h('td', { class: `${c.lead ? 'lead' : ''} ${c.tight ? 'tight' : ''}`, 'data-label': c.lead ? null : c.label || null }, c.cell(r))))))));
+}
+
+// A list that grows by "more".
+export function pager(box, state, load) {
+  const next = state.next && button(t('more'), 'down', load);
+  return h('div', { class: 'more' }, h('span', {}, t('shown', null, number(state.items.length)) + (state.next ? ` ${t('there_is_more')}` : '')), next);
+}
+
+// fields: {name, label, type, value, options, required, hint}. save(values) may throw a Problem that names a field.
+export function dialog({ title, lead, fields = [], submit, danger, save, body }) {
+  const inputs = {};
+  const one = (f) => {
+    const id = `f-${f.name}`;
+    const common = { id, name: f.name, required: f.required, maxlength: f.max, 'aria-describedby': `${id}-say` };
+    if (f.type === 'check') {
+      inputs[f.name] = h('input', { ...common, type: 'checkbox', checked: !!f.value });
+      return h('div', { class: 'field' }, h('label', { class: 'check', for: id }, inputs[f.name], f.label), h('div', { id: `${id}-say` }));
+    }
+    inputs[f.name] = f.type === 'select'
+      ? h('select', common, f.options.map(([v, l]) => h('option', { value: v, selected: v === f.value }, l)))
+      : f.type === 'area' ? h('textarea', { ...common, value: f.value || '' })
+        : h('input', { ...common, type: f.type || 'text', value: f.value || '', autocomplete: f.auto || 'off' });
+    return h('div', { class: 'field' }, h('label', { for: id }, f.label), inputs[f.name],
+      f.hint && h('p', { class: 'hint' }, f.hint), h('div', { id: `${id}-say` }));
+  };
+  const trouble = h('div', { 'aria-live': 'assertive' });
+  const go = submit && h('button', { type: 'submit', class: `btn ${danger ? 'danger solid' : 'primary'}` }, submit);
+  const box = h('dialog', { 'aria-labelledby': 'dialog-title' });
+  const form = h('form', { novalidate: false }, h('h2', { id: 'dialog-title' }, title), lead && [lead].flat().map((p) => (p.nodeType ? p : h('p', {}, p))), body,
+    fields.map(one), trouble, h('div', { class: 'foot' }, h('button', { type: 'button', class: 'btn', onclick: () => box.close() }, submit ? t('cancel') : t('close')), go));
+  form.addEventListener('submit', async (e) => {
+    e.preventDefault();
+    fill(trouble);
+    for (const f of fields) { fill(document.getElementById(`f-${f.name}-say`)); inputs[f.name].removeAttribute('aria-invalid'); }
+    const values = {};
+    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : inputs[f.name].value;
+    go.disabled = true;
+    try {
+      await save(values);
+      box.close();
+    } catch (err) {
+      const at = inputs[err.field];
+      if (at) {
+        at.setAttribute('aria-invalid', 'true');
+        fill(document.getElementById(`f-${err.field}-say`), h('p', { class: 'err' }, err.message));
+        at.focus();
+      } else fill(trouble, h('p', { class: 'alert bad' }, err.message || t('failed')));
+    }
+    go.disabled = false;
+  });
+  box.append(form);
+  box.addEventListener('close', () => box.remove());
+  document.body.append(box);
+  box.showModal();
+  return box;
+}
+
+export function copyField(value, label) {
+  const input = h('input', { readonly: true, value, 'aria-label': label, class: 'mono' });
+  return h('div', { class: 'copy' }, input, button(t('copy'), 'copy', async () => {
+    try { await navigator.clipboard.writeText(value); } catch { input.select(); document.execCommand('copy'); }
+    toast(t('copied'));
+  }));
+}

@@ -42,8 +42,7 @@ def test_whole_path(zone, console):
     assert apps == {a[0] for a in device.apps}
     assert device.poll() == []
 
-    states = [e["state"] for e in who.call("GET", "/api/v1/enrollments")[1]["enrollments"] if e["id"] == made["id"]]
-    assert states == ["completed"]
+    assert who.call("GET", f"/api/v1/enrollments/{made['id']}")[1]["state"] == "completed"
 
     device.check_out()
     assert console.device(device.udid)["state"] == "removed"

@@ -293,7 +293,10 @@ class Device:
                 self.enrolled = False
                 break
             if kind == "RemoveProfile" and status == "Acknowledged" and not self.profiles and self.leaving:
-                self.check_out()
+                try:
+                    self.check_out()
+                except Refused:
+                    self.enrolled = False  # best effort, once: the server may have let it go already
                 break
         return done
 

@@ -1,0 +1,18 @@
+"""Browser tests run against the same zones as the whole-server tests; the pages do not depend on the engine."""
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+IT = Path(__file__).resolve().parents[1] / "it"
+sys.path[:0] = [str(IT), str(IT.parent)]
+spec = importlib.util.spec_from_file_location("it_conftest", IT / "conftest.py")
+it = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(it)
+factory, zone, fresh_zone, clean_logs = it.factory, it.zone, it.fresh_zone, it.clean_logs
+
+
+@pytest.fixture(scope="module")
+def db():
+    return "sqlite3"

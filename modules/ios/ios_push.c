@@ -44,7 +44,7 @@ static apr_status_t client(mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
     push.hash = apr_pstrdup(push.pool, conf->hash);
     c.cert_pem = apr_pstrdup(push.pool, conf->cert_pem);
     c.key_pem = apr_pstrdup(push.pool, conf->key_pem);
-    c.ca_pem = apr_pstrdup(push.pool, conf->ca_pem);
+    c.ca_file = apr_pstrdup(push.pool, conf->server.ca_file);
     rv = mdm_http_make(ctx, push.pool, &c, &push.client);
     if (rv != APR_SUCCESS) {
         push.client = NULL;
@@ -70,8 +70,10 @@ static apr_status_t send_batch(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_
 
 static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
 {
+    const mdm_services_t *svc = mdm_web_services();
+    mdm_push_server_t server = {svc->conf_str(NULL, "MDMApnsURL"), svc->conf_str(NULL, "MDMApnsCAFile")};
     int sent = 0;
-    apr_status_t rv = mdm_push_run(ctx, send_batch, NULL, job->stop, &sent);
+    apr_status_t rv = mdm_push_run(ctx, &server, send_batch, NULL, job->stop, &sent);
 
     if (sent) {
         mdm_log(ctx, MDM_LOG_DEBUG, "MDM0471", 0, "%d pushes were accepted", sent);

@@ -122,6 +122,12 @@ static int fail(request_rec *r, mdm_ctx_t *ctx, apr_status_t rv)
     return mdm_web_device_fail(r, ctx, "MDM0421", rv);
 }
 
+/* Triple DES and SHA-1 for clients that know nothing else. */
+static int legacy_ok(request_rec *r, const mdm_services_t *svc)
+{
+    return svc->conf_int(r->server, "MDMScepLegacy") != 0;
+}
+
 static int get_cacert(request_rec *r, mdm_ctx_t *ctx, const mdm_ca_t *ca)
 {
     const char *type;
@@ -172,7 +178,7 @@ static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *c
     }
     rv = message(r, ctx, &in);
     if (rv == APR_SUCCESS) {
-        rv = mdm_scep_pkioperation(ctx, ca, &in, 0, &out);
+        rv = mdm_scep_pkioperation(ctx, ca, &in, legacy_ok(r, svc), &out);
     }
     /* A refusal inside SCEP is a success of HTTP, but has said why. */
     refused = rv == APR_SUCCESS ? ctx->fail_text != NULL : mdm_http_status(rv) < 500;
@@ -205,7 +211,7 @@ int ios_scep_handler(request_rec *r, const mdm_services_t *svc)
     }
     apr_table_setn(r->notes, "mdm-action", mdm_clean(r->pool, operation, MAX_OPERATION));
     if (!strcmp(operation, "GetCACaps")) {
-        const char *caps = mdm_scep_caps(0);
+        const char *caps = mdm_scep_caps(legacy_ok(r, svc));
         return mdm_web_bytes(r, HTTP_OK, "text/plain", caps, strlen(caps));
     }
     rv = svc->db_away() ? MDM_EUNAVAIL : get_ca(ctx, &ca);

@@ -92,9 +92,10 @@ static apr_status_t deliver(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *
 
 static int run(void)
 {
+    const mdm_push_server_t server = {NULL, NULL};
     int sent;
 
-    assert_int_equal(mdm_push_run(z->t->ctx, deliver, NULL, NULL, &sent), APR_SUCCESS);
+    assert_int_equal(mdm_push_run(z->t->ctx, &server, deliver, NULL, NULL, &sent), APR_SUCCESS);
     return sent;
 }
 

@@ -575,7 +575,8 @@ apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
     if (rv != APR_SUCCESS || a->status == 403) {
         return rv;
     }
-    if ((who->rec->flags & MDM_DEVF_LINKED) && who->is_native && !who->is_native(who->rec, c.native)) {
+    /* A revoked certificate gets here with a CheckOut only, and has no native id in the cache: the database judges it. */
+    if ((who->rec->flags & (MDM_DEVF_LINKED | MDM_DEVF_REVOKED)) == MDM_DEVF_LINKED && who->is_native && !who->is_native(who->rec, c.native)) {
         return mdm_apple_mismatch(ctx, c.native);
     }
     c.msg = msg;

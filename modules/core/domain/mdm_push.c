@@ -51,26 +51,26 @@ static apr_status_t setting(mdm_db_t *db, const char *name, const char **out)
     return rv;
 }
 
-apr_status_t mdm_push_conf(mdm_db_t *db, mdm_push_conf_t **out)
+apr_status_t mdm_push_conf(mdm_db_t *db, const mdm_push_server_t *server, mdm_push_conf_t **out)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     mdm_push_conf_t *c = apr_pcalloc(p, sizeof *c);
-    const struct {
-        const char *name, **value;
-        int optional;
-    } parts[] = {{"apns.topic", &c->topic, 0}, {"apns.certificate", &c->cert_pem, 0}, {"apns.key", &c->key_pem, 0},
-                 {"apns.url", &c->url, 1}, {"apns.ca", &c->ca_pem, 1}};
-    apr_status_t rv;
+    const char *all;
+    apr_status_t rv = setting(db, "apns.topic", &c->topic);
 
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        rv = setting(db, parts[i].name, parts[i].value);
-        if (rv != APR_SUCCESS && !(APR_STATUS_IS_NOTFOUND(rv) && parts[i].optional)) {
-            return rv;
-        }
+    if (rv == APR_SUCCESS) {
+        rv = setting(db, "apns.certificate", &c->cert_pem);
     }
-    c->url = c->url ? c->url : MDM_PUSH_URL;
-    c->hash = apr_pstrcat(p, c->topic, "\n", c->cert_pem, "\n", c->key_pem, "\n", c->url, "\n", c->ca_pem, NULL);
-    c->hash = mdm_sha256_hex(p, c->hash, strlen(c->hash));
+    if (rv == APR_SUCCESS) {
+        rv = setting(db, "apns.key", &c->key_pem);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    c->server.url = server->url && *server->url ? server->url : MDM_PUSH_URL;
+    c->server.ca_file = server->ca_file && *server->ca_file ? server->ca_file : NULL;
+    all = apr_pstrcat(p, c->topic, "\n", c->cert_pem, "\n", c->key_pem, "\n", c->server.url, "\n", c->server.ca_file, NULL);
+    c->hash = mdm_sha256_hex(p, all, strlen(all));
     *out = c;
     return APR_SUCCESS;
 }
@@ -157,7 +157,7 @@ static mdm_http_req_t *request(mdm_ctx_t *ctx, const mdm_push_conf_t *conf, mdm_
     apr_table_setn(h, "apns-id", mdm_uuid(p));
     apr_table_setn(h, "content-type", "application/json");
     req->method = "POST";
-    req->url = apr_pstrcat(p, conf->url, "/3/device/", row->push_token, NULL);
+    req->url = apr_pstrcat(p, conf->server.url, "/3/device/", row->push_token, NULL);
     req->headers = h;
     req->body = body ? mdm_json_text(p, body) : "{}";
     req->body_len = strlen(req->body);
@@ -198,6 +198,7 @@ static apr_status_t settle_one(mdm_db_t *db, const char *owner, const mdm_q_push
 }
 
 typedef struct batch_t {
+    const mdm_push_server_t *server;
     const char *owner;
     apr_array_header_t *rows; /* mdm_q_push_claimed_t */
     mdm_push_conf_t *conf;
@@ -219,7 +220,7 @@ static apr_status_t claim(mdm_ctx_t *ctx, batch_t *b)
         rv = APR_NOTFOUND;
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_push_conf(db, &b->conf);
+        rv = mdm_push_conf(db, b->server, &b->conf);
         if (APR_STATUS_IS_NOTFOUND(rv)) {
             rv = tell(db, "push.unconfigured", MDM_MSG_WARNING,
                       "Devices wait to be woken, but there is no Apple push certificate: import one with mdmctl push-cert import.");
@@ -270,9 +271,10 @@ static apr_status_t settle(mdm_ctx_t *ctx, const batch_t *b, mdm_http_req_t *con
     return rv;
 }
 
-static apr_status_t batch(mdm_ctx_t *ctx, mdm_push_send_fn send, void *baton, volatile int *stop, int *sent, int *trouble)
+static apr_status_t batch(mdm_ctx_t *ctx, const mdm_push_server_t *server, mdm_push_send_fn send, void *baton,
+                          volatile int *stop, int *sent, int *trouble)
 {
-    batch_t b = {0};
+    batch_t b = {.server = server};
     mdm_http_req_t **reqs, **list;
     int n = 0;
     apr_status_t rv = claim(ctx, &b);
@@ -295,7 +297,8 @@ static apr_status_t batch(mdm_ctx_t *ctx, mdm_push_send_fn send, void *baton, vo
     return settle(ctx, &b, reqs, sent, trouble);
 }
 
-apr_status_t mdm_push_run(mdm_ctx_t *ctx, mdm_push_send_fn send, void *baton, volatile int *stop, int *sent)
+apr_status_t mdm_push_run(mdm_ctx_t *ctx, const mdm_push_server_t *server, mdm_push_send_fn send, void *baton, volatile int *stop,
+                          int *sent)
 {
     apr_status_t rv = APR_SUCCESS;
     int trouble = 0;
@@ -303,7 +306,7 @@ apr_status_t mdm_push_run(mdm_ctx_t *ctx, mdm_push_send_fn send, void *baton, vo
     *sent = 0;
     while (rv == APR_SUCCESS && !trouble && !(stop && *stop)) {
         mdm_ctx_t *sub = mdm_ctx_sub(ctx);
-        rv = batch(sub, send, baton, stop, sent, &trouble);
+        rv = batch(sub, server, send, baton, stop, sent, &trouble);
         apr_pool_destroy(sub->pool);
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;

@@ -15,21 +15,28 @@ apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t dela
 /* The same for a device's live Apple record; APR_NOTFOUND if it has none. */
 apr_status_t mdm_push_wake_device(mdm_db_t *db, const char *device_id);
 
-/* From zone settings: "apns.certificate" (PEM text), "apns.key" (PEM text, sealed), "apns.topic"; optional "apns.url" and
- * "apns.ca" (PEM, for another server than Apple's). */
+/* Where to: from directives. */
+typedef struct mdm_push_server_t {
+    const char *url;     /* NULL = MDM_PUSH_URL */
+    const char *ca_file; /* NULL = the system's roots */
+} mdm_push_server_t;
+
+/* With what: from zone settings "apns.certificate" (PEM text), "apns.key" (PEM text, sealed), "apns.topic". */
 typedef struct mdm_push_conf_t {
-    const char *cert_pem, *key_pem, *topic, *url, *ca_pem;
+    const char *cert_pem, *key_pem, *topic;
+    mdm_push_server_t server;
     const char *hash; /* changes with any of them: make a new client then */
 } mdm_push_conf_t;
 /* APR_NOTFOUND: not configured. */
-apr_status_t mdm_push_conf(mdm_db_t *db, mdm_push_conf_t **out);
+apr_status_t mdm_push_conf(mdm_db_t *db, const mdm_push_server_t *server, mdm_push_conf_t **out);
 
 /* Sends; as mdm_http_run(). */
 typedef apr_status_t (*mdm_push_send_fn)(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf, mdm_http_req_t **reqs, int n,
                                          volatile int *stop);
 /* One run of the job: claims due rows in batches until none is left, sends without holding a connection, settles. Not configured and rows
  * wait: administrators get one message. *sent = accepted by APNs. */
-apr_status_t mdm_push_run(mdm_ctx_t *ctx, mdm_push_send_fn send, void *baton, volatile int *stop, int *sent);
+apr_status_t mdm_push_run(mdm_ctx_t *ctx, const mdm_push_server_t *server, mdm_push_send_fn send, void *baton, volatile int *stop,
+                          int *sent);
 
 typedef enum {
     MDM_PUSH_SENT,     /* forget the row */

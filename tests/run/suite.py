@@ -57,6 +57,7 @@ LANES = [
     [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser", "tests/browser")],
     [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
+     pytest("queries", "tests/sql"),
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
      pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),

@@ -18,6 +18,7 @@
 static void point(const char *name);
 #define MDM_DEVCACHE_HOOK(p) point(p)
 #include "domain/mdm_devcache.c"
+#include "domain/mdm_devcache_contact.c"
 
 static long die_after;          /* torture: kill this process at the n-th point */
 static const char *call_at;     /* race: call a function at a named point */

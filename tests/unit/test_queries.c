@@ -43,11 +43,16 @@ static void test_each_query_runs(void **state)
     }
 }
 
-/* NULL in a column that must not be NULL is refused by the engine; all else must be accepted with its types. */
+static int writes(const mdm_query_t *q)
+{
+    return strstr(q->sql_pgsql, "INSERT ") || strstr(q->sql_pgsql, "UPDATE ") || strstr(q->sql_pgsql, "DELETE ");
+}
+
+/* A column that must not be NULL refuses it when it is written; what reads must take it, and PostgreSQL know its type. */
 static void test_each_read_takes_nulls(void **state)
 {
     for (int id = 0; id < MDM_Q_COUNT; id++) {
-        if (mdm_queries[id].idempotent && !strstr(mdm_queries[id].sql_pgsql, "LIMIT")) {
+        if (!writes(&mdm_queries[id]) && !strstr(mdm_queries[id].sql_pgsql, "LIMIT")) {
             run_query(id, 1);
         }
     }

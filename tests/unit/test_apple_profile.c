@@ -1,5 +1,6 @@
 /* The enrolment profile and the trust profile (IOS-07), read back by our parser, by openssl and by Python's plistlib. */
 #include "ca_test.h"
+#include "dbtest.h"
 #include "domain/mdm_apple_profile.h"
 #include "wire/mdm_plist.h"
 

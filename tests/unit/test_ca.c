@@ -1,5 +1,6 @@
 /* The zone's certification authority (IOS-06, SEC-04, R14). */
 #include "ca_test.h"
+#include "dbtest.h"
 #include <pthread.h>
 
 static apr_status_t load(mdm_ctx_t *ctx, mdm_ca_t **ca)

@@ -1,5 +1,6 @@
 /* Who gets a certificate by SCEP (SEC-02, R12, R14, IOS-06). */
 #include "ca_test.h"
+#include "dbtest.h"
 #include <pthread.h>
 #include "domain/mdm_scep_service.h"
 

@@ -16,14 +16,18 @@ static EVP_PKEY *held_key;
 
 static void start(void)
 {
-    static const char *subject[] = { "CN", "fuzz", NULL };
-    mdm_issue_t what = { .profile = MDM_CERT_RA, .subject = subject, .not_before_ms = 0, .not_after_ms = 4000000000000LL };
+    static const char *subject[] = {"CN", "fuzz", NULL};
+    mdm_issue_t what = {.profile = MDM_CERT_RA,
+                        .subject = subject,
+                        .not_before_ms = 0,
+                        .not_after_ms = 4000000000000LL};
     mdm_ctx_t *ctx;
 
     apr_initialize();
     apr_pool_create(&root, NULL);
     ctx = mdm_ctx_make(root, &env, NULL, NULL);
-    if (mdm_key_generate(ctx, MDM_KEY_RSA2048, &key) != APR_SUCCESS || mdm_cert_issue(ctx, &what, NULL, key, &cert) != APR_SUCCESS) {
+    if (mdm_key_generate(ctx, MDM_KEY_RSA2048, &key) != APR_SUCCESS ||
+        mdm_cert_issue(ctx, &what, NULL, key, &cert) != APR_SUCCESS) {
         abort();
     }
     held_cert = cert->x;
@@ -32,7 +36,7 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    mdm_blob_t der = { data, size }, body = { (const unsigned char *)"body", 4 }, content = { NULL, 0 };
+    mdm_blob_t der = {data, size}, body = {(const unsigned char *)"body", 4}, content = {NULL, 0};
     mdm_cert_t *signer = NULL;
     mdm_certinfo_t info;
     apr_pool_t *p;

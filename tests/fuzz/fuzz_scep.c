@@ -17,14 +17,18 @@ static EVP_PKEY *held_key;
 
 static void start(void)
 {
-    static const char *subject[] = { "CN", "fuzz", NULL };
-    mdm_issue_t what = { .profile = MDM_CERT_RA, .subject = subject, .not_before_ms = 0, .not_after_ms = 4000000000000LL };
+    static const char *subject[] = {"CN", "fuzz", NULL};
+    mdm_issue_t what = {.profile = MDM_CERT_RA,
+                        .subject = subject,
+                        .not_before_ms = 0,
+                        .not_after_ms = 4000000000000LL};
     mdm_ctx_t *ctx;
 
     apr_initialize();
     apr_pool_create(&root, NULL);
     ctx = mdm_ctx_make(root, &env, NULL, NULL);
-    if (mdm_key_generate(ctx, MDM_KEY_RSA2048, &key) != APR_SUCCESS || mdm_cert_issue(ctx, &what, NULL, key, &ra) != APR_SUCCESS) {
+    if (mdm_key_generate(ctx, MDM_KEY_RSA2048, &key) != APR_SUCCESS ||
+        mdm_cert_issue(ctx, &what, NULL, key, &ra) != APR_SUCCESS) {
         abort();
     }
     held_cert = ra->x;
@@ -33,7 +37,7 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    mdm_blob_t der = { data, size }, out;
+    mdm_blob_t der = {data, size}, out;
     mdm_scep_req_t *req = NULL;
     mdm_csr_t *csr;
     apr_pool_t *p;

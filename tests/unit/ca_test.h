@@ -20,7 +20,8 @@ static UNUSED dbtest_t *ca_fixture(mdm_ca_t **ca)
     mdm_db_t *db;
 
     t->now = apr_time_from_sec(TEST_NOW_MS / 1000);
-    assert_int_equal(mdm_keyring_parse(t->ctx, t->pool, mdm_keyring_new(t->pool), &ring), APR_SUCCESS);
+    assert_int_equal(mdm_keyring_parse(t->ctx, t->pool, mdm_keyring_new(t->pool), &ring),
+                     APR_SUCCESS);
     t->env.keys = ring;
     if (ca) {
         assert_int_equal(mdm_ca_ensure(t->ctx, "Example & Söhne", MDM_KEY_P256), APR_SUCCESS);
@@ -42,9 +43,13 @@ static UNUSED void sql(dbtest_t *t, const char *fmt, ...)
 
 static UNUSED void add_pending(dbtest_t *t)
 {
-    sql(t, "INSERT INTO person (id, login, login_key, name, created_ms) VALUES ('" PERSON "', 'ann', 'ann', 'Ann', 1)");
-    sql(t, "INSERT INTO pending_enrollment (id, token_hash, token, person_id, ownership, origin, state, created_ms, expires_ms) "
-           "VALUES ('" PENDING "', 'h', 't', '" PERSON "', 'personal', 'self', 'created', 1, %" APR_INT64_T_FMT ")",
+    sql(t, "INSERT INTO person (id, login, login_key, name, created_ms) VALUES ('" PERSON
+           "', 'ann', 'ann', 'Ann', 1)");
+    sql(t,
+        "INSERT INTO pending_enrollment (id, token_hash, token, person_id, ownership, origin, "
+        "state, created_ms, expires_ms) "
+        "VALUES ('" PENDING "', 'h', 't', '" PERSON
+        "', 'personal', 'self', 'created', 1, %" APR_INT64_T_FMT ")",
         TEST_NOW_MS + 10 * YEAR_MS);
 }
 
@@ -81,15 +86,15 @@ static UNUSED mdm_q_certificate_find_t *certificate_row(dbtest_t *t, const mdm_c
     return row;
 }
 
-#define CA_MAIN(...)                                                           \
-    int main(void)                                                             \
-    {                                                                          \
-        const struct CMUnitTest tests[] = { __VA_ARGS__ };                     \
-        int rc;                                                                \
-        apr_initialize();                                                      \
-        rc = cmocka_run_group_tests(tests, NULL, NULL);                        \
-        apr_terminate();                                                       \
-        return rc;                                                             \
+#define CA_MAIN(...)                                                                               \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};                                           \
+        int rc;                                                                                    \
+        apr_initialize();                                                                          \
+        rc = cmocka_run_group_tests(tests, NULL, NULL);                                            \
+        apr_terminate();                                                                           \
+        return rc;                                                                                 \
     }
 
 #endif

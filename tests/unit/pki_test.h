@@ -1,4 +1,5 @@
-/* What the PKI tests share: a context, the openssl command as an independent second opinion, and a SCEP client. */
+/* What the PKI tests share: a context, the openssl command as an independent second opinion, and a
+ * SCEP client. */
 #ifndef PKI_TEST_H
 #define PKI_TEST_H
 
@@ -34,12 +35,16 @@ typedef struct pki_t {
     mdm_cert_t *ca, *ra;
 } pki_t;
 
-static UNUSED mdm_cert_t *make_cert(mdm_ctx_t *ctx, mdm_certprofile_e profile, const char *cn, const mdm_key_t *key,
-                                    const mdm_cert_t *issuer, const mdm_key_t *signer)
+static UNUSED mdm_cert_t *make_cert(mdm_ctx_t *ctx, mdm_certprofile_e profile, const char *cn,
+                                    const mdm_key_t *key, const mdm_cert_t *issuer,
+                                    const mdm_key_t *signer)
 {
-    const char *subject[] = { "CN", cn, NULL };
-    mdm_issue_t what = { .profile = profile, .subject = subject, .key = key,
-                         .not_before_ms = TEST_NOW_MS - YEAR_MS, .not_after_ms = TEST_NOW_MS + 5 * YEAR_MS };
+    const char *subject[] = {"CN", cn, NULL};
+    mdm_issue_t what = {.profile = profile,
+                        .subject = subject,
+                        .key = key,
+                        .not_before_ms = TEST_NOW_MS - YEAR_MS,
+                        .not_after_ms = TEST_NOW_MS + 5 * YEAR_MS};
     mdm_cert_t *cert = NULL;
 
     assert_int_equal(mdm_cert_issue(ctx, &what, issuer, signer, &cert), APR_SUCCESS);
@@ -90,7 +95,7 @@ static UNUSED mdm_blob_t get_file(pki_t *t, const char *name)
 {
     static unsigned char buf[65536];
     FILE *f = fopen(apr_psprintf(t->pool, "%s/%s", t->dir, name), "rb");
-    mdm_blob_t out = { NULL, 0 };
+    mdm_blob_t out = {NULL, 0};
 
     assert_non_null(f);
     out.len = fread(buf, 1, sizeof(buf), f);
@@ -111,7 +116,8 @@ static UNUSED void put_key(pki_t *t, const char *name, const mdm_key_t *key)
     put_file(t, name, pem, strlen(pem));
 }
 
-/* Runs a command in the test's directory; *out gets what it said on both channels. Answers its exit status. */
+/* Runs a command in the test's directory; *out gets what it said on both channels. Answers its exit
+ * status. */
 static UNUSED int run(pki_t *t, const char **out, const char *command)
 {
     static char buf[32768];
@@ -127,13 +133,16 @@ static UNUSED int run(pki_t *t, const char **out, const char *command)
     return WEXITSTATUS(pclose(f));
 }
 
-/* A request with an optional challenge password and, to be ignored, a wish to be a CA named "evil". */
-static UNUSED mdm_blob_t client_csr(mdm_ctx_t *ctx, const mdm_key_t *key, const char *challenge, const EVP_MD *md)
+/* A request with an optional challenge password and, to be ignored, a wish to be a CA named "evil".
+ */
+static UNUSED mdm_blob_t client_csr(mdm_ctx_t *ctx, const mdm_key_t *key, const char *challenge,
+                                    const EVP_MD *md)
 {
     X509_REQ *req = X509_REQ_new();
     X509_NAME *name = X509_NAME_new();
     STACK_OF(X509_EXTENSION) *exts = NULL;
-    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+    X509_EXTENSION *ext =
+        X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
     BIO *bio = BIO_new(BIO_s_mem());
     mdm_blob_t out;
 
@@ -143,7 +152,8 @@ static UNUSED mdm_blob_t client_csr(mdm_ctx_t *ctx, const mdm_key_t *key, const 
     X509v3_add_ext(&exts, ext, -1);
     X509_REQ_add_extensions(req, exts);
     if (challenge) {
-        X509_REQ_add1_attr_by_NID(req, NID_pkcs9_challengePassword, MBSTRING_UTF8, (const unsigned char *)challenge, -1);
+        X509_REQ_add1_attr_by_NID(req, NID_pkcs9_challengePassword, MBSTRING_UTF8,
+                                  (const unsigned char *)challenge, -1);
     }
     assert_true(X509_REQ_sign(req, key->pkey, md) > 0);
     i2d_X509_REQ_bio(bio, req);
@@ -157,19 +167,22 @@ static UNUSED mdm_blob_t client_csr(mdm_ctx_t *ctx, const mdm_key_t *key, const 
 }
 
 typedef struct client_t {
-    mdm_key_t *key;       /* to be certified */
-    mdm_cert_t *cert;     /* signs the message */
+    mdm_key_t *key;   /* to be certified */
+    mdm_cert_t *cert; /* signs the message */
     mdm_key_t *cert_key;
     int type;
     const char *challenge, *transaction, *cipher;
-    const EVP_MD *md;     /* of the message */
+    const EVP_MD *md; /* of the message */
 } client_t;
 
 /* A device with a fresh key and a self-signed certificate. */
 static UNUSED client_t client_make(mdm_ctx_t *ctx, const char *challenge, const char *transaction)
 {
-    client_t c = { .type = MDM_SCEP_PKCSREQ, .challenge = challenge, .transaction = transaction, .cipher = "aes256",
-                   .md = EVP_sha256() };
+    client_t c = {.type = MDM_SCEP_PKCSREQ,
+                  .challenge = challenge,
+                  .transaction = transaction,
+                  .cipher = "aes256",
+                  .md = EVP_sha256()};
 
     mdm_key_generate(ctx, MDM_KEY_RSA2048, &c.key);
     c.cert_key = c.key;
@@ -188,12 +201,14 @@ static UNUSED mdm_blob_t client_wrap(mdm_ctx_t *ctx, const client_t *c, const md
     mdm_blob_t out;
 
     apr_snprintf(type, sizeof(type), "%d", c->type);
-    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING, type, (int)strlen(type));
+    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING, type,
+                                (int)strlen(type));
     if (c->transaction) {
-        CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING, c->transaction,
-                                    (int)strlen(c->transaction));
+        CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING,
+                                    c->transaction, (int)strlen(c->transaction));
     }
-    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.5", V_ASN1_OCTET_STRING, "0123456789abcdef", 16);
+    CMS_signed_add1_attr_by_txt(info, "2.16.840.1.113733.1.9.5", V_ASN1_OCTET_STRING,
+                                "0123456789abcdef", 16);
     assert_int_equal(CMS_final(cms, in, NULL, flags), 1);
     i2d_CMS_bio(bio, cms);
     out = mdm_pki_take(ctx->pool, bio);
@@ -219,7 +234,8 @@ typedef struct client_answer_t {
 static UNUSED const ASN1_STRING *answer_attr(CMS_ContentInfo *cms, const char *oid, int type)
 {
     ASN1_OBJECT *obj = OBJ_txt2obj(oid, 1);
-    const ASN1_STRING *s = CMS_signed_get0_data_by_OBJ(sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0), obj, -3, type);
+    const ASN1_STRING *s = CMS_signed_get0_data_by_OBJ(
+        sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0), obj, -3, type);
 
     ASN1_OBJECT_free(obj);
     return s;
@@ -243,15 +259,17 @@ static UNUSED mdm_cert_t *answer_cert(mdm_ctx_t *ctx, const client_t *c, const m
     return mdm_pki_cert(ctx->pool, x);
 }
 
-/* Reads a CertRep as a device does: signature of the RA, its transaction, its nonce, status, certificate. */
-static UNUSED client_answer_t client_read(mdm_ctx_t *ctx, const client_t *c, const mdm_blob_t *der, const mdm_cert_t *ra)
+/* Reads a CertRep as a device does: signature of the RA, its transaction, its nonce, status,
+ * certificate. */
+static UNUSED client_answer_t client_read(mdm_ctx_t *ctx, const client_t *c, const mdm_blob_t *der,
+                                          const mdm_cert_t *ra)
 {
-    client_answer_t a = { -1, -1, NULL };
+    client_answer_t a = {-1, -1, NULL};
     const unsigned char *at = der->data;
     CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &at, (long)der->len);
     const ASN1_STRING *s;
     mdm_cert_t *signer = NULL;
-    mdm_blob_t envelope = { NULL, 0 }, nothing = { NULL, 0 };
+    mdm_blob_t envelope = {NULL, 0}, nothing = {NULL, 0};
 
     assert_non_null(cms);
     s = answer_attr(cms, "2.16.840.1.113733.1.9.3", V_ASN1_PRINTABLESTRING);
@@ -262,14 +280,16 @@ static UNUSED client_answer_t client_read(mdm_ctx_t *ctx, const client_t *c, con
     s = answer_attr(cms, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING);
     assert_true(s && ASN1_STRING_length(s) == 1 && ASN1_STRING_get0_data(s)[0] == '3');
     s = answer_attr(cms, "2.16.840.1.113733.1.9.6", V_ASN1_OCTET_STRING);
-    assert_true(s && ASN1_STRING_length(s) == 16 && !memcmp(ASN1_STRING_get0_data(s), "0123456789abcdef", 16));
+    assert_true(s && ASN1_STRING_length(s) == 16 &&
+                !memcmp(ASN1_STRING_get0_data(s), "0123456789abcdef", 16));
     s = answer_attr(cms, "2.16.840.1.113733.1.9.5", V_ASN1_OCTET_STRING);
     assert_true(s && ASN1_STRING_length(s) == 16);
     s = answer_attr(cms, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING);
     assert_true(s && ASN1_STRING_length(s) == (int)strlen(c->transaction));
     assert_memory_equal(ASN1_STRING_get0_data(s), c->transaction, strlen(c->transaction));
     CMS_ContentInfo_free(cms);
-    assert_int_equal(mdm_cms_verify(ctx, der, a.status ? &nothing : NULL, 0, &signer, &envelope), APR_SUCCESS);
+    assert_int_equal(mdm_cms_verify(ctx, der, a.status ? &nothing : NULL, 0, &signer, &envelope),
+                     APR_SUCCESS);
     assert_int_equal(mdm_cert_der(signer).len, mdm_cert_der(ra).len);
     assert_memory_equal(mdm_cert_der(signer).data, mdm_cert_der(ra).data, mdm_cert_der(ra).len);
     if (a.status == 0) {
@@ -278,15 +298,15 @@ static UNUSED client_answer_t client_read(mdm_ctx_t *ctx, const client_t *c, con
     return a;
 }
 
-#define PKI_MAIN(...)                                                          \
-    int main(void)                                                             \
-    {                                                                          \
-        const struct CMUnitTest tests[] = { __VA_ARGS__ };                     \
-        int rc;                                                                \
-        apr_initialize();                                                      \
-        rc = cmocka_run_group_tests(tests, pki_setup, pki_teardown);           \
-        apr_terminate();                                                       \
-        return rc;                                                             \
+#define PKI_MAIN(...)                                                                              \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};                                           \
+        int rc;                                                                                    \
+        apr_initialize();                                                                          \
+        rc = cmocka_run_group_tests(tests, pki_setup, pki_teardown);                               \
+        apr_terminate();                                                                           \
+        return rc;                                                                                 \
     }
 
 #endif

@@ -1,13 +1,18 @@
-/* The enrolment profile and the trust profile (IOS-07), read back by our parser, by openssl and by Python's plistlib. */
+/* The enrolment profile and the trust profile (IOS-07), read back by our parser, by openssl and by
+ * Python's plistlib. */
 #include "ca_test.h"
 #include "dbtest.h"
 #include "domain/mdm_apple_profile.h"
 #include "wire/mdm_plist.h"
 
-static const mdm_apple_conf_t conf_base = { .public_url = "https://mdm.example.org", .organisation = "Ex <&> ample",
-                                            .topic = "com.apple.mgmt.External.1", .sign_message = 1, .rsa_bits = 2048 };
+static const mdm_apple_conf_t conf_base = {.public_url = "https://mdm.example.org",
+                                           .organisation = "Ex <&> ample",
+                                           .topic = "com.apple.mgmt.External.1",
+                                           .sign_message = 1,
+                                           .rsa_bits = 2048};
 
-static apr_status_t make(dbtest_t *t, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, mdm_blob_t *out)
+static apr_status_t make(dbtest_t *t, const mdm_ca_t *ca, const mdm_apple_conf_t *conf,
+                         mdm_blob_t *out)
 {
     mdm_pending_t *pending;
     mdm_db_t *db;
@@ -65,11 +70,13 @@ static void enrolment_profile_says_what_phones_need_IOS_07(void **state)
     assert_int_equal(mdm_plist_int(root, "PayloadVersion", 0), 1);
 
     root_ca = payload(root, "com.apple.security.root");
-    assert_memory_equal(mdm_plist_data(root_ca, "PayloadContent")->data, ca->ca->der.data, ca->ca->der.len);
+    assert_memory_equal(mdm_plist_data(root_ca, "PayloadContent")->data, ca->ca->der.data,
+                        ca->ca->der.len);
 
     scep = payload(root, "com.apple.security.scep");
     mdm = payload(root, "com.apple.mdm");
-    assert_string_equal(mdm_plist_str(mdm, "IdentityCertificateUUID"), mdm_plist_str(scep, "PayloadUUID"));
+    assert_string_equal(mdm_plist_str(mdm, "IdentityCertificateUUID"),
+                        mdm_plist_str(scep, "PayloadUUID"));
     assert_string_equal(mdm_plist_str(mdm, "ServerURL"), "https://mdm.example.org/mdm/connect");
     assert_string_equal(mdm_plist_str(mdm, "CheckInURL"), "https://mdm.example.org/mdm/checkin");
     assert_string_equal(mdm_plist_str(mdm, "Topic"), "com.apple.mgmt.External.1");
@@ -109,18 +116,23 @@ static void each_profile_has_its_own_ids_and_challenge_SEC_02(void **state)
     b = open_profile(t, ca, &der);
     for (p = mdm_plist_get(a, "PayloadContent")->child; p; p = p->next) {
         for (q = mdm_plist_get(b, "PayloadContent")->child; q; q = q->next) {
-            assert_string_not_equal(mdm_plist_str(p, "PayloadUUID"), mdm_plist_str(q, "PayloadUUID"));
+            assert_string_not_equal(mdm_plist_str(p, "PayloadUUID"),
+                                    mdm_plist_str(q, "PayloadUUID"));
         }
         for (q = p->next; q; q = q->next) {
-            assert_string_not_equal(mdm_plist_str(p, "PayloadUUID"), mdm_plist_str(q, "PayloadUUID"));
-            assert_string_not_equal(mdm_plist_str(p, "PayloadIdentifier"), mdm_plist_str(q, "PayloadIdentifier"));
+            assert_string_not_equal(mdm_plist_str(p, "PayloadUUID"),
+                                    mdm_plist_str(q, "PayloadUUID"));
+            assert_string_not_equal(mdm_plist_str(p, "PayloadIdentifier"),
+                                    mdm_plist_str(q, "PayloadIdentifier"));
         }
     }
     old = mdm_plist_get(payload(a, "com.apple.security.scep"), "PayloadContent");
     new = mdm_plist_get(payload(b, "com.apple.security.scep"), "PayloadContent");
     mdm_db_open(t->ctx, &db);
-    assert_int_equal(mdm_challenge_take(db, mdm_plist_str(old, "Challenge"), "h", "t", &taken), MDM_EDENIED);
-    assert_int_equal(mdm_challenge_take(db, mdm_plist_str(new, "Challenge"), "h", "t", &taken), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_take(db, mdm_plist_str(old, "Challenge"), "h", "t", &taken),
+                     MDM_EDENIED);
+    assert_int_equal(mdm_challenge_take(db, mdm_plist_str(new, "Challenge"), "h", "t", &taken),
+                     APR_SUCCESS);
     mdm_db_close(db);
     assert_string_equal(taken->pending_id, PENDING);
     dbtest_end(t);
@@ -182,16 +194,25 @@ static void openssl_and_plistlib_read_the_profile(void **state)
     assert_int_equal(make(t, ca, &conf_base, &der), APR_SUCCESS);
     put_file(pki, "p.mobileconfig", der.data, der.len);
     put_cert(pki, "zone.pem", ca->ca);
-    assert_int_equal(run(pki, &text, "openssl cms -verify -inform DER -in p.mobileconfig -CAfile zone.pem -attime 1795000000 "
-                                     "-purpose smimesign -binary -out p.plist"), 0);
-    assert_int_equal(run(pki, &text, "/usr/bin/python3 -c \"import plistlib;"
-                                     "p=plistlib.load(open('p.plist','rb'));"
-                                     "print(p['PayloadOrganization'], [x['PayloadType'] for x in p['PayloadContent']])\""), 0);
-    assert_string_equal(text, "Ex <&> ample ['com.apple.security.root', 'com.apple.security.scep', 'com.apple.mdm']\n");
+    assert_int_equal(run(pki, &text,
+                         "openssl cms -verify -inform DER -in p.mobileconfig -CAfile zone.pem "
+                         "-attime 1795000000 "
+                         "-purpose smimesign -binary -out p.plist"),
+                     0);
+    assert_int_equal(
+        run(pki, &text,
+            "/usr/bin/python3 -c \"import plistlib;"
+            "p=plistlib.load(open('p.plist','rb'));"
+            "print(p['PayloadOrganization'], [x['PayloadType'] for x in p['PayloadContent']])\""),
+        0);
+    assert_string_equal(
+        text,
+        "Ex <&> ample ['com.apple.security.root', 'com.apple.security.scep', 'com.apple.mdm']\n");
     dbtest_end(t);
 }
 
 PKI_MAIN(cmocka_unit_test(enrolment_profile_says_what_phones_need_IOS_07),
-         cmocka_unit_test(each_profile_has_its_own_ids_and_challenge_SEC_02), cmocka_unit_test(no_topic_no_profile_POR_02),
+         cmocka_unit_test(each_profile_has_its_own_ids_and_challenge_SEC_02),
+         cmocka_unit_test(no_topic_no_profile_POR_02),
          cmocka_unit_test(anchors_come_once_each_and_must_be_certificates),
          cmocka_unit_test(openssl_and_plistlib_read_the_profile))

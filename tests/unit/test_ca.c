@@ -33,7 +33,8 @@ static void authority_is_made_once_and_sealed(void **state)
     assert_int_equal(load(t->ctx, &ca), APR_SUCCESS);
     assert_false(mdm_key_is_rsa(ca->ca_key));
     assert_true(mdm_key_is_rsa(ca->ra_key));
-    assert_true(mdm_cert_signed_by(ca->ca, ca->ca) && mdm_cert_signed_by(ca->ra, ca->ca) && mdm_cert_signed_by(ca->signer, ca->ca));
+    assert_true(mdm_cert_signed_by(ca->ca, ca->ca) && mdm_cert_signed_by(ca->ra, ca->ca) &&
+                mdm_cert_signed_by(ca->signer, ca->ca));
     mdm_cert_info(t->ctx, ca->ca, &info);
     assert_string_equal(info.cn, "Example Device CA");
     assert_true(info.is_ca);
@@ -41,7 +42,8 @@ static void authority_is_made_once_and_sealed(void **state)
     assert_false(info.is_ca);
     assert_int_equal(mdm_ca_ensure(t->ctx, "Another name", MDM_KEY_RSA2048), APR_SUCCESS);
     assert_int_equal(load(t->ctx, &again), APR_SUCCESS);
-    assert_true(same(ca->ca, again->ca) && same(ca->ra, again->ra) && same(ca->signer, again->signer));
+    assert_true(same(ca->ca, again->ca) && same(ca->ra, again->ra) &&
+                same(ca->signer, again->signer));
     mdm_db_open(t->ctx, &db);
     assert_int_equal(mdm_q_ca_all(db, &rows), APR_SUCCESS);
     mdm_db_close(db);
@@ -133,7 +135,8 @@ static void keys_open_only_in_their_row_SEC_04(void **state)
     dbtest_t *t = ca_fixture(&ca);
 
     t->ctx->log = NULL; /* the error lines are due */
-    sql(t, "UPDATE ca SET private_key = (SELECT private_key FROM ca WHERE kind = 'ca') WHERE kind = 'ra'");
+    sql(t, "UPDATE ca SET private_key = (SELECT private_key FROM ca WHERE kind = 'ca') WHERE kind "
+           "= 'ra'");
     assert_int_equal(load(t->ctx, &ca), MDM_EUNAVAIL);
     t->env.keys = NULL;
     assert_int_equal(load(t->ctx, &ca), MDM_EUNAVAIL);
@@ -200,7 +203,8 @@ static void revoked_identity_is_announced_and_listed_IOS_06(void **state)
     assert_int_equal(mdm_ca_revoke(db, "no such", "left"), APR_SUCCESS);
     mdm_db_close(db);
     assert_string_equal(certificate_row(t, gone)->status, "revoked");
-    sql(t, "CREATE TABLE one AS SELECT 1 AS x FROM change WHERE kind = 'cert' AND key = '%s'", fingerprint(t, gone));
+    sql(t, "CREATE TABLE one AS SELECT 1 AS x FROM change WHERE kind = 'cert' AND key = '%s'",
+        fingerprint(t, gone));
     sql(t, "CREATE UNIQUE INDEX one_x ON one (x)");
     assert_true(dbtest_sql(t, "INSERT INTO one (x) VALUES (1)") != 0); /* announced, and once */
     assert_int_equal(mdm_ca_crl(t->ctx, ca, &der), APR_SUCCESS);
@@ -221,7 +225,8 @@ static void revoked_identity_is_announced_and_listed_IOS_06(void **state)
     dbtest_end(t);
 }
 
-CA_MAIN(cmocka_unit_test(authority_is_made_once_and_sealed), cmocka_unit_test(rsa_authority_has_its_own_ra),
+CA_MAIN(cmocka_unit_test(authority_is_made_once_and_sealed),
+        cmocka_unit_test(rsa_authority_has_its_own_ra),
         cmocka_unit_test(two_nodes_at_once_end_with_one_authority),
         cmocka_unit_test(helpers_are_renewed_before_they_end_and_the_root_is_not),
         cmocka_unit_test(keys_open_only_in_their_row_SEC_04),

@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include "domain/mdm_scep_service.h"
 
-static client_answer_t ask(dbtest_t *t, const mdm_ca_t *ca, const client_t *c, const mdm_blob_t *der, int legacy)
+static client_answer_t ask(dbtest_t *t, const mdm_ca_t *ca, const client_t *c,
+                           const mdm_blob_t *der, int legacy)
 {
     mdm_blob_t out;
 
@@ -20,12 +21,12 @@ static client_answer_t enroll(dbtest_t *t, const mdm_ca_t *ca, const char *chall
     return ask(t, ca, &c, &der, 0);
 }
 
-#define REFUSED(answer, why)                 \
-    do {                                     \
-        client_answer_t a_ = (answer);       \
-        assert_int_equal(a_.status, 2);      \
-        assert_int_equal(a_.fail, (why));    \
-        assert_null(a_.cert);                \
+#define REFUSED(answer, why)                                                                       \
+    do {                                                                                           \
+        client_answer_t a_ = (answer);                                                             \
+        assert_int_equal(a_.status, 2);                                                            \
+        assert_int_equal(a_.fail, (why));                                                          \
+        assert_null(a_.cert);                                                                      \
     } while (0)
 
 static void server_sets_the_subject_R14(void **state)
@@ -98,7 +99,7 @@ static void weak_keys_and_algorithms_are_refused_and_spend_nothing_R14(void **st
     dbtest_t *t = ca_fixture(&ca);
     EVP_PKEY *weak = EVP_RSA_gen(1024);
     client_t c;
-    mdm_key_t small = { weak };
+    mdm_key_t small = {weak};
     mdm_blob_t der;
     client_answer_t a;
 
@@ -127,7 +128,7 @@ static void other_operations_and_garbage_are_answered_without_harm(void **state)
     mdm_ca_t *ca;
     dbtest_t *t = ca_fixture(&ca);
     client_t c = client_make(t->ctx, "x", "T1");
-    mdm_blob_t garbage = { (const unsigned char *)"garbage", 7 }, der, out;
+    mdm_blob_t garbage = {(const unsigned char *)"garbage", 7}, der, out;
 
     c.type = MDM_SCEP_GETCRL;
     der = client_message(t->ctx, &c, ca->ra);
@@ -211,7 +212,9 @@ static const char *renewal_challenge(dbtest_t *t)
 {
     const char *text = mdm_token(t->pool, 24);
 
-    sql(t, "INSERT INTO challenge (hash, record_id, subject, expires_ms) VALUES ('%s', '" RECORD "', 'renewed', %" APR_INT64_T_FMT ")",
+    sql(t,
+        "INSERT INTO challenge (hash, record_id, subject, expires_ms) VALUES ('%s', '" RECORD
+        "', 'renewed', %" APR_INT64_T_FMT ")",
         mdm_sha256_hex(t->pool, text, strlen(text)), TEST_NOW_MS + YEAR_MS);
     return text;
 }
@@ -227,15 +230,18 @@ static void managed(dbtest_t *t, const mdm_ca_t *ca, client_t *c)
     der = client_message(t->ctx, c, ca->ra);
     a = ask(t, ca, c, &der, 0);
     assert_int_equal(a.status, 0);
-    sql(t, "INSERT INTO device (id, name, name_key, folder_id, state, mode, created_ms) VALUES "
-           "('" DEVICE "', 'd', 'd', '00000000-0000-4000-8000-000000000001', 'active', 'ios_mdm', 1)");
-    sql(t, "INSERT INTO source_record (id, device_id, kind, native_id, state, first_seen_ms, last_seen_ms) VALUES "
+    sql(t,
+        "INSERT INTO device (id, name, name_key, folder_id, state, mode, created_ms) VALUES "
+        "('" DEVICE "', 'd', 'd', '00000000-0000-4000-8000-000000000001', 'active', 'ios_mdm', 1)");
+    sql(t, "INSERT INTO source_record (id, device_id, kind, native_id, state, first_seen_ms, "
+           "last_seen_ms) VALUES "
            "('" RECORD "', '" DEVICE "', 'mdm', 'UDID-1', 'enrolled', 1, 1)");
     sql(t, "UPDATE certificate SET status = 'active', record_id = '" RECORD "'");
     c->cert = a.cert;
 }
 
-static client_answer_t renew(dbtest_t *t, const mdm_ca_t *ca, client_t *c, int type, const char *challenge)
+static client_answer_t renew(dbtest_t *t, const mdm_ca_t *ca, client_t *c, int type,
+                             const char *challenge)
 {
     mdm_blob_t der;
 
@@ -262,10 +268,13 @@ static void identity_renews_itself_IOS_06(void **state)
     assert_string_equal(info.subject, "CN=renewed");
     assert_string_equal(certificate_row(t, a.cert)->record_id, RECORD);
     /* Fails on the primary key unless it waits in the slot "next". */
-    sql(t, "INSERT INTO role (id, name, rights) SELECT id, 'x', '' FROM role WHERE NOT EXISTS "
-           "(SELECT 1 FROM certificate WHERE slot = 'next' AND fingerprint = '%s')", info.fingerprint);
+    sql(t,
+        "INSERT INTO role (id, name, rights) SELECT id, 'x', '' FROM role WHERE NOT EXISTS "
+        "(SELECT 1 FROM certificate WHERE slot = 'next' AND fingerprint = '%s')",
+        info.fingerprint);
     assert_int_equal(renew(t, ca, &c, MDM_SCEP_PKCSREQ, renewal_challenge(t)).status, 0);
-    fresh = client_make(t->ctx, renewal_challenge(t), "T3"); /* as phones do with a new SCEP payload */
+    fresh =
+        client_make(t->ctx, renewal_challenge(t), "T3"); /* as phones do with a new SCEP payload */
     {
         mdm_blob_t der = client_message(t->ctx, &fresh, ca->ra);
         assert_int_equal(ask(t, ca, &fresh, &der, 0).status, 0);
@@ -298,9 +307,11 @@ static void renewal_needs_the_right_identity_and_challenge_R12_R14(void **state)
     sql(t, "UPDATE source_record SET expelled = 0");
     t->now = apr_time_from_sec((TEST_NOW_MS + 6 * YEAR_MS) / 1000);
     sql(t, "UPDATE challenge SET expires_ms = expires_ms * 2");
-    REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge), MDM_SCEP_BADREQUEST); /* expired identity */
+    REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge),
+            MDM_SCEP_BADREQUEST); /* expired identity */
     t->now = apr_time_from_sec(TEST_NOW_MS / 1000);
-    assert_int_equal(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge).status, 0); /* nothing of this has spent it */
+    assert_int_equal(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge).status,
+                     0); /* nothing of this has spent it */
     dbtest_end(t);
 }
 
@@ -311,20 +322,27 @@ static void identity_of_another_device_renews_nothing_R12(void **state)
     client_t c;
 
     managed(t, ca, &c);
-    sql(t, "INSERT INTO source_record (id, kind, native_id, state, first_seen_ms, last_seen_ms) VALUES "
+    sql(t, "INSERT INTO source_record (id, kind, native_id, state, first_seen_ms, last_seen_ms) "
+           "VALUES "
            "('" DEVICE "', 'mdm', 'UDID-2', 'enrolled', 1, 1)");
     sql(t, "UPDATE certificate SET record_id = '" DEVICE "'");
-    sql(t, "INSERT INTO certificate (fingerprint, serial, subject, record_id, status, not_before_ms, not_after_ms, issued_ms) "
-           "VALUES ('f', '01', 'CN=x', '" RECORD "', 'active', 1, %" APR_INT64_T_FMT ", 1)", TEST_NOW_MS + YEAR_MS);
+    sql(t,
+        "INSERT INTO certificate (fingerprint, serial, subject, record_id, status, not_before_ms, "
+        "not_after_ms, issued_ms) "
+        "VALUES ('f', '01', 'CN=x', '" RECORD "', 'active', 1, %" APR_INT64_T_FMT ", 1)",
+        TEST_NOW_MS + YEAR_MS);
     REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, renewal_challenge(t)), MDM_SCEP_BADREQUEST);
     REFUSED(renew(t, ca, &c, MDM_SCEP_PKCSREQ, renewal_challenge(t)), MDM_SCEP_BADREQUEST);
     dbtest_end(t);
 }
 
-CA_MAIN(cmocka_unit_test(server_sets_the_subject_R14), cmocka_unit_test(challenge_works_once_and_a_repeat_gets_the_same_R14),
+CA_MAIN(cmocka_unit_test(server_sets_the_subject_R14),
+        cmocka_unit_test(challenge_works_once_and_a_repeat_gets_the_same_R14),
         cmocka_unit_test(wrong_challenges_are_refused_R14),
         cmocka_unit_test(weak_keys_and_algorithms_are_refused_and_spend_nothing_R14),
         cmocka_unit_test(other_operations_and_garbage_are_answered_without_harm),
-        cmocka_unit_test(a_missing_database_is_no_refusal), cmocka_unit_test(of_two_parallel_uses_one_wins_R14),
-        cmocka_unit_test(identity_renews_itself_IOS_06), cmocka_unit_test(renewal_needs_the_right_identity_and_challenge_R12_R14),
+        cmocka_unit_test(a_missing_database_is_no_refusal),
+        cmocka_unit_test(of_two_parallel_uses_one_wins_R14),
+        cmocka_unit_test(identity_renews_itself_IOS_06),
+        cmocka_unit_test(renewal_needs_the_right_identity_and_challenge_R12_R14),
         cmocka_unit_test(identity_of_another_device_renews_nothing_R12))

@@ -5,13 +5,15 @@
 #include "wire/mdm_cms.h"
 #include "wire/mdm_plist.h"
 
-#define ID_ENROLL "org.mod-mdm.enroll" /* stable: a profile is updated by one of the same identifier */
-#define ID_TRUST  "org.mod-mdm.trust"
+#define ID_ENROLL                                                                                  \
+    "org.mod-mdm.enroll" /* stable: a profile is updated by one of the same identifier */
+#define ID_TRUST "org.mod-mdm.trust"
 #define ACCESS_RIGHTS 8191 /* all: bits 1 to 4096 */
 #define KEY_USAGE_BOTH 5   /* 1 sign + 4 encrypt */
 
 /* The keys that every payload has. NULL if there is no randomness for its UUID. */
-static const char *head(mdm_ctx_t *ctx, mdm_plist_t *d, const char *type, const char *id, const char *name, const char *text)
+static const char *head(mdm_ctx_t *ctx, mdm_plist_t *d, const char *type, const char *id,
+                        const char *name, const char *text)
 {
     const char *uuid = mdm_uuid(ctx->pool);
 
@@ -31,7 +33,8 @@ static const char *organisation(const mdm_apple_conf_t *conf)
 
 /* ------------------------------------------------------------------ roots */
 
-static apr_status_t add_root(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_cert_t *cert, const char *id)
+static apr_status_t add_root(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_cert_t *cert,
+                             const char *id)
 {
     mdm_plist_t *d = mdm_plist_add_dict(ctx->pool, list, NULL);
     mdm_blob_t der = mdm_cert_der(cert);
@@ -41,10 +44,12 @@ static apr_status_t add_root(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_cert_t
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!head(ctx, d, "com.apple.security.root", id, info.cn ? info.cn : info.subject, "Lets this device trust the organisation's servers.")) {
+    if (!head(ctx, d, "com.apple.security.root", id, info.cn ? info.cn : info.subject,
+              "Lets this device trust the organisation's servers.")) {
         return MDM_EUNAVAIL;
     }
-    mdm_plist_add_str(ctx->pool, d, "PayloadCertificateFileName", apr_pstrcat(ctx->pool, id, ".cer", NULL));
+    mdm_plist_add_str(ctx->pool, d, "PayloadCertificateFileName",
+                      apr_pstrcat(ctx->pool, id, ".cer", NULL));
     mdm_plist_add_data(ctx->pool, d, "PayloadContent", der.data, der.len);
     return APR_SUCCESS;
 }
@@ -57,7 +62,8 @@ static int same_cert(const mdm_cert_t *a, const mdm_cert_t *b)
 }
 
 /* The configured anchors, each once and without our own CA. */
-static apr_status_t add_anchors(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_conf_t *conf, const mdm_cert_t *but, const char *base)
+static apr_status_t add_anchors(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_conf_t *conf,
+                                const mdm_cert_t *but, const char *base)
 {
     apr_array_header_t *certs;
     apr_status_t rv;
@@ -92,8 +98,9 @@ static void add_rdn(apr_pool_t *p, mdm_plist_t *subject, const char *type, const
 }
 
 /* *uuid: what the management payload refers to. */
-static apr_status_t add_scep(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const char *cn,
-                             const char *challenge, const char **uuid)
+static apr_status_t add_scep(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_ca_t *ca,
+                             const mdm_apple_conf_t *conf, const char *cn, const char *challenge,
+                             const char **uuid)
 {
     apr_pool_t *p = ctx->pool;
     mdm_plist_t *d = mdm_plist_add_dict(p, list, NULL), *content, *subject;
@@ -118,7 +125,8 @@ static apr_status_t add_scep(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_ca_t *
     return APR_SUCCESS;
 }
 
-static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_conf_t *conf, const char *identity)
+static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_conf_t *conf,
+                            const char *identity)
 {
     apr_pool_t *p = ctx->pool;
     mdm_plist_t *d = mdm_plist_add_dict(p, list, NULL);
@@ -139,7 +147,8 @@ static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_c
 
 /* ------------------------------------------------------------------ the whole */
 
-static apr_status_t sign(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_plist_t *root, mdm_blob_t *out)
+static apr_status_t sign(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_plist_t *root,
+                         mdm_blob_t *out)
 {
     apr_array_header_t *chain = apr_array_make(ctx->pool, 1, sizeof(mdm_cert_t *));
     mdm_blob_t xml;
@@ -149,7 +158,8 @@ static apr_status_t sign(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_plist_t *
     return rv == APR_SUCCESS ? mdm_cms_sign(ctx, &xml, ca->signer, ca->signer_key, chain, out) : rv;
 }
 
-apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
+                                      const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
                                       mdm_blob_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -158,9 +168,11 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca, const md
     apr_status_t rv;
 
     if (!conf->topic || !*conf->topic) {
-        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "Apple devices can't be enrolled yet: the push certificate is missing.");
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL,
+                        "Apple devices can't be enrolled yet: the push certificate is missing.");
     }
-    if (!head(ctx, root, "Configuration", ID_ENROLL, apr_pstrcat(ctx->pool, organisation(conf), " device management", NULL),
+    if (!head(ctx, root, "Configuration", ID_ENROLL,
+              apr_pstrcat(ctx->pool, organisation(conf), " device management", NULL),
               "Enrols this device with the organisation.")) {
         return MDM_EUNAVAIL;
     }
@@ -182,15 +194,18 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca, const md
     return rv == APR_SUCCESS ? sign(ctx, ca, root, out) : rv;
 }
 
-apr_status_t mdm_apple_trust_profile(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, mdm_blob_t *out)
+apr_status_t mdm_apple_trust_profile(mdm_ctx_t *ctx, const mdm_ca_t *ca,
+                                     const mdm_apple_conf_t *conf, mdm_blob_t *out)
 {
     mdm_plist_t *root = mdm_plist_dict(ctx->pool), *list;
     apr_status_t rv;
 
     if (!conf->anchors_pem) {
-        return mdm_fail(ctx, APR_NOTFOUND, NULL, "This server's certificate is publicly trusted: no certificate is needed.");
+        return mdm_fail(ctx, APR_NOTFOUND, NULL,
+                        "This server's certificate is publicly trusted: no certificate is needed.");
     }
-    if (!head(ctx, root, "Configuration", ID_TRUST, apr_pstrcat(ctx->pool, organisation(conf), " certificates", NULL),
+    if (!head(ctx, root, "Configuration", ID_TRUST,
+              apr_pstrcat(ctx->pool, organisation(conf), " certificates", NULL),
               "Lets this device trust the organisation's servers.")) {
         return MDM_EUNAVAIL;
     }

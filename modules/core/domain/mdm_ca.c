@@ -1,5 +1,6 @@
 #include "domain/mdm_ca.h"
 #include <apr_strings.h>
+#include <stdint.h>
 #include <string.h>
 #include "base/mdm_seal.h"
 #include "mdm_sql_gen.h"
@@ -19,15 +20,15 @@ static const struct kind_t {
     mdm_certprofile_e profile;
     apr_int64_t life_ms;
 } kinds[] = {
-    { "ca", "Device CA", MDM_CERT_CA, CA_LIFE_MS },
-    { "ra", "Device Enrollment", MDM_CERT_RA, HELPER_LIFE_MS },
-    { "profile", "Device Profiles", MDM_CERT_SIGNER, HELPER_LIFE_MS },
+    {"ca", "Device CA", MDM_CERT_CA, CA_LIFE_MS},
+    {"ra", "Device Enrollment", MDM_CERT_RA, HELPER_LIFE_MS},
+    {"profile", "Device Profiles", MDM_CERT_SIGNER, HELPER_LIFE_MS},
 };
 
 /* ------------------------------------------------------------------ reading */
 
-static apr_status_t open_row(mdm_ctx_t *ctx, const char *kind, const char *pem, const char *sealed, mdm_cert_t **cert,
-                             mdm_key_t **key)
+static apr_status_t open_row(mdm_ctx_t *ctx, const char *kind, const char *pem, const char *sealed,
+                             mdm_cert_t **cert, mdm_key_t **key)
 {
     const char *purpose = apr_pstrcat(ctx->pool, "ca.private_key:", kind, NULL);
     mdm_blob_t clear;
@@ -36,7 +37,8 @@ static apr_status_t open_row(mdm_ctx_t *ctx, const char *kind, const char *pem, 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_key_from_pem(ctx, apr_pstrmemdup(ctx->pool, (const char *)clear.data, clear.len), NULL, key);
+    rv = mdm_key_from_pem(ctx, (const char *)clear.data, NULL, key);
+    mdm_wipe((void *)(uintptr_t)clear.data, clear.len);
     if (rv == APR_SUCCESS) {
         rv = mdm_cert_from_pem(ctx, pem, cert);
     }
@@ -44,7 +46,8 @@ static apr_status_t open_row(mdm_ctx_t *ctx, const char *kind, const char *pem, 
         rv = MDM_EINPUT;
     }
     if (rv != APR_SUCCESS) { /* stored by us: never the caller's fault */
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0050", rv, "the %s row of the certification authority can't be used", kind);
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0050", rv,
+                "the %s row of the certification authority can't be used", kind);
         rv = mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the certification authority can't be used");
     }
     return rv;
@@ -68,7 +71,8 @@ static apr_status_t place(mdm_ctx_t *in, const mdm_q_ca_all_t *row, mdm_ca_t *ca
         return open_row(in, "ra", row->certificate, row->private_key, &ca->ra, &ca->ra_key);
     }
     if (!strcmp(row->kind, "profile")) {
-        return open_row(in, "profile", row->certificate, row->private_key, &ca->signer, &ca->signer_key);
+        return open_row(in, "profile", row->certificate, row->private_key, &ca->signer,
+                        &ca->signer_key);
     }
     return APR_SUCCESS;
 }
@@ -101,7 +105,8 @@ apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out)
 /* ------------------------------------------------------------------ making */
 
 /* Reads one kind with a connection of its own; *pem is the certificate as stored. */
-static apr_status_t find(mdm_ctx_t *ctx, const char *kind, mdm_cert_t **cert, mdm_key_t **key, const char **pem)
+static apr_status_t find(mdm_ctx_t *ctx, const char *kind, mdm_cert_t **cert, mdm_key_t **key,
+                         const char **pem)
 {
     mdm_q_ca_find_t *row;
     mdm_db_t *db;
@@ -119,14 +124,19 @@ static apr_status_t find(mdm_ctx_t *ctx, const char *kind, mdm_cert_t **cert, md
     return open_row(ctx, kind, row->certificate, row->private_key, cert, key);
 }
 
-static apr_status_t issue_row(mdm_ctx_t *ctx, const struct kind_t *k, const char *organisation, mdm_keytype_e type,
-                              const mdm_ca_t *ca, mdm_cert_t **cert, mdm_key_t **key)
+static apr_status_t issue_row(mdm_ctx_t *ctx, const struct kind_t *k, const char *organisation,
+                              mdm_keytype_e type, const mdm_ca_t *ca, mdm_cert_t **cert,
+                              mdm_key_t **key)
 {
-    const char *org = mdm_clean(ctx->pool, organisation && *organisation ? organisation : "MDM", 40);
-    const char *subject[] = { "O", org, "CN", apr_pstrcat(ctx->pool, org, " ", k->title, NULL), NULL };
+    const char *org =
+        mdm_clean(ctx->pool, organisation && *organisation ? organisation : "MDM", 40);
+    const char *subject[] = {"O", org, "CN", apr_pstrcat(ctx->pool, org, " ", k->title, NULL),
+                             NULL};
     apr_int64_t now = mdm_now_ms(ctx);
-    mdm_issue_t what = { .profile = k->profile, .subject = subject, .not_before_ms = now - BACKDATE_MS,
-                         .not_after_ms = now + k->life_ms };
+    mdm_issue_t what = {.profile = k->profile,
+                        .subject = subject,
+                        .not_before_ms = now - BACKDATE_MS,
+                        .not_after_ms = now + k->life_ms};
     apr_status_t rv = mdm_key_generate(ctx, ca ? MDM_KEY_RSA2048 : type, key);
 
     if (rv == APR_SUCCESS) {
@@ -136,8 +146,10 @@ static apr_status_t issue_row(mdm_ctx_t *ctx, const struct kind_t *k, const char
     return rv;
 }
 
-/* Writes a fresh row, or replaces the one whose certificate is `old`. A race that another node won is no failure. */
-static apr_status_t store(mdm_ctx_t *ctx, const char *kind, const mdm_cert_t *cert, const mdm_key_t *key, const char *old)
+/* Writes a fresh row, or replaces the one whose certificate is `old`. A race that another node won
+ * is no failure. */
+static apr_status_t store(mdm_ctx_t *ctx, const char *kind, const mdm_cert_t *cert,
+                          const mdm_key_t *key, const char *old)
 {
     char *pem = mdm_key_pem(ctx->pool, key);
     const char *text = mdm_cert_pem(ctx->pool, cert), *sealed = NULL, *id = mdm_uuid(ctx->pool);
@@ -147,7 +159,8 @@ static apr_status_t store(mdm_ctx_t *ctx, const char *kind, const mdm_cert_t *ce
     if (!pem || !id) {
         return MDM_EUNAVAIL;
     }
-    rv = mdm_seal(ctx, apr_pstrcat(ctx->pool, "ca.private_key:", kind, NULL), pem, strlen(pem), &sealed);
+    rv = mdm_seal(ctx, apr_pstrcat(ctx->pool, "ca.private_key:", kind, NULL), pem, strlen(pem),
+                  &sealed);
     mdm_wipe(pem, strlen(pem));
     if (rv == APR_SUCCESS) {
         rv = mdm_db_open(ctx, &db);
@@ -168,12 +181,14 @@ static int ends_soon(mdm_ctx_t *ctx, const mdm_cert_t *cert)
 {
     mdm_certinfo_t info;
 
-    return mdm_cert_info(ctx, cert, &info) == APR_SUCCESS && info.not_after_ms - mdm_now_ms(ctx) < HELPER_RENEW_MS;
+    return mdm_cert_info(ctx, cert, &info) == APR_SUCCESS &&
+           info.not_after_ms - mdm_now_ms(ctx) < HELPER_RENEW_MS;
 }
 
 /* One kind: there, or made. ca is NULL for the authority itself, which is never replaced. */
-static apr_status_t ensure(mdm_ctx_t *ctx, const struct kind_t *k, const char *organisation, mdm_keytype_e type,
-                           const mdm_ca_t *ca, mdm_cert_t **cert, mdm_key_t **key)
+static apr_status_t ensure(mdm_ctx_t *ctx, const struct kind_t *k, const char *organisation,
+                           mdm_keytype_e type, const mdm_ca_t *ca, mdm_cert_t **cert,
+                           mdm_key_t **key)
 {
     const char *pem = NULL;
     apr_status_t rv = find(ctx, k->kind, cert, key, &pem);
@@ -192,14 +207,15 @@ static apr_status_t ensure(mdm_ctx_t *ctx, const struct kind_t *k, const char *o
         rv = find(ctx, k->kind, cert, key, &pem); /* what counts is what the database holds */
     }
     if (rv == APR_SUCCESS) {
-        mdm_log(ctx, MDM_LOG_NOTICE, "MDM0051", 0, "the certification authority has a new %s certificate", k->kind);
+        mdm_log(ctx, MDM_LOG_NOTICE, "MDM0051", 0,
+                "the certification authority has a new %s certificate", k->kind);
     }
     return rv;
 }
 
 apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype_e type)
 {
-    mdm_ca_t ca = { NULL, NULL, NULL, NULL, NULL, NULL };
+    mdm_ca_t ca = {NULL, NULL, NULL, NULL, NULL, NULL};
     apr_status_t rv = ensure(ctx, &kinds[0], organisation, type, NULL, &ca.ca, &ca.ca_key);
 
     if (rv == APR_SUCCESS) {
@@ -213,13 +229,17 @@ apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype
 
 /* ------------------------------------------------------------------ identities */
 
-apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr, const char *cn, const char *pending_id,
-                                   const char *record_id, mdm_cert_t **out)
+apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr,
+                                   const char *cn, const char *pending_id, const char *record_id,
+                                   mdm_cert_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *subject[] = { "CN", cn, NULL };
+    const char *subject[] = {"CN", cn, NULL};
     apr_int64_t now = mdm_now_ms(ctx);
-    mdm_issue_t what = { .profile = MDM_CERT_IDENTITY, .subject = subject, .csr = csr, .not_before_ms = now - BACKDATE_MS };
+    mdm_issue_t what = {.profile = MDM_CERT_IDENTITY,
+                        .subject = subject,
+                        .csr = csr,
+                        .not_before_ms = now - BACKDATE_MS};
     mdm_certinfo_t info;
     mdm_blob_t der;
     apr_status_t rv = mdm_cert_info(ctx, ca->ca, &info);
@@ -227,7 +247,8 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    what.not_after_ms = now + MDM_IDENTITY_LIFE_MS < info.not_after_ms ? now + MDM_IDENTITY_LIFE_MS : info.not_after_ms;
+    what.not_after_ms = now + MDM_IDENTITY_LIFE_MS < info.not_after_ms ? now + MDM_IDENTITY_LIFE_MS
+                                                                       : info.not_after_ms;
     rv = mdm_cert_issue(ctx, &what, ca->ca, ca->ca_key, out);
     if (rv == APR_SUCCESS) {
         rv = mdm_cert_info(ctx, *out, &info);
@@ -236,9 +257,9 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
         return rv;
     }
     der = mdm_cert_der(*out);
-    return mdm_q_certificate_add(db, info.fingerprint, info.serial, info.subject, pending_id, record_id,
-                                 record_id ? "next" : "current", info.not_before_ms, info.not_after_ms, now,
-                                 mdm_b64(ctx->pool, der.data, der.len));
+    return mdm_q_certificate_add(db, info.fingerprint, info.serial, info.subject, pending_id,
+                                 record_id, record_id ? "next" : "current", info.not_before_ms,
+                                 info.not_after_ms, now, mdm_b64(ctx->pool, der.data, der.len));
 }
 
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason)
@@ -281,9 +302,11 @@ apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
     }
     list = apr_pcalloc(ctx->pool, ((apr_size_t)rows->nelts + 1) * sizeof(*list));
     for (i = 0; i < rows->nelts; i++) {
-        const mdm_q_certificate_revoked_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_certificate_revoked_t);
+        const mdm_q_certificate_revoked_t *row =
+            &APR_ARRAY_IDX(rows, i, mdm_q_certificate_revoked_t);
         list[i].serial = row->serial;
         list[i].at_ms = row->revoked_ms;
     }
-    return mdm_crl_make(ctx, ca->ca, ca->ca_key, list, rows->nelts, now / 1000, now - 60000, now + CRL_LIFE_MS, der);
+    return mdm_crl_make(ctx, ca->ca, ca->ca_key, list, rows->nelts, now / 1000, now - 60000,
+                        now + CRL_LIFE_MS, der);
 }

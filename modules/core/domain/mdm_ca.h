@@ -1,4 +1,5 @@
-/* Owns the built-in certification authority of the zone: made once, sealed in the database, used by SCEP and profile signing. */
+/* Owns the built-in certification authority of the zone: made once, sealed in the database, used by
+ * SCEP and profile signing. */
 #ifndef MDM_CA_H
 #define MDM_CA_H
 
@@ -10,18 +11,21 @@ typedef struct mdm_ca_t {
     mdm_key_t *ca_key, *ra_key, *signer_key;
 } mdm_ca_t;
 
-/* Makes CA (P-256 or RSA), RSA RA and profile signer if the zone has none; two nodes at once end with one. */
+/* Makes CA (P-256 or RSA), RSA RA and profile signer if the zone has none; two nodes at once end
+ * with one. */
 apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype_e type);
 /* Loads and opens all three into p (callers cache it per child). APR_NOTFOUND if there is none. */
 apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
 
 #define MDM_IDENTITY_LIFE_MS (5LL * 365 * 86400 * 1000)
 
-/* Issues a device identity for a checked request (5 years) and writes its certificate row (status "issued"; slot "next" if it renews the
- * identity of record_id); subject CN from the challenge. */
-apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr, const char *cn, const char *pending_id,
-                                   const char *record_id, mdm_cert_t **out);
-/* Marks revoked and announces the change ("cert" fingerprint, and "device" if it was bound). Again is no failure. */
+/* Issues a device identity for a checked request (5 years) and writes its certificate row (status
+ * "issued"; slot "next" if it renews the identity of record_id); subject CN from the challenge. */
+apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr,
+                                   const char *cn, const char *pending_id, const char *record_id,
+                                   mdm_cert_t **out);
+/* Marks revoked and announces the change ("cert" fingerprint, and "device" if it was bound). Again
+ * is no failure. */
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason);
 /* The revocation list of now, DER, good for a week (IOS-06). Opens its own connection. */
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);

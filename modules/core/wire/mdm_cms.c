@@ -9,7 +9,7 @@
 
 /* ------------------------------------------------------------------ signing */
 
-static STACK_OF(X509) *cert_stack(const apr_array_header_t *chain)
+static STACK_OF(X509) * cert_stack(const apr_array_header_t *chain)
 {
     STACK_OF(X509) *certs = sk_X509_new_null();
     int i;
@@ -23,10 +23,10 @@ static STACK_OF(X509) *cert_stack(const apr_array_header_t *chain)
     return certs;
 }
 
-apr_status_t mdm_cms_sign(mdm_ctx_t *ctx, const mdm_blob_t *content, const mdm_cert_t *cert, const mdm_key_t *key,
-                          const apr_array_header_t *chain, mdm_blob_t *out)
+apr_status_t mdm_cms_sign(mdm_ctx_t *ctx, const mdm_blob_t *content, const mdm_cert_t *cert,
+                          const mdm_key_t *key, const apr_array_header_t *chain, mdm_blob_t *out)
 {
-    STACK_OF(X509) *certs;
+    STACK_OF(X509) * certs;
     CMS_ContentInfo *cms = NULL;
     BIO *in, *bio = NULL;
     int ok = 0;
@@ -67,7 +67,8 @@ static CMS_ContentInfo *parse_cms(const mdm_blob_t *der, int type)
     return cms;
 }
 
-/* One signer whose certificate is inside, digest and key we accept. NULL, and no verdict on the signature, otherwise. */
+/* One signer whose certificate is inside, digest and key we accept. NULL, and no verdict on the
+ * signature, otherwise. */
 static X509 *one_signer(CMS_ContentInfo *cms, int *weak)
 {
     STACK_OF(CMS_SignerInfo) *infos = CMS_get0_SignerInfos(cms);
@@ -88,7 +89,8 @@ static X509 *one_signer(CMS_ContentInfo *cms, int *weak)
     }
     nid = OBJ_obj2nid(digest->algorithm);
     *weak = nid == NID_sha1;
-    return nid == NID_sha256 || nid == NID_sha384 || nid == NID_sha512 || nid == NID_sha1 ? signer : NULL;
+    return nid == NID_sha256 || nid == NID_sha384 || nid == NID_sha512 || nid == NID_sha1 ? signer
+                                                                                          : NULL;
 }
 
 static int signature_fits(CMS_ContentInfo *cms, const mdm_blob_t *body, BIO *out)
@@ -108,8 +110,8 @@ static int signature_fits(CMS_ContentInfo *cms, const mdm_blob_t *body, BIO *out
     return ok;
 }
 
-static apr_status_t verify_parsed(mdm_ctx_t *ctx, CMS_ContentInfo *cms, const mdm_blob_t *body, int weak_ok,
-                                  mdm_cert_t **signer, mdm_blob_t *content, int *weak)
+static apr_status_t verify_parsed(mdm_ctx_t *ctx, CMS_ContentInfo *cms, const mdm_blob_t *body,
+                                  int weak_ok, mdm_cert_t **signer, mdm_blob_t *content, int *weak)
 {
     ASN1_OCTET_STRING **inside = CMS_get0_content(cms);
     int attached = inside && *inside;
@@ -117,11 +119,14 @@ static apr_status_t verify_parsed(mdm_ctx_t *ctx, CMS_ContentInfo *cms, const md
     X509 *x;
 
     if (attached != (body == NULL)) {
-        return mdm_fail(ctx, MDM_EINPUT, NULL, attached ? "the signature must be detached" : "the signed content is missing");
+        return mdm_fail(ctx, MDM_EINPUT, NULL,
+                        attached ? "the signature must be detached"
+                                 : "the signed content is missing");
     }
     x = one_signer(cms, weak);
     if (!x || (*weak && !weak_ok)) {
-        return mdm_fail(ctx, MDM_EIDENTITY, NULL, "the signature has no signer, key or digest that is accepted");
+        return mdm_fail(ctx, MDM_EIDENTITY, NULL,
+                        "the signature has no signer, key or digest that is accepted");
     }
     if (attached && !(out = BIO_new(BIO_s_mem()))) {
         return APR_ENOMEM;
@@ -136,11 +141,13 @@ static apr_status_t verify_parsed(mdm_ctx_t *ctx, CMS_ContentInfo *cms, const md
     BIO_free(out);
     X509_up_ref(x);
     *signer = mdm_pki_cert(ctx->pool, x);
-    return *signer ? APR_SUCCESS : mdm_fail(ctx, MDM_EIDENTITY, NULL, "the signer's certificate is damaged");
+    return *signer ? APR_SUCCESS
+                   : mdm_fail(ctx, MDM_EIDENTITY, NULL, "the signer's certificate is damaged");
 }
 
-apr_status_t mdm_cms_open_signed(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_blob_t *body, int weak_ok,
-                                 CMS_ContentInfo **cms, mdm_cert_t **signer, mdm_blob_t *content, int *weak)
+apr_status_t mdm_cms_open_signed(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_blob_t *body,
+                                 int weak_ok, CMS_ContentInfo **cms, mdm_cert_t **signer,
+                                 mdm_blob_t *content, int *weak)
 {
     apr_status_t rv;
 
@@ -160,8 +167,8 @@ apr_status_t mdm_cms_open_signed(mdm_ctx_t *ctx, const mdm_blob_t *der, const md
     return rv;
 }
 
-apr_status_t mdm_cms_verify(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_blob_t *body, int weak_ok,
-                            mdm_cert_t **signer, mdm_blob_t *content)
+apr_status_t mdm_cms_verify(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_blob_t *body,
+                            int weak_ok, mdm_cert_t **signer, mdm_blob_t *content)
 {
     CMS_ContentInfo *cms;
     int weak;
@@ -171,7 +178,8 @@ apr_status_t mdm_cms_verify(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_blo
     return rv;
 }
 
-apr_status_t mdm_cms_mdm_signature(mdm_ctx_t *ctx, const char *header, const mdm_blob_t *body, mdm_cert_t **signer)
+apr_status_t mdm_cms_mdm_signature(mdm_ctx_t *ctx, const char *header, const mdm_blob_t *body,
+                                   mdm_cert_t **signer)
 {
     apr_size_t len = strlen(header);
     mdm_blob_t der;
@@ -179,7 +187,8 @@ apr_status_t mdm_cms_mdm_signature(mdm_ctx_t *ctx, const char *header, const mdm
     if (len == 0 || len > MAX_HEADER || mdm_unb64(ctx->pool, header, len, &der) != APR_SUCCESS) {
         return mdm_fail(ctx, MDM_EINPUT, "Mdm-Signature", "the signature header is not base64");
     }
-    /* SHA-1 is accepted: old systems sign with it, and forging needs a second preimage, not a collision. */
+    /* SHA-1 is accepted: old systems sign with it, and forging needs a second preimage, not a
+     * collision. */
     return mdm_cms_verify(ctx, &der, body, 1, signer, NULL);
 }
 
@@ -190,15 +199,18 @@ static const struct cipher_t {
     int nid;
     const char *fetch;
 } ciphers[] = {
-    { "aes128", NID_aes_128_cbc, "AES-128-CBC" }, { "aes192", NID_aes_192_cbc, "AES-192-CBC" },
-    { "aes256", NID_aes_256_cbc, "AES-256-CBC" }, { "des3", NID_des_ede3_cbc, "DES-EDE3-CBC" },
-    { "des", NID_des_cbc, "DES-CBC" },
+    {"aes128", NID_aes_128_cbc, "AES-128-CBC"},
+    {"aes192", NID_aes_192_cbc, "AES-192-CBC"},
+    {"aes256", NID_aes_256_cbc, "AES-256-CBC"},
+    {"des3", NID_des_ede3_cbc, "DES-EDE3-CBC"},
+    {"des", NID_des_cbc, "DES-CBC"},
 };
 #define NCIPHERS (sizeof(ciphers) / sizeof(ciphers[0]))
 
-apr_status_t mdm_cms_encrypt(mdm_ctx_t *ctx, const mdm_blob_t *content, const mdm_cert_t *to, const char *cipher, mdm_blob_t *out)
+apr_status_t mdm_cms_encrypt(mdm_ctx_t *ctx, const mdm_blob_t *content, const mdm_cert_t *to,
+                             const char *cipher, mdm_blob_t *out)
 {
-    STACK_OF(X509) *certs;
+    STACK_OF(X509) * certs;
     CMS_ContentInfo *cms = NULL;
     EVP_CIPHER *with = NULL;
     BIO *in, *bio = NULL;
@@ -226,7 +238,9 @@ apr_status_t mdm_cms_encrypt(mdm_ctx_t *ctx, const mdm_blob_t *content, const md
     BIO_free(in);
     BIO_free(bio);
     ERR_pop_to_mark();
-    return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EINPUT, NULL, "the content can't be encrypted with this cipher to this key");
+    return ok ? APR_SUCCESS
+              : mdm_fail(ctx, MDM_EINPUT, NULL,
+                         "the content can't be encrypted with this cipher to this key");
 }
 
 const char *mdm_cms_cipher(const mdm_blob_t *der)
@@ -254,12 +268,12 @@ const char *mdm_cms_cipher(const mdm_blob_t *der)
     return name;
 }
 
-/* OpenSSL goes on with a random key when the encrypted key has bad padding, so a failure here says nothing about it (RFC 3218);
- * the only sentence for all failures keeps it that way. */
-apr_status_t mdm_cms_decrypt(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_cert_t *cert, const mdm_key_t *key,
-                             mdm_blob_t *out)
+/* OpenSSL goes on with a random key when the encrypted key has bad padding, so a failure here says
+ * nothing about it (RFC 3218); the only sentence for all failures keeps it that way. */
+apr_status_t mdm_cms_decrypt(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_cert_t *cert,
+                             const mdm_key_t *key, mdm_blob_t *out)
 {
-    STACK_OF(CMS_RecipientInfo) *to;
+    STACK_OF(CMS_RecipientInfo) * to;
     CMS_ContentInfo *cms = NULL;
     BIO *bio = NULL;
     int ok = 0;
@@ -268,7 +282,8 @@ apr_status_t mdm_cms_decrypt(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_ce
     if (mdm_cms_cipher(der) && (cms = parse_cms(der, NID_pkcs7_enveloped))) {
         to = CMS_get0_RecipientInfos(cms);
         ok = sk_CMS_RecipientInfo_num(to) >= 1 && sk_CMS_RecipientInfo_num(to) <= MAX_CERTS &&
-             (bio = BIO_new(BIO_s_mem())) && CMS_decrypt(cms, key->pkey, cert->x, NULL, bio, CMS_BINARY) == 1;
+             (bio = BIO_new(BIO_s_mem())) &&
+             CMS_decrypt(cms, key->pkey, cert->x, NULL, bio, CMS_BINARY) == 1;
     }
     if (ok) {
         *out = mdm_pki_take(ctx->pool, bio);

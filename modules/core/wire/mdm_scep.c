@@ -1,16 +1,17 @@
-/* SCEP (RFC 8894) messages: a signed CMS message around an enveloped one, with the transaction in signed attributes. */
+/* SCEP (RFC 8894) messages: a signed CMS message around an enveloped one, with the transaction in
+ * signed attributes. */
 #include "wire/mdm_scep.h"
 #include "wire/mdm_pki_int.h"
 #include <apr_strings.h>
 #include <openssl/pkcs7.h>
 #include <string.h>
 
-#define OID_MESSAGE_TYPE    "2.16.840.1.113733.1.9.2"
-#define OID_PKI_STATUS      "2.16.840.1.113733.1.9.3"
-#define OID_FAIL_INFO       "2.16.840.1.113733.1.9.4"
-#define OID_SENDER_NONCE    "2.16.840.1.113733.1.9.5"
+#define OID_MESSAGE_TYPE "2.16.840.1.113733.1.9.2"
+#define OID_PKI_STATUS "2.16.840.1.113733.1.9.3"
+#define OID_FAIL_INFO "2.16.840.1.113733.1.9.4"
+#define OID_SENDER_NONCE "2.16.840.1.113733.1.9.5"
 #define OID_RECIPIENT_NONCE "2.16.840.1.113733.1.9.6"
-#define OID_TRANSACTION     "2.16.840.1.113733.1.9.7"
+#define OID_TRANSACTION "2.16.840.1.113733.1.9.7"
 #define MAX_TEXT 255
 #define MAX_NONCE 64
 
@@ -47,7 +48,8 @@ static const char *attr_text(apr_pool_t *p, CMS_SignerInfo *info, const char *oi
     return apr_pstrmemdup(p, (const char *)data, (apr_size_t)len);
 }
 
-static int attr_add(CMS_SignerInfo *info, const char *oid, int type, const void *data, apr_size_t len)
+static int attr_add(CMS_SignerInfo *info, const char *oid, int type, const void *data,
+                    apr_size_t len)
 {
     return CMS_signed_add1_attr_by_txt(info, oid, type, data, (int)len);
 }
@@ -78,8 +80,8 @@ static apr_status_t read_attributes(mdm_ctx_t *ctx, CMS_ContentInfo *cms, mdm_sc
         return mdm_fail(ctx, MDM_EINPUT, NULL, "the message has no nonce");
     }
     req->sender_nonce.len = (apr_size_t)ASN1_STRING_length(nonce);
-    req->sender_nonce.data = (unsigned char *)apr_pstrmemdup(ctx->pool, (const char *)ASN1_STRING_get0_data(nonce),
-                                                             req->sender_nonce.len);
+    req->sender_nonce.data = (unsigned char *)apr_pstrmemdup(
+        ctx->pool, (const char *)ASN1_STRING_get0_data(nonce), req->sender_nonce.len);
     return APR_SUCCESS;
 }
 
@@ -94,9 +96,10 @@ static int des_is_there(void)
     return des != NULL;
 }
 
-/* All that can go wrong inside the envelope looks alike to the sender: bad padding of the key, of the content, garbage (RFC 3218). */
-static apr_status_t read_envelope(mdm_ctx_t *ctx, const mdm_blob_t *envelope, const mdm_cert_t *ra, const mdm_key_t *ra_key,
-                                  mdm_scep_req_t *req)
+/* All that can go wrong inside the envelope looks alike to the sender: bad padding of the key, of
+ * the content, garbage (RFC 3218). */
+static apr_status_t read_envelope(mdm_ctx_t *ctx, const mdm_blob_t *envelope, const mdm_cert_t *ra,
+                                  const mdm_key_t *ra_key, mdm_scep_req_t *req)
 {
     apr_status_t rv = mdm_cms_decrypt(ctx, envelope, ra, ra_key, &req->csr_der);
 
@@ -119,19 +122,21 @@ static apr_status_t judge_algorithms(mdm_ctx_t *ctx, mdm_scep_req_t *req, int le
     }
     req->weak = req->weak || des || !strcmp(req->cipher, "des3");
     if (req->weak && !legacy_ok) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "the message uses SHA-1, DES or triple DES, which is not allowed here");
+        return mdm_fail(ctx, MDM_EDENIED, NULL,
+                        "the message uses SHA-1, DES or triple DES, which is not allowed here");
     }
     if (des && !des_is_there()) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "the message uses DES, which needs OpenSSL's legacy provider");
+        return mdm_fail(ctx, MDM_EDENIED, NULL,
+                        "the message uses DES, which needs OpenSSL's legacy provider");
     }
     return APR_SUCCESS;
 }
 
-apr_status_t mdm_scep_open(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_cert_t *ra, const mdm_key_t *ra_key, int legacy_ok,
-                           mdm_scep_req_t **out)
+apr_status_t mdm_scep_open(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_cert_t *ra,
+                           const mdm_key_t *ra_key, int legacy_ok, mdm_scep_req_t **out)
 {
     mdm_scep_req_t *req = apr_pcalloc(ctx->pool, sizeof(*req));
-    mdm_blob_t envelope = { NULL, 0 };
+    mdm_blob_t envelope = {NULL, 0};
     CMS_ContentInfo *cms;
     apr_status_t rv;
 
@@ -167,7 +172,8 @@ static apr_status_t certs_only(mdm_ctx_t *ctx, const mdm_cert_t *const *certs, m
 
     ERR_set_mark();
     p7 = PKCS7_new();
-    ok = p7 && PKCS7_set_type(p7, NID_pkcs7_signed) && PKCS7_content_new(p7, NID_pkcs7_data) && PKCS7_set_detached(p7, 1);
+    ok = p7 && PKCS7_set_type(p7, NID_pkcs7_signed) && PKCS7_content_new(p7, NID_pkcs7_data) &&
+         PKCS7_set_detached(p7, 1);
     for (; ok && *certs; certs++) {
         ok = PKCS7_add_certificate(p7, (*certs)->x);
     }
@@ -178,24 +184,29 @@ static apr_status_t certs_only(mdm_ctx_t *ctx, const mdm_cert_t *const *certs, m
     PKCS7_free(p7);
     BIO_free(bio);
     ERR_pop_to_mark();
-    return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the certificates could not be packed");
+    return ok ? APR_SUCCESS
+              : mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the certificates could not be packed");
 }
 
 static int add_attributes(CMS_SignerInfo *info, const mdm_scep_req_t *req, int fail)
 {
     unsigned char nonce[16];
 
-    return mdm_random(nonce, sizeof(nonce)) == APR_SUCCESS && attr_add_number(info, OID_MESSAGE_TYPE, MDM_SCEP_CERTREP) &&
+    return mdm_random(nonce, sizeof(nonce)) == APR_SUCCESS &&
+           attr_add_number(info, OID_MESSAGE_TYPE, MDM_SCEP_CERTREP) &&
            attr_add_number(info, OID_PKI_STATUS, fail < 0 ? 0 : 2) &&
            (fail < 0 || attr_add_number(info, OID_FAIL_INFO, fail)) &&
-           attr_add(info, OID_TRANSACTION, V_ASN1_PRINTABLESTRING, req->transaction_id, strlen(req->transaction_id)) &&
+           attr_add(info, OID_TRANSACTION, V_ASN1_PRINTABLESTRING, req->transaction_id,
+                    strlen(req->transaction_id)) &&
            attr_add(info, OID_SENDER_NONCE, V_ASN1_OCTET_STRING, nonce, sizeof(nonce)) &&
-           attr_add(info, OID_RECIPIENT_NONCE, V_ASN1_OCTET_STRING, req->sender_nonce.data, req->sender_nonce.len);
+           attr_add(info, OID_RECIPIENT_NONCE, V_ASN1_OCTET_STRING, req->sender_nonce.data,
+                    req->sender_nonce.len);
 }
 
 /* fail < 0: success with envelope; else a failure, which has no content (RFC 8894, 3.3.2.2). */
-static apr_status_t cert_rep(mdm_ctx_t *ctx, const mdm_scep_req_t *req, int fail, const mdm_blob_t *envelope,
-                             const mdm_cert_t *ca, const mdm_cert_t *ra, const mdm_key_t *ra_key, mdm_blob_t *out)
+static apr_status_t cert_rep(mdm_ctx_t *ctx, const mdm_scep_req_t *req, int fail,
+                             const mdm_blob_t *envelope, const mdm_cert_t *ca, const mdm_cert_t *ra,
+                             const mdm_key_t *ra_key, mdm_blob_t *out)
 {
     unsigned flags = CMS_BINARY | CMS_PARTIAL | CMS_NOSMIMECAP | (envelope ? 0 : CMS_DETACHED);
     CMS_SignerInfo *info = NULL;
@@ -204,11 +215,12 @@ static apr_status_t cert_rep(mdm_ctx_t *ctx, const mdm_scep_req_t *req, int fail
     int ok;
 
     ERR_set_mark();
-    in = BIO_new_mem_buf(envelope ? (const void *)envelope->data : "", envelope ? (int)envelope->len : 0);
+    in = BIO_new_mem_buf(envelope ? (const void *)envelope->data : "",
+                         envelope ? (int)envelope->len : 0);
     cms = in ? CMS_sign(NULL, NULL, NULL, in, flags) : NULL;
-    ok = cms && (info = CMS_add1_signer(cms, ra->x, ra_key->pkey, EVP_sha256(), flags)) && add_attributes(info, req, fail) &&
-         (!ca || CMS_add1_cert(cms, ca->x)) && CMS_final(cms, in, NULL, flags) && (bio = BIO_new(BIO_s_mem())) &&
-         i2d_CMS_bio(bio, cms);
+    ok = cms && (info = CMS_add1_signer(cms, ra->x, ra_key->pkey, EVP_sha256(), flags)) &&
+         add_attributes(info, req, fail) && (!ca || CMS_add1_cert(cms, ca->x)) &&
+         CMS_final(cms, in, NULL, flags) && (bio = BIO_new(BIO_s_mem())) && i2d_CMS_bio(bio, cms);
     if (ok) {
         *out = mdm_pki_take(ctx->pool, bio);
     }
@@ -219,11 +231,12 @@ static apr_status_t cert_rep(mdm_ctx_t *ctx, const mdm_scep_req_t *req, int fail
     return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the answer could not be signed");
 }
 
-apr_status_t mdm_scep_success(mdm_ctx_t *ctx, const mdm_scep_req_t *req, const mdm_cert_t *issued, const mdm_cert_t *ca,
-                              const mdm_cert_t *ra, const mdm_key_t *ra_key, mdm_blob_t *out)
+apr_status_t mdm_scep_success(mdm_ctx_t *ctx, const mdm_scep_req_t *req, const mdm_cert_t *issued,
+                              const mdm_cert_t *ca, const mdm_cert_t *ra, const mdm_key_t *ra_key,
+                              mdm_blob_t *out)
 {
     /* Only the issued one: clients take the first certificate, and a SET OF has no first. */
-    const mdm_cert_t *const certs[] = { issued, NULL };
+    const mdm_cert_t *const certs[] = {issued, NULL};
     mdm_blob_t inner, envelope;
     apr_status_t rv = certs_only(ctx, certs, &inner);
 
@@ -236,15 +249,16 @@ apr_status_t mdm_scep_success(mdm_ctx_t *ctx, const mdm_scep_req_t *req, const m
     return rv;
 }
 
-apr_status_t mdm_scep_failure(mdm_ctx_t *ctx, const mdm_scep_req_t *req, mdm_scep_fail_e why, const mdm_cert_t *ra,
-                              const mdm_key_t *ra_key, mdm_blob_t *out)
+apr_status_t mdm_scep_failure(mdm_ctx_t *ctx, const mdm_scep_req_t *req, mdm_scep_fail_e why,
+                              const mdm_cert_t *ra, const mdm_key_t *ra_key, mdm_blob_t *out)
 {
     return cert_rep(ctx, req, (int)why, NULL, NULL, ra, ra_key, out);
 }
 
-apr_status_t mdm_scep_cacert(mdm_ctx_t *ctx, const mdm_cert_t *ca, const mdm_cert_t *ra, mdm_blob_t *out, const char **type)
+apr_status_t mdm_scep_cacert(mdm_ctx_t *ctx, const mdm_cert_t *ca, const mdm_cert_t *ra,
+                             mdm_blob_t *out, const char **type)
 {
-    const mdm_cert_t *const certs[] = { ra, ca, NULL };
+    const mdm_cert_t *const certs[] = {ra, ca, NULL};
 
     if (!ra || ra == ca) {
         *out = ca->der;

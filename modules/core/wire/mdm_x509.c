@@ -64,7 +64,7 @@ mdm_cert_t *mdm_pki_cert(apr_pool_t *p, X509 *x)
 
 mdm_blob_t mdm_pki_take(apr_pool_t *p, BIO *bio)
 {
-    mdm_blob_t out = { NULL, 0 };
+    mdm_blob_t out = {NULL, 0};
     char *data = NULL;
     long len = BIO_get_mem_data(bio, &data);
 
@@ -110,11 +110,12 @@ static int give_password(char *buf, int size, int writing, void *baton)
     if (!password || len > (apr_size_t)size) {
         return -1;
     }
-    memcpy(buf, password, len);
+    memcpy(buf, password, len); /* NOLINT(bugprone-not-null-terminated-result): by length */
     return (int)len;
 }
 
-apr_status_t mdm_key_from_pem(mdm_ctx_t *ctx, const char *pem, const char *password, mdm_key_t **out)
+apr_status_t mdm_key_from_pem(mdm_ctx_t *ctx, const char *pem, const char *password,
+                              mdm_key_t **out)
 {
     EVP_PKEY *pkey = NULL;
     BIO *bio = NULL;
@@ -127,7 +128,8 @@ apr_status_t mdm_key_from_pem(mdm_ctx_t *ctx, const char *pem, const char *passw
     BIO_free(bio);
     ERR_pop_to_mark();
     if (!pkey) {
-        return mdm_fail(ctx, MDM_EINPUT, "key", "this is not a private key in PEM form, or its password is wrong");
+        return mdm_fail(ctx, MDM_EINPUT, "key",
+                        "this is not a private key in PEM form, or its password is wrong");
     }
     *out = own_key(ctx->pool, pkey);
     return APR_SUCCESS;
@@ -165,7 +167,8 @@ static const char *rsa_fault(const EVP_PKEY *pkey, int min_bits)
     if (bits < min_bits || bits > 4096) {
         return "the RSA key has a size that is not accepted";
     }
-    ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) && BN_is_odd(e) && BN_num_bits(e) > 16 && BN_num_bits(e) <= 64;
+    ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) && BN_is_odd(e) &&
+         BN_num_bits(e) > 16 && BN_num_bits(e) <= 64;
     BN_free(e);
     return ok ? NULL : "the RSA key has an exponent that is not accepted";
 }
@@ -176,7 +179,7 @@ static const char *ec_fault(const EVP_PKEY *pkey)
     int explicit_params = 0;
 
     if (!EVP_PKEY_get_group_name(pkey, group, sizeof(group), NULL) ||
-        (strcmp(group, "prime256v1") && strcmp(group, "secp384r1"))) {
+        (strcmp(group, "prime256v1") != 0 && strcmp(group, "secp384r1") != 0)) {
         return "the elliptic curve is not accepted: use P-256 or P-384";
     }
     EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_params);
@@ -214,7 +217,7 @@ apr_status_t mdm_cert_from_der(mdm_ctx_t *ctx, const void *der, apr_size_t len, 
     }
     ERR_pop_to_mark();
     /* One encoding only: the fingerprint is the identity. */
-    if (!cert || cert->der.len != len || memcmp(cert->der.data, der, len)) {
+    if (!cert || cert->der.len != len || memcmp(cert->der.data, der, len) != 0) {
         return mdm_fail(ctx, MDM_EINPUT, "certificate", "this is not a certificate in DER form");
     }
     *out = cert;
@@ -263,12 +266,13 @@ apr_status_t mdm_certs_from_pem(mdm_ctx_t *ctx, const char *pem, apr_array_heade
 {
     apr_array_header_t *list = apr_array_make(ctx->pool, 4, sizeof(mdm_cert_t *));
     mdm_blob_t der;
-    mdm_cert_t *cert;
+    mdm_cert_t *cert = NULL;
     apr_status_t rv;
 
     while ((rv = pem_der_at(ctx->pool, pem, &der, &pem)) == APR_SUCCESS) {
         if (list->nelts >= MAX_PEM_CERTS) {
-            return mdm_fail(ctx, MDM_ETOOBIG, "certificate", "more than %d certificates", MAX_PEM_CERTS);
+            return mdm_fail(ctx, MDM_ETOOBIG, "certificate", "more than %d certificates",
+                            MAX_PEM_CERTS);
         }
         rv = mdm_cert_from_der(ctx, der.data, der.len, &cert);
         if (rv != APR_SUCCESS) {
@@ -277,7 +281,8 @@ apr_status_t mdm_certs_from_pem(mdm_ctx_t *ctx, const char *pem, apr_array_heade
         APR_ARRAY_PUSH(list, mdm_cert_t *) = cert;
     }
     if (rv != APR_NOTFOUND || list->nelts == 0) {
-        return mdm_fail(ctx, MDM_EINPUT, "certificate", "this is not a list of certificates in PEM form");
+        return mdm_fail(ctx, MDM_EINPUT, "certificate",
+                        "this is not a list of certificates in PEM form");
     }
     *out = list;
     return APR_SUCCESS;
@@ -308,7 +313,7 @@ mdm_blob_t mdm_cert_der(const mdm_cert_t *cert)
 static char *name_text(apr_pool_t *p, const X509_NAME *name)
 {
     BIO *bio = BIO_new(BIO_s_mem());
-    mdm_blob_t text = { NULL, 0 };
+    mdm_blob_t text = {NULL, 0};
 
     if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
         text = mdm_pki_take(p, bio);
@@ -360,9 +365,11 @@ static const char *key_text(apr_pool_t *p, const EVP_PKEY *pkey)
     if (pkey && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA) {
         return apr_psprintf(p, "RSA %d", EVP_PKEY_get_bits(pkey));
     }
-    if (pkey && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC && EVP_PKEY_get_group_name(pkey, group, sizeof(group), NULL)) {
-        return !strcmp(group, "prime256v1") ? "EC P-256" : !strcmp(group, "secp384r1") ? "EC P-384"
-                                                                                       : apr_psprintf(p, "EC %s", group);
+    if (pkey && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC &&
+        EVP_PKEY_get_group_name(pkey, group, sizeof(group), NULL)) {
+        return !strcmp(group, "prime256v1")  ? "EC P-256"
+               : !strcmp(group, "secp384r1") ? "EC P-384"
+                                             : apr_psprintf(p, "EC %s", group);
     }
     return "other";
 }
@@ -406,7 +413,8 @@ int mdm_cert_signed_by(const mdm_cert_t *cert, const mdm_cert_t *issuer)
 
     ERR_set_mark();
     pkey = X509_get0_pubkey(issuer->x);
-    ok = pkey && X509_check_issued(issuer->x, cert->x) == X509_V_OK && X509_verify(cert->x, pkey) == 1;
+    ok = pkey && X509_check_issued(issuer->x, cert->x) == X509_V_OK &&
+         X509_verify(cert->x, pkey) == 1;
     ERR_pop_to_mark();
     return ok;
 }
@@ -435,7 +443,8 @@ apr_status_t mdm_csr_from_der(mdm_ctx_t *ctx, const void *der, apr_size_t len, m
     return APR_SUCCESS;
 }
 
-/* SHA-1 is good enough to prove that the requester holds the key; MD5 and unknown ones are not looked at. */
+/* SHA-1 is good enough to prove that the requester holds the key; MD5 and unknown ones are not
+ * looked at. */
 static int csr_digest_ok(const X509_REQ *req)
 {
     int md = NID_undef, pk = NID_undef;
@@ -460,7 +469,8 @@ apr_status_t mdm_csr_check(mdm_ctx_t *ctx, const mdm_csr_t *csr)
     if (fault) {
         return mdm_fail(ctx, MDM_EINPUT, "csr", "%s", fault);
     }
-    return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EINPUT, "csr", "the request is not signed by its own key");
+    return ok ? APR_SUCCESS
+              : mdm_fail(ctx, MDM_EINPUT, "csr", "the request is not signed by its own key");
 }
 
 const char *mdm_csr_challenge(apr_pool_t *p, const mdm_csr_t *csr)
@@ -473,7 +483,8 @@ const char *mdm_csr_challenge(apr_pool_t *p, const mdm_csr_t *csr)
     ERR_set_mark();
     at = X509_REQ_get_attr_by_NID(csr->req, NID_pkcs9_challengePassword, -1);
     attr = at >= 0 ? X509_REQ_get_attr(csr->req, at) : NULL;
-    if (attr && X509_ATTRIBUTE_count(attr) == 1 && X509_REQ_get_attr_by_NID(csr->req, NID_pkcs9_challengePassword, at) < 0) {
+    if (attr && X509_ATTRIBUTE_count(attr) == 1 &&
+        X509_REQ_get_attr_by_NID(csr->req, NID_pkcs9_challengePassword, at) < 0) {
         value = X509_ATTRIBUTE_get0_type(attr, 0);
         tag = value ? ASN1_TYPE_get(value) : 0;
         if (tag == V_ASN1_PRINTABLESTRING || tag == V_ASN1_UTF8STRING || tag == V_ASN1_IA5STRING ||

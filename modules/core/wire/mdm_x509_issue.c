@@ -1,4 +1,5 @@
-/* Makes requests, certificates and revocation lists. All contents come from the server; of a request only the public key is taken. */
+/* Makes requests, certificates and revocation lists. All contents come from the server; of a
+ * request only the public key is taken. */
 #include "wire/mdm_pki_int.h"
 #include <apr_strings.h>
 #include <openssl/x509v3.h>
@@ -9,16 +10,18 @@
 
 typedef struct profile_t {
     int ca;
-    unsigned usage;   /* KU_* */
-    int ekus[3];      /* NIDs, 0 ends */
+    unsigned usage; /* KU_* */
+    int ekus[3];    /* NIDs, 0 ends */
 } profile_t;
 
 static const profile_t profiles[] = {
-    [MDM_CERT_CA] = { .ca = 1, .usage = KU_KEY_CERT_SIGN | KU_CRL_SIGN },
-    [MDM_CERT_RA] = { .usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT },
-    [MDM_CERT_IDENTITY] = { .usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, .ekus = { NID_client_auth } },
-    [MDM_CERT_TLS] = { .usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, .ekus = { NID_server_auth } },
-    [MDM_CERT_SIGNER] = { .usage = KU_DIGITAL_SIGNATURE, .ekus = { NID_email_protect, NID_code_sign } },
+    [MDM_CERT_CA] = {.ca = 1, .usage = KU_KEY_CERT_SIGN | KU_CRL_SIGN},
+    [MDM_CERT_RA] = {.usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT},
+    [MDM_CERT_IDENTITY] = {.usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT,
+                           .ekus = {NID_client_auth}},
+    [MDM_CERT_TLS] = {.usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT,
+                      .ekus = {NID_server_auth}},
+    [MDM_CERT_SIGNER] = {.usage = KU_DIGITAL_SIGNATURE, .ekus = {NID_email_protect, NID_code_sign}},
 };
 
 /* ------------------------------------------------------------------ names, numbers, times */
@@ -28,7 +31,8 @@ static X509_NAME *make_name(const char *const *pairs)
     X509_NAME *name = X509_NAME_new();
 
     for (; name && pairs && pairs[0] && pairs[1]; pairs += 2) {
-        if (!X509_NAME_add_entry_by_txt(name, pairs[0], MBSTRING_UTF8, (const unsigned char *)pairs[1], -1, -1, 0)) {
+        if (!X509_NAME_add_entry_by_txt(name, pairs[0], MBSTRING_UTF8,
+                                        (const unsigned char *)pairs[1], -1, -1, 0)) {
             X509_NAME_free(name);
             return NULL;
         }
@@ -87,8 +91,14 @@ static int add_constraints(X509 *x, int ca)
 
 static int add_usage(X509 *x, unsigned usage)
 {
-    static const struct { unsigned bit; int number; } bits[] = {
-        { KU_DIGITAL_SIGNATURE, 0 }, { KU_KEY_ENCIPHERMENT, 2 }, { KU_KEY_CERT_SIGN, 5 }, { KU_CRL_SIGN, 6 },
+    static const struct {
+        unsigned bit;
+        int number;
+    } bits[] = {
+        {KU_DIGITAL_SIGNATURE, 0},
+        {KU_KEY_ENCIPHERMENT, 2},
+        {KU_KEY_CERT_SIGN, 5},
+        {KU_CRL_SIGN, 6},
     };
     ASN1_BIT_STRING *ku = ASN1_BIT_STRING_new();
     int ok = ku != NULL;
@@ -127,7 +137,8 @@ static int add_key_id(X509 *x)
     unsigned char md[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     ASN1_OCTET_STRING *id = ASN1_OCTET_STRING_new();
-    int ok = id && X509_pubkey_digest(x, EVP_sha1(), md, &len) && ASN1_OCTET_STRING_set(id, md, (int)len) &&
+    int ok = id && X509_pubkey_digest(x, EVP_sha1(), md, &len) &&
+             ASN1_OCTET_STRING_set(id, md, (int)len) &&
              X509_add1_ext_i2d(x, NID_subject_key_identifier, id, 0, X509V3_ADD_DEFAULT) == 1;
 
     ASN1_OCTET_STRING_free(id);
@@ -151,7 +162,8 @@ static AUTHORITY_KEYID *make_authority(X509 *issuer)
 static int add_authority(X509 *x, X509 *issuer)
 {
     AUTHORITY_KEYID *akid = make_authority(issuer);
-    int ok = akid && X509_add1_ext_i2d(x, NID_authority_key_identifier, akid, 0, X509V3_ADD_DEFAULT) == 1;
+    int ok = akid &&
+             X509_add1_ext_i2d(x, NID_authority_key_identifier, akid, 0, X509V3_ADD_DEFAULT) == 1;
 
     AUTHORITY_KEYID_free(akid);
     return ok;
@@ -179,7 +191,7 @@ static GENERAL_NAME *san_name(const char *san)
     if (!strncmp(san, "DNS:", 4) && san[4]) {
         return string_name(GEN_DNS, san + 4);
     }
-    if (strncmp(san, "IP:", 3)) {
+    if (strncmp(san, "IP:", 3) != 0) {
         return NULL;
     }
     ip = a2i_IPADDRESS(san + 3);
@@ -258,44 +270,52 @@ static int fill_cert(X509 *x, const mdm_issue_t *what, EVP_PKEY *pub, X509 *issu
     if (EVP_PKEY_get_base_id(pub) != EVP_PKEY_RSA) {
         usage &= ~(unsigned)KU_KEY_ENCIPHERMENT; /* means nothing with an elliptic curve key */
     }
-    ok = subject && X509_set_version(x, X509_VERSION_3) && set_serial(x) && X509_set_subject_name(x, subject) &&
+    ok = subject && X509_set_version(x, X509_VERSION_3) && set_serial(x) &&
+         X509_set_subject_name(x, subject) &&
          X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer) : subject) &&
          set_times(x, what->not_before_ms, what->not_after_ms) && X509_set_pubkey(x, pub) &&
-         add_constraints(x, profile->ca) && add_usage(x, usage) && add_ekus(x, profile->ekus) && add_key_id(x) &&
-         add_authority(x, issuer ? issuer : x) && add_sans(x, what->sans) && add_crl_url(x, what->crl_url);
+         add_constraints(x, profile->ca) && add_usage(x, usage) && add_ekus(x, profile->ekus) &&
+         add_key_id(x) && add_authority(x, issuer ? issuer : x) && add_sans(x, what->sans) &&
+         add_crl_url(x, what->crl_url);
     X509_NAME_free(subject);
     return ok;
 }
 
-apr_status_t mdm_cert_issue(mdm_ctx_t *ctx, const mdm_issue_t *what, const mdm_cert_t *issuer, const mdm_key_t *signer,
-                            mdm_cert_t **out)
+apr_status_t mdm_cert_issue(mdm_ctx_t *ctx, const mdm_issue_t *what, const mdm_cert_t *issuer,
+                            const mdm_key_t *signer, mdm_cert_t **out)
 {
-    mdm_blob_t der = { NULL, 0 };
+    mdm_blob_t der = {NULL, 0};
     EVP_PKEY *pub;
     BIO *bio = NULL;
     X509 *x;
 
     if (issuer && !mdm_cert_fits_key(issuer, signer)) {
-        return mdm_fail(ctx, MDM_EINPUT, "key", "the signing key does not belong to the issuer's certificate");
+        return mdm_fail(ctx, MDM_EINPUT, "key",
+                        "the signing key does not belong to the issuer's certificate");
     }
     ERR_set_mark();
-    pub = what->csr ? X509_REQ_get0_pubkey(what->csr->req) : what->key ? what->key->pkey : signer->pkey;
+    pub = what->csr   ? X509_REQ_get0_pubkey(what->csr->req)
+          : what->key ? what->key->pkey
+                      : signer->pkey;
     x = pub ? X509_new() : NULL;
-    if (x && fill_cert(x, what, pub, issuer ? issuer->x : NULL) && X509_sign(x, signer->pkey, EVP_sha256()) > 0 &&
-        (bio = BIO_new(BIO_s_mem())) && i2d_X509_bio(bio, x)) {
+    if (x && fill_cert(x, what, pub, issuer ? issuer->x : NULL) &&
+        X509_sign(x, signer->pkey, EVP_sha256()) > 0 && (bio = BIO_new(BIO_s_mem())) &&
+        i2d_X509_bio(bio, x)) {
         der = mdm_pki_take(ctx->pool, bio);
     }
     X509_free(x);
     BIO_free(bio);
     ERR_pop_to_mark();
     if (!der.data) {
-        return mdm_fail(ctx, MDM_EINPUT, "subject", "a certificate can't be made of this subject, these names or this key");
+        return mdm_fail(ctx, MDM_EINPUT, "subject",
+                        "a certificate can't be made of this subject, these names or this key");
     }
     /* Read back: the object being made has cached what it was before it was complete. */
     return mdm_cert_from_der(ctx, der.data, der.len, out);
 }
 
-apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *const *subject, mdm_blob_t *der)
+apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *const *subject,
+                          mdm_blob_t *der)
 {
     X509_NAME *name = NULL;
     X509_REQ *req;
@@ -307,7 +327,8 @@ apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *cons
     req = X509_REQ_new();
     ok = req && (name = make_name(subject)) && X509_REQ_set_version(req, X509_REQ_VERSION_1) &&
          X509_REQ_set_subject_name(req, name) && X509_REQ_set_pubkey(req, key->pkey) &&
-         X509_REQ_sign(req, key->pkey, EVP_sha256()) > 0 && (bio = BIO_new(BIO_s_mem())) && i2d_X509_REQ_bio(bio, req);
+         X509_REQ_sign(req, key->pkey, EVP_sha256()) > 0 && (bio = BIO_new(BIO_s_mem())) &&
+         i2d_X509_REQ_bio(bio, req);
     if (ok) {
         *der = mdm_pki_take(ctx->pool, bio);
     }
@@ -315,7 +336,9 @@ apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *cons
     X509_REQ_free(req);
     BIO_free(bio);
     ERR_pop_to_mark();
-    return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EINPUT, "subject", "a request can't be made of this subject and key");
+    return ok ? APR_SUCCESS
+              : mdm_fail(ctx, MDM_EINPUT, "subject",
+                         "a request can't be made of this subject and key");
 }
 
 /* ------------------------------------------------------------------ revocation lists */
@@ -329,11 +352,13 @@ static int add_revoked(X509_CRL *crl, const mdm_revoked_t *row)
     BIGNUM *bn = NULL;
     int ok;
 
-    ok = rev && reason && at && row->serial[0] && BN_hex2bn(&bn, row->serial) == (int)strlen(row->serial) &&
+    ok = rev && reason && at && row->serial[0] &&
+         BN_hex2bn(&bn, row->serial) == (int)strlen(row->serial) &&
          (serial = BN_to_ASN1_INTEGER(bn, NULL)) && X509_REVOKED_set_serialNumber(rev, serial) &&
          X509_REVOKED_set_revocationDate(rev, at);
     if (ok && row->reason > 0) { /* "unspecified" is said by leaving it out (RFC 5280, 5.3.1) */
-        ok = ASN1_ENUMERATED_set(reason, row->reason) && X509_REVOKED_add1_ext_i2d(rev, NID_crl_reason, reason, 0, 0) == 1;
+        ok = ASN1_ENUMERATED_set(reason, row->reason) &&
+             X509_REVOKED_add1_ext_i2d(rev, NID_crl_reason, reason, 0, 0) == 1;
     }
     ok = ok && X509_CRL_add0_revoked(crl, rev);
     if (!ok) {
@@ -346,14 +371,16 @@ static int add_revoked(X509_CRL *crl, const mdm_revoked_t *row)
     return ok;
 }
 
-static int fill_crl(X509_CRL *crl, const mdm_cert_t *ca, apr_int64_t number, apr_int64_t this_ms, apr_int64_t next_ms)
+static int fill_crl(X509_CRL *crl, const mdm_cert_t *ca, apr_int64_t number, apr_int64_t this_ms,
+                    apr_int64_t next_ms)
 {
     ASN1_TIME *from = make_time(this_ms), *to = make_time(next_ms);
     ASN1_INTEGER *n = ASN1_INTEGER_new();
     AUTHORITY_KEYID *akid = make_authority(ca->x);
     int ok = from && to && n && akid && X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
-             X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->x)) && X509_CRL_set1_lastUpdate(crl, from) &&
-             X509_CRL_set1_nextUpdate(crl, to) && ASN1_INTEGER_set_int64(n, number) &&
+             X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->x)) &&
+             X509_CRL_set1_lastUpdate(crl, from) && X509_CRL_set1_nextUpdate(crl, to) &&
+             ASN1_INTEGER_set_int64(n, number) &&
              X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, 0) == 1 &&
              X509_CRL_add1_ext_i2d(crl, NID_authority_key_identifier, akid, 0, 0) == 1;
 
@@ -364,8 +391,9 @@ static int fill_crl(X509_CRL *crl, const mdm_cert_t *ca, apr_int64_t number, apr
     return ok;
 }
 
-apr_status_t mdm_crl_make(mdm_ctx_t *ctx, const mdm_cert_t *ca, const mdm_key_t *key, const mdm_revoked_t *list, int n,
-                          apr_int64_t number, apr_int64_t this_ms, apr_int64_t next_ms, mdm_blob_t *der)
+apr_status_t mdm_crl_make(mdm_ctx_t *ctx, const mdm_cert_t *ca, const mdm_key_t *key,
+                          const mdm_revoked_t *list, int n, apr_int64_t number, apr_int64_t this_ms,
+                          apr_int64_t next_ms, mdm_blob_t *der)
 {
     X509_CRL *crl;
     BIO *bio = NULL;
@@ -377,13 +405,15 @@ apr_status_t mdm_crl_make(mdm_ctx_t *ctx, const mdm_cert_t *ca, const mdm_key_t 
     for (i = 0; ok && i < n; i++) {
         ok = add_revoked(crl, &list[i]);
     }
-    ok = ok && X509_CRL_sort(crl) && X509_CRL_sign(crl, key->pkey, EVP_sha256()) > 0 && (bio = BIO_new(BIO_s_mem())) &&
-         i2d_X509_CRL_bio(bio, crl);
+    ok = ok && X509_CRL_sort(crl) && X509_CRL_sign(crl, key->pkey, EVP_sha256()) > 0 &&
+         (bio = BIO_new(BIO_s_mem())) && i2d_X509_CRL_bio(bio, crl);
     if (ok) {
         *der = mdm_pki_take(ctx->pool, bio);
     }
     BIO_free(bio);
     X509_CRL_free(crl);
     ERR_pop_to_mark();
-    return ok ? APR_SUCCESS : mdm_fail(ctx, MDM_EINPUT, "serial", "a revocation list can't be made of these serials");
+    return ok ? APR_SUCCESS
+              : mdm_fail(ctx, MDM_EINPUT, "serial",
+                         "a revocation list can't be made of these serials");
 }

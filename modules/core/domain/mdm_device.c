@@ -56,8 +56,9 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
     f->person = f->person ? f->person : "";
     if (*f->person && !mdm_is_uuid(f->person))
         return mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
-    if (strlen(f->q) > QUERY_MAX_BYTES || strcmp(f->q, mdm_clean(ctx->pool, f->q, QUERY_MAX_BYTES)) != 0)
+    if (strlen(f->q) > QUERY_MAX_BYTES)
         return mdm_fail(ctx, MDM_EINPUT, "q", "must be at most %d bytes of text", QUERY_MAX_BYTES);
+    f->q = mdm_clean(ctx->pool, f->q, QUERY_MAX_BYTES);
     f->lost = f->lost != 0;
     return APR_SUCCESS;
 }

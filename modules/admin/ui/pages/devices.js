@@ -1,6 +1,6 @@
 // The list of devices: its filters, order and columns are its address.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, name } from '../ui.js';
+import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name } from '../ui.js';
 import { t } from '../words.js';
 
 const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance'];
@@ -11,7 +11,7 @@ const columns = (shown) => [
     h('span', { class: 'sub' }, d.person ? name(d.person.name) : t('no_owner'))] },
   { key: 'state', label: t('state'), tight: true, cell: (d) => [chip(d.state), d.lost_since ? [' ', chip('lost')] : null, d.test_device ? [' ', chip('test')] : null,
     d.severity > 1 ? h('span', { class: `chip ${d.severity > 2 ? 'bad' : 'warn'}` }, icon('warn'), t('messages')) : null] },
-  { key: 'model', label: t('model'), cell: (d) => d.model || d.product || '–' },
+  { key: 'model', label: t('model'), tight: true, cell: (d) => d.model || d.product || '–' },
   { key: 'os', label: t('os'), tight: true, cell: (d) => `${word('plat', d.platform)} ${d.os_version || ''}` },
   { key: 'mode', label: t('mode'), cell: (d) => word('mode', d.mode) },
   { key: 'ownership', label: t('ownership'), cell: (d) => word('own', d.ownership) },
@@ -42,7 +42,7 @@ export default async function page({ main, query, signal, may }) {
       pager(list, state, more));
   };
   const more = async () => {
-    try { const r = await get(state.next); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { toast(e.message, true); }
+    try { const r = await get(state.next); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   };
   function many() {
     const ids = [...picked];

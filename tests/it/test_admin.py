@@ -1,0 +1,484 @@
+"""The administration API on both databases: conventions, every route, hostile data (API-01..04, R01, R02, R21, R23, R24, R30, R33)."""
+import base64
+import csv
+import io
+import json
+import re
+import urllib.parse
+from pathlib import Path
+
+import pytest
+import yaml
+
+import harness
+import seed
+from clients import Console, enrolled, new_device
+from sim.device import Refused
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTE = re.compile(r'^ROUTE\("(\w+)", "([^"]+)", (\w+), (NULL|"[^"]+"), (\d+), (\d), (\w+)\)', re.M)
+ROUTES = ROUTE.findall((ROOT / "modules/admin/admin_routes.def").read_text())
+DOCUMENT = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+HOSTILE = ["<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "+1+1", "-2", "@SUM(A1)", "\u202egnp.exe", "' OR 1=1--", 'a"b,c;d']
+
+
+@pytest.fixture(scope="module")
+def console(zone):
+    return Console(zone)
+
+
+@pytest.fixture(scope="module")
+def anna(zone):
+    return seed.person_id(zone, harness.PERSON)
+
+
+@pytest.fixture(scope="module")
+def fleet(zone, anna, console):
+    """45 devices, two of them of nobody."""
+    return [seed.device(zone, f"Fleet {i:02d}", anna if i > 1 else None, last_contact_ms=None if i == 7 else 1_700_000_000_000 + i % 9,
+                        ownership="personal" if i % 2 else "corporate", state="retired" if i % 5 == 0 else "active")
+            for i in range(45)]
+
+
+def problem(answer, status, field=None):
+    code, headers, body = answer
+    assert code == status, (code, body)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert body["status"] == status and body["title"] and body["detail"]
+    if field is not None:
+        assert body["field"] == field
+    return body
+
+
+def walk(console, path):
+    items, cursor, pages = [], None, 0
+    while True:
+        page = console.get(path + (("&" if "?" in path else "?") + "cursor=" + cursor if cursor else ""))
+        assert set(page) == {"items", "next"}
+        items += page["items"]
+        pages += 1
+        cursor = page["next"]
+        if not cursor:
+            return items, pages
+
+
+# ---- the document (API-02) ------------------------------------------------------------------------------------------
+def test_document_and_routes_are_the_same():
+    """API-02: every route and method is described, nothing else is."""
+    assert ROUTES
+    routes = {(m.lower(), path) for m, path, *_ in ROUTES}
+    described = {(m, path) for path, item in DOCUMENT["paths"].items() for m in item if m != "parameters"}
+    assert routes == described
+    for method, path, auth, right, limit, is_json, run in ROUTES:
+        op = DOCUMENT["paths"][path][method.lower()]
+        assert op["operationId"] == run.removeprefix("mdm_adm_")
+        assert (op.get("security") == []) == (auth == "PUBLIC")
+        assert op.get("x-right") == (None if right == "NULL" else right.strip('"'))
+        assert ("requestBody" in op) == (int(limit) > 0)
+        assert {m for m in re.findall(r"{(\w+)}", path)} == {p["name"] for p in DOCUMENT["paths"][path].get("parameters", [])}
+
+
+def test_document_is_served(zone, console):
+    status, headers, body = console.call("GET", "/openapi.yaml")
+    assert status == 200 and headers["Content-Type"].startswith("application/yaml")
+    assert yaml.safe_load(body)["openapi"].startswith("3.1")
+
+
+def schema_holds(schema, value, where):
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    if "oneOf" in schema:
+        return None if value is None else schema_holds(schema["oneOf"][0], value, where)
+    for name in schema.get("required", []):
+        assert name in value, (where, name)
+    if schema.get("type") == "object" and "properties" in schema:
+        assert set(value) <= set(schema["properties"]), (where, set(value) - set(schema["properties"]))
+        for name, sub in schema["properties"].items():
+            if name in value:
+                schema_holds(sub, value[name], f"{where}.{name}")
+    elif schema.get("type") == "array":
+        for item in value:
+            schema_holds(schema["items"], item, where + "[]")
+    else:
+        kinds = schema.get("type", "string")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        is_a = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "null": type(None)}
+        assert isinstance(value, tuple(t for k in kinds for t in (is_a[k] if isinstance(is_a[k], tuple) else (is_a[k],)))), (where, value)
+    return None
+
+
+def test_answers_are_as_described(zone, console, fleet, anna):
+    """API-02: each GET of the API answers 200 with the members that the document names."""
+    seed.record(zone, fleet[0])
+    made = console.post("/pending", {"person_id": anna})
+    ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0]}
+    seen = 0
+    for method, path, *_ in ROUTES:
+        content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
+        if "application/json" not in content:
+            continue
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY))
+        schema_holds(content["application/json"]["schema"], console.get(address), path)
+        seen += 1
+    assert seen > 15
+
+
+# ---- who may (R02, R23, R29) ----------------------------------------------------------------------------------------
+def fill(path):
+    return re.sub(r"{\w+}", NOBODY, path)
+
+
+def test_no_route_without_log_in(zone):
+    """R02: without credentials every route but the log-in page answers 401, or sends to the log-in page."""
+    nobody = Console(zone, login=None)
+    for method, path, auth, *_ in ROUTES:
+        status, headers, _ = nobody.http.fetch(method, nobody.base + fill(path), None, nobody.headers)
+        if auth == "PUBLIC":
+            assert status in (200, 404, 415), (method, path, status)
+        else:
+            assert status == 401 or (status in (302, 303) and "/admin/login" in headers["Location"]), (method, path, status)
+
+
+def test_nothing_of_it_on_the_device_address(zone):
+    """R03: the listener of the devices knows no administration."""
+    for method, path, *_ in ROUTES:
+        assert zone.request(method, "/admin" + fill(path))[0] in (404, 405)
+
+
+def test_changes_need_our_own_origin(zone, console):
+    """R23, API-04: from another site, or without saying from where, nothing changes; GET never does."""
+    changing = [(m, p, limit) for m, p, auth, _, limit, *_ in ROUTES if m != "GET"]
+    assert len(changing) > 12
+    for method, path, limit in changing:
+        for origin in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {}):
+            headers = {"Cookie": console.headers["Cookie"], "Content-Type": "application/json", **origin}
+            status, _, _ = console.http.fetch(method, console.base + fill(path), b"{}", headers)
+            assert status == 403, (method, path, origin, status)
+
+
+def test_rights_of_roles(zone, fleet):
+    """R29: an auditor reads and changes nothing; a help desk has tasks and no audit."""
+    for login, role in (("auditor1", "auditor"), ("helper1", "help_desk")):
+        zone.ctl("admin", "add", login, "--role", role, "--password-stdin", stdin="Correct-horse-9\n")
+    auditor, helper = Console(zone, "auditor1", "Correct-horse-9"), Console(zone, "helper1", "Correct-horse-9")
+    assert auditor.get("/devices")["items"] and auditor.get("/audit")["items"]
+    problem(auditor.call("PATCH", f"/devices/{fleet[0]}", {"name": "x"}, If_Match='"1"'), 403)
+    problem(auditor.call("POST", f"/devices/{fleet[0]}/refresh"), 403)
+    problem(auditor.call("DELETE", f"/devices/{fleet[0]}"), 403)
+    assert helper.get("/devices")["items"]
+    problem(helper.call("GET", "/audit"), 403)
+    problem(helper.call("POST", "/people", {"login": "x", "name": "x", "password": "Correct-horse-9"}), 403)
+    assert helper.call("POST", f"/devices/{fleet[1]}/refresh")[0] == 409
+
+
+@pytest.mark.parametrize("twist", ["//api/v1/devices", "/./api/v1/devices", "/x/../api/v1/devices", "/api%2fv1/devices", "/%2e%2e/admin/api/v1/devices",
+                                   "/api/v1/devices;x=1", "/api/v1/devices%00", "/api/v1/devices%5c", "/api/v1%252fdevices", "/API/V1/devices"])
+def test_twisted_paths_reach_nothing(zone, twist):
+    """R01: a path that could be read in two ways opens nothing for somebody without a session."""
+    status, headers, _ = zone.request("GET", "/admin" + twist, admin=True)
+    assert status in (400, 401, 404) or (status in (302, 303) and "/admin/login" in headers["Location"])
+    status, headers, body = zone.request("GET", "/admin/login" + twist, admin=True)
+    assert status in (400, 401, 404) or (status in (302, 303) and "/admin/login" in headers["Location"]), status
+    assert b'"items"' not in body
+
+
+# ---- log-in (R21, R35) ----------------------------------------------------------------------------------------------
+def test_log_in_page_needs_no_script(zone):
+    status, headers, body = zone.request("GET", "/admin/login", admin=True)
+    assert status == 200 and b"<form method=\"post\"" in body and b"<script" not in body
+    assert "default-src 'self'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+    assert zone.request("GET", "/admin/login/app.css", admin=True)[0] == 200
+    assert zone.request("GET", "/admin/login/app.js", admin=True)[0] == 404
+    assert b"Anmelden" in zone.request("GET", "/admin/login", admin=True, headers={"Accept-Language": "de-DE"})[2]
+
+
+def test_wrong_log_ins_look_the_same(zone):
+    """R21: an unknown administrator and a wrong password get the same bytes."""
+    nobody = Console(zone, login=None)
+    answers = [nobody.login(login, "wrong-password") for login in (harness.ADMIN_USER, "no-such-admin")]
+    assert {a[0] for a in answers} == {401} and len({a[2] for a in answers}) == 1
+    assert "Cookie" not in nobody.headers
+    assert nobody.login("<script>", "x" * 400)[0] == 401
+
+
+def test_console_is_reached_through_the_log_in_page(zone, console):
+    status, headers, _ = zone.request("GET", "/admin/", admin=True, headers={"Accept": "text/html"})
+    assert status in (302, 303) and "/admin/login" in headers["Location"]
+    status, headers, body = console.http.fetch("GET", console.base + "/", None, console.headers)
+    assert status == 200 and b"app.js" in body
+    etag = headers["ETag"]
+    assert console.http.fetch("GET", console.base + "/", None, {**console.headers, "If-None-Match": etag})[0] == 304
+
+
+def test_log_out_ends_the_session(zone):
+    one = Console(zone)
+    assert one.get("/me")["login"] == harness.ADMIN_USER
+    cookie = one.headers["Cookie"]
+    assert one.call("DELETE", "/session")[0] == 204
+    one.headers["Cookie"] = cookie
+    assert one.call("GET", "/me")[0] == 401
+
+
+def test_own_password(zone):
+    """R35: the other sessions end with the old password."""
+    zone.ctl("admin", "add", "changer", "--role", "auditor", "--password-stdin", stdin="Correct-horse-9\n")
+    one, other = Console(zone, "changer", "Correct-horse-9"), Console(zone, "changer", "Correct-horse-9")
+    problem(one.call("PUT", "/me/password", {"old": "nonsense", "new": "Battery-staple-7"}), 400, "old")
+    problem(one.call("PUT", "/me/password", {"old": "Correct-horse-9"}), 400, "new")
+    status, headers, _ = one.call("PUT", "/me/password", {"old": "Correct-horse-9", "new": "Battery-staple-7"})
+    assert status == 204 and "mdm_admin=" in headers["Set-Cookie"]
+    assert other.call("GET", "/me")[0] == 401
+    Console(zone, "changer", "Battery-staple-7")
+
+
+# ---- lists (API-01, DEV-02, R26) ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("sort", ["name", "-name", "last_contact", "-last_contact"])
+@pytest.mark.parametrize("filters", ["", "&state=active", "&q=fleet", "&ownership=personal&q=fleet%20"])
+def test_pages_are_complete_and_ordered(console, fleet, sort, filters):
+    """API-01: a walk through pages of 7 meets every device once, in order, as one page of 200 does."""
+    small, pages = walk(console, f"/devices?limit=7&sort={sort}{filters}")
+    whole, _ = walk(console, f"/devices?limit=200&sort={sort}{filters}")
+    assert [d["id"] for d in small] == [d["id"] for d in whole] and pages > 1
+    assert len({d["id"] for d in small}) == len(small)
+    key = (lambda d: d["last_contact_at"] or "") if "contact" in sort else (lambda d: d["name"].lower())
+    mine = [key(d) for d in small if d["name"].startswith("Fleet")]
+    assert mine == sorted(mine, reverse=sort.startswith("-")) and len(mine) > 10
+
+
+def test_filters(console, fleet, anna):
+    items = console.get("/devices?limit=200&state=retired&q=fleet")["items"]
+    assert len(items) == 9 and {d["state"] for d in items} == {"retired"}
+    assert len(console.get(f"/devices?limit=200&person={anna}&q=fleet")["items"]) == 43
+    assert console.get("/devices?q=Fleet%2007")["items"][0]["last_contact_at"] is None
+    assert console.get("/devices?q=anna&limit=200")["items"]
+    assert console.get("/devices?q=%25")["items"] == []
+
+
+@pytest.mark.parametrize("query, field", [
+    ("colour=red", "colour"), ("sort=serial", "sort"), ("sort=name%3BDROP", "sort"), ("state=gone", "state"), ("limit=0", "limit"), ("limit=201", "limit"),
+    ("limit=x", "limit"), ("cursor=abc", "cursor"), ("cursor=", "cursor"), ("person=x", "person"), ("lost=2", "lost"), ("sort=name&sort=name", "sort"), ("q=%ff", "q"), ("q=" + "x" * 200, "q")])
+def test_bad_parameters_are_named(console, query, field):
+    """API-04, R26: unknown and malformed parameters are refused by name."""
+    problem(console.call("GET", "/devices?" + query), 400, field)
+
+
+def test_cursor_belongs_to_its_list(console, fleet):
+    """A cursor of another order or filter, or a changed one, is refused."""
+    cursor = console.get("/devices?limit=3&sort=name")["next"]
+    assert console.get(f"/devices?limit=3&sort=name&cursor={cursor}")["items"]
+    for query in (f"sort=-name&cursor={cursor}", f"state=active&cursor={cursor}", f"q=f&cursor={cursor}"):
+        problem(console.call("GET", "/devices?" + query), 400, "cursor")
+    problem(console.call("GET", f"/audit?cursor={cursor}"), 400, "cursor")
+    raw = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    raw[1] = "zzz"
+    forged = base64.urlsafe_b64encode(json.dumps(raw).encode()).decode().rstrip("=")
+    problem(console.call("GET", f"/devices?sort=name&cursor={forged}"), 400, "cursor")
+
+
+def test_lists_are_polled_by_etag(console, fleet):
+    status, headers, _ = console.call("GET", "/devices?q=fleet")
+    assert status == 200
+    assert console.call("GET", "/devices?q=fleet", If_None_Match=headers["ETag"])[0] == 304
+    assert console.call("GET", "/devices?q=fleet%2001", If_None_Match=headers["ETag"])[0] == 200
+
+
+def test_other_lists_page(console, fleet):
+    for path in ("/audit", "/jobs", "/people", "/pending", "/messages"):
+        small, _ = walk(console, f"{path}?limit=1")
+        whole, _ = walk(console, f"{path}?limit=200")
+        assert {x["id"] for x in small} >= {x["id"] for x in whole if path != "/audit"}
+    problem(console.call("GET", "/jobs?state=lazy"), 400, "state")
+    problem(console.call("GET", "/pending?state=lazy"), 400, "state")
+
+
+# ---- devices --------------------------------------------------------------------------------------------------------
+def test_edit_needs_the_version(zone, console, anna):
+    """API-01: 428 without If-Match, 412 with an old one, 200 with the right one, audited with before and after."""
+    ident = seed.device(zone, "To edit", anna)
+    status, headers, before = console.call("GET", f"/devices/{ident}")
+    assert status == 200 and headers["ETag"] == '"1"'
+    problem(console.call("PATCH", f"/devices/{ident}", {"name": "Edited"}), 428, "If-Match")
+    problem(console.call("PATCH", f"/devices/{ident}", {"name": "Edited"}, If_Match='"7"'), 412)
+    problem(console.call("PATCH", f"/devices/{ident}", {"name": "Edited"}, If_Match="W/x"), 412)
+    change = {"name": "Edited", "ownership": "personal", "notes": "a\nb", "department": "D", "site": "S", "location": "L", "test_device": True}
+    status, headers, after = console.call("PATCH", f"/devices/{ident}", change, If_Match='"1"')
+    assert status == 200 and headers["ETag"] == '"2"'
+    assert {k: after[k] for k in change} == change and after["serial"] == before["serial"]
+    entry = console.get(f"/devices/{ident}/audit")["items"][0]
+    assert entry["action"] == "device.edit" and entry["detail"]["name"] == {"before": "To edit", "after": "Edited"}
+    assert entry["actor"]["name"] == harness.ADMIN_USER
+    for body, field in (({"name": ""}, "name"), ({"name": "x" * 201}, "name"), ({"serial": "1"}, "serial"), ({"ownership": "mine"}, "ownership"),
+                        ({"test_device": 1}, "test_device"), ({"notes": "x" * 4001}, "notes"), ({"name": None}, "name")):
+        problem(console.call("PATCH", f"/devices/{ident}", body, If_Match='"2"'), 400, field)
+
+
+@pytest.mark.parametrize("body, status", [(b"{", 400), (b"[]", 400), (b'{"name":"a","name":"b"}', 400), (b"[" * 200, 400), (b"x" * 20000, 413), (b"", 400)])
+def test_bad_bodies(zone, console, fleet, body, status):
+    headers = {**console.headers, "Content-Type": "application/json", "If-Match": '"1"'}
+    assert console.http.fetch("PATCH", f"{console.base}/api/v1/devices/{fleet[3]}", body, headers)[0] == status
+
+
+def test_wrong_type_and_method(zone, console, fleet):
+    answer = console.http.fetch("PATCH", f"{console.base}/api/v1/devices/{fleet[3]}", b"name=x", {**console.headers, "Content-Type": "text/plain"})
+    assert answer[0] == 415
+    status, headers, _ = console.call("PUT", "/devices", {})
+    assert status == 405 and headers["Allow"] == "GET, HEAD"
+    problem(console.call("GET", "/nothing"), 404)
+
+
+def test_unknown_objects_are_404(console):
+    for method, path, auth, right, limit, is_json, _ in ROUTES:
+        if "{id}" not in path:
+            continue
+        body = {"reason": ""} if is_json == "1" else None
+        body = {"password": "Correct-horse-9"} if path.endswith("/password") else {"wipe": "full", "then": "retire"} if "unenroll" in path else {} if method == "PATCH" else body
+        kept = path.endswith("/audit")  # the audit outlives its object
+        for ident in ("nonsense",) if kept else (NOBODY, "nonsense"):
+            answer = console.call(method, path.removeprefix("/api/v1").replace("{id}", ident).replace("{command}", NOBODY), body, If_Match='"1"')
+            problem(answer, 404)
+
+
+def test_refresh_unenrol_on_a_real_device(zone, console):
+    """DEV-08, DEV-12: refresh queues the three questions; unenrolment removes the profile and retires the object."""
+    device = enrolled(zone, new_device(zone))
+    ident = console.device(device.udid)["id"]
+    assert console.call("POST", f"/devices/{ident}/refresh")[0] == 202
+    opened = [c for c in console.get(f"/devices/{ident}/commands")["items"] if c["open"]]
+    assert {c["request_type"] for c in opened} == {"DeviceInformation", "SecurityInfo", "InstalledApplicationList"}
+    assert console.call("POST", f"/devices/{ident}/commands/{opened[0]['id']}/cancel")[0] == 204
+    problem(console.call("POST", f"/devices/{ident}/commands/{opened[0]['id']}/cancel"), 409)
+    assert len(device.poll()) == 2
+    problem(console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "maybe", "then": "retire"}), 400, "wipe")
+    assert console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire", "reason": "left"})[0] == 202
+    problem(console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire"}), 409)
+    try:
+        device.poll()
+    except Refused:  # its CheckOut comes after the confirmation has ended its identity
+        pass
+    assert [c["state"] for c in console.get(f"/devices/{ident}/commands")["items"] if c["request_type"] == "RemoveProfile"] == ["acknowledged"]
+    assert console.get(f"/devices/{ident}")["state"] == "retired"
+    assert console.call("POST", f"/devices/{ident}/unretire", {"reason": "back"})[0] == 204
+    problem(console.call("POST", f"/devices/{ident}/unretire", {}), 409)
+
+
+def test_delete_and_retire_without_the_device(zone, console):
+    """DEV-12: the administrator gives up on a device: its identity ends, the object goes, the audit stays."""
+    device = enrolled(zone, new_device(zone))
+    ident = console.device(device.udid)["id"]
+    assert console.call("POST", f"/devices/{ident}/retire", {"reason": "sold"})[0] == 204
+    assert console.get(f"/devices/{ident}")["state"] == "retired"
+    assert zone.sql("SELECT COUNT(*) FROM certificate WHERE status = 'revoked'")[0][0] >= 1
+    problem(console.call("POST", f"/devices/{ident}/retire", {}), 409)
+    before = zone.sql("SELECT COUNT(*) FROM certificate")[0][0]
+    assert console.call("DELETE", f"/devices/{ident}")[0] == 204
+    problem(console.call("GET", f"/devices/{ident}"), 404)
+    assert zone.sql("SELECT COUNT(*) FROM certificate")[0][0] == before
+    assert any(a["action"] == "device.delete" and a["object_id"] == ident for a in console.get("/audit?limit=50")["items"])
+
+
+# ---- hostile names (R24, R28, R33) ----------------------------------------------------------------------------------
+def test_hostile_names_in_list_page_and_csv(zone, console, anna):
+    """R24, R33: names come back as they are in JSON; in CSV none can start a formula or a line."""
+    ids = {seed.device(zone, name, anna): name for name in HOSTILE + ["two\r\nlines"]}
+    listed = {d["id"]: d["name"] for d in walk(console, "/devices?limit=200")[0]}
+    assert {k: listed[k] for k in ids} == ids
+    for ident, name in ids.items():
+        assert console.get(f"/devices/{ident}")["name"] == name
+    status, headers, raw = console.call("GET", "/devices.csv")
+    assert status == 200 and headers["Content-Type"].startswith("text/csv") and "attachment" in headers["Content-Disposition"]
+    rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+    by_id = {r["id"]: r for r in rows}
+    assert len(rows) == len(listed) and all(len(r) == 16 and None not in r for r in rows)
+    assert not [v for r in rows for v in r.values() if v[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    assert by_id[next(k for k, v in ids.items() if v == 'a"b,c;d')]["name"] == 'a"b,c;d'
+    problem(console.call("GET", "/devices.csv?sort=nonsense"), 400, "sort")
+    problem(console.call("GET", "/devices.csv?color=1"), 400, "color")
+    assert console.call("HEAD", "/devices.csv")[0] == 200
+
+
+def test_csv_of_many_pages(zone, console, anna):
+    for i in range(420):
+        seed.device(zone, f"Bulk {i:03d}", anna)
+    raw = console.call("GET", "/devices.csv?q=bulk")[2]
+    names = [r["name"] for r in csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))]
+    assert names == [f"Bulk {i:03d}" for i in range(420)]
+
+
+# ---- people and pending enrolments ----------------------------------------------------------------------------------
+def test_people(zone, console):
+    """USR-06, R30, R35: created, edited under version, password written only, disabled."""
+    body = {"login": "Berta", "name": "Berta Beispiel", "mail": "berta@example.org", "phone": "1", "password": "Correct-horse-9"}
+    status, headers, made = console.call("POST", "/people", body)
+    assert status == 201 and headers["Location"] == f"/admin/api/v1/people/{made['id']}"
+    assert "password" not in made and "Correct" not in json.dumps(made)
+    problem(console.call("POST", "/people", {**body, "login": "BERTA"}), 409)
+    problem(console.call("POST", "/people", {**body, "admin": True}), 400, "admin")
+    problem(console.call("POST", "/people", {"login": "x", "name": "x"}), 400, "password")
+    problem(console.call("PATCH", f"/people/{made['id']}", {"name": "B"}), 428)
+    status, headers, after = console.call("PATCH", f"/people/{made['id']}", {"name": "B", "disabled": True}, If_Match='"1"')
+    assert (status, after["name"], after["disabled"], after["mail"]) == (200, "B", True, "berta@example.org")
+    problem(console.call("PATCH", f"/people/{made['id']}", {"name": "C"}, If_Match='"1"'), 412)
+    assert console.call("PUT", f"/people/{made['id']}/password", {"password": "Battery-staple-7"})[0] == 204
+    assert [p["id"] for p in console.get("/people?q=bert")["items"]] == [made["id"]]
+    assert [p["id"] for p in console.get("/people?q=berta@ex")["items"]] == [made["id"]]
+
+
+def test_pending(zone, console, anna):
+    """PEN: prepared for a person, shown as link and code to those entitled, audited, cancelled."""
+    status, headers, made = console.call("POST", "/pending", {"person_id": anna, "ownership": "corporate"})
+    assert status == 201 and headers["Location"].endswith(made["id"]) and made["origin"] == "single"
+    assert made["link"].startswith(zone.public_url + "/enroll/")
+    status, _, page = zone.request("GET", urllib.parse.urlsplit(made["link"]).path)
+    assert status == 200
+    assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
+    status, headers, svg = console.call("GET", f"/pending/{made['id']}/qr.svg")
+    assert status == 200 and headers["Content-Type"] == "image/svg+xml" and svg.startswith(b"<svg")
+    assert any(a["action"] == "pending.link" for a in console.get("/audit?limit=10")["items"])
+    assert made["id"] in {p["id"] for p in console.get("/pending?state=open&limit=200")["items"]}
+    assert "link" not in console.get(f"/pending/{made['id']}")
+    assert console.call("POST", f"/pending/{made['id']}/cancel")[0] == 204
+    problem(console.call("GET", f"/pending/{made['id']}/link"), 409)
+    problem(console.call("POST", "/pending", {"person_id": NOBODY}), 400, "person_id")
+    problem(console.call("POST", "/pending", {"person_id": anna, "platform": "windows"}), 400, "platform")
+
+
+# ---- zone -----------------------------------------------------------------------------------------------------------
+def test_overview_counts(zone, console, fleet):
+    seen = console.get("/overview")
+    total = zone.sql("SELECT COUNT(*) FROM device")[0][0]
+    assert seen["devices"] == total == sum(seen["devices_by_state"].values()) == sum(seen["devices_by_mode"].values())
+    assert seen["push_configured"] is True and seen["nodes_live"] == 1 and seen["enrollment_policies"] == 1
+
+
+def test_messages_are_acknowledged(zone, console, fleet):
+    """DEV-03: the list shows the worst open message; acknowledging clears it and is audited."""
+    zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, ?, 3, 'x.y', 'trouble')",
+             NOBODY, fleet[2], seed.now_ms())
+    assert console.get("/devices?q=fleet%2002")["items"][0]["severity"] == 3
+    assert [m["text"] for m in console.get(f"/messages?object={fleet[2]}&open=1")["items"]] == ["trouble"]
+    assert console.call("POST", f"/messages/{NOBODY}/acknowledge")[0] == 204
+    assert console.get(f"/messages?object={fleet[2]}&open=1")["items"] == []
+    assert console.get("/devices?q=fleet%2002")["items"][0]["severity"] == 0
+
+
+def test_jobs_and_nodes(zone, console):
+    jobs = console.get("/jobs")["items"]
+    assert jobs and console.get(f"/jobs/{jobs[0]['id']}")["kind"] == jobs[0]["kind"]
+    ident = "00000000-0000-4000-8000-00000000eeee"
+    zone.sql("INSERT INTO job (id, kind, run_at_ms, created_ms) VALUES (?, 'test.kind', ?, ?)", ident, seed.now_ms() + 3_600_000, seed.now_ms())
+    assert console.call("POST", f"/jobs/{ident}/cancel")[0] == 202
+    zone.sql("UPDATE job SET state = 'done' WHERE id = ?", ident)
+    problem(console.call("POST", f"/jobs/{ident}/cancel"), 409)
+    assert len(console.get("/nodes")["items"]) == 1
+
+
+def test_words_are_complete():
+    """UI-03: each text exists in English and German; every text that pages use exists."""
+    ui = ROOT / "modules/admin/ui"
+    text = (ui / "words.js").read_text()
+    entries = re.findall(r"(\w+): \[('(?:[^'\\]|\\.)*'), ('(?:[^'\\]|\\.)*')\]", text)
+    keys = [k for k, _, _ in entries]
+    assert len(keys) == len(set(keys)) > 200 and all(len(en) > 2 and len(de) > 2 for _, en, de in entries)
+    used = {k for f in ui.rglob("*.js") if f.name != "words.js" for k in re.findall(r"(?<![.\w])t\('([a-z0-9_]+)'", f.read_text())}
+    assert used <= set(keys), used - set(keys)

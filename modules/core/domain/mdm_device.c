@@ -475,7 +475,8 @@ static apr_status_t merge_edit(mdm_ctx_t *ctx, const mdm_q_device_full_t *d, con
     for (i = 0; i < sizeof(all) / sizeof(all[0]) && rv == APR_SUCCESS; i++)
         rv = take_text(ctx, detail, all[i].field, all[i].max, i == 0, all[i].old, all[i].given, all[i].out);
     if (rv == APR_SUCCESS)
-        rv = one_of(ctx, "ownership", ownerships, &to->ownership);
+        rv = *to->ownership ? one_of(ctx, "ownership", ownerships, &to->ownership)
+                            : mdm_fail(ctx, MDM_EINPUT, "ownership", "must not be empty");
     to->test_device = e->test_device < 0 ? d->test_device != 0 : e->test_device != 0;
     if (to->test_device != (d->test_device != 0))
         json_object_set_new(detail, "test_device",

@@ -31,7 +31,7 @@ static const char *add(const char *name, const char *state, const char *contact)
 
     assert_int_equal(dbtest_sql(T, apr_psprintf(T->pool,
         "INSERT INTO device (id, name, name_key, folder_id, state, mode, serial, created_ms, last_contact_ms) VALUES "
-        "('%s', '%s', '%s', '" ROOT "', '%s', 'ios_mdm', 'SER%s', 1, %s)", id, name, mdm_lower(T->pool, name), state, name,
+        "('%s', '%s', '%s', '" ROOT "', '%s', 'ios_mdm', UPPER('SER%s'), 1, %s)", id, name, mdm_lower(T->pool, name), state, name,
         contact)), 0);
     return id;
 }

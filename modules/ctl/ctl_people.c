@@ -105,7 +105,7 @@ static apr_status_t add_external(ctl_t *c, mdm_db_t *db, const char *login, cons
 
 int ctl_admin_add(ctl_t *c)
 {
-    const char *name = "", *role = "super_admin", *password, *id;
+    const char *name = "", *role = "super_admin", *password, *id = "";
     int from_stdin = 0, external = 0;
     const ctl_option_t options[] = {{"name", &name, NULL}, {"role", &role, NULL},
                                     {"password-stdin", NULL, &from_stdin}, {"external", NULL, &external},

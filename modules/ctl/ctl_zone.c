@@ -273,8 +273,8 @@ static int check_ca(ctl_t *c)
 static int check_push(ctl_t *c)
 {
     mdm_certinfo_t info;
-    mdm_cert_t *cert;
-    json_t *pem, *key;
+    mdm_cert_t *cert = NULL;
+    json_t *pem = NULL, *key;
     apr_int64_t days;
     apr_status_t rv = get(c, "apns.certificate", &pem);
 
@@ -287,7 +287,7 @@ static int check_push(ctl_t *c)
     if (rv == APR_SUCCESS && json_is_string(pem)) {
         rv = mdm_cert_from_pem(c->ctx, json_string_value(pem), &cert);
     }
-    if (rv != APR_SUCCESS || !json_is_string(pem) || mdm_cert_info(c->ctx, cert, &info) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || !cert || mdm_cert_info(c->ctx, cert, &info) != APR_SUCCESS) {
         return note(0, "push certificate", "can't be opened: are these its keys?");
     }
     days = (info.not_after_ms - mdm_now_ms(c->ctx)) / DAY_MS;

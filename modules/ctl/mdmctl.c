@@ -1,13 +1,13 @@
 /* mdmctl: administration on the server's command line. Options, the table of commands, the way in and out. */
 #include "ctl.h"
 
-#include <pwd.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <apr_file_io.h>
 #include <apr_general.h>
+#include <apr_user.h>
 
 #define FILE_MAX (256 * 1024)
 #define LINE_LEN 1024
@@ -266,9 +266,14 @@ static const command_t *find_command(int argc, const char *const *argv)
 /* Who did it, for the audit log. */
 static const char *operator_name(apr_pool_t *p)
 {
-    const struct passwd *pw = getpwuid(getuid());
+    char *name = NULL;
+    apr_uid_t uid;
+    apr_gid_t gid;
 
-    return apr_pstrcat(p, "mdmctl:", pw ? pw->pw_name : apr_itoa(p, (int)getuid()), NULL);
+    if (apr_uid_current(&uid, &gid, p) != APR_SUCCESS || apr_uid_name_get(&name, uid, p) != APR_SUCCESS) {
+        name = apr_itoa(p, (int)getuid());
+    }
+    return apr_pstrcat(p, "mdmctl:", name, NULL);
 }
 
 static int run(apr_pool_t *p, int argc, const char *const *argv)

@@ -13,6 +13,7 @@ struct mdm_db_t {
     mdm_conn_t *conn;
     apr_pool_t *own;     /* this scope */
     apr_pool_t *scratch; /* one statement */
+    int sqlite; /* stays when the connection is lost */
     int in_tx;
     int broken;                  /* the connection must not be used again */
     apr_status_t failed;         /* of the transaction: its first error */
@@ -37,7 +38,7 @@ mdm_ctx_t *mdm_db_ctx(const mdm_db_t *db)
 
 int mdm_db_is_sqlite(const mdm_db_t *db)
 {
-    return db->conn->sqlite;
+    return db->sqlite;
 }
 
 int mdm_db_in_tx(const mdm_db_t *db)
@@ -53,6 +54,9 @@ static apr_status_t attach(mdm_db_t *db)
 
     db->conn = NULL;
     rv = db->from->acquire(db->from->baton, db->ctx, &db->conn);
+    if (rv == APR_SUCCESS && !db->conn) {
+        rv = MDM_EUNAVAIL;
+    }
     if (rv == APR_SUCCESS && !db->conn->statements) {
         rv = mdm_conn_setup(db->conn);
         if (rv == APR_SUCCESS) {
@@ -64,8 +68,10 @@ static apr_status_t attach(mdm_db_t *db)
         }
     }
     if (rv != APR_SUCCESS) {
-        return mdm_fail(db->ctx, MDM_EUNAVAIL, NULL, "the database can't be reached at the moment");
+        mdm_fail(db->ctx, MDM_EUNAVAIL, NULL, "the database can't be reached at the moment");
+        return MDM_EUNAVAIL;
     }
+    db->sqlite = db->conn->sqlite;
     return APR_SUCCESS;
 }
 
@@ -389,8 +395,8 @@ apr_status_t mdm_db_exec(mdm_db_t *db, int query, const mdm_arg_t *args, int *af
 apr_status_t mdm_db_begin(mdm_db_t *db)
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(BUSY_MS);
-    mdm_trouble_e trouble = MDM_DB_LOST;
     apr_status_t rv = APR_SUCCESS;
+    mdm_trouble_e trouble;
     int lost = 0;
 
     if (db->in_tx) {
@@ -400,7 +406,7 @@ apr_status_t mdm_db_begin(mdm_db_t *db)
         rv = reattach(db);
     }
     while (rv == APR_SUCCESS) {
-        trouble = plain(db, db->conn->sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+        trouble = plain(db, db->sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
         if (trouble == MDM_DB_LOST && !lost++) {
             rv = reattach(db);
         } else if (trouble != MDM_DB_BUSY || apr_time_now() > until) {
@@ -462,7 +468,7 @@ void mdm_db_rollback(mdm_db_t *db)
         mdm_trouble_e trouble = plain(db, "ROLLBACK");
 
         /* SQLite says so after an error that has rolled back by itself */
-        db->broken = trouble == MDM_DB_LOST || (trouble != MDM_DB_FINE && !db->conn->sqlite);
+        db->broken = trouble == MDM_DB_LOST || (trouble != MDM_DB_FINE && !db->sqlite);
     }
 }
 

@@ -1,0 +1,268 @@
+"""The console in a real browser: UI-01..05, R24. Each page opens without a console error; the main job of each is done by clicks."""
+import os
+import time
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+import harness
+import seed
+from clients import Console, enrolled, new_device
+
+PAGES = ["overview", "devices", "pending", "people", "audit", "jobs", "nodes", "profile"]
+SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
+LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
+
+
+class Page:
+    """One headless browser."""
+
+    def __init__(self, zone, size=(1280, 800), dark=False, language="en"):
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        options.accept_insecure_certs = True
+        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+                     "--disable-sync", "--disable-component-update", "--disable-dev-shm-usage", f"--lang={language}"):
+            options.add_argument(flag)
+        options.add_experimental_option("prefs", {"intl.accept_languages": language, "credentials_enable_service": False})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.zone = zone
+        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                    {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 700})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia",
+                                    {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+
+    def log_in(self, login=harness.ADMIN_USER, password=harness.ADMIN_PASSWORD):
+        self.driver.get(self.zone.admin_url)
+        self.find("#login").send_keys(login)
+        self.find("#password").send_keys(password + Keys.ENTER)
+        self.find("#main h1")
+        return self
+
+    def open(self, page):
+        self.driver.get(self.zone.admin_url + "#/" + page)
+        self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, "#main h1") and not self.driver.find_elements(By.CSS_SELECTOR, "#main[aria-busy]"))
+        return self
+
+    def until(self, what, timeout=15):
+        return WebDriverWait(self.driver, timeout, 0.1, ignored_exceptions=(Exception,)).until(lambda _: what())
+
+    def find(self, css):
+        return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
+
+    def button(self, text, within=""):
+        return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
+                                        if e.text.strip() == text and e.is_displayed()), None))
+
+    def has(self, text, css="#main"):
+        return self.until(lambda: text in self.driver.find_element(By.CSS_SELECTOR, css).text)
+
+    def closed(self):
+        self.until(lambda: not self.driver.find_elements(By.CSS_SELECTOR, "dialog"))
+
+    def fits(self):
+        wide, room = self.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= room, (self.driver.current_url, wide, room)
+
+    def clean(self):
+        bad = [x for x in self.driver.get_log("browser") if x["level"] in ("SEVERE", "WARNING")]
+        assert not bad, bad
+
+    def shot(self, name):
+        if SHOTS:
+            self.driver.save_screenshot(f"{SHOTS}/console-{name}.png")
+
+
+@pytest.fixture
+def page(zone):
+    made = []
+
+    def make(**options):
+        made.append(Page(zone, **options))
+        return made[-1]
+    yield make
+    for one in made:
+        one.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def fleet(zone):
+    anna = seed.person_id(zone, harness.PERSON)
+    ids = [seed.device(zone, f"Phone {i:02d}", anna, last_contact_ms=seed.now_ms() - i * 3_600_000) for i in range(60)]
+    for name in ("<img src=x onerror=alert(1)>", "\u202egnp.exe", "javascript:alert(1)", LONG):
+        ids.append(seed.device(zone, name, anna, state="retired", lost_ms=seed.now_ms()))
+    return ids
+
+
+def test_log_in_page(zone, page):
+    """The form works without scripts, refuses a wrong password in words, and leads to the overview."""
+    p = page()
+    p.driver.get(zone.admin_url)
+    p.find("#login").send_keys(harness.ADMIN_USER)
+    p.find("#password").send_keys("wrong" + Keys.ENTER)
+    assert p.find("#say").text
+    p.shot("login")
+    assert not p.driver.find_elements(By.CSS_SELECTOR, "script")
+    p.log_in()
+    assert p.find("#main h1").text == "Overview"
+
+
+@pytest.mark.parametrize("size, dark, language", [((1280, 800), False, "en"), ((1280, 800), True, "de"), ((390, 844), False, "de"), ((320, 640), True, "en")])
+def test_each_page_opens_clean(zone, page, fleet, size, dark, language):
+    """UI-03, UI-05: no console error, no sideways scrolling from 320 px, an h1, labels on all controls, both languages and themes."""
+    p = page(size=size, dark=dark, language=language).log_in()
+    for name in PAGES + [f"device/{fleet[0]}", f"device/{fleet[-1]}?tab=timeline", f"device/{fleet[0]}?tab=apps", f"device/{fleet[0]}?tab=commands", f"device/{fleet[0]}?tab=audit"]:
+        p.open(name)
+        p.fits()
+        p.shot(f"{size[0]}-{'dark' if dark else 'light'}-{name.split('/')[0]}{name.partition('tab=')[2]}")
+        nameless = p.driver.execute_script("""
+            return [...document.querySelectorAll('#app input, #app select, #app textarea, #app button, #app a')].filter((e) =>
+              !(e.labels && e.labels.length) && !e.getAttribute('aria-label') && !e.textContent.trim()).map((e) => e.outerHTML)""")
+        assert nameless == [], name
+        assert p.driver.execute_script("return document.documentElement.lang") == language
+        assert p.driver.execute_script("return document.querySelectorAll('#main h1').length") == 1
+    p.clean()
+
+
+def test_first_view_is_small(zone, page, fleet):
+    """UI-02: at most 200 KB for the first view, from our origin only."""
+    p = page()
+    p.driver.execute_cdp_cmd("Network.enable", {})
+    p.log_in()
+    p.has("Devices by state")
+    sizes = p.driver.execute_script("return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).map((e) => [e.name, e.encodedBodySize])")
+    assert all(name.startswith(zone.admin_url.rsplit("/admin", 1)[0]) for name, _ in sizes)
+    assert 10_000 < sum(size for _, size in sizes) <= 200_000
+
+
+def test_device_list(zone, page, fleet):
+    """UI-01: search, filter, order and columns are in the address; more pages; hostile names are only text."""
+    p = page().log_in().open("devices")
+    p.find("#q").send_keys("Phone 07" + Keys.ENTER)
+    p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1)
+    assert "q=Phone+07" in p.driver.current_url
+    p.open("devices?sort=-name")
+    first = p.find("tbody tr td.lead a").text
+    p.button("Show more").click()
+    p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) > 50)
+    p.find("thead th[aria-sort] button").click()
+    p.until(lambda: p.find("tbody tr td.lead a").text != first)
+    p.open("devices?state=retired")
+    p.has("<img src=x onerror=alert(1)>")
+    p.find("#q-state").send_keys("Active")
+    p.until(lambda: "state=active" in p.driver.current_url)
+    p.open("devices?q=nothing-like-it")
+    p.button("Reset filters").click()
+    p.has("Phone")
+    p.find("details.pick summary").click()
+    p.driver.find_elements(By.CSS_SELECTOR, "details.pick input")[4].click()
+    p.has("SERIAL NUMBER".capitalize())
+    assert "cols=" in p.driver.current_url
+    p.clean()
+
+
+def test_edit_a_device(zone, page, fleet):
+    """Open a device from the list, edit it, see it on the page; somebody else's change is not overwritten."""
+    p = page().log_in().open("devices?q=Phone+03")
+    p.find("tbody td.lead a").click()
+    p.button("Edit").click()
+    p.find("#f-notes").send_keys("Handed out in May")
+    p.find("#f-department").send_keys("Sales")
+    p.shot("edit")
+    p.button("Save", "dialog").click()
+    p.closed()
+    p.has("Handed out in May")
+    p.button("Edit").click()
+    p.find("#f-name")
+    zone.sql("UPDATE device SET version = version + 1 WHERE id = ?", fleet[3])
+    p.find("#f-site").send_keys("X")
+    p.button("Save", "dialog").click()
+    p.has("meanwhile", "dialog")
+    severe = [x for x in p.driver.get_log("browser") if x["level"] == "SEVERE"]
+    assert len(severe) == 1 and "412" in severe[0]["message"]
+
+
+def test_refresh_and_unenrol(zone, page):
+    """Refresh shows waiting commands by itself; unenrolment names what happens and to which device (UI-04)."""
+    device = enrolled(zone, new_device(zone))
+    ident = Console(zone).device(device.udid)["id"]
+    p = page().log_in().open(f"device/{ident}")
+    p.button("Refresh").click()
+    p.has("3 commands wait")
+    device.poll()
+    p.until(lambda: "commands wait" not in p.find("#why").text)
+    p.find("#tab-apps").click()
+    p.has(device.apps[0][0])
+    p.find("#tab-timeline").click()
+    p.find(".line li")
+    p.button("Unenrol").click()
+    p.has(device.serial, "dialog")
+    p.shot("unenrol")
+    p.button("Unenrol", "dialog").click()
+    p.closed()
+    p.has("Retired")
+    p.clean()
+
+
+def test_people_and_pending(zone, page):
+    """Add a person, prepare an enrolment, see link and code, cancel it."""
+    p = page(size=(390, 844)).log_in().open("people")
+    p.button("Add person").click()
+    for field, value in (("login", "carl"), ("name", "Carl Cäsar"), ("mail", "carl@example.org"), ("password", "short")):
+        p.find(f"#f-{field}").send_keys(value)
+    p.button("Create", "dialog").click()
+    p.find("#f-password[aria-invalid]").send_keys("-but-longer-now-9")
+    p.button("Create", "dialog").click()
+    p.closed()
+    p.has("Carl Cäsar")
+    p.driver.get_log("browser")
+    p.open("pending")
+    p.button("New enrolment").click()
+    p.find("#f-person_id").send_keys("Carl")
+    p.button("Create", "dialog").click()
+    code = p.find("dialog img.qr")
+    p.until(lambda: code.get_property("naturalWidth") > 0)
+    assert "/enroll/" in p.find("dialog .copy input").get_property("value")
+    p.shot("qr")
+    p.button("Close", "dialog").click()
+    p.closed()
+    p.button("Cancel").click()
+    p.button("Cancel enrolment", "dialog").click()
+    p.closed()
+    p.has("No enrolment is pending")
+    p.fits()
+    p.clean()
+
+
+def test_phone_drawer_keyboard_and_language(zone, page, fleet):
+    """The drawer opens by button and closes by Escape; tabs follow the arrow keys; the language can be chosen."""
+    p = page(size=(390, 844)).log_in()
+    p.find(".top button").click()
+    link = p.find(".nav a[data-page=devices]")
+    link.send_keys(Keys.ESCAPE)
+    p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".frame.open"))
+    p.open(f"device/{fleet[0]}")
+    p.find("#tab-info").send_keys(Keys.ARROW_RIGHT)
+    assert p.driver.switch_to.active_element.get_attribute("id") == "tab-apps"
+    p.open("profile")
+    p.find("#lang").send_keys("Deutsch")
+    p.has("Mein Konto")
+    p.find(".top button").click()
+    time.sleep(.3)
+    p.button("Abmelden").click()
+    p.find("#login")
+
+
+def test_help_desk_sees_what_it_may(zone, page, fleet):
+    """Pages and acts that the role does not allow are not offered."""
+    zone.ctl("admin", "add", "desk", "--role", "help_desk", "--password-stdin", stdin="Correct-horse-9\n")
+    p = page().log_in("desk", "Correct-horse-9").open(f"device/{fleet[0]}")
+    shown = {a.get_attribute("data-page") for a in p.driver.find_elements(By.CSS_SELECTOR, ".nav a")}
+    assert shown == {"overview", "devices", "pending", "people", "profile"}
+    assert not [b for b in p.driver.find_elements(By.CSS_SELECTOR, "#main button") if b.text in ("Edit", "Delete object")]
+    p.clean()

@@ -73,7 +73,7 @@ apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_
         mdm_apple_expelled(a);
         return APR_SUCCESS;
     }
-    if ((who->rec->flags & MDM_DEVF_REVOKED) && strcmp(a->action, "CheckOut")) {
+    if ((who->rec->flags & MDM_DEVF_REVOKED) && strcmp(a->action, "CheckOut") != 0) {
         return mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate is revoked.");
     }
     return APR_SUCCESS;
@@ -213,7 +213,8 @@ static apr_status_t authenticate_again(call_t *c)
         rv = mdm_q_push_drop(c->db, id->record_id, NULL);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_apple_device_os(c->db, id->device_id, word(c, "OSVersion"), word(c, "BuildVersion"), word(c, "ProductName"), NULL);
+        rv = mdm_q_apple_device_os(c->db, id->device_id, word(c, "OSVersion"), word(c, "BuildVersion"),
+                                   word(c, "ProductName"), NULL);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_device_event(c->db, id->device_id, NULL, "enroll.again", NULL);
@@ -576,7 +577,8 @@ apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
         return rv;
     }
     /* A revoked certificate gets here with a CheckOut only, and has no native id in the cache: the database judges it. */
-    if ((who->rec->flags & (MDM_DEVF_LINKED | MDM_DEVF_REVOKED)) == MDM_DEVF_LINKED && who->is_native && !who->is_native(who->rec, c.native)) {
+    if ((who->rec->flags & (MDM_DEVF_LINKED | MDM_DEVF_REVOKED)) == MDM_DEVF_LINKED && who->is_native &&
+        !who->is_native(who->rec, c.native)) {
         return mdm_apple_mismatch(ctx, c.native);
     }
     c.msg = msg;

@@ -23,15 +23,16 @@ typedef struct mdm_apple_answer_t {
     int wake;              /* a push was asked for: services->job_wake() */
 } mdm_apple_answer_t;
 
-/* Both return APR_SUCCESS with *out filled, or MDM_EINPUT (malformed: mdm_fail has the field), MDM_EIDENTITY (certificate and identity
- * don't fit; nothing was touched), MDM_EDENIED (enrolment refused), MDM_EUNAVAIL. They open and close their own connection; an Idle with
- * nothing queued opens none. */
+/* Both return APR_SUCCESS with *out filled, or MDM_EINPUT (malformed: mdm_fail has the field), MDM_EIDENTITY (certificate
+ * and identity don't fit; nothing was touched), MDM_EDENIED (enrolment refused), MDM_EUNAVAIL. They open and close their own
+ * connection; an Idle with nothing queued opens none. */
 apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out);
 apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out);
 
-/* Ends a record's management: by CheckOut, after a removal was confirmed, or because an administrator gives up on a device that never
- * answered. Record left, certificates revoked, queue closed, push row gone; the device object becomes removed (left by itself), stays retired, or
- * is deleted (was wipe_pending). Audited. In a transaction. why: "checkout", "confirmed", "given_up". */
+/* Ends a record's management: by CheckOut, after a removal was confirmed, or because an administrator gives up on a device
+ * that never answered. Record left, certificates revoked, queue closed, push row gone; the device object becomes removed
+ * (left by itself), stays retired, or is deleted (was wipe_pending). Audited. In a transaction.
+ * why: "checkout", "confirmed", "given_up". */
 apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *why);
 
 #endif

@@ -132,8 +132,8 @@ static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char
 
 static apr_status_t result(call_t *c, const char *state, const char *error)
 {
-    mdm_command_done_t *done;
-    mdm_command_offer_t *next;
+    mdm_command_done_t *done = NULL;
+    mdm_command_offer_t *next = NULL;
     apr_status_t rv = mdm_db_begin(c->db);
 
     if (rv == APR_SUCCESS) {
@@ -239,7 +239,7 @@ static apr_status_t who_is_it(call_t *c, const char *native)
     if (APR_STATUS_IS_NOTFOUND(rv)) {
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device is not enrolled.");
     }
-    return rv == APR_SUCCESS && strcmp(row->native_id, native) ? mdm_apple_mismatch(c->ctx, native) : rv;
+    return rv == APR_SUCCESS && strcmp(row->native_id, native) != 0 ? mdm_apple_mismatch(c->ctx, native) : rv;
 }
 
 static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
@@ -258,7 +258,7 @@ static apr_status_t dispatch(call_t *c, const char *status)
     const char *uuid = mdm_plist_str(c->msg, "CommandUUID");
 
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
-        if (strcmp(status, statuses[i].status)) {
+        if (strcmp(status, statuses[i].status) != 0) {
             continue;
         }
         if (statuses[i].needs_uuid && !uuid) {
@@ -298,7 +298,7 @@ static apr_status_t unreadable(call_t *c, const mdm_blob_t *body, apr_status_t r
     while (at < end && apr_isspace(*at)) {
         at++;
     }
-    if (end - at < (ptrdiff_t)(sizeof open - 1 + UUID_LEN) || memcmp(at, open, sizeof open - 1)) {
+    if (end - at < (ptrdiff_t)(sizeof open - 1 + UUID_LEN) || memcmp(at, open, sizeof open - 1) != 0) {
         return rv;
     }
     c->uuid = our_uuid(c->ctx, apr_pstrmemdup(c->ctx->pool, at + sizeof open - 1, UUID_LEN));

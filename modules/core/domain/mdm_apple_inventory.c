@@ -212,7 +212,7 @@ static apr_status_t keep(mdm_db_t *db, const char *device_id, const char *reques
 
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         const mdm_plist_t *content = mdm_plist_get(a, kept[i].key);
-        if (strcmp(request_type, kept[i].type)) {
+        if (strcmp(request_type, kept[i].type) != 0) {
             continue;
         }
         if (!content || content->type != kept[i].kind) {

@@ -49,7 +49,7 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
-    mdm_q_command_seq_t *seq;
+    mdm_q_command_seq_t *seq = NULL;
     const char *uuid = mdm_uuid(ctx->pool), *text;
     apr_status_t rv = uuid ? mdm_command_check(ctx, add->request_type, add->payload) : MDM_EUNAVAIL;
 
@@ -238,6 +238,12 @@ apr_status_t mdm_command_fail(mdm_db_t *db, const char *record_id, const char *i
     return mdm_q_command_fail(db, id, record_id, reason_json(ctx, why_text), mdm_now_ms(ctx), NULL);
 }
 
+/* Then "unavailable" means a secret that can't be opened, and not a database that is away. */
+static int has_secret(const mdm_q_command_next_t *row)
+{
+    return row->sealed || !strcmp(row->request_type, "ClearPasscode");
+}
+
 /* Makes the body of a fetched row; one that can't be made is ended, and the next is fetched (a bad command blocks nothing). */
 static apr_status_t offer(mdm_db_t *db, const char *record_id, mdm_q_command_next_t *row, int skip_notnow,
                           mdm_command_offer_t **out)
@@ -248,7 +254,7 @@ static apr_status_t offer(mdm_db_t *db, const char *record_id, mdm_q_command_nex
     *out = apr_pcalloc(ctx->pool, sizeof **out);
     for (int broken = 0; broken < MAX_BROKEN; broken++) {
         rv = make_body(db, record_id, row, *out);
-        if (rv == APR_SUCCESS || (rv == MDM_EUNAVAIL && !row->sealed && strcmp(row->request_type, "ClearPasscode"))) {
+        if (rv == APR_SUCCESS || (rv == MDM_EUNAVAIL && !has_secret(row))) {
             return rv;
         }
         mdm_log(ctx, MDM_LOG_ERR, "MDM0400", rv, "the command %s (%s) can't be made and is ended: %s", row->id,
@@ -318,7 +324,7 @@ apr_status_t mdm_command_notnow(mdm_db_t *db, const char *record_id, const char 
 
 apr_status_t mdm_command_settle(mdm_db_t *db, const char *record_id)
 {
-    mdm_q_command_recount_t *row;
+    mdm_q_command_recount_t *row = NULL;
     apr_status_t rv = mdm_q_command_lock(db, record_id);
 
     /* The lock comes first: an enqueue that is under way holds the record, and the count then sees its command. */

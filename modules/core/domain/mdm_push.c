@@ -282,8 +282,8 @@ static apr_status_t batch(mdm_ctx_t *ctx, const mdm_push_server_t *server, mdm_p
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    reqs = apr_pcalloc(ctx->pool, sizeof *reqs * (apr_size_t)b.rows->nelts);
-    list = apr_pcalloc(ctx->pool, sizeof *list * (apr_size_t)b.rows->nelts);
+    reqs = apr_pcalloc(ctx->pool, (apr_size_t)b.rows->nelts * sizeof(mdm_http_req_t *));
+    list = apr_pcalloc(ctx->pool, (apr_size_t)b.rows->nelts * sizeof(mdm_http_req_t *));
     for (int i = 0; i < b.rows->nelts; i++) {
         mdm_q_push_claimed_t *row = &APR_ARRAY_IDX(b.rows, i, mdm_q_push_claimed_t);
         if (row->push_ok && is_hex(row->push_token) && row->push_magic) {

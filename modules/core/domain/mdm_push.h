@@ -33,8 +33,8 @@ apr_status_t mdm_push_conf(mdm_db_t *db, const mdm_push_server_t *server, mdm_pu
 /* Sends; as mdm_http_run(). */
 typedef apr_status_t (*mdm_push_send_fn)(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf, mdm_http_req_t **reqs, int n,
                                          volatile int *stop);
-/* One run of the job: claims due rows in batches until none is left, sends without holding a connection, settles. Not configured and rows
- * wait: administrators get one message. *sent = accepted by APNs. */
+/* One run of the job: claims due rows in batches until none is left, sends without holding a connection, settles. Not
+ * configured and rows wait: administrators get one message. *sent = accepted by APNs. */
 apr_status_t mdm_push_run(mdm_ctx_t *ctx, const mdm_push_server_t *server, mdm_push_send_fn send, void *baton, volatile int *stop,
                           int *sent);
 

@@ -4,7 +4,7 @@
 BUILD    ?= .build
 SANITIZE ?= 0
 ifeq ($(SANITIZE),1)
-BUILD    := $(BUILD)-san
+override BUILD := $(BUILD)-san
 endif
 DESTDIR  ?=
 APXS     ?= $(shell command -v apxs2 || command -v apxs || echo /usr/bin/apxs2)

@@ -9,3 +9,6 @@ $(BUILD)/bench/%: tests/bench/%.c $(CORE_LIB)
 
 bench: packages-test all $(BUILD)/bench/load $(BUILD)/bench/bench_devcache ## measure (BENCH=PRF-01,PRF-07): table and bench.json
 	@$(RUN_ENV) BENCH='$(BENCH)' exec $(PYTHON) -W ignore tests/bench/bench.py
+
+soak: packages-test all ## a long run with restarts and killed children (SOAK_MINUTES=60, SOAK_DB=sqlite3)
+	@$(RUN_ENV) exec $(PYTHON) -W ignore tests/bench/soak.py

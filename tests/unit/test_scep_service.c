@@ -297,6 +297,18 @@ static void renewal_needs_the_right_identity_and_challenge_R12_R14(void **state)
     first = new_challenge(t);
     REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, first), MDM_SCEP_BADREQUEST);
     REFUSED(renew(t, ca, &c, MDM_SCEP_PKCSREQ, first), MDM_SCEP_BADREQUEST);
+    /* The record has an identity in use, but the signer is another one, revoked or not yet used. */
+    sql(t,
+        "INSERT INTO certificate (fingerprint, serial, subject, record_id, status, not_before_ms, "
+        "not_after_ms, issued_ms) VALUES ('f', '01', 'CN=x', '" RECORD
+        "', 'active', 1, %" APR_INT64_T_FMT ", 1)",
+        TEST_NOW_MS + YEAR_MS);
+    sql(t, "UPDATE certificate SET status = 'revoked' WHERE fingerprint <> 'f'");
+    REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge), MDM_SCEP_BADREQUEST);
+    REFUSED(renew(t, ca, &c, MDM_SCEP_PKCSREQ, challenge), MDM_SCEP_BADREQUEST);
+    sql(t, "UPDATE certificate SET status = 'issued' WHERE fingerprint <> 'f'");
+    REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge), MDM_SCEP_BADREQUEST);
+    sql(t, "DELETE FROM certificate WHERE fingerprint = 'f'");
     sql(t, "UPDATE certificate SET status = 'superseded'");
     REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge), MDM_SCEP_BADREQUEST);
     sql(t, "UPDATE certificate SET status = 'revoked'");

@@ -5,6 +5,7 @@
 
 #define MAX_KINDS 32
 #define MAX_THREADS 64
+#define LOOK_EVERY apr_time_from_sec(1)
 
 static struct {
     const mdm_jobkind_t *kinds[MAX_KINDS]; /* const after post_config */
@@ -14,6 +15,7 @@ static struct {
     int running[MAX_KINDS]; /* under lock */
     int looking;            /* under lock: a thread looks for due jobs */
     int woken;              /* under lock */
+    apr_time_t looked;      /* under lock: when somebody last did */
     int nthreads;
     apr_thread_t *threads[MAX_THREADS];
     volatile int stop;
@@ -124,13 +126,10 @@ static void run_job(mdm_ctx_t *ctx, int k, mdm_job_t *job)
 static int wait_turn(void)
 {
     apr_thread_mutex_lock(jobs.lock);
-    while (!jobs.stop && (jobs.looking || !jobs.woken)) {
-        apr_status_t rv = apr_thread_cond_timedwait(jobs.wake, jobs.lock, apr_time_from_sec(1));
-
-        if (APR_STATUS_IS_TIMEUP(rv) && !jobs.looking) {
-            break;
-        }
+    while (!jobs.stop && (jobs.looking || (!jobs.woken && apr_time_now() - jobs.looked < LOOK_EVERY))) {
+        apr_thread_cond_timedwait(jobs.wake, jobs.lock, LOOK_EVERY);
     }
+    jobs.looked = apr_time_now();
     jobs.woken = 0;
     jobs.looking = 1;
     apr_thread_mutex_unlock(jobs.lock);

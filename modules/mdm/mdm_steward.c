@@ -8,6 +8,7 @@ static struct {
     apr_thread_t *steward, *guard;
     int ticks;             /* under lock */
     apr_int64_t changes_ms; /* steward only: last good poll */
+    apr_int64_t polled_ms;  /* steward only: last poll, good or not */
     int seen_away;         /* steward only */
     volatile int done;     /* the steward has ended: so may the guard */
 } own;
@@ -39,7 +40,11 @@ static void round_of_work(mdm_ctx_t *ctx)
         own.seen_away = 0;
         own.changes_ms = mdm_ms();
     }
-    poll_changes(ctx);
+    /* the tick and our own clock may both have woken us */
+    if (mdm_ms() - own.polled_ms >= mdm_conf_num(MDM_C_CHANGE_INTERVAL) * 8 / 10 || mdm_ms() < own.polled_ms) {
+        own.polled_ms = mdm_ms();
+        poll_changes(ctx);
+    }
     if (!mdm_dbglue_away() && mdm_shm_turn(&m->node_ms, 10000)) {
         mdm_node_seen(ctx);
     }

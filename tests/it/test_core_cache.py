@@ -1,0 +1,97 @@
+"""The device cache and the write-behind on whole servers: no SQL for a known device, one statement for many contacts, a
+change made elsewhere (REL-06, PRF-01, PRF-12)."""
+import json
+import time
+
+import clients
+import pytest
+from harness import Zone, wait_for
+from sim.device import CONNECT_TYPE
+
+STATUS = """
+    <Location "/core-status">
+        SetHandler mdm-status
+    </Location>"""
+ZONE = {"children": 1, "extra_device": STATUS}
+
+
+def figures(zone):
+    return json.loads(zone.request("GET", "/core-status")[2])
+
+
+@pytest.fixture(scope="module")
+def devices(zone):
+    who = clients.portal(zone)
+    return [clients.enrolled(zone, who=who) for _ in range(3)]
+
+
+def drained(zone, devices):
+    """Until nobody has commands: two rounds without one."""
+    for _ in range(20):
+        if sum(len(d.poll() or []) for d in devices) == 0:
+            return
+
+
+def test_idle_poll_of_a_cached_device_needs_no_sql(zone, devices):
+    """PRF-01: what the background does is the same with and without 100 polls."""
+    drained(zone, devices)
+    devices[0].connect(Status="Idle")
+    time.sleep(1.2)
+
+    def cost(polls):
+        before = figures(zone)
+        end = time.monotonic() + 6.1
+        for _ in range(polls):
+            devices[0].connect(Status="Idle")
+        time.sleep(max(0, end - time.monotonic()))
+        after = figures(zone)
+        return after["db_statements"] - before["db_statements"], after["cache_hits"] - before["cache_hits"]
+    quiet, _ = cost(0)
+    busy, hits = cost(100)
+    assert hits >= 95  # a change may come in between
+    assert busy <= quiet + 25, (quiet, busy)
+
+
+def test_contact_times_are_written_behind(zone, devices):
+    """PRF-12: time and address arrive within ten seconds."""
+    begun = int(time.time() * 1000)
+    for device in devices:
+        device.connect(Status="Idle")
+    rows = wait_for(lambda: (r := zone.sql("SELECT last_contact_ms, last_contact_ip FROM device WHERE last_contact_ms >= ?",
+                                           begun - 1000)) and len(r) == 3 and r, timeout=10)
+    assert {ip for _, ip in rows} == {"127.0.0.1"}
+
+
+def test_contact_times_survive_an_orderly_stop(fresh_zone):
+    """PRF-12: a stopping child writes what it has noted."""
+    zone = fresh_zone(children=1)
+    device = clients.enrolled(zone)
+    time.sleep(5.5)
+    begun = int(time.time() * 1000)
+    device.connect(Status="Idle")
+    zone.stop()
+    assert zone.sql("SELECT COUNT(*) FROM device WHERE last_contact_ms >= ?", begun - 1000) == [(1,)]
+
+
+def test_change_on_one_node_is_obeyed_by_the_other(fresh_zone, factory):
+    """REL-06: two nodes, one database: a device retired on one is refused by the other within about a second."""
+    one = fresh_zone(children=1, extra_main="MDMNodeName one")
+    root = factory.root / f"{one.root.name}-two"
+    root.mkdir()
+    two = Zone(one.db_url, root=root, tls_dir=one.tls_dir, key_file=one.key_file, children=1,
+               extra_main="MDMNodeName two").start()
+    try:
+        device = clients.enrolled(one)
+        url = device.mdm["ServerURL"].replace(f":{one.device_port}", f":{two.device_port}")
+        assert url != device.mdm["ServerURL"]
+
+        def on_two():
+            return device.put(url, CONNECT_TYPE, {"UDID": device.udid, "Status": "Idle"})[0]
+        assert on_two() == 200 and on_two() == 200
+        names = wait_for(lambda: len(r := one.sql("SELECT name FROM node WHERE seen_ms > 0 ORDER BY name")) == 2 and r)
+        assert [n for n, in names] == ["one", "two"]
+        console = clients.Console(one)
+        console.post(f"/devices/{console.device(device.udid)['id']}/retire", {"reason": "test"})
+        wait_for(lambda: on_two() == 400, timeout=2.5)
+    finally:
+        two.close()

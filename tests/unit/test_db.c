@@ -380,6 +380,39 @@ static void test_statements_are_counted(void **state)
     mdm_db_close(db);
 }
 
+static const char *pragma(const mdm_conn_t *conn, const char *sql)
+{
+    apr_dbd_results_t *res = NULL;
+    apr_dbd_row_t *row = NULL;
+    const char *value;
+
+    assert_int_equal(apr_dbd_select(conn->driver, t->pool, conn->handle, &res, sql, 1), 0);
+    assert_int_equal(apr_dbd_get_row(conn->driver, t->pool, res, &row, -1), 0);
+    value = apr_pstrdup(t->pool, apr_dbd_get_entry(conn->driver, row, 0));
+    while (apr_dbd_get_row(conn->driver, t->pool, res, &row, -1) == 0) {
+    }
+    return value;
+}
+
+/* What is acknowledged is on disk (REL-01), and references hold. */
+static void test_connections_are_durable_and_strict(void **state)
+{
+    mdm_conn_t *conn;
+    mdm_db_t *db = opened(t->ctx);
+
+    mdm_db_close(db);
+    assert_int_equal(t->dbpool.acquire(t->dbpool.baton, t->ctx, &conn), APR_SUCCESS);
+    assert_int_equal(mdm_conn_setup(conn), APR_SUCCESS);
+    if (conn->sqlite) {
+        assert_string_equal(pragma(conn, "PRAGMA journal_mode"), "wal");
+        assert_string_equal(pragma(conn, "PRAGMA synchronous"), "2");
+        assert_string_equal(pragma(conn, "PRAGMA foreign_keys"), "1");
+    } else {
+        assert_string_equal(pragma(conn, "SHOW synchronous_commit"), "on");
+    }
+    t->dbpool.release(t->dbpool.baton, conn, 0);
+}
+
 static void test_one_connection_is_lent_once(void **state)
 {
     mdm_db_t *a = opened(t->ctx), *b;
@@ -545,6 +578,7 @@ int main(void)
         T(test_lost_connection),
         T(test_log_lines_have_no_row_values),
         T(test_statements_are_counted),
+        T(test_connections_are_durable_and_strict),
         T(test_one_connection_is_lent_once),
         T(test_no_database_is_unavailable),
         T(test_writers_wait_for_each_other),

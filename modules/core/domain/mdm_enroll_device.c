@@ -150,10 +150,18 @@ static apr_status_t name_free(begin_t *b, const char *base, const char **out)
     return APR_SUCCESS;
 }
 
+/* A first message may know "iPhone12,8" only: people call that an iPhone. */
+static const char *family(begin_t *b)
+{
+    apr_size_t len = strcspn(b->model, "0123456789,");
+
+    return some(b->facts->model) || !len ? b->model : apr_pstrmemdup(b->ctx->pool, b->model, len);
+}
+
 static apr_status_t name_make(begin_t *b, const char *pattern, const char **out)
 {
-    const char *values[MDM_ENROLL_VARS] = {b->person->login, b->person->name,   b->person->mail, b->model,
-                                           b->serial,        b->platform, NULL};
+    const char *values[MDM_ENROLL_VARS] = {b->person->login, b->person->name, b->person->mail, family(b),
+                                           b->serial,        b->platform,     NULL};
     const char *base;
     mdm_q_device_seq_next_t *seq;
     apr_status_t rv;

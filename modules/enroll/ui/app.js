@@ -109,8 +109,8 @@ function showDevices(data) {
 function devicesView() {
     known = null;
     app.replaceChildren(live, el("div", { class: "head" }, el("h1", { tabindex: "-1" }, t("devices.title")),
-        el("div", { class: "row" }, el("button", { class: "button quiet", onclick: () => watcher.now() }, t("refresh")),
-            el("a", { class: "button", href: "#enroll", id: "enroll" }, t("enroll.button")))),
+        el("button", { class: "button quiet", onclick: () => watcher.now() }, t("refresh")),
+        el("a", { class: "button", href: "#enroll", id: "enroll" }, t("enroll.button"))),
     el("div", { id: "devices" }, el("p", { class: "soft" }, t("loading"))));
     watcher = poll(`${portal}/api/v1/devices`, showDevices, () => fault(t("offline")));
 }

@@ -45,7 +45,7 @@ function done() {
     say(t("link.live.completed"), "good");
     const end = document.getElementById("finished");
     end.hidden = false;
-    end.replaceChildren(el("p", {}), el("a", { class: "button wide", href: `${portal}/` }, t("to_devices")));
+    end.replaceChildren(el("a", { class: "button wide", href: `${portal}/` }, t("to_devices")));
     document.getElementById("other").hidden = true;
 }
 

@@ -112,7 +112,8 @@ static apr_status_t match_check(mdm_ctx_t *ctx, json_t *match)
     return APR_SUCCESS;
 }
 
-static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules)
+/* saving: unknown variables are refused; in use they stay as they are. */
+static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules, int saving)
 {
     size_t i;
     json_t *rule;
@@ -129,7 +130,7 @@ static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules)
         if (rv == APR_SUCCESS && match) {
             rv = match_check(ctx, match);
         }
-        if (rv != APR_SUCCESS || (rv = template_check(ctx, name)) != APR_SUCCESS) {
+        if (rv != APR_SUCCESS || (saving && (rv = template_check(ctx, name)) != APR_SUCCESS)) {
             return rv;
         }
     }
@@ -137,7 +138,7 @@ static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules)
 }
 
 /* Reads settings into out; what is missing has the defaults of ENR-02..08. */
-static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, mdm_enroll_policy_t *out)
+static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, int saving, mdm_enroll_policy_t *out)
 {
     json_t *platforms = NULL, *min_os = NULL, *unenroll = NULL, *rules = NULL;
     apr_int64_t max_devices = 0;
@@ -176,7 +177,7 @@ static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, mdm_enroll_p
         || (platforms && (rv = mdm_json_fields(ctx, platforms, pfields)) != APR_SUCCESS)
         || (min_os && (rv = mdm_json_fields(ctx, min_os, mfields)) != APR_SUCCESS)
         || (unenroll && (rv = mdm_json_fields(ctx, unenroll, ufields)) != APR_SUCCESS)
-        || (rules && (rv = rules_check(ctx, rules)) != APR_SUCCESS)) {
+        || (rules && (rv = rules_check(ctx, rules, saving)) != APR_SUCCESS)) {
         return rv;
     }
     out->max_devices = (int)max_devices;
@@ -188,7 +189,7 @@ apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings)
 {
     mdm_enroll_policy_t scratch = {0};
 
-    return settings_read(ctx, settings, &scratch);
+    return settings_read(ctx, settings, 1, &scratch);
 }
 
 /* ---------------------------------------------------------------- the policy of a person */
@@ -212,7 +213,7 @@ apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enr
     policy->policy_name = row->policy_name;
     rv = mdm_json_parse(ctx, row->settings, strlen(row->settings), &settings);
     if (rv == APR_SUCCESS) {
-        rv = settings_read(ctx, settings, policy);
+        rv = settings_read(ctx, settings, 0, policy);
     }
     if (rv != APR_SUCCESS) {
         mdm_log(ctx, MDM_LOG_ERR, "MDM0600", rv, "enrolment policy %s can't be read: %s %s", row->policy_id,

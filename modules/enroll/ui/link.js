@@ -6,6 +6,7 @@ const live = document.getElementById("live");
 const steps = [...document.querySelectorAll(".step")];
 
 document.getElementById("other").hidden = ios;
+document.getElementById("steps").classList.add("folded");
 
 function say(text, kind = "") {
     if (live.textContent !== text) live.textContent = text;

@@ -4,7 +4,6 @@
 #include <apr_strings.h>
 #include <qrencode.h>
 #include "base/mdm_json.h"
-#include "base/mdm_seal.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
@@ -108,7 +107,6 @@ int mdm_adm_pending(mdm_web_call_t *call)
 
 static const char *link_of(mdm_web_call_t *call, const char *token)
 {
-    /* The request came to the console's server, which may lack the device address: then its own origin is all we know. */
     const char *url = call->svc->public_url(call->r->server);
 
     return apr_pstrcat(call->r->pool, url ? url : "", "/enroll/", token, NULL);
@@ -171,26 +169,25 @@ int mdm_adm_pending_cancel(mdm_web_call_t *call)
 static apr_status_t open_link(mdm_web_call_t *call, const char **link)
 {
     mdm_ctx_t *ctx = call->ctx;
-    mdm_q_admin_pending_token_t *q;
-    mdm_blob_t token;
-    const char *id;
+    mdm_q_admin_pending_open_t *q;
+    const char *id, *token = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_pending_token(db, id, &q);
+        rv = mdm_q_admin_pending_open(db, id, &q);
     if (rv == APR_SUCCESS && ((strcmp(q->state, "created") != 0 && strcmp(q->state, "opened") != 0)
                               || q->expires_ms <= mdm_now_ms(ctx)))
         rv = mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
     if (rv == APR_SUCCESS)
+        rv = mdm_pending_token(db, id, &token);
+    if (rv == APR_SUCCESS)
         rv = mdm_audit(db, "pending.link", "pending", id, "", "done", NULL);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = mdm_unseal(ctx, apr_pstrcat(ctx->pool, "pending_enrollment.token:", id, NULL), q->token, &token);
-    if (rv == APR_SUCCESS)
-        *link = link_of(call, apr_pstrmemdup(ctx->pool, (const char *)token.data, token.len));
+        *link = link_of(call, token);
     return rv;
 }
 

@@ -6,11 +6,12 @@
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
+#include "wire/mdm_html.h"
 
 #define LOGIN_MAX 200
 #define PASSWORD_MAX 500
 
-/* The page is made of constants only: nothing that anybody sent is ever put into it. */
+/* What the page says above the form. Nothing that anybody sent is ever put into it. */
 enum { SAY_NOTHING, SAY_WRONG, SAY_WAIT, SAY_LATER, SAY_COUNT };
 
 typedef struct words_t {
@@ -32,28 +33,48 @@ static const words_t *language(request_rec *r)
     return accept && strncasecmp(accept, "de", 2) == 0 ? &words[1] : &words[0];
 }
 
+static void page_head(mdm_html_t *h, const words_t *w)
+{
+    mdm_html_raw(h, "<!doctype html>\n<html");
+    mdm_html_attr(h, "lang", w->lang);
+    mdm_html_raw(h, "><head><meta charset=\"utf-8\">"
+                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+                    "<meta name=\"color-scheme\" content=\"light dark\"><title>");
+    mdm_html_text(h, w->title);
+    mdm_html_raw(h, " \xc2\xb7 mod_mdm</title><link rel=\"icon\" href=\"login/icon.svg\">"
+                    "<link rel=\"stylesheet\" href=\"login/app.css\"></head><body class=\"login\">"
+                    "<main class=\"login-card\"><img class=\"login-mark\" src=\"login/icon.svg\" alt=\"\">"
+                    "<h1>mod_mdm</h1><p class=\"muted\">");
+    mdm_html_text(h, w->lead);
+    mdm_html_raw(h, "</p>");
+}
+
 static int page(mdm_web_call_t *call, int status, int say)
 {
     request_rec *r = call->r;
     const words_t *w = language(r);
-    const char *html = apr_pstrcat(
-        r->pool, "<!doctype html>\n<html lang=\"", w->lang, "\">\n<head>\n<meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>", w->title, " \xc2\xb7 mod_mdm</title>\n"
-        "<link rel=\"icon\" href=\"login/icon.svg\">\n<link rel=\"stylesheet\" href=\"login/app.css\">\n</head>\n"
-        "<body class=\"login\">\n<main class=\"login-card\">\n<img class=\"login-mark\" src=\"login/icon.svg\" alt=\"\">\n"
-        "<h1>mod_mdm</h1>\n<p class=\"muted\">", w->lead, "</p>\n",
-        w->say[say] ? "<p class=\"alert bad\" role=\"alert\" id=\"say\">" : "", w->say[say] ? w->say[say] : "",
-        w->say[say] ? "</p>\n" : "",
-        "<form method=\"post\" action=\"login\">\n<label for=\"login\">", w->user, "</label>\n"
-        "<input id=\"login\" name=\"login\" autocomplete=\"username\" autocapitalize=\"none\" spellcheck=\"false\" "
-        "maxlength=\"200\" required autofocus>\n<label for=\"password\">", w->password, "</label>\n"
-        "<input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" maxlength=\"500\" "
-        "required>\n<button class=\"btn primary\" type=\"submit\">", w->submit, "</button>\n</form>\n</main>\n</body>\n"
-        "</html>\n", NULL);
+    mdm_html_t *h = mdm_html_make(r->pool);
+    mdm_blob_t out;
 
+    page_head(h, w);
+    if (w->say[say]) {
+        mdm_html_raw(h, "<p class=\"alert bad\" role=\"alert\" id=\"say\">");
+        mdm_html_text(h, w->say[say]);
+        mdm_html_raw(h, "</p>");
+    }
+    mdm_html_raw(h, "<form method=\"post\" action=\"login\"><label for=\"login\">");
+    mdm_html_text(h, w->user);
+    mdm_html_raw(h, "</label><input id=\"login\" name=\"login\" autocomplete=\"username\" autocapitalize=\"none\" "
+                    "spellcheck=\"false\" maxlength=\"200\" required autofocus><label for=\"password\">");
+    mdm_html_text(h, w->password);
+    mdm_html_raw(h, "</label><input id=\"password\" name=\"password\" type=\"password\" "
+                    "autocomplete=\"current-password\" maxlength=\"500\" required>"
+                    "<button class=\"btn primary\" type=\"submit\">");
+    mdm_html_text(h, w->submit);
+    mdm_html_raw(h, "</button></form></main></body></html>\n");
+    out = mdm_html_out(h);
     apr_table_setn(r->headers_out, "Vary", "Accept-Language");
-    return mdm_web_bytes(r, status, "text/html; charset=utf-8", html, strlen(html));
+    return mdm_web_bytes(r, status, "text/html; charset=utf-8", out.data, out.len);
 }
 
 int mdm_adm_login_page(mdm_web_call_t *call)

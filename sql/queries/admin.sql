@@ -64,10 +64,10 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
  WHERE e.id = :id;
 
--- name: admin_pending_token :one
+-- name: admin_pending_open :one
 -- args: id:text
--- cols: token:text, state:text, expires_ms:i64
-SELECT token, state, expires_ms FROM pending_enrollment WHERE id = :id;
+-- cols: state:text, expires_ms:i64
+SELECT state, expires_ms FROM pending_enrollment WHERE id = :id;
 
 -- name: admin_audit_list :many
 -- args: after:i64, after_id:text, count:i64

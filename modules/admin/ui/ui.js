@@ -116,6 +116,11 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
       inputs[f.name] = h('input', { ...common, type: 'checkbox', checked: !!f.value });
       return h('div', { class: 'field' }, h('label', { class: 'check', for: id }, inputs[f.name], f.label), h('div', { id: `${id}-say` }));
     }
+    if (f.type === 'radio') {
+      const all = f.options.map(([v, l]) => h('label', { class: 'choice' }, h('input', { type: 'radio', name: f.name, value: v, checked: v === f.value }), h('span', {}, l)));
+      inputs[f.name] = h('fieldset', {}, h('legend', {}, f.label), all, h('div', { id: `${id}-say` }));
+      return inputs[f.name];
+    }
     inputs[f.name] = f.type === 'select'
       ? h('select', common, f.options.map(([v, l]) => h('option', { value: v, selected: v === f.value }, l)))
       : f.type === 'area' ? h('textarea', { ...common, value: f.value || '' })
@@ -133,7 +138,7 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
     fill(trouble);
     for (const f of fields) { fill(document.getElementById(`f-${f.name}-say`)); inputs[f.name].removeAttribute('aria-invalid'); }
     const values = {};
-    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : inputs[f.name].value;
+    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : f.type === 'radio' ? inputs[f.name].querySelector(':checked').value : inputs[f.name].value;
     go.disabled = true;
     try {
       await save(values);

@@ -93,8 +93,8 @@ function acts(d, id, may, again) {
   const ask = (title, lead, path, after) => dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [{ name: 'reason', label: t('reason'), max: 500 }],
     save: async (v) => { await api('POST', `devices/${id}/${path}`, { body: v }); toast(t('saved')); after(); } });
   const unenroll = () => dialog({ title: t('unenroll'), lead: [t('unenroll_lead'), target(d)], submit: t('unenroll'), danger: true, body: h('p', { class: 'muted small' }, t('unenroll_mail')), fields: [
-    { name: 'wipe', label: t('wipe'), type: 'select', value: 'selective', options: [['selective', t('wipe_selective')], ['full', t('wipe_full')]] },
-    { name: 'then', label: t('then'), type: 'select', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] }, { name: 'reason', label: t('reason'), max: 500 }],
+    { name: 'wipe', label: t('wipe'), type: 'radio', value: 'selective', options: [['selective', t('wipe_selective')], ['full', t('wipe_full')]] },
+    { name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] }, { name: 'reason', label: t('reason'), max: 500 }],
   save: async (v) => { await api('POST', `devices/${id}/unenroll`, { body: v }); toast(t('unenroll_done')); again(); } });
   return [
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),

@@ -9,8 +9,8 @@ const shownFirst = ['model', 'os', 'ownership'];
 const columns = (shown) => [
   { key: 'name', label: t('name'), lead: true, sort: 'name', cell: (d) => [h('a', { class: 'main', href: `#/device/${d.id}` }, name(d.name)),
     h('span', { class: 'sub' }, d.person ? name(d.person.name) : t('no_owner'))] },
-  { key: 'state', label: t('state'), tight: true, cell: (d) => [chip(d.state), d.lost_since ? [' ', chip('lost')] : null, d.test_device ? [' ', chip('test')] : null,
-    d.severity > 1 ? h('span', { class: `chip ${d.severity > 2 ? 'bad' : 'warn'}` }, icon('warn'), t('messages')) : null] },
+  { key: 'state', label: t('state'), cell: (d) => h('div', { class: 'chips' }, chip(d.state), d.lost_since && chip('lost'), d.test_device && chip('test'),
+    d.severity > 1 && h('span', { class: `chip ${d.severity > 2 ? 'bad' : 'warn'}` }, icon('warn'), t('messages'))) },
   { key: 'model', label: t('model'), tight: true, cell: (d) => d.model || d.product || '–' },
   { key: 'os', label: t('os'), tight: true, cell: (d) => `${word('plat', d.platform)} ${d.os_version || ''}` },
   { key: 'mode', label: t('mode'), cell: (d) => word('mode', d.mode) },

@@ -143,7 +143,8 @@ class Postgres:
         return [main] + children_of(main)
 
     def freeze(self):
-        for pid in self.pids():
+        os.kill(self.pids()[0], signal.SIGSTOP)  # first: it must not make children that we don't stop
+        for pid in self.pids()[1:]:
             os.kill(pid, signal.SIGSTOP)
 
     def thaw(self):

@@ -123,7 +123,8 @@ UPDATE source_record SET state = 'leaving' WHERE id = :record_id AND live = 1 AN
 
 -- name: unenroll_undo :exec
 -- args: record_id:text
-UPDATE source_record SET state = 'enrolled' WHERE id = :record_id AND live = 1 AND state = 'leaving';
+UPDATE source_record SET state = CASE WHEN push_token IS NULL THEN 'authenticated' ELSE 'enrolled' END
+ WHERE id = :record_id AND live = 1 AND state = 'leaving';
 
 -- name: unenroll_device :one
 -- args: device_id:text, state:text

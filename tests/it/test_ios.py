@@ -1,5 +1,6 @@
 """mod_mdm_ios on the wire: who may speak, what a bad message does, what a push brings (IOS-01..05, SEC-01, R09..R13, R38)."""
 import plistlib
+import time
 import urllib.parse
 import uuid
 
@@ -349,8 +350,10 @@ def test_push_wakes_a_device(pushed):
     woken = []
     apns.listen(device.token, lambda: woken.append(device.poll()))
     ident = console.device(device.udid)["id"]
+    began = time.monotonic()
     console.post(f"/devices/{ident}/refresh")
     wait_for(lambda: woken)
+    assert time.monotonic() - began < 3, "the job is woken, not waited for"
     assert len(woken[0]) == 3
     push = apns.of(device.token)[-1]
     assert len(apns.of(device.token)) == count + 1

@@ -5,7 +5,6 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
-#include "domain/mdm_job.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -21,11 +20,11 @@
 
 apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t delay_ms)
 {
-    mdm_job_add_t job = {.kind = MDM_PUSH_JOB, .unique_key = MDM_PUSH_JOB};
+    apr_int64_t now = mdm_now_ms(mdm_db_ctx(db));
     int rows = 0;
-    apr_status_t rv = mdm_q_push_wake(db, record_id, mdm_now_ms(mdm_db_ctx(db)) + delay_ms, &rows);
+    apr_status_t rv = mdm_q_push_wake(db, record_id, now + delay_ms, &rows);
 
-    return rv == APR_SUCCESS && rows && delay_ms == 0 ? mdm_job_add(db, &job, NULL) : rv;
+    return rv == APR_SUCCESS && rows && delay_ms == 0 ? mdm_q_push_hasten(db, MDM_PUSH_JOB, now, NULL) : rv;
 }
 
 apr_status_t mdm_push_wake_device(mdm_db_t *db, const char *device_id)

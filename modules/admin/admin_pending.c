@@ -36,7 +36,7 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
 {
     static const char *const params[] = {"state", "person", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    const char *state, *person, *next = NULL;
+    const char *state = NULL, *person = NULL, *next = NULL;
     apr_array_header_t *rows;
     json_t *items;
     mdm_page_t page;

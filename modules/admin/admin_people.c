@@ -53,7 +53,7 @@ static apr_status_t search(mdm_db_t *db, const char *text, json_t *items)
 int mdm_adm_people(mdm_web_call_t *call)
 {
     static const char *const params[] = {"q", NULL};
-    const char *text, *next = NULL;
+    const char *text = NULL, *next = NULL;
     json_t *items = mdm_json_own(call->ctx, json_array());
     mdm_page_t page;
     mdm_db_t *db;

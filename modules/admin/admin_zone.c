@@ -84,7 +84,7 @@ int mdm_adm_messages(mdm_web_call_t *call)
 {
     static const char *const params[] = {"object", "open", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    const char *object, *open, *next = NULL;
+    const char *object = NULL, *open = NULL, *next = NULL;
     apr_array_header_t *rows;
     json_t *items;
     mdm_page_t page;
@@ -233,7 +233,7 @@ int mdm_adm_jobs(mdm_web_call_t *call)
     static const char *const params[] = {"state", NULL},
                              *const states[] = {"", "waiting", "running", "done", "failed", "cancelled", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    const char *state, *next = NULL;
+    const char *state = NULL, *next = NULL;
     apr_array_header_t *rows;
     json_t *items;
     mdm_page_t page;

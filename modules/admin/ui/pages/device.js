@@ -56,7 +56,7 @@ const appList = (items) => h('div', { class: 'panel flush' }, table([
   { label: t('managed'), cell: (a) => yesno(a.managed) }], items));
 
 const detail = (o) => { const s = Object.entries(o || {}).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(' · '); return s && h('div', { class: 'muted small' }, h('bdi', {}, s)); };
-const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, e.kind), detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
+const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, word('ev', e.kind.replaceAll('.', '_'))), detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
 export const auditList = (items, withObject) => h('div', { class: 'panel flush' }, table([
   { label: t('what'), lead: true, cell: (a) => [h('span', { class: 'main' }, a.action), detail(a.detail)] },
   { label: t('who'), cell: (a) => [name(a.actor.name || a.actor.kind), h('span', { class: 'sub' }, a.actor.ip)] },

@@ -92,7 +92,7 @@ apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
 
 apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page)
 {
-    const char *limit, *cursor;
+    const char *limit = NULL, *cursor = NULL;
     apr_status_t rv = mdm_adm_params(call, allowed);
 
     if (rv == APR_SUCCESS)

@@ -147,7 +147,7 @@ static apr_status_t acquire(void *baton, mdm_ctx_t *ctx, mdm_conn_t **out)
     ap_dbd_t *dbd;
     apr_status_t rv;
 
-    if (!glue.open || mdm_core.stop > 1) {
+    if (!glue.open) {
         return MDM_EUNAVAIL;
     }
     if (!checking) {

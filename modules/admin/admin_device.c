@@ -54,7 +54,7 @@ static json_t *row_json(apr_pool_t *p, const mdm_device_row_t *d)
 static apr_status_t list_page(mdm_ctx_t *ctx, const mdm_device_filter_t *f, const mdm_page_t *page,
                               apr_array_header_t **rows, const char **next)
 {
-    mdm_db_t *db;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_db_open(ctx, &db);
 
     if (rv != APR_SUCCESS)
@@ -67,11 +67,11 @@ static apr_status_t list_page(mdm_ctx_t *ctx, const mdm_device_filter_t *f, cons
 int mdm_adm_devices(mdm_web_call_t *call)
 {
     apr_pool_t *p = call->r->pool;
-    apr_array_header_t *rows;
+    apr_array_header_t *rows = NULL;
     mdm_device_filter_t f;
-    mdm_page_t page;
-    const char *next;
-    json_t *items;
+    mdm_page_t page = {NULL};
+    const char *next = NULL;
+    json_t *items = NULL;
     int i;
     apr_status_t rv = read_filter(call, &f);
 
@@ -174,7 +174,7 @@ static int csv_head(request_rec *r)
 int mdm_adm_devices_csv(mdm_web_call_t *call)
 {
     mdm_device_filter_t f;
-    mdm_page_t page;
+    mdm_page_t page = {NULL};
     const char *cursor = NULL;
     apr_status_t rv = read_filter(call, &f);
     int begun = 0;
@@ -211,10 +211,10 @@ int mdm_adm_devices_csv(mdm_web_call_t *call)
 
 int mdm_adm_device(mdm_web_call_t *call)
 {
-    const char *id;
-    json_t *body;
-    apr_int64_t version;
-    mdm_db_t *db;
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
@@ -241,10 +241,10 @@ int mdm_adm_device_edit(mdm_web_call_t *call)
                                    {"notes", MDM_JF_STR, 0, 0, 4000, NULL, 0, &e.notes, NULL},
                                    {"test_device", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &test, &test_given},
                                    {NULL}};
-    const char *id;
+    const char *id = NULL;
     apr_int64_t version = 0;
     json_t *body = NULL;
-    mdm_db_t *db;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     memset(&e, 0, sizeof(e));
@@ -270,7 +270,7 @@ typedef apr_status_t (*act_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *i
 
 static int act(mdm_web_call_t *call, act_fn fn, const void *arg, int status)
 {
-    const char *id;
+    const char *id = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
@@ -284,7 +284,7 @@ static int act(mdm_web_call_t *call, act_fn fn, const void *arg, int status)
 
 static apr_status_t audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail)
 {
-    json_t *d;
+    json_t *d = NULL;
     apr_status_t rv = mdm_device_json(db, id, &d, NULL);
 
     if (rv == APR_SUCCESS) {
@@ -296,8 +296,8 @@ static apr_status_t audit_device(mdm_db_t *db, const char *action, const char *i
 
 static apr_status_t do_refresh(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
 {
-    const char *record;
-    json_t *d;
+    const char *record = NULL;
+    json_t *d = NULL;
     apr_status_t rv = mdm_device_json(db, id, &d, NULL);
 
     if (rv != APR_SUCCESS)
@@ -327,7 +327,7 @@ typedef struct leave_t {
 static apr_status_t do_unenroll(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
 {
     const leave_t *l = arg;
-    json_t *d;
+    json_t *d = NULL;
     apr_status_t rv = mdm_device_json(db, id, &d, NULL);
 
     if (rv != APR_SUCCESS)
@@ -403,10 +403,10 @@ typedef apr_status_t (*sub_fn)(mdm_db_t *db, const char *id, const mdm_page_t *p
 
 static int sub_list(mdm_web_call_t *call, const char *what, sub_fn fn)
 {
-    const char *id, *next = NULL;
+    const char *id = NULL, *next = NULL;
     json_t *device = NULL, *items = NULL;
-    mdm_page_t page;
-    mdm_db_t *db;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
@@ -431,7 +431,7 @@ static apr_status_t records(mdm_db_t *db, const char *id, const mdm_page_t *page
 static apr_status_t list_commands(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
-    apr_array_header_t *rows;
+    apr_array_header_t *rows = NULL;
     apr_status_t rv = mdm_command_list(db, id, COMMANDS_SHOWN, &rows);
     int i;
 

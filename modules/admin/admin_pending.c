@@ -37,10 +37,10 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
     static const char *const params[] = {"state", "person", NULL};
     mdm_ctx_t *ctx = call->ctx;
     const char *state = NULL, *person = NULL, *next = NULL;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i, open;
     apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
 
@@ -76,8 +76,8 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
 
 static apr_status_t read_one(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
 {
-    mdm_q_admin_pending_t *q;
-    mdm_db_t *db;
+    mdm_q_admin_pending_t *q = NULL;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv != APR_SUCCESS)
@@ -93,9 +93,9 @@ static apr_status_t read_one(mdm_web_call_t *call, const char *id, json_t **out,
 
 int mdm_adm_pending(mdm_web_call_t *call)
 {
-    const char *id;
-    json_t *body;
-    apr_int64_t version;
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
@@ -122,10 +122,10 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
                                    {"ownership", MDM_JF_ENUM, 0, 0, 0, ownerships, 0, &ownership, NULL},
                                    {"level", MDM_JF_ENUM, 0, 0, 0, levels, 0, &level, NULL},
                                    {NULL}};
-    mdm_person_t *person;
+    mdm_person_t *person = NULL;
     mdm_pending_t *made = NULL;
-    json_t *body;
-    apr_int64_t version;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -151,7 +151,7 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
 
 int mdm_adm_pending_cancel(mdm_web_call_t *call)
 {
-    const char *id;
+    const char *id = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
@@ -169,8 +169,8 @@ int mdm_adm_pending_cancel(mdm_web_call_t *call)
 static apr_status_t open_link(mdm_web_call_t *call, const char **link)
 {
     mdm_ctx_t *ctx = call->ctx;
-    mdm_q_admin_pending_open_t *q;
-    const char *id, *token = NULL;
+    mdm_q_admin_pending_open_t *q = NULL;
+    const char *id = NULL, *token = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
@@ -193,7 +193,7 @@ static apr_status_t open_link(mdm_web_call_t *call, const char **link)
 
 int mdm_adm_pending_link(mdm_web_call_t *call)
 {
-    const char *link;
+    const char *link = NULL;
     apr_status_t rv = open_link(call, &link);
 
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s}", "link", link)) : mdm_adm_fail(call, rv);
@@ -228,7 +228,7 @@ static const char *qr_svg(apr_pool_t *p, const char *text, apr_size_t *len)
 
 int mdm_adm_pending_qr(mdm_web_call_t *call)
 {
-    const char *link, *svg;
+    const char *link = NULL, *svg;
     apr_size_t len = 0;
     apr_status_t rv = open_link(call, &link);
 

@@ -22,7 +22,7 @@
 static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_array_header_t *rows;
+    apr_array_header_t *rows = NULL;
     apr_status_t rv = mdm_q_admin_people_list(db, page->key, page->id, page->count + 1, &rows);
     int i;
 
@@ -39,7 +39,7 @@ static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, json_t *items, co
 static apr_status_t search(mdm_db_t *db, const char *text, json_t *items)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
-    apr_array_header_t *rows;
+    apr_array_header_t *rows = NULL;
     apr_status_t rv = mdm_q_admin_people_search(db, mdm_lower(p, text), text, HITS_MAX, &rows);
     int i;
 
@@ -55,8 +55,8 @@ int mdm_adm_people(mdm_web_call_t *call)
     static const char *const params[] = {"q", NULL};
     const char *text = NULL, *next = NULL;
     json_t *items = mdm_json_own(call->ctx, json_array());
-    mdm_page_t page;
-    mdm_db_t *db;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &text);
 
     if (rv == APR_SUCCESS)
@@ -74,8 +74,8 @@ int mdm_adm_people(mdm_web_call_t *call)
 
 static apr_status_t person_json(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
 {
-    mdm_q_admin_person_t *q;
-    mdm_db_t *db;
+    mdm_q_admin_person_t *q = NULL;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv != APR_SUCCESS)
@@ -91,9 +91,9 @@ static apr_status_t person_json(mdm_web_call_t *call, const char *id, json_t **o
 
 int mdm_adm_person(mdm_web_call_t *call)
 {
-    const char *id;
-    json_t *body;
-    apr_int64_t version;
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
@@ -105,15 +105,15 @@ int mdm_adm_person(mdm_web_call_t *call)
 
 int mdm_adm_person_create(mdm_web_call_t *call)
 {
-    const char *login = NULL, *name = NULL, *mail = "", *phone = "", *password = NULL, *id;
+    const char *login = NULL, *name = NULL, *mail = "", *phone = "", *password = NULL, *id = NULL;
     const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, TEXT_MAX, NULL, 0, &login, NULL},
                                    {"name", MDM_JF_STR, 1, 1, TEXT_MAX, NULL, 0, &name, NULL},
                                    {"mail", MDM_JF_STR, 0, 0, TEXT_MAX, NULL, 0, &mail, NULL},
                                    {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &phone, NULL},
                                    {"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL},
                                    {NULL}};
-    json_t *body;
-    apr_int64_t version;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS)
@@ -131,7 +131,7 @@ typedef struct person_edit_t {
 static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, const person_edit_t *e)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_q_admin_person_t *q;
+    mdm_q_admin_person_t *q = NULL;
     const char *mail;
     json_t *detail;
     int n = 0, disabled;
@@ -168,9 +168,9 @@ int mdm_adm_person_edit(mdm_web_call_t *call)
                                    {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &e.phone, NULL},
                                    {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &e.disabled, &e.disabled_given},
                                    {NULL}};
-    const char *id;
-    json_t *body;
-    apr_int64_t version;
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
@@ -190,7 +190,7 @@ int mdm_adm_person_edit(mdm_web_call_t *call)
 
 int mdm_adm_person_password(mdm_web_call_t *call)
 {
-    const char *password = NULL, *id;
+    const char *password = NULL, *id = NULL;
     const mdm_jfield_t fields[] = {{"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL}, {NULL}};
     apr_status_t rv = mdm_adm_id(call, &id);
 

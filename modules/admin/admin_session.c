@@ -102,7 +102,7 @@ static apr_status_t open_session(mdm_web_call_t *call, const char *admin_id, con
 {
     mdm_ctx_t *ctx = call->ctx;
     const char *token = NULL;
-    mdm_db_t *db;
+    mdm_db_t *db = NULL;
     apr_status_t rv;
 
     ctx->actor.kind = "admin";
@@ -158,7 +158,7 @@ int mdm_adm_login(mdm_web_call_t *call)
 
 int mdm_adm_logout(mdm_web_call_t *call)
 {
-    mdm_db_t *db;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_begin(call, &db);
 
     if (rv == APR_SUCCESS && call->caller->session_hash)

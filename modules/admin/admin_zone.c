@@ -18,8 +18,8 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
     json_t *state = json_object(), *platform = json_object(), *mode = json_object(), *topic = NULL;
-    apr_array_header_t *rows;
-    mdm_q_admin_counts_t *c;
+    apr_array_header_t *rows = NULL;
+    mdm_q_admin_counts_t *c = NULL;
     apr_int64_t total = 0;
     apr_status_t rv;
     int i, push;
@@ -63,7 +63,7 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
 int mdm_adm_overview(mdm_web_call_t *call)
 {
     json_t *out = json_object();
-    mdm_db_t *db;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_params(call, NULL);
 
     if (rv == APR_SUCCESS)
@@ -85,10 +85,10 @@ int mdm_adm_messages(mdm_web_call_t *call)
     static const char *const params[] = {"object", "open", NULL};
     mdm_ctx_t *ctx = call->ctx;
     const char *object = NULL, *open = NULL, *next = NULL;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i;
     apr_status_t rv = mdm_web_query(call->r, ctx, "object", &object);
 
@@ -128,8 +128,8 @@ int mdm_adm_messages(mdm_web_call_t *call)
 
 int mdm_adm_message_ack(mdm_web_call_t *call)
 {
-    mdm_q_admin_message_t *m;
-    const char *id;
+    mdm_q_admin_message_t *m = NULL;
+    const char *id = NULL;
     mdm_db_t *db = NULL;
     int n = 0;
     apr_status_t rv = mdm_adm_id(call, &id);
@@ -161,10 +161,10 @@ int mdm_adm_audit(mdm_web_call_t *call)
 {
     mdm_ctx_t *ctx = call->ctx;
     const char *next = NULL;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i;
     apr_status_t rv = mdm_adm_page(call, NULL, "audit", &page);
 
@@ -189,11 +189,11 @@ int mdm_adm_audit(mdm_web_call_t *call)
 int mdm_adm_device_audit(mdm_web_call_t *call)
 {
     mdm_ctx_t *ctx = call->ctx;
-    const char *id, *next = NULL;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    const char *id = NULL, *next = NULL;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i;
     apr_status_t rv = mdm_adm_id(call, &id);
 
@@ -234,10 +234,10 @@ int mdm_adm_jobs(mdm_web_call_t *call)
                              *const states[] = {"", "waiting", "running", "done", "failed", "cancelled", NULL};
     mdm_ctx_t *ctx = call->ctx;
     const char *state = NULL, *next = NULL;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i;
     apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
 
@@ -268,9 +268,9 @@ int mdm_adm_jobs(mdm_web_call_t *call)
 
 int mdm_adm_job(mdm_web_call_t *call)
 {
-    mdm_q_admin_job_t *q;
-    const char *id;
-    mdm_db_t *db;
+    mdm_q_admin_job_t *q = NULL;
+    const char *id = NULL;
+    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_id(call, &id);
 
     if (rv == APR_SUCCESS)
@@ -286,8 +286,8 @@ int mdm_adm_job(mdm_web_call_t *call)
 
 int mdm_adm_job_cancel(mdm_web_call_t *call)
 {
-    mdm_q_admin_job_t *q;
-    const char *id;
+    mdm_q_admin_job_t *q = NULL;
+    const char *id = NULL;
     mdm_db_t *db = NULL;
     int n = 0;
     apr_status_t rv = mdm_adm_id(call, &id);
@@ -311,10 +311,10 @@ int mdm_adm_job_cancel(mdm_web_call_t *call)
 int mdm_adm_nodes(mdm_web_call_t *call)
 {
     apr_pool_t *p = call->r->pool;
-    apr_array_header_t *rows;
-    json_t *items;
-    mdm_page_t page;
-    mdm_db_t *db;
+    apr_array_header_t *rows = NULL;
+    json_t *items = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
     int i;
     apr_status_t rv = mdm_adm_page(call, NULL, "nodes", &page);
 

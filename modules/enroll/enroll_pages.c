@@ -127,7 +127,22 @@ static void field(enroll_page_t *page, const char *name, const char *type, const
     mdm_html_raw(h, " autocapitalize=\"none\" autocorrect=\"off\" spellcheck=\"false\" maxlength=\"512\">");
 }
 
-static int login_page(mdm_web_call_t *call, int status, const char *error, const char *login)
+/* While the database is away the field stays out: the log-in would fail anyway, and says why. */
+static int with_domain(mdm_web_call_t *call)
+{
+    mdm_db_t *db;
+    int needed = 0;
+
+    if (mdm_db_open(call->ctx, &db) == APR_SUCCESS) {
+        if (mdm_domain_needed(db, &needed) != APR_SUCCESS) {
+            needed = 0;
+        }
+        mdm_db_close(db);
+    }
+    return needed;
+}
+
+static int login_page(mdm_web_call_t *call, int status, const char *error, const char *login, const char *domain)
 {
     const enroll_conf_t *conf = call->data;
     enroll_page_t *page = enroll_page_begin(call, "login.title", NULL);
@@ -147,6 +162,9 @@ static int login_page(mdm_web_call_t *call, int status, const char *error, const
     mdm_html_url(h, "action", apr_pstrcat(call->r->pool, conf->portal, "/login", NULL));
     mdm_html_raw(h, ">");
     field(page, "login", "text", "login.user", "username", login);
+    if (with_domain(call)) {
+        field(page, "domain", "text", "login.domain", "off", domain);
+    }
     field(page, "password", "password", "login.password", "current-password", NULL);
     mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
     enroll_page_text(page, "login.button");
@@ -156,7 +174,7 @@ static int login_page(mdm_web_call_t *call, int status, const char *error, const
 
 int enroll_page_login(mdm_web_call_t *call)
 {
-    return login_page(call, HTTP_OK, NULL, NULL);
+    return login_page(call, HTTP_OK, NULL, NULL, NULL);
 }
 
 int enroll_page_login_post(mdm_web_call_t *call)
@@ -190,7 +208,7 @@ int enroll_page_login_post(mdm_web_call_t *call)
                 call->ctx->fail_text ? call->ctx->fail_text : "");
         apr_table_setn(call->r->headers_out, "Retry-After", "30");
     }
-    return login_page(call, status, enroll_text(conf, lang, key), login);
+    return login_page(call, status, enroll_text(conf, lang, key), login, apr_table_get(form, "domain"));
 }
 
 /* ---------------------------------------------------------------- start without scripts */

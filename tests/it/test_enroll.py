@@ -6,6 +6,7 @@ import re
 import pytest
 
 import harness
+from sim.device import Device
 
 ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -231,3 +232,35 @@ def test_usr10_throttle(fresh_zone):
     assert seen[0] == 401 and seen[-1] == 429 and set(seen) == {401, 429}
     status, headers, _ = Browser(zone).call("POST", "/api/v1/session", {"login": "anna", "password": harness.PERSON_PASSWORD})
     assert status == 429 and int(headers["Retry-After"]) > 0
+
+
+def test_domain_field_only_if_needed(zone):
+    """POR-01: the domain field appears when a source has to be named, and then names it."""
+    assert b'name="domain"' not in zone.request("GET", "/portal/login")[2]
+    zone.sql("INSERT INTO user_source (id, name, kind, created_ms) VALUES ('s2', 'Second', 'local', 0)")
+    try:
+        assert b'name="domain"' in zone.request("GET", "/portal/login")[2]
+        status, _, _ = Browser(zone).call("POST", "/api/v1/session", {"login": harness.PERSON, "domain": "second",
+                                                                        "password": harness.PERSON_PASSWORD})
+        assert status == 401
+    finally:
+        zone.sql("DELETE FROM user_source WHERE id = 's2'")
+
+
+def test_enr05_the_person_unenrols(zone, anna):
+    """ENR-05, R34: by the policy's setting, once, and nobody else's device."""
+    device = Device(str(zone.tls_dir / "ca.pem"))
+    device.enroll(zone.public_url + anna.enrol()["profile"])
+    found = [d for d in anna.json("GET", "/api/v1/devices")[1]["devices"] if d["state"] == "active"]
+    assert len(found) == 1 and found[0]["unenroll"] == "delete" and found[0]["name"].endswith("Anna Example")
+    path = f"/api/v1/devices/{found[0]['id']}"
+    zone.ctl("user", "add", "carl", "--name", "Carl", "--password-stdin", stdin="carl-Pass-12\n", check=False)
+    carl = Browser(zone)
+    assert carl.login("carl", "carl-Pass-12") == 204
+    assert carl.call("DELETE", path)[0] == 404
+    assert anna.call("DELETE", path)[0] == 204
+    assert anna.call("DELETE", path)[0] == 409
+    states = {d["id"]: d["state"] for d in anna.json("GET", "/api/v1/devices")[1]["devices"]}
+    assert states[found[0]["id"]] == "wipe_pending"
+    kinds = zone.sql("SELECT request_type FROM command WHERE device_id = ? AND open = 1", found[0]["id"])
+    assert [k[0] for k in kinds] == ["RemoveProfile"]

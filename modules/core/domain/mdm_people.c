@@ -211,6 +211,15 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
     return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? refuse_login(ctx) : rv;
 }
 
+apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed)
+{
+    mdm_q_user_domain_needed_t *row;
+    apr_status_t rv = mdm_q_user_domain_needed(db, &row);
+
+    *needed = rv == APR_SUCCESS && row->n > 0;
+    return rv;
+}
+
 /* ---------------------------------------------------------------- people */
 
 apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out)

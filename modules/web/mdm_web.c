@@ -164,6 +164,12 @@ static const char *reason(const mdm_ctx_t *ctx, apr_status_t rv)
     return text;
 }
 
+/* What is away was logged when it went: not once more for each request that meets it. */
+static int fault_level(apr_status_t rv)
+{
+    return rv == MDM_EUNAVAIL ? MDM_LOG_INFO : MDM_LOG_ERR;
+}
+
 int mdm_web_problem(request_rec *r, mdm_ctx_t *ctx, apr_status_t rv)
 {
     int status = mdm_http_status(rv);
@@ -175,7 +181,7 @@ int mdm_web_problem(request_rec *r, mdm_ctx_t *ctx, apr_status_t rv)
     const char *body;
 
     if (status >= 500 && ctx)
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0100", rv, "%s %s answered %d: %s", r->method,
+        mdm_log(ctx, fault_level(rv), "MDM0100", rv, "%s %s answered %d: %s", r->method,
                 mdm_clean(r->pool, r->uri, 200), status, text);
     if (ctx && ctx->fail_field && *ctx->fail_field)
         json_object_set_new(j, "field", json_string(mdm_clean(r->pool, ctx->fail_field, 100)));
@@ -197,7 +203,7 @@ int mdm_web_device_fail(request_rec *r, mdm_ctx_t *ctx, const char *id, apr_stat
         || status == HTTP_GONE || status == HTTP_CONFLICT)
         status = HTTP_BAD_REQUEST;
     retry_after(r, ctx, status);
-    mdm_log(ctx, status >= 500 ? MDM_LOG_ERR : MDM_LOG_INFO, id, rv, "device %s: %s answered %d: %s%s%s",
+    mdm_log(ctx, status >= 500 ? fault_level(rv) : MDM_LOG_INFO, id, rv, "device %s: %s answered %d: %s%s%s",
             device ? mdm_mask(r->pool, device) : "unknown", mdm_clean(r->pool, r->uri, 100), status,
             ctx->fail_field ? ctx->fail_field : "", ctx->fail_field && *ctx->fail_field ? ": " : "",
             reason(ctx, rv));

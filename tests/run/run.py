@@ -65,10 +65,10 @@ def is_free(port, address):
 
 
 def pick_port(state, address):
-    """Two ports in a row. Enrolled devices know the first one, so it stays unless MDM_PORT says otherwise."""
+    """The port of devices and portal. Enrolled devices know it, so it stays unless MDM_PORT says otherwise."""
     given = os.environ.get("MDM_PORT")
     if given:
-        if not given.isdigit() or not 0 < int(given) < 65535:
+        if not given.isdigit() or not 0 < int(given) < 65536:
             raise Stop(f"MDM_PORT={given} is not a port number.")
         tries = [int(given)]
     elif state.get("port"):
@@ -76,9 +76,17 @@ def pick_port(state, address):
     else:
         tries = range(8443, 9443, 2)
     for port in tries:
-        if is_free(port, address) and is_free(port + 1, address):
+        if is_free(port, address):
             return port
-    raise Stop(f"Port {tries[0]} or the next one is in use: stop what uses it, or set MDM_PORT.")
+    raise Stop(f"Port {tries[0]} is in use: stop what uses it, or set MDM_PORT.")
+
+
+def pick_admin_port(state, address, port):
+    """The console's: the one it had, else the next one, else any after it."""
+    for candidate in [state.get("admin_port"), *range(port + 1, 65536)]:
+        if candidate and candidate != port and is_free(candidate, address):
+            return candidate
+    raise Stop("No port is free for the console.")
 
 
 class Run:
@@ -113,12 +121,14 @@ class Run:
         public = os.environ.get("MDM_HOST")
         host, address = public or "localhost", "0.0.0.0" if public else "127.0.0.1"
         port = pick_port(self.state, address)
-        self.state["port"] = port
+        moved = port != self.state.get("port")
+        admin_port = pick_admin_port({} if moved else self.state, address, port)
+        self.state.update(port=port, admin_port=admin_port)
         tls = zf.make_tls(self.home / "tls", names=[public] if public else ())
         zf.make_key(self.home / "secret" / "seal.key")
         self.zone = SimpleNamespace(
             root=self.home, db_url=os.environ.get("MDM_DB") or f"sqlite3:{self.home}/db/mdm.db", modules=True,
-            address=address, host=host, device_port=port, admin_port=port + 1, public_url=f"https://{host}:{port}",
+            address=address, host=host, device_port=port, admin_port=admin_port, public_url=f"https://{host}:{port}",
             module_dir=zf.BUILD / "modules", ui_dir=self.home / "ui", htdocs=self.home / "htdocs", tls_dir=tls,
             key_file=self.home / "secret" / "seal.key", children=2, threads=25, cache_size="16M",
             log_level="notice ssl:warn mdm:info mdm_enroll:info mdm_ios:info mdm_admin:info",
@@ -133,6 +143,7 @@ class Run:
         ctl = lambda *args, **kw: zf.mdmctl(self.zone, *args, **kw)  # noqa: E731
         ctl("migrate")
         known = self.state.setdefault("db", {}).setdefault(self.zone.db_url, {})
+        self.save()
         if known.get("ready"):
             return
         known.setdefault("admin", ["admin", password()])
@@ -205,8 +216,7 @@ class Run:
 
     def tell(self):
         known = self.state["db"][self.zone.db_url]
-        port = self.zone.device_port
-        out = {"admin_url": f"https://{self.zone.host}:{port + 1}/admin/", "portal_url": f"{self.zone.public_url}/portal/",
+        out = {"admin_url": f"https://{self.zone.host}:{self.zone.admin_port}/admin/", "portal_url": f"{self.zone.public_url}/portal/",
                "device_url": f"{self.zone.public_url}/mdm", "eas_url": None, "admin_user": known["admin"][0],
                "admin_password": known["admin"][1], "users": known["users"], "pid": self.httpd.pid,
                "ca_file": str(self.zone.tls_dir / "ca.pem"), "db": self.zone.db_url}

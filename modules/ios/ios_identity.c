@@ -42,6 +42,7 @@ static apr_status_t by_signature(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_
 {
     const char *header = apr_table_get(r->headers_in, "Mdm-Signature");
     mdm_cert_t *signer;
+    mdm_certinfo_t info;
     mdm_blob_t der;
     apr_status_t rv;
 
@@ -52,6 +53,13 @@ static apr_status_t by_signature(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_
         return APR_INCOMPLETE;
     }
     rv = mdm_cms_mdm_signature(ctx, header, body, &signer);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_cert_info(ctx, signer, &info);
+    }
+    /* In TLS an expired certificate ends the handshake; here nobody else looks (R10). */
+    if (rv == APR_SUCCESS && info.not_after_ms <= mdm_now_ms(ctx)) {
+        rv = mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate has expired.");
+    }
     if (rv == APR_SUCCESS) {
         der = mdm_cert_der(signer);
         mdm_sha256(der.data, der.len, out->sha256);

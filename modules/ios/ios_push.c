@@ -42,9 +42,9 @@ static apr_status_t client(mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
         return rv;
     }
     push.hash = apr_pstrdup(push.pool, conf->hash);
-    c.cert_pem = apr_pstrdup(push.pool, conf->cert_pem);
-    c.key_pem = apr_pstrdup(push.pool, conf->key_pem);
-    c.ca_file = apr_pstrdup(push.pool, conf->server.ca_file);
+    c.cert_pem = conf->cert_pem; /* the client keeps copies of its own, the key's where no dump sees it (SEC-04) */
+    c.key_pem = conf->key_pem;
+    c.ca_file = conf->server.ca_file;
     rv = mdm_http_make(ctx, push.pool, &c, &push.client);
     if (rv != APR_SUCCESS) {
         push.client = NULL;

@@ -51,6 +51,8 @@ static const field_t fields[MDM_C_COUNT] = {
         .max = 10000, .help = "how often each child reads the change table, in seconds or with ms: 100ms to 10, default 1"},
     [MDM_C_AUDIT_DAYS] = {.directive = "MDMAuditDays", .type = T_INT, .global = 1, .def = 730, .min = 0, .max = 36500,
         .help = "days that audit rows are kept; 0: for ever; default 730"},
+    [MDM_C_CORE_DUMPS] = {.directive = "MDMCoreDumps", .type = T_FLAG, .global = 1, .def = 0,
+        .help = "on: children may write core dumps, which hold keys; for debugging only; default off"},
 };
 
 /* ---------------------------------------------------------------- values */
@@ -183,6 +185,7 @@ const command_rec mdm_conf_commands[] = {
     TAKE(MDM_C_OUTBOUND_CA, "MDMOutboundCAFile"),
     TAKE(MDM_C_CHANGE_INTERVAL, "MDMChangeInterval"),
     TAKE(MDM_C_AUDIT_DAYS, "MDMAuditDays"),
+    FLAG(MDM_C_CORE_DUMPS, "MDMCoreDumps"),
     AP_INIT_TAKE1("MDMLogin", set_login, NULL, ACCESS_CONF, "log-in page for AuthType MDM"),
     AP_INIT_TAKE1("MDMSession", set_session, NULL, ACCESS_CONF, "whose sessions AuthType MDM accepts: admin or portal"),
     {NULL}};

@@ -1,6 +1,8 @@
 /* The module record and the hooks of mod_mdm; what they do is in the other files. */
 #define MDM_RECORD_FILE
 #include <ap_mpm.h>
+#include <mpm_common.h>
+#include <sys/prctl.h>
 #include <http_request.h>
 #include <apr_dbd.h>
 #include <mod_watchdog.h>
@@ -87,6 +89,10 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
                      " bytes for the device cache: lower MDMCacheSize", mdm_conf_num(MDM_C_CACHE_SIZE));
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (ap_coredumpdir_configured && !mdm_conf_num(MDM_C_CORE_DUMPS)) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MDM0208: children write no core dumps in spite of CoreDumpDirectory, "
+                     "because dumps would hold keys: MDMCoreDumps On allows them");
+    }
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
     mdm_jobs_kind(&mdm_prune_kind);
@@ -108,6 +114,9 @@ static void child_init(apr_pool_t *p, server_rec *s)
 
     if (!mdm_core.shm) {
         return;
+    }
+    if (!mdm_conf_num(MDM_C_CORE_DUMPS)) {
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither a core file nor a debugger of the same user sees keys (SEC-04) */
     }
     rv = mdm_dbglue_child(p);
     if (rv == APR_SUCCESS) {

@@ -10,6 +10,8 @@
 #include "base/mdm_json.h"
 
 #define RETRY_AFTER_S 30
+#define BODY_READ "mdm-body-read"
+#define DRAIN_MAX 16384 /* smaller ones are read away to keep the connection */
 
 const mdm_services_t *mdm_web_services(void)
 {
@@ -90,10 +92,24 @@ apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out)
             r->connection->keepalive = AP_CONN_CLOSE; /* the rest is not read */
         return body_error(rv);
     }
+    apr_table_setn(r->notes, BODY_READ, "1");
     buf[len] = '\0';
     out->data = (const unsigned char *)buf;
     out->len = len;
     return APR_SUCCESS;
+}
+
+/* A body that nobody asked for is not read to its end: httpd would drain it before it answers (R09). */
+static void leave_body(request_rec *r)
+{
+    const char *cl = apr_table_get(r->headers_in, "Content-Length");
+    apr_off_t n;
+
+    if (apr_table_get(r->notes, BODY_READ) || r->main)
+        return;
+    if (apr_table_get(r->headers_in, "Transfer-Encoding")
+        || (cl && (!ap_parse_strict_length(&n, cl) || n > DRAIN_MAX)))
+        r->connection->keepalive = AP_CONN_CLOSE;
 }
 
 static void security_headers(request_rec *r)
@@ -111,6 +127,7 @@ static void security_headers(request_rec *r)
 int mdm_web_bytes(request_rec *r, int status, const char *type, const void *data, apr_size_t len)
 {
     security_headers(r);
+    leave_body(r);
     r->status = status;
     r->status_line = ap_get_status_line(status);
     if (type)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -64,6 +65,22 @@ def wait(browser, what, timeout=15):
 
 def find(browser, css):
     return wait(browser, lambda: next(iter(browser.find_elements(By.CSS_SELECTOR, css)), None))
+
+
+def gone(element):
+    """True once the element's page is; while it goes, the driver has several ways to say so."""
+    try:
+        element.is_enabled()
+    except WebDriverException:
+        return True
+    return False
+
+
+def go(browser, css):
+    """Clicks what leads to another page and waits until this one is gone."""
+    page = browser.find_element(By.TAG_NAME, "html")
+    find(browser, css).click()
+    wait(browser, lambda: gone(page))
 
 
 def fits(browser):
@@ -184,12 +201,12 @@ def test_log_in_without_scripts(zone, browse):
     plain.get(zone.portal_url)
     find(plain, "#login").send_keys(harness.PERSON)
     plain.find_element(By.ID, "password").send_keys("wrong-Pass")
-    plain.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+    go(plain, "button[type=submit]")
     assert find(plain, ".alert").text == "User name or password is wrong."
     shot(plain, "wrong")
     plain.find_element(By.ID, "password").send_keys(harness.PERSON_PASSWORD)
-    plain.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-    find(plain, "noscript .button, .card .button").click()
-    find(plain, "form[action$='/start'] button").click()
+    go(plain, "button[type=submit]")
+    go(plain, "noscript .button, .card .button")
+    go(plain, "form[action$='/start'] button")
     assert "/profile.mobileconfig" in find(plain, "#profile").get_attribute("href")
     shot(plain, "plain-link")

@@ -64,6 +64,8 @@ export function chip(state) {
   const [cls, pic] = kinds[state] || ['', 'question'];
   return h('span', { class: `chip ${cls}` }, icon(pic), t(`s_${state}`, state));
 }
+// What the maker calls the system: a tablet's has a name of its own.
+export const system = (d) => [d.platform === 'ios' ? (/^iPad/.test(d.product || d.model || '') ? 'iPadOS' : 'iOS') : t(`plat_${d.platform}`), d.os_version].filter(Boolean).join(' ');
 export const word = (group, value) => t(`${group}_${value}`, value);
 
 export function button(label, pic, onclick, cls = '') {

@@ -1,6 +1,6 @@
 // One device: what is going on and why, then everything known.
 import { api, poll } from '../api.js';
-import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager } from '../ui.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system } from '../ui.js';
 import { t } from '../words.js';
 
 const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
@@ -28,7 +28,7 @@ function info(d, records) {
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
   return h('div', { class: 'cols' },
     panel(t('general'), [[t('person'), d.person && [name(d.person.name), ' ', h('span', { class: 'muted' }, d.person.login)]], [t('model'), [d.model, d.product].filter(Boolean).join(' · ')],
-      [t('os'), [word('plat', d.platform), d.os_version].filter(Boolean).join(' ')], [t('build'), mono(d.build)], [t('serial'), mono(d.serial)], [t('udid'), mono(d.udid)], [t('imei'), mono(d.imei)], [t('phone'), d.phone]]),
+      [t('os'), system(d)], [t('build'), mono(d.build)], [t('serial'), mono(d.serial)], [t('udid'), mono(d.udid)], [t('imei'), mono(d.imei)], [t('phone'), d.phone]]),
     panel(t('administration'), [[t('ownership'), word('own', d.ownership)], [t('level'), word('level', d.level)], [t('mode'), word('mode', d.mode)], [t('folder'), d.folder.name], [t('department'), d.department], [t('site'), d.site], [t('location'), d.location], [t('notes'), d.notes && h('bdi', {}, d.notes)], [t('enrolled'), time(d.enrolled_at)]]),
     panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('supervised'), yesno(d.supervised)], [t('compliance'), word('comp', d.compliance)]]),
     panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)], [t('inventory_at'), time(d.inventory_at)]]),

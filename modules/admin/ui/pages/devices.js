@@ -1,6 +1,6 @@
 // The list of devices: its filters, order and columns are its address.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name } from '../ui.js';
+import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
 import { t } from '../words.js';
 
 const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance'];
@@ -12,7 +12,7 @@ const columns = (shown) => [
   { key: 'state', label: t('state'), cell: (d) => h('div', { class: 'chips' }, chip(d.state), d.lost_since && chip('lost'), d.test_device && chip('test'),
     d.severity > 1 && h('span', { class: `chip ${d.severity > 2 ? 'bad' : 'warn'}` }, icon('warn'), t('messages'))) },
   { key: 'model', label: t('model'), tight: true, cell: (d) => d.model || d.product || '–' },
-  { key: 'os', label: t('os'), tight: true, cell: (d) => `${word('plat', d.platform)} ${d.os_version || ''}` },
+  { key: 'os', label: t('os'), tight: true, cell: system },
   { key: 'mode', label: t('mode'), cell: (d) => word('mode', d.mode) },
   { key: 'ownership', label: t('ownership'), cell: (d) => word('own', d.ownership) },
   { key: 'serial', label: t('serial'), cell: (d) => h('span', { class: 'mono' }, d.serial || '–') },

@@ -67,9 +67,6 @@ typedef struct mdm_route_t {
 int mdm_web_dispatch(request_rec *r, const mdm_services_t *svc, const char *base, const char *session_kind,
                      const mdm_route_t *routes, int nroutes, void *data);
 
-/* True if the caller's role gives `right` ("device:write"); rights JSON: {"device":["read"]}, "*" on either side = all. */
-int mdm_web_may(const mdm_caller_t *caller, const char *right);
-
 /* The service table, checked for version; NULL before mod_mdm is ready. */
 const mdm_services_t *mdm_web_services(void);
 

@@ -7,19 +7,20 @@
 
 #include "base/mdm_json.h"
 
-int mdm_web_may(const mdm_caller_t *caller, const char *right)
+/* True if the caller's role gives `right` ("device:write"); rights JSON: {"device":["read"]}, "*" on either side = all. */
+static int may(const mdm_caller_t *caller, const char *right)
 {
     const char *colon = right ? strchr(right, ':') : NULL;
     json_error_t err;
     json_t *rights;
-    int may = 0;
+    int yes = 0;
     const char *const areas[2] = {"*", NULL};
     int i;
 
     if (!caller || caller->kind != MDM_CALLER_ADMIN || !caller->rights || !colon)
         return 0;
     rights = json_loads(caller->rights, 0, &err);
-    for (i = 0; i < 2 && !may; i++) {
+    for (i = 0; i < 2 && !yes; i++) {
         const char *area = areas[i];
         json_t *acts, *act;
         size_t k;
@@ -32,11 +33,11 @@ int mdm_web_may(const mdm_caller_t *caller, const char *right)
         json_array_foreach(acts, k, act) {
             const char *a = json_string_value(act);
             if (a && (strcmp(a, "*") == 0 || strcmp(a, colon + 1) == 0))
-                may = 1;
+                yes = 1;
         }
     }
     json_decref(rights);
-    return may;
+    return yes;
 }
 
 /* Fits path against pattern; values of {…} go to args. A value is one non-empty segment. */
@@ -111,7 +112,7 @@ static apr_status_t authorise(mdm_web_call_t *call, const mdm_route_t *route, co
     call->ctx->actor.id = call->caller->id;
     call->ctx->actor.name = call->caller->login;
     apr_table_setn(call->r->notes, "mdm-user", call->caller->login);
-    if (route->right && !mdm_web_may(call->caller, route->right))
+    if (route->right && !may(call->caller, route->right))
         return mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right %s.", route->right);
     return APR_SUCCESS;
 }

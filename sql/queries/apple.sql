@@ -17,12 +17,6 @@ UPDATE certificate SET status = 'active', first_used_ms = :now
 -- args: fingerprint:text, record_id:text
 UPDATE certificate SET record_id = :record_id WHERE fingerprint = :fingerprint;
 
--- name: apple_certs_other :many
--- args: record_id:text, fingerprint:text
--- cols: fingerprint:text
-SELECT fingerprint FROM certificate
- WHERE record_id = :record_id AND fingerprint <> :fingerprint AND status IN ('issued', 'active', 'superseded');
-
 -- name: apple_cert_unlink :exec
 -- args: record_id:text
 UPDATE certificate SET record_id = NULL WHERE record_id = :record_id;

@@ -41,6 +41,13 @@ AND EXISTS (SELECT 1 FROM certificate c WHERE c.record_id = s.id AND c.status = 
 UPDATE certificate SET status = 'revoked', revoked_ms = :now, revoke_reason = :reason
 WHERE fingerprint = :fingerprint AND status <> 'revoked';
 
+-- name: certificate_of_record :many
+-- args: record_id:text, keep:text, keep_pending:text
+-- cols: fingerprint:text
+SELECT fingerprint FROM certificate
+ WHERE record_id = :record_id AND status <> 'revoked' AND fingerprint <> :keep
+   AND (pending_id IS NULL OR pending_id <> :keep_pending);
+
 -- name: certificate_device :one
 -- args: fingerprint:text
 -- cols: device_id:text?

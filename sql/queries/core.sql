@@ -36,26 +36,6 @@ SELECT pg_notify('mdm_change', '') FROM c;
 -- only: sqlite3
 INSERT INTO change (kind, key, at_ms) VALUES (:kind, :key, :now);
 
--- Changes after a position, in the order in which they can't be overtaken: on PostgreSQL sequence numbers become visible
--- out of order, so the position is (transaction, sequence) and rows wait until no older transaction is open.
--- name: change_since :many
--- args: xid:i64, seq:i64, max:i64
--- cols: xid:i64, seq:i64, kind:text, key:text
--- only: pgsql
-SELECT xid, seq, kind, key FROM change
-WHERE (xid, seq) > (:xid, :seq) AND xid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)
-ORDER BY xid, seq LIMIT :max;
--- only: sqlite3
-SELECT 0, seq, kind, key FROM change WHERE (0, seq) > (:xid, :seq) ORDER BY seq LIMIT :max;
-
--- The position "now": what comes later is seen by change_since.
--- name: change_head :one
--- cols: xid:i64, seq:i64
--- only: pgsql
-SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) - 1, 9223372036854775807;
--- only: sqlite3
-SELECT 0, COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0);
-
 -- name: change_prune :exec
 -- args: before:i64
 DELETE FROM change WHERE at_ms < :before;

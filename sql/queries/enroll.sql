@@ -192,25 +192,6 @@ VALUES (:id, :device_id, :person_id, :kind, :native_id, 'authenticated', :topic,
 -- args: id:text
 UPDATE source_record SET state = 'enrolled' WHERE id = :id AND live = 1;
 
--- name: enroll_queue_close :exec
--- args: record_id:text, now:i64
-UPDATE command SET open = 0, state = 'superseded', done_ms = :now WHERE record_id = :record_id AND open = 1;
-
--- name: enroll_push_drop :exec
--- args: record_id:text
-DELETE FROM push WHERE record_id = :record_id;
-
--- Identities of an earlier enrolment of this record stop being valid; the one of this enrolment stays.
--- name: enroll_certificates_old :many
--- args: record_id:text, pending_id:text
--- cols: fingerprint:text
-SELECT fingerprint FROM certificate
- WHERE record_id = :record_id AND status IN ('issued', 'active') AND (pending_id IS NULL OR pending_id <> :pending_id);
-
--- name: enroll_certificate_end :exec
--- args: fingerprint:text, now:i64, reason:text
-UPDATE certificate SET status = 'revoked', revoked_ms = :now, revoke_reason = :reason WHERE fingerprint = :fingerprint;
-
 -- name: match_key_drop :exec
 -- args: record_id:text
 DELETE FROM match_key WHERE record_id = :record_id;

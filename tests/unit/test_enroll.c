@@ -504,7 +504,7 @@ static void test_again(void **state)
     assert_string_equal(record2, record);
     assert_string_equal(name_of(f, device), "My name");
     assert_string_equal(state_of(f, device), "active");
-    sql(f, "DELETE FROM command WHERE id = 'c1' AND open = 0 AND state = 'superseded'");
+    sql(f, "DELETE FROM command WHERE id = 'c1' AND open = 0 AND state = 'cancelled'");
     sql(f, fmt(f, "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms) "
                   "VALUES ('c1', '%s', '%s', 1, 'DeviceLock', '{}', 'queued', 0)", record, device)); /* fits only if it was deleted */
     sql(f, fmt(f, "INSERT INTO push (record_id, due_ms) VALUES ('%s', 1)", record, NULL)); /* likewise */

@@ -52,7 +52,7 @@ apr_status_t mdm_apple_mismatch(mdm_ctx_t *ctx, const char *native)
     return mdm_fail(ctx, MDM_EIDENTITY, "UDID", "The certificate belongs to another device.");
 }
 
-void mdm_apple_expelled(mdm_apple_answer_t *a)
+static void expelled(mdm_apple_answer_t *a)
 {
     static const char text[] = "{\"code\":\"com.apple.unrecognized.device\","
                                "\"description\":\"This device is no longer managed by this server.\"}";
@@ -70,7 +70,7 @@ apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_
         return mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate is not an Apple device's.");
     }
     if (who->rec->flags & MDM_DEVF_EXPELLED) {
-        mdm_apple_expelled(a);
+        expelled(a);
         return APR_SUCCESS;
     }
     if ((who->rec->flags & MDM_DEVF_REVOKED) && strcmp(a->action, "CheckOut") != 0) {
@@ -87,18 +87,6 @@ static const char *word(call_t *c, const char *key)
 
     s = s ? mdm_clean(c->ctx->pool, s, MDM_APPLE_MAX_ID) : NULL;
     return s && *s ? s : NULL;
-}
-
-/* Older identities of the record die with a new enrolment. */
-static apr_status_t revoke_all_but(call_t *c, const char *record_id, const char *keep, const char *why)
-{
-    apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_apple_certs_other(c->db, record_id, keep, &rows);
-
-    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        rv = mdm_ca_revoke(c->db, APR_ARRAY_IDX(rows, i, mdm_q_apple_certs_other_t).fingerprint, why);
-    }
-    return rv;
 }
 
 static apr_status_t enroll_pending(call_t *c)
@@ -130,13 +118,10 @@ static apr_status_t enroll_first(call_t *c)
         rv = mdm_q_apple_cert_bind(c->db, c->who->fingerprint, record_id);
     }
     if (rv == APR_SUCCESS) {
-        rv = revoke_all_but(c, record_id, c->who->fingerprint, "enrolled again");
+        rv = mdm_ca_revoke_record(c->db, record_id, c->who->fingerprint, "", "enrolled again");
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_authenticated(c->db, record_id, c->facts.topic, 0, mdm_now_ms(c->ctx));
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_push_drop(c->db, record_id, NULL);
     }
     if (rv == APR_SUCCESS) {
         c->a->device_id = device_id;
@@ -208,9 +193,6 @@ static apr_status_t authenticate_again(call_t *c)
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_clear(c->db, id->record_id);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_push_drop(c->db, id->record_id, NULL);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_device_os(c->db, id->device_id, word(c, "OSVersion"), word(c, "BuildVersion"),
@@ -381,19 +363,15 @@ static apr_status_t device_after(mdm_db_t *db, const mdm_q_apple_record_t *r, co
 apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *why)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    call_t c = {.ctx = ctx, .db = db};
     mdm_q_apple_record_t *r;
     json_t *detail;
     apr_status_t rv = mdm_q_apple_record(db, record_id, &r);
 
     if (rv == APR_SUCCESS) {
-        rv = revoke_all_but(&c, record_id, "", why);
+        rv = mdm_ca_revoke_record(db, record_id, "", "", why);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_clear(db, record_id);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_push_drop(db, record_id, NULL);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_left(db, record_id, mdm_now_ms(ctx));
@@ -502,7 +480,7 @@ static apr_status_t check_identity(call_t *c)
         return mdm_apple_mismatch(c->ctx, c->native);
     }
     if (c->id->expelled) {
-        mdm_apple_expelled(c->a);
+        expelled(c->a);
         return APR_SUCCESS;
     }
     if (!c->id->live && is(c->a->action, "CheckOut")) {

@@ -13,6 +13,5 @@ apr_status_t mdm_apple_native(mdm_ctx_t *ctx, const mdm_plist_t *msg, const char
 apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_apple_answer_t *a);
 /* Logs and refuses a certificate that speaks for another device (R12). */
 apr_status_t mdm_apple_mismatch(mdm_ctx_t *ctx, const char *native);
-void mdm_apple_expelled(mdm_apple_answer_t *a);
 
 #endif

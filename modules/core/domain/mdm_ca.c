@@ -283,6 +283,18 @@ apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *re
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", row->device_id) : rv;
 }
 
+apr_status_t mdm_ca_revoke_record(mdm_db_t *db, const char *record_id, const char *keep, const char *keep_pending,
+                                  const char *reason)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_certificate_of_record(db, record_id, keep, keep_pending, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        rv = mdm_ca_revoke(db, APR_ARRAY_IDX(rows, i, mdm_q_certificate_of_record_t).fingerprint, reason);
+    }
+    return rv;
+}
+
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
 {
     apr_int64_t now = mdm_now_ms(ctx);

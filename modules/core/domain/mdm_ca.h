@@ -27,6 +27,9 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
 /* Marks revoked and announces the change ("cert" fingerprint, and "device" if it was bound). Again
  * is no failure. */
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason);
+/* Revokes all identities of a source record but one certificate (keep) and those of one enrolment (keep_pending); "" = none. */
+apr_status_t mdm_ca_revoke_record(mdm_db_t *db, const char *record_id, const char *keep, const char *keep_pending,
+                                  const char *reason);
 /* The revocation list of now, DER, good for a week (IOS-06). Opens its own connection. */
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);
 

@@ -191,7 +191,9 @@ apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char 
 
 apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id)
 {
-    return mdm_q_command_clear(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
+    apr_status_t rv = mdm_q_command_clear(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
+
+    return rv == APR_SUCCESS ? mdm_q_push_drop(db, record_id, NULL) : rv;
 }
 
 /* ---------------------------------------------------------------- offering, ending */

@@ -40,7 +40,7 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
 /* Takes an open command back; MDM_ECONFLICT if it has ended, APR_NOTFOUND if the device has no such command.
  * Removal and wipe can't be taken back after they were sent (MDM_ECONFLICT). */
 apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char *id);
-/* Closes everything open: re-enrolment, leaving (R39). */
+/* Closes everything open and forgets a wake that is due: re-enrolment, leaving (R39). */
 apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id);
 
 /* ---- offering and ending, for the connect engine */

@@ -33,7 +33,7 @@ mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_i
     return mdm_devcache_key(cache, 'u', native_id, strlen(native_id));
 }
 
-mdm_devkey_t mdm_devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16])
+static mdm_devkey_t devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16])
 {
     return mdm_devcache_key(cache, 'd', uuid, 16);
 }
@@ -62,7 +62,7 @@ static apr_status_t fill(mdm_db_t *db, const mdm_devcache_t *cache, const facts_
 
     if (rv == APR_SUCCESS && f->device_id) {
         rv = mdm_uuid_bytes(f->device_id, out->device);
-        out->keys[MDM_DK_DEVICE] = mdm_devkey_device(cache, out->device);
+        out->keys[MDM_DK_DEVICE] = devkey_device(cache, out->device);
     }
     if (rv != APR_SUCCESS) {
         return mdm_fail(mdm_db_ctx(db), MDM_EUNAVAIL, NULL, "an id in the database is not a UUID");
@@ -144,7 +144,7 @@ void mdm_devload_forget(mdm_devcache_t *cache, apr_pool_t *scratch, const char *
     unsigned char uuid[16];
 
     if (!strcmp(kind, "device") && mdm_uuid_bytes(key, uuid) == APR_SUCCESS) {
-        k = mdm_devkey_device(cache, uuid);
+        k = devkey_device(cache, uuid);
         mdm_devcache_drop(cache, &k);
     } else if (!strcmp(kind, "cert") && mdm_unhex(scratch, key, &b) == APR_SUCCESS && b.len == 32) {
         k = mdm_devkey_cert(cache, b.data);

@@ -17,7 +17,6 @@ apr_status_t mdm_devload_by_native(mdm_db_t *db, const mdm_devcache_t *cache, co
 /* The cache keys. */
 mdm_devkey_t mdm_devkey_cert(const mdm_devcache_t *cache, const unsigned char sha256[32]);
 mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_id);
-mdm_devkey_t mdm_devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16]);
 
 /* Forgets what a row of the change table names: kind "device" (uuid) or "cert" (hex SHA-256), "all" clears. Others are not
  * the cache's affair. */

@@ -5,6 +5,8 @@
 #include <apr_fnmatch.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_ca.h"
+#include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -178,37 +180,19 @@ static apr_status_t name_make(begin_t *b, const char *pattern, const char **out)
 
 /* ---------------------------------------------------------------- records */
 
-/* Whatever was asked of an earlier enrolment is not asked of the next (R39). */
-static apr_status_t queue_close(begin_t *b, const char *record_id)
+/* Whatever was asked of an earlier enrolment is not asked of the next, and its identities die (R39). */
+static apr_status_t forget(begin_t *b, const char *record_id, const char *reason)
 {
-    apr_status_t rv = mdm_q_enroll_queue_close(b->db, record_id, b->now, NULL);
+    apr_status_t rv = mdm_command_clear(b->db, record_id);
 
-    return rv == APR_SUCCESS ? mdm_q_enroll_push_drop(b->db, record_id, NULL) : rv;
-}
-
-static apr_status_t certificates_end(begin_t *b, const char *record_id, const char *reason)
-{
-    apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_enroll_certificates_old(b->db, record_id, b->pending->id, &rows);
-    int i;
-
-    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
-        const char *fingerprint = APR_ARRAY_IDX(rows, i, mdm_q_enroll_certificates_old_t).fingerprint;
-
-        rv = mdm_q_enroll_certificate_end(b->db, fingerprint, b->now, reason, NULL);
-        if (rv == APR_SUCCESS) {
-            rv = mdm_change_add(b->db, "cert", fingerprint);
-        }
-    }
-    return rv;
+    return rv == APR_SUCCESS ? mdm_ca_revoke_record(b->db, record_id, "", b->pending->id, reason) : rv;
 }
 
 static apr_status_t record_end(begin_t *b, const char *record_id, const char *reason)
 {
-    apr_status_t rv = queue_close(b, record_id);
+    apr_status_t rv = forget(b, record_id, reason);
 
-    if (rv == APR_SUCCESS && (rv = certificates_end(b, record_id, reason)) == APR_SUCCESS
-        && (rv = mdm_q_match_key_drop(b->db, record_id, NULL)) == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && (rv = mdm_q_match_key_drop(b->db, record_id, NULL)) == APR_SUCCESS) {
         rv = mdm_q_enroll_record_end(b->db, record_id, b->now, NULL);
     }
     return rv;
@@ -261,8 +245,7 @@ static apr_status_t record_make(begin_t *b, const char *device_id, const char **
     text = mdm_json_text(b->ctx->pool, attrs);
     rv = mdm_q_enroll_live_record(b->db, b->facts->kind, b->facts->native_id, &row);
     if (rv == APR_SUCCESS && row->device_id && !strcmp(row->device_id, device_id)) {
-        if ((rv = queue_close(b, row->id)) != APR_SUCCESS
-            || (rv = certificates_end(b, row->id, "superseded by a new enrolment")) != APR_SUCCESS
+        if ((rv = forget(b, row->id, "superseded by a new enrolment")) != APR_SUCCESS
             || (rv = mdm_q_enroll_record_again(b->db, row->id, b->person->id, some(b->facts->topic), text, b->now))
                    != APR_SUCCESS
             || (rv = records_end(b, device_id, row->id, "superseded by a new enrolment")) != APR_SUCCESS) {

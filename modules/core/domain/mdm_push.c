@@ -4,7 +4,6 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
-#include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -27,14 +26,6 @@ apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t dela
     return rv == APR_SUCCESS && rows && delay_ms == 0 ? mdm_q_push_hasten(db, MDM_PUSH_JOB, now, NULL) : rv;
 }
 
-apr_status_t mdm_push_wake_device(mdm_db_t *db, const char *device_id)
-{
-    const char *record_id;
-    apr_status_t rv = mdm_command_record(db, device_id, &record_id);
-
-    return rv == APR_SUCCESS ? mdm_push_wake(db, record_id, 0) : rv;
-}
-
 /* ---------------------------------------------------------------- settings */
 
 static apr_status_t setting(mdm_db_t *db, const char *name, const char **out)
@@ -50,7 +41,7 @@ static apr_status_t setting(mdm_db_t *db, const char *name, const char **out)
     return rv;
 }
 
-apr_status_t mdm_push_conf(mdm_db_t *db, const mdm_push_server_t *server, mdm_push_conf_t **out)
+static apr_status_t conf_read(mdm_db_t *db, const mdm_push_server_t *server, mdm_push_conf_t **out)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     mdm_push_conf_t *c = apr_pcalloc(p, sizeof *c);
@@ -219,7 +210,7 @@ static apr_status_t claim(mdm_ctx_t *ctx, batch_t *b)
         rv = APR_NOTFOUND;
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_push_conf(db, b->server, &b->conf);
+        rv = conf_read(db, b->server, &b->conf);
         if (APR_STATUS_IS_NOTFOUND(rv)) {
             rv = tell(db, "push.unconfigured", MDM_MSG_WARNING,
                       "Devices wait to be woken, but there is no Apple push certificate: import one with mdmctl push-cert import.");

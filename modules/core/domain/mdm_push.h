@@ -12,8 +12,6 @@
 /* Asks for a push after delay_ms (0 = now; then the job is moved forward as well). A wake while a push is under way is not lost.
  * Nothing happens for a record that can't be pushed. After commit call services->job_wake() to be quick. */
 apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t delay_ms);
-/* The same for a device's live Apple record; APR_NOTFOUND if it has none. */
-apr_status_t mdm_push_wake_device(mdm_db_t *db, const char *device_id);
 
 /* Where to: from directives. */
 typedef struct mdm_push_server_t {
@@ -27,8 +25,6 @@ typedef struct mdm_push_conf_t {
     mdm_push_server_t server;
     const char *hash; /* changes with any of them: make a new client then */
 } mdm_push_conf_t;
-/* APR_NOTFOUND: not configured. */
-apr_status_t mdm_push_conf(mdm_db_t *db, const mdm_push_server_t *server, mdm_push_conf_t **out);
 
 /* Sends; as mdm_http_run(). */
 typedef apr_status_t (*mdm_push_send_fn)(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf, mdm_http_req_t **reqs, int n,

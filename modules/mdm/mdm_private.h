@@ -95,6 +95,8 @@ typedef struct {
 extern mdm_core_t mdm_core;
 
 /* ---- contexts and services (mdm_services.c) */
+/* What the library asks of this node: once per configuration, before the first context. */
+void mdm_core_env_init(void);
 mdm_ctx_t *mdm_core_ctx(apr_pool_t *p);
 mdm_ctx_t *mdm_core_request_ctx(request_rec *r);
 const mdm_services_t *mdm_core_services(void);

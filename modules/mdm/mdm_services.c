@@ -43,9 +43,22 @@ static void changed(void *baton, const char *kind, const char *key)
     }
 }
 
-mdm_ctx_t *mdm_core_ctx(apr_pool_t *p)
+static apr_int64_t contact(void *baton, const char *record_id)
+{
+    unsigned char record[16];
+
+    return mdm_core.cache && mdm_uuid_bytes(record_id, record) == APR_SUCCESS
+               ? mdm_devcache_contact_ms(mdm_core.cache, record) : 0;
+}
+
+void mdm_core_env_init(void)
 {
     mdm_core.env.changed = changed;
+    mdm_core.env.contact = contact;
+}
+
+mdm_ctx_t *mdm_core_ctx(apr_pool_t *p)
+{
     return mdm_ctx_make(p, &mdm_core.env, &sink_s, mdm_core.main);
 }
 

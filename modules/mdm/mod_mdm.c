@@ -93,6 +93,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MDM0208: children write no core dumps in spite of CoreDumpDirectory, "
                      "because dumps would hold keys: MDMCoreDumps On allows them");
     }
+    mdm_core_env_init();
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
     mdm_jobs_kind(&mdm_prune_kind);

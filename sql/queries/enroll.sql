@@ -171,6 +171,15 @@ SELECT id, device_id, state, last_seen_ms FROM source_record WHERE live = 1 AND 
 -- cols: id:text, native_id:text, state:text, last_seen_ms:i64
 SELECT id, native_id, state, last_seen_ms FROM source_record WHERE live = 1 AND device_id = :device_id AND kind = :kind;
 
+-- The last time at which the device of a record fetched, put off or answered a command.
+-- name: enroll_record_used :one
+-- args: record_id:text
+-- cols: ms:i64
+SELECT COALESCE(MAX(u.ms), 0) FROM (
+    SELECT sent_ms AS ms FROM command WHERE record_id = :record_id
+    UNION ALL SELECT notnow_ms FROM command WHERE record_id = :record_id
+    UNION ALL SELECT done_ms FROM command WHERE record_id = :record_id AND state IN ('acknowledged', 'error', 'format_error')) AS u;
+
 -- name: enroll_record_end :exec
 -- args: id:text, now:i64
 UPDATE source_record SET live = 0, state = 'left', push_ok = 0, push_token = NULL, push_magic = NULL, unlock_token = NULL,

@@ -289,6 +289,9 @@ static void contacts_are_taken_once_and_survive_a_drop(void **state)
     n = mdm_devcache_contacts(c, got + 20, 80);
     assert_int_equal(n, 30);
     assert_int_equal(mdm_devcache_contacts(c, got, 1), 0);
+    assert_int_equal(mdm_devcache_contact_ms(c, r.record), 1000049); /* taken, and perhaps not written yet */
+    r = rec_of(c, 99, 1);
+    assert_int_equal(mdm_devcache_contact_ms(c, r.record), 0);
     for (i = 0; i < 50; i++) {
         r = rec_of(c, (apr_uint32_t)(got[i].ms - 1000000), 1);
         assert_memory_equal(got[i].record, r.record, 16);
@@ -298,6 +301,7 @@ static void contacts_are_taken_once_and_survive_a_drop(void **state)
     /* the write failed: noted again; a newer contact of the same record meanwhile stays the newer one */
     r = rec_of(c, 7, 1);
     mdm_devcache_contact(c, &r, 5000000, a);
+    assert_int_equal(mdm_devcache_contact_ms(c, r.record), 5000000);
     mdm_devcache_contact_again(c, got, 50);
     n = mdm_devcache_contacts(c, got, 100);
     assert_int_equal(n, 50);

@@ -519,6 +519,42 @@ static void test_again(void **state)
     assert_string_equal(r->native_id, "UDID-9");
 }
 
+static apr_int64_t noted_ms;
+
+static apr_int64_t noted(void *baton, const char *record_id)
+{
+    return strcmp(baton, record_id) ? 0 : noted_ms;
+}
+
+/* MAT-07, 15-decisions: the old identity was used if this node has noted a contact that is not written yet, in the second in which
+ * the enrolment was made or later, or if a command was fetched or answered. What was before does not count. */
+static void test_other_person_when_contact_is_not_written(void **state)
+{
+    fix_t *f = *state;
+    const char *first, *device = enrol(f, f->anna, "UDID-1", "SER1", &first), *mine, *record;
+    static const char *const times[] = {"sent_ms", "notnow_ms", "done_ms"};
+    mdm_pending_t *e;
+
+    later(f, 60999);
+    e = pending(f, f->ben, "self", NULL);
+    sql(f, "UPDATE device SET last_contact_ms = 1");
+    f->t->env.contact = noted;
+    f->t->env.contact_baton = (void *)(uintptr_t)first;
+    noted_ms = e->created_ms / 1000 * 1000;
+    assert_int_equal(begin(f, e, "UDID-1", "SER1", &mine, &record), MDM_EDENIED);
+    noted_ms--;
+    for (unsigned i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        sql(f, "DELETE FROM command");
+        sql(f, apr_psprintf(f->t->pool, "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, open, %s,"
+                            " created_ms) VALUES ('c', '%s', '%s', 1, 'DeviceLock', '{}', 'acknowledged', 0, %" APR_INT64_T_FMT ", 0)",
+                            times[i], first, device, e->created_ms));
+        assert_int_equal(begin(f, e, "UDID-1", "SER1", &mine, &record), MDM_EDENIED);
+    }
+    sql(f, "UPDATE command SET state = 'cancelled'"); /* ended, but not by the device */
+    assert_int_equal(begin(f, e, "UDID-1", "SER1", &mine, &record), APR_SUCCESS);
+    assert_string_equal(state_of(f, device), "retired");
+}
+
 /* 15-decisions: another person takes over only if that was proved and the old identity has been silent since. */
 static void test_other_person(void **state)
 {
@@ -594,7 +630,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_policy_precedence, setup, teardown),
         T(test_damaged_policy), T(test_pending), T(test_what_the_policy_forbids), T(test_max_devices), T(test_steps),
         T(test_challenge), T(test_challenge_bad), T(test_new_device), T(test_duplicate_names), T(test_rules),
-        T(test_min_os_and_serial), T(test_again), T(test_other_person), T(test_retired_blocked_leaving), T(test_person_gone)};
+        T(test_min_os_and_serial), T(test_again), T(test_other_person), T(test_other_person_when_contact_is_not_written),
+        T(test_retired_blocked_leaving), T(test_person_gone)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

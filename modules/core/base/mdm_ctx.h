@@ -28,6 +28,9 @@ typedef struct mdm_env_t {
     /* After a transaction with change rows has committed: drop these keys from this node's cache now. May be NULL. */
     void (*changed)(void *baton, const char *kind, const char *key);
     void *changed_baton;
+    /* The last contact of a source record that this node has noted, written to the database or not yet; 0 = none. May be NULL. */
+    apr_int64_t (*contact)(void *baton, const char *record_id);
+    void *contact_baton;
 } mdm_env_t;
 
 /* Who acts: written into audit rows. All strings live in the context's pool, never NULL. */

@@ -52,6 +52,8 @@ typedef struct mdm_contact_t {
 } mdm_contact_t;
 apr_size_t mdm_devcache_contacts(mdm_devcache_t *c, mdm_contact_t *out, apr_size_t max);
 void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, apr_size_t n);
+/* The record's last contact that is still known here, taken or not: exact to the second; 0 if none is. */
+apr_int64_t mdm_devcache_contact_ms(const mdm_devcache_t *c, const unsigned char record[16]);
 
 typedef struct mdm_devcache_stats_t {
     apr_uint64_t slots, used, hits, misses, puts, evictions, drops, reclaimed;

@@ -140,6 +140,23 @@ apr_size_t mdm_devcache_contacts(mdm_devcache_t *c, mdm_contact_t *out, apr_size
     return got;
 }
 
+apr_int64_t mdm_devcache_contact_ms(const mdm_devcache_t *c, const unsigned char record[16])
+{
+    apr_uint64_t want[2];
+    mdm_contact_t found;
+    mdm_devkey_t h;
+    unsigned i;
+
+    memcpy(want, record, 16);
+    h = mdm_devcache_key(c, 'k', want, 16);
+    for (i = 0; i < CONTACT_PROBES; i++) {
+        if (contact_take(&slots(c)[(h.hi + i) % c->nslots], &found) && memcmp(found.record, record, 16) == 0) {
+            return found.ms;
+        }
+    }
+    return 0;
+}
+
 void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, apr_size_t n)
 {
     apr_uint64_t record[2], device[2];

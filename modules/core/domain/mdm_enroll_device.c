@@ -274,20 +274,47 @@ static apr_status_t record_make(begin_t *b, const char *device_id, const char **
 
 /* ---------------------------------------------------------------- which object */
 
-/* True if a record of the device is being removed or wiped and has not confirmed it. */
-static apr_status_t is_leaving(begin_t *b, const char *device_id, int *leaving, apr_int64_t *seen)
+/* *live: the device has a record of this kind; *leaving: one that is being removed or wiped and has not confirmed it. */
+static apr_status_t records_look(begin_t *b, const char *device_id, int *live, int *leaving)
 {
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_enroll_device_records(b->db, device_id, b->facts->kind, &rows);
     int i;
 
-    *leaving = 0;
-    *seen = -1; /* no live record */
+    *live = *leaving = 0;
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        *live = 1;
+        *leaving = *leaving || !strcmp(APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_records_t).state, "leaving");
+    }
+    return rv;
+}
+
+static apr_int64_t later_of(apr_int64_t a, apr_int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When the old identity was last used. Contact times are written behind, so what this node has noted counts as well, and so do
+ * commands that were fetched or answered, whatever node the device spoke to. */
+static apr_status_t last_use(begin_t *b, const mdm_q_enroll_device_known_t *d, apr_int64_t *out)
+{
+    const mdm_env_t *env = b->ctx->env;
+    mdm_q_enroll_record_used_t *used;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_enroll_device_records(b->db, d->id, b->facts->kind, &rows);
+    int i;
+
+    *out = d->last_contact_ms_null ? 0 : d->last_contact_ms;
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_enroll_device_records_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_records_t);
 
-        *leaving = *leaving || !strcmp(row->state, "leaving");
-        *seen = row->last_seen_ms > *seen ? row->last_seen_ms : *seen;
+        *out = later_of(*out, row->last_seen_ms);
+        if (env->contact) {
+            *out = later_of(*out, env->contact(env->contact_baton, row->id));
+        }
+        if ((rv = mdm_q_enroll_record_used(b->db, row->id, &used)) == APR_SUCCESS) {
+            *out = later_of(*out, used->ms);
+        }
     }
     return rv;
 }
@@ -314,20 +341,22 @@ static apr_status_t same_person(begin_t *b, const mdm_q_enroll_device_known_t *d
 
 /* Somebody else's device. The old object is retired only if the new enrolment was proved by a log-in and the old identity has been
  * silent since; else the first keeps its management. */
-static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int leaving, apr_int64_t seen)
+static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int live, int leaving)
 {
     int proved = !strcmp(b->pending->origin, "self") || !strcmp(b->pending->origin, "ade");
-    apr_int64_t contact = d->last_contact_ms_null ? 0 : d->last_contact_ms;
+    apr_int64_t used;
     apr_status_t rv;
 
     if (!strcmp(d->state, "blocked")) {
         return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This device is blocked. Ask your IT support.");
     }
-    if (seen < 0 || !strcmp(d->state, "retired") || !strcmp(d->state, "removed")) {
+    if (!live || !strcmp(d->state, "retired") || !strcmp(d->state, "removed")) {
         return APR_SUCCESS; /* managed no more: its object keeps its history */
     }
-    contact = seen > contact ? seen : contact;
-    if (!proved || leaving || contact >= b->pending->created_ms) {
+    if ((rv = last_use(b, d, &used)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!proved || leaving || used / 1000 >= b->pending->created_ms / 1000) { /* contacts are noted once a second */
         return mdm_fail(b->ctx, MDM_EDENIED, "conflict",
                         "This device is enrolled by somebody else. Ask your IT support to release it.");
     }
@@ -349,14 +378,13 @@ static apr_status_t object_find(begin_t *b, const char **device_id)
     *device_id = NULL;
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_enroll_device_known_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_known_t);
-        apr_int64_t seen;
-        int leaving, use = 0;
+        int live, leaving, use = 0;
 
-        if ((rv = is_leaving(b, d->id, &leaving, &seen)) != APR_SUCCESS) {
+        if ((rv = records_look(b, d->id, &live, &leaving)) != APR_SUCCESS) {
             break;
         }
         if (d->person_id && strcmp(d->person_id, b->person->id)) {
-            rv = other_person(b, d, leaving, seen);
+            rv = other_person(b, d, live, leaving);
         }
         else if (!*device_id) { /* rows stand in order of preference: the first fitting one continues */
             rv = same_person(b, d, leaving, &use);

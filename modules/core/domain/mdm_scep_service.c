@@ -200,6 +200,7 @@ apr_status_t mdm_scep_pkioperation(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm
         rv = decide(ctx, ca, &ask, &issued);
     }
     if (rv == APR_SUCCESS) {
+        ctx->fail_field = ctx->fail_text = NULL; /* what was asked in vain on the way is no refusal */
         return mdm_scep_success(ctx, req, issued, ca->ca, ca->ra, ca->ra_key, out);
     }
     return is_refusal(rv) ? refuse(ctx, ca, req, MDM_SCEP_BADREQUEST, out) : rv;

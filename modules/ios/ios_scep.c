@@ -1,4 +1,4 @@
-/* Handler "mdm-scep": SCEP over HTTP (RFC 8894, section 4). What is answered is decided by domain/mdm_scep_service. */
+/* Handler "mdm-scep": SCEP over HTTP (RFC 8894, section 4), and the revocation list beside it (IOS-06). What is answered is decided by domain/mdm_scep_service. */
 #include <string.h>
 
 #include <httpd.h>
@@ -12,6 +12,9 @@
 
 #define MESSAGE_TYPE "application/x-pki-message"
 #define MAX_OPERATION 32
+#define CRL_PATH "/crl"
+#define CRL_TYPE "application/pkix-crl"
+#define CRL_FRESH_MS 3000
 
 /* The authority is read once per child: its keys are opened, which is not cheap. */
 static struct {
@@ -20,10 +23,19 @@ static struct {
     mdm_ca_t *ca;
 } authority;
 
+/* The last revocation list, so that it is made once in a while and not for everybody who asks. */
+static struct {
+    apr_thread_mutex_t *lock;
+    apr_pool_t *pool; /* of this list alone */
+    mdm_blob_t der;
+    apr_int64_t made_ms;
+} crl;
+
 void ios_scep_child_init(apr_pool_t *p)
 {
     authority.pool = p;
-    if (apr_thread_mutex_create(&authority.lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
+    if (apr_thread_mutex_create(&authority.lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS
+        || apr_thread_mutex_create(&crl.lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
         authority.lock = NULL;
     }
 }
@@ -160,6 +172,47 @@ static apr_status_t message(request_rec *r, mdm_ctx_t *ctx, mdm_blob_t *out)
     return rv == APR_SUCCESS ? rv : mdm_fail(ctx, MDM_EINPUT, "message", "The message is not base64.");
 }
 
+/* With the lock held. */
+static apr_status_t crl_make(mdm_ctx_t *ctx, const mdm_ca_t *ca)
+{
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_status_t rv;
+    mdm_blob_t der;
+
+    if (crl.pool && now - crl.made_ms >= 0 && now - crl.made_ms < CRL_FRESH_MS) {
+        return APR_SUCCESS;
+    }
+    rv = mdm_ca_crl(ctx, ca, &der);
+    if (rv == APR_SUCCESS) {
+        if (crl.pool) {
+            apr_pool_clear(crl.pool);
+        } else {
+            apr_pool_create(&crl.pool, authority.pool);
+        }
+        crl.der.data = apr_pmemdup(crl.pool, der.data, der.len);
+        crl.der.len = der.len;
+        crl.made_ms = now;
+    }
+    return rv;
+}
+
+static int get_crl(request_rec *r, mdm_ctx_t *ctx, const mdm_ca_t *ca)
+{
+    void *copy = NULL;
+    apr_size_t len = 0;
+    apr_status_t rv = apr_thread_mutex_lock(crl.lock);
+
+    if (rv == APR_SUCCESS) {
+        rv = crl_make(ctx, ca);
+        if (rv == APR_SUCCESS) {
+            copy = apr_pmemdup(r->pool, crl.der.data, crl.der.len);
+            len = crl.der.len;
+        }
+        apr_thread_mutex_unlock(crl.lock);
+    }
+    return rv == APR_SUCCESS ? mdm_web_bytes(r, HTTP_OK, CRL_TYPE, copy, len) : fail(r, ctx, rv);
+}
+
 static int throttled(request_rec *r, int wait)
 {
     apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
@@ -169,6 +222,7 @@ static int throttled(request_rec *r, int wait)
 
 static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, const mdm_ca_t *ca)
 {
+    mdm_ca_t issuer = *ca;
     mdm_blob_t in, out;
     apr_status_t rv;
     int wait = svc->throttle_check("scep", r->useragent_ip), refused;
@@ -178,7 +232,8 @@ static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *c
     }
     rv = message(r, ctx, &in);
     if (rv == APR_SUCCESS) {
-        rv = mdm_scep_pkioperation(ctx, ca, &in, legacy_ok(r, svc), &out);
+        issuer.crl_url = apr_pstrcat(r->pool, svc->public_url(r->server), "/scep" CRL_PATH, NULL);
+        rv = mdm_scep_pkioperation(ctx, &issuer, &in, legacy_ok(r, svc), &out);
     }
     /* A refusal inside SCEP is a success of HTTP, but has said why. */
     refused = rv == APR_SUCCESS ? ctx->fail_text != NULL : mdm_http_status(rv) < 500;
@@ -192,22 +247,37 @@ static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *c
     return mdm_web_bytes(r, HTTP_OK, MESSAGE_TYPE, out.data, out.len);
 }
 
+/* What is asked for: "crl", or the operation of the query. */
+static apr_status_t asked(request_rec *r, mdm_ctx_t *ctx, int is_crl, char **operation)
+{
+    apr_size_t len = 0;
+    const char *value = raw(r, "operation", &len);
+
+    if (is_crl) {
+        *operation = apr_pstrdup(r->pool, "crl");
+        return APR_SUCCESS;
+    }
+    if (!value || len > MAX_OPERATION || decode(r->pool, value, len, operation) != APR_SUCCESS) {
+        return mdm_fail(ctx, MDM_EINPUT, "operation", "There is no usable operation.");
+    }
+    return APR_SUCCESS;
+}
+
 int ios_scep_handler(request_rec *r, const mdm_services_t *svc)
 {
+    int is_crl = ap_strrchr_c(r->uri, '/') && !strcmp(ap_strrchr_c(r->uri, '/'), CRL_PATH);
     const mdm_ca_t *ca;
-    const char *value;
-    char *operation = NULL;
-    apr_size_t len = 0;
+    char *operation;
     mdm_ctx_t *ctx;
     apr_status_t rv;
 
-    if (r->method_number != M_GET && r->method_number != M_POST) {
-        return mdm_web_method_not_allowed(r, "GET, HEAD, POST");
+    if (r->method_number != M_GET && (is_crl || r->method_number != M_POST)) {
+        return mdm_web_method_not_allowed(r, is_crl ? "GET, HEAD" : "GET, HEAD, POST");
     }
     ctx = svc->request_ctx(r);
-    value = raw(r, "operation", &len);
-    if (!value || len > MAX_OPERATION || decode(r->pool, value, len, &operation) != APR_SUCCESS) {
-        return fail(r, ctx, mdm_fail(ctx, MDM_EINPUT, "operation", "There is no usable operation."));
+    rv = asked(r, ctx, is_crl, &operation);
+    if (rv != APR_SUCCESS) {
+        return fail(r, ctx, rv);
     }
     apr_table_setn(r->notes, "mdm-action", mdm_clean(r->pool, operation, MAX_OPERATION));
     if (!strcmp(operation, "GetCACaps")) {
@@ -218,6 +288,9 @@ int ios_scep_handler(request_rec *r, const mdm_services_t *svc)
     if (rv != APR_SUCCESS) {
         apr_table_setn(r->headers_out, "Retry-After", "30");
         return mdm_web_empty(r, HTTP_SERVICE_UNAVAILABLE);
+    }
+    if (is_crl) {
+        return get_crl(r, ctx, ca);
     }
     if (!strcmp(operation, "GetCACert")) {
         return get_cacert(r, ctx, ca);

@@ -5,6 +5,7 @@ import urllib.parse
 import uuid
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 
@@ -293,6 +294,29 @@ def test_scep_form(zone):
     for query in ("", "?operation=", "?operation=Nonsense", "?operation=PKIOperation", "?operation=%00", "?operation=%",
                   "?operation=PKIOperation&message=%%%", "?operation=PKIOperation&message=!!!!"):
         assert zone.request("GET", "/scep" + query)[0] == 400, query
+
+
+def test_revocation_list(zone):
+    """IOS-06: the list that identities name holds what was revoked, and nothing else; the authority signs it."""
+    gone, stays = enrolled(zone), enrolled(zone)
+    mine, its = (x509.load_pem_x509_certificate(open(pem(d), "rb").read()) for d in (gone, stays))
+    points = mine.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert [n.value for p in points for n in p.full_name] == [f"{zone.public_url}/scep/crl"]
+
+    def revoked():
+        status, headers, body = zone.request("GET", "/scep/crl")
+        assert status == 200 and headers.get_content_type() == "application/pkix-crl"
+        crl = x509.load_der_x509_crl(body)
+        ca = x509.load_pem_x509_certificate(zone.sql("SELECT certificate FROM ca WHERE kind = 'ca'")[0][0].encode())
+        assert crl.issuer == ca.subject and crl.is_signature_valid(ca.public_key())
+        assert crl.get_revoked_certificate_by_serial_number(its.serial_number) is None
+        return crl.get_revoked_certificate_by_serial_number(mine.serial_number)
+    assert revoked() is None
+    gone.check_out()
+    wait_for(revoked)
+    status, headers, _ = zone.request("POST", "/scep/crl", b"x")
+    assert status == 405 and headers["Allow"] == "GET, HEAD"
+    assert zone.request("GET", "/scep/crl/more")[0] == 400
 
 
 def test_scep_limits(fresh_zone):

@@ -215,7 +215,7 @@ static apr_status_t ensure(mdm_ctx_t *ctx, const struct kind_t *k, const char *o
 
 apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype_e type)
 {
-    mdm_ca_t ca = {NULL, NULL, NULL, NULL, NULL, NULL};
+    mdm_ca_t ca = {0};
     apr_status_t rv = ensure(ctx, &kinds[0], organisation, type, NULL, &ca.ca, &ca.ca_key);
 
     if (rv == APR_SUCCESS) {
@@ -239,7 +239,8 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
     mdm_issue_t what = {.profile = MDM_CERT_IDENTITY,
                         .subject = subject,
                         .csr = csr,
-                        .not_before_ms = now - BACKDATE_MS};
+                        .not_before_ms = now - BACKDATE_MS,
+                        .crl_url = ca->crl_url};
     mdm_certinfo_t info;
     mdm_blob_t der;
     apr_status_t rv = mdm_cert_info(ctx, ca->ca, &info);

@@ -9,6 +9,7 @@
 typedef struct mdm_ca_t {
     mdm_cert_t *ca, *ra, *signer; /* the RA is an RSA one whatever the CA's key is */
     mdm_key_t *ca_key, *ra_key, *signer_key;
+    const char *crl_url; /* where issued identities say that the revocation list is; NULL: nowhere. Set by who serves it */
 } mdm_ca_t;
 
 /* Makes CA (P-256 or RSA), RSA RA and profile signer if the zone has none; two nodes at once end

@@ -211,21 +211,7 @@ int mdm_adm_devices_csv(mdm_web_call_t *call)
 
 int mdm_adm_device(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_device_json(db, id, &body, &version);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return mdm_adm_one(call, mdm_device_json);
 }
 
 int mdm_adm_device_edit(mdm_web_call_t *call)
@@ -265,23 +251,6 @@ int mdm_adm_device_edit(mdm_web_call_t *call)
                              : mdm_adm_fail(call, rv);
 }
 
-/* One act on one device in one transaction. */
-typedef apr_status_t (*act_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg);
-
-static int act(mdm_web_call_t *call, act_fn fn, const void *arg, int status)
-{
-    const char *id = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = fn(call, db, id, arg);
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, status) : mdm_adm_fail(call, rv);
-}
-
 static apr_status_t audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail)
 {
     json_t *d = NULL;
@@ -313,7 +282,7 @@ static apr_status_t do_refresh(mdm_web_call_t *call, mdm_db_t *db, const char *i
 
 int mdm_adm_device_refresh(mdm_web_call_t *call)
 {
-    int rc = act(call, do_refresh, NULL, HTTP_ACCEPTED);
+    int rc = mdm_adm_act(call, do_refresh, NULL, HTTP_ACCEPTED);
 
     if (call->r->status == HTTP_ACCEPTED)
         call->svc->job_wake();
@@ -352,7 +321,7 @@ int mdm_adm_device_unenroll(mdm_web_call_t *call)
 
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rc = act(call, do_unenroll, &l, HTTP_ACCEPTED);
+    rc = mdm_adm_act(call, do_unenroll, &l, HTTP_ACCEPTED);
     if (call->r->status == HTTP_ACCEPTED)
         call->svc->job_wake();
     return rc;
@@ -373,13 +342,13 @@ static apr_status_t do_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id
     return mdm_device_delete(db, id, arg);
 }
 
-static int with_reason(mdm_web_call_t *call, act_fn fn)
+static int with_reason(mdm_web_call_t *call, mdm_adm_act_fn fn)
 {
     const char *reason = "";
     const mdm_jfield_t fields[] = {{"reason", MDM_JF_STR, 0, 0, REASON_MAX, NULL, 0, &reason, NULL}, {NULL}};
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    return rv == APR_SUCCESS ? act(call, fn, reason, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_adm_act(call, fn, reason, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
 }
 
 int mdm_adm_device_retire(mdm_web_call_t *call)
@@ -394,7 +363,7 @@ int mdm_adm_device_unretire(mdm_web_call_t *call)
 
 int mdm_adm_device_delete(mdm_web_call_t *call)
 {
-    return act(call, do_delete, "", HTTP_NO_CONTENT);
+    return mdm_adm_act(call, do_delete, "", HTTP_NO_CONTENT);
 }
 
 /* ---- what belongs to one device. A list of an unknown device is 404, not empty. */
@@ -487,5 +456,5 @@ int mdm_adm_command_cancel(mdm_web_call_t *call)
 {
     if (!mdm_is_uuid(call->args[1]))
         return mdm_adm_fail(call, APR_NOTFOUND);
-    return act(call, do_cancel, call->args[1], HTTP_NO_CONTENT);
+    return mdm_adm_act(call, do_cancel, call->args[1], HTTP_NO_CONTENT);
 }

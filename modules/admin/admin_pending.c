@@ -74,18 +74,13 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
     return mdm_adm_items(call, items, next);
 }
 
-static apr_status_t read_one(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
+static apr_status_t pending_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
 {
     mdm_q_admin_pending_t *q = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_db_open(call->ctx, &db);
+    apr_status_t rv = mdm_q_admin_pending(db, id, &q);
 
-    if (rv != APR_SUCCESS)
-        return rv;
-    rv = mdm_q_admin_pending(db, id, &q);
-    mdm_db_close(db);
     if (rv == APR_SUCCESS) {
-        *out = PENDING_JSON(call->r->pool, q);
+        *out = PENDING_JSON(mdm_db_ctx(db)->pool, q);
         *version = q->version;
     }
     return rv;
@@ -93,16 +88,7 @@ static apr_status_t read_one(mdm_web_call_t *call, const char *id, json_t **out,
 
 int mdm_adm_pending(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = read_one(call, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return mdm_adm_one(call, pending_json);
 }
 
 static const char *link_of(mdm_web_call_t *call, const char *token)
@@ -142,27 +128,23 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
         rv = mdm_audit(db, "pending.create", "pending", made->id, person->login, "done", NULL);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = read_one(call, made->id, &body, &version);
+        rv = mdm_adm_read(call, pending_json, made->id, &body, &version);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     json_object_set_new(body, "link", json_string(link_of(call, token)));
     return mdm_adm_created(call, "pending", made->id, body);
 }
 
+static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    apr_status_t rv = mdm_pending_cancel(db, id);
+
+    return rv == APR_SUCCESS ? mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL) : rv;
+}
+
 int mdm_adm_pending_cancel(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_pending_cancel(db, id);
-    if (rv == APR_SUCCESS)
-        rv = mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL);
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+    return mdm_adm_act(call, do_cancel, NULL, HTTP_NO_CONTENT);
 }
 
 /* The link of an enrolment that is still open; that it was looked at is audited. */

@@ -72,18 +72,13 @@ int mdm_adm_people(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
 }
 
-static apr_status_t person_json(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
+static apr_status_t person_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
 {
     mdm_q_admin_person_t *q = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_db_open(call->ctx, &db);
+    apr_status_t rv = mdm_q_admin_person(db, id, &q);
 
-    if (rv != APR_SUCCESS)
-        return rv;
-    rv = mdm_q_admin_person(db, id, &q);
-    mdm_db_close(db);
     if (rv == APR_SUCCESS) {
-        *out = PERSON_JSON(call->r->pool, q);
+        *out = PERSON_JSON(mdm_db_ctx(db)->pool, q);
         *version = q->version;
     }
     return rv;
@@ -91,16 +86,7 @@ static apr_status_t person_json(mdm_web_call_t *call, const char *id, json_t **o
 
 int mdm_adm_person(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = person_json(call, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return mdm_adm_one(call, person_json);
 }
 
 int mdm_adm_person_create(mdm_web_call_t *call)
@@ -119,7 +105,7 @@ int mdm_adm_person_create(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_person_create(call->ctx, login, name, mail, phone, password, &id);
     if (rv == APR_SUCCESS)
-        rv = person_json(call, id, &body, &version);
+        rv = mdm_adm_read(call, person_json, id, &body, &version);
     return rv == APR_SUCCESS ? mdm_adm_created(call, "people", id, body) : mdm_adm_fail(call, rv);
 }
 
@@ -184,7 +170,7 @@ int mdm_adm_person_edit(mdm_web_call_t *call)
         rv = edit(db, id, version, &e);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = person_json(call, id, &body, &version);
+        rv = mdm_adm_read(call, person_json, id, &body, &version);
     return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
 }
 

@@ -162,3 +162,45 @@ json_t *mdm_adm_parsed(const char *text)
 
     return j ? j : json_object();
 }
+
+/* ---- whole routes */
+
+apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *id, json_t **out, apr_int64_t *version)
+{
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = fn(db, id, out, version);
+    mdm_db_close(db);
+    return rv;
+}
+
+int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn)
+{
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, fn, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status)
+{
+    const char *id = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = fn(call, db, id, arg);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, status) : mdm_adm_fail(call, rv);
+}

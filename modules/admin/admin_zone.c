@@ -284,26 +284,22 @@ int mdm_adm_job(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_json(call, JOB_JSON(call->r->pool, q)) : mdm_adm_fail(call, rv);
 }
 
-int mdm_adm_job_cancel(mdm_web_call_t *call)
+static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
 {
     mdm_q_admin_job_t *q = NULL;
-    const char *id = NULL;
-    mdm_db_t *db = NULL;
     int n = 0;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_q_admin_job(db, id, &q);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_job(db, id, &q);
     if (rv == APR_SUCCESS)
         rv = mdm_q_admin_job_cancel(db, id, &n);
     if (rv == APR_SUCCESS && !n)
         rv = mdm_fail(call->ctx, MDM_ECONFLICT, "state", "The job has ended.");
-    if (rv == APR_SUCCESS)
-        rv = mdm_audit(db, "job.cancel", "job", id, q->kind, "done", NULL);
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_ACCEPTED) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_audit(db, "job.cancel", "job", id, q->kind, "done", NULL) : rv;
+}
+
+int mdm_adm_job_cancel(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, do_cancel, NULL, HTTP_ACCEPTED);
 }
 
 /* ---- nodes */

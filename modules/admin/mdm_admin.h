@@ -47,7 +47,16 @@ apr_status_t mdm_adm_if_match(mdm_web_call_t *call, apr_int64_t *version);
 /* The id in the path; APR_NOTFOUND if it is no UUID. */
 apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id);
 
+/* Reads one object as JSON members of the API; *version is its ETag. */
+typedef apr_status_t (*mdm_adm_read_fn)(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
+apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *id, json_t **out, apr_int64_t *version);
+/* The whole of a route that shows the object in its path. */
+int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn);
+
 /* ---- transactions */
+/* The whole of a route that does something to the object in its path, in one transaction; answers `status` without a body. */
+typedef apr_status_t (*mdm_adm_act_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg);
+int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status);
 apr_status_t mdm_adm_begin(mdm_web_call_t *call, mdm_db_t **db);
 /* Commits or rolls back by rv, closes, and answers what came of it. */
 apr_status_t mdm_adm_end(mdm_db_t *db, apr_status_t rv);

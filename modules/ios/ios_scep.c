@@ -16,10 +16,10 @@
 #define CRL_TYPE "application/pkix-crl"
 #define CRL_FRESH_MS 3000
 
-/* The authority is read once per child: its keys are opened, which is not cheap. */
+/* The authority is read once per child: its keys are opened, which is not cheap. Its pool and that of the list are nobody's
+ * children: those of the child process must not be touched by its threads. */
 static struct {
     apr_thread_mutex_t *lock;
-    apr_pool_t *pool;
     mdm_ca_t *ca;
 } authority;
 
@@ -33,7 +33,6 @@ static struct {
 
 void ios_scep_child_init(apr_pool_t *p)
 {
-    authority.pool = p;
     if (apr_thread_mutex_create(&authority.lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS
         || apr_thread_mutex_create(&crl.lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
         authority.lock = NULL;
@@ -51,7 +50,7 @@ static apr_status_t load(mdm_ctx_t *ctx)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    apr_pool_create(&p, authority.pool);
+    apr_pool_create(&p, NULL);
     rv = mdm_ca_load(db, p, &ca);
     mdm_db_close(db);
     if (rv == APR_SUCCESS) {
@@ -187,7 +186,7 @@ static apr_status_t crl_make(mdm_ctx_t *ctx, const mdm_ca_t *ca)
         if (crl.pool) {
             apr_pool_clear(crl.pool);
         } else {
-            apr_pool_create(&crl.pool, authority.pool);
+            apr_pool_create(&crl.pool, NULL);
         }
         crl.der.data = apr_pmemdup(crl.pool, der.data, der.len);
         crl.der.len = der.len;

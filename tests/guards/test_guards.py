@@ -95,6 +95,19 @@ def test_no_sql_outside_sql():
     assert not wrong
 
 
+def test_each_query_is_used():
+    names = {n for p in (ROOT / "sql" / "queries").glob("*.sql") for n in re.findall(r"^-- name: (\w+)", p.read_text(), re.M)}
+    called = {n for p in sources(suffix=(".c",)) for n in re.findall(r"\bmdm_q_(\w+)", code(p))}
+    assert names and not names - called
+
+
+def test_architecture_names_each_table():
+    made = {t for p in (ROOT / "sql" / "schema").glob("*.sql") for t in re.findall(r"^CREATE TABLE (\w+)", p.read_text(), re.M)}
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page.split("### Tables")[1].split("\n\n")[0]))
+    assert made == named
+
+
 def test_database_driver_is_used_in_one_place():
     wrong = [str(p.relative_to(ROOT)) for p in sources(suffix=(".c",))
              if "core/db" not in str(p) and re.search(r"\bapr_dbd_(?!t\b|driver_t\b)\w+\s*\(", code(p)) and "/ctl/" not in str(p)

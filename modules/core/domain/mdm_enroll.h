@@ -35,7 +35,7 @@ apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *polic
                                 const char *level);
 /* True if dotted version a is at least b; what is no version is 0. */
 int mdm_version_at_least(const char *a, const char *b);
-/* The device's own state in words of the schema, its policy's unenrolment setting: "retire", "delete", "no" (ENR-05, ENR-07). */
+/* What the policy lets people do with a device of this ownership: "retire", "delete", "no" (ENR-05, ENR-07). */
 const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const char *ownership);
 
 typedef struct mdm_pending_t {
@@ -82,9 +82,10 @@ typedef struct mdm_enroll_facts_t {
     const char *udid, *serial, *imei, *product, *model, *os_version, *build, *platform, *name, *topic;
 } mdm_enroll_facts_t;
 /* In the caller's transaction: turns a pending enrolment plus facts into a device object and a live source record, applying the enrolment
- * rules (folder, name template, duplicate names), re-using the object that the same UDID or serial has (MAT-07, re-enrolment by the same
- * person; 15-decisions for another person), clearing the old queue (R39), raising generation. Device state stays pending until the channel
- * says enrolled. Denials are MDM_EDENIED with the reason. */
+ * rules (folder, name template, duplicate names), re-using the object that the same UDID or serial has (MAT-07). Another person's
+ * object is retired if this enrolment was proved by a log-in and the old identity has not been used since it was made; else it is denied.
+ * The old queue is cleared (R39), the generation raised. Device state stays pending until the channel says enrolled. Denials are
+ * MDM_EDENIED with the reason. */
 apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts,
                               const char **device_id, const char **record_id);
 /* The channel is up (first TokenUpdate): device active, pending completed, events and audit written. */

@@ -30,14 +30,15 @@ typedef struct mdm_scep_req_t {
     mdm_csr_t *csr;             /* PKCSReq, RenewalReq */
     mdm_blob_t csr_der;
     const char *challenge; /* challengePassword or NULL: a secret */
-    const char *cipher;    /* content cipher the client used: the answer uses the same: "aes128",
-                              "aes256", "des3" */
+    const char *cipher;    /* content cipher, which the answer uses as well: "aes128", "aes192",
+                              "aes256", "des3", "des" */
     int weak;              /* 3DES, DES or SHA-1 was used */
 } mdm_scep_req_t;
 
 /* Opens a pkiMessage with the RA (or RSA CA) certificate and key. MDM_EINPUT: not a SCEP message;
- * MDM_EIDENTITY: signature or decryption fails. legacy_ok: 3DES/SHA-1 accepted (else MDM_EDENIED);
- * DES needs OpenSSL's legacy provider and is MDM_EDENIED without. */
+ * MDM_EIDENTITY: the signature does not fit, or the envelope can't be opened. MDM_EDENIED: 3DES, DES
+ * or SHA-1 without legacy_ok, or DES without OpenSSL's legacy provider. *out is NULL unless the outer
+ * message was read: then also a refusal can be answered. */
 apr_status_t mdm_scep_open(mdm_ctx_t *ctx, const mdm_blob_t *der, const mdm_cert_t *ra,
                            const mdm_key_t *ra_key, int legacy_ok, mdm_scep_req_t **out);
 

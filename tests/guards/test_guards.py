@@ -16,7 +16,7 @@ HTTPD = re.compile(r"^(httpd|http_\w+|ap_\w+|mod_\w+|util_\w+|scoreboard|mpm_com
 
 
 def tracked():
-    out = subprocess.run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
+    out = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
                          capture_output=True, text=True)
     if out.returncode == 0:
         return [f for f in out.stdout.splitlines() if (ROOT / f).exists()]

@@ -7,7 +7,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -o $@ $< $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
 
-bench: packages-test all $(BUILD)/bench/load $(BUILD)/bench/bench_devcache ## measure (BENCH=PRF-01,PRF-07): table and bench.json
+bench: packages-test all $(BUILD)/bench/load $(BUILD)/bench/bench_devcache $(BUILD)/bench/bench_cidr ## measure (BENCH=PRF-01,PRF-07): table and bench.json
 	@$(RUN_ENV) BENCH='$(BENCH)' exec $(PYTHON) -W ignore tests/bench/bench.py
 
 soak: packages-test all ## a long run with restarts and killed children (SOAK_MINUTES=60, SOAK_DB=sqlite3)

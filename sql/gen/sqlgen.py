@@ -78,6 +78,7 @@ class QueryFile:
         self.path, self.queries = path, queries
         self.query, self.only, self.lines, self.start = None, None, [], 0
         self.head = {}
+        self.part, self.parts, self.used = None, {}, set()  # the part that is being read; name -> (text, where)
 
     def flush(self):
         """Ends the text that is being collected."""
@@ -112,6 +113,24 @@ class QueryFile:
             self.query = old
         self.head = {}
 
+    def begin_part(self, name, where):
+        """-- part: name. Its text stands for {name} in what follows in this file."""
+        if not IDENT.match(name):
+            raise Mistake(where, "bad part name '%s'" % name)
+        if name in self.parts:
+            raise Mistake(where, "part '%s' was defined before at %s:%d" % ((name,) + self.parts[name][1]))
+        self.query, self.only, self.part = None, None, name
+        self.parts[name] = ("", where)
+
+    def expand(self, text, where):
+        """Puts parts in for their names, on one line, so that line numbers stay right."""
+        def one(m):
+            if m.group(1) not in self.parts:
+                raise Mistake(where, "there is no part '%s' above" % m.group(1))
+            self.used.add(m.group(1))
+            return " ".join(self.parts[m.group(1)][0].split())
+        return re.sub(r"\{([a-z]\w*)\}", one, text)
+
     def field_line(self, key, rest, where):
         """-- args: and -- cols:; several lines of a kind add up."""
         self.head[key] = (self.head[key] + "," if key in self.head else "") + rest
@@ -124,9 +143,13 @@ class QueryFile:
     def line(self, raw, number):
         """Takes one line."""
         where = (self.path, number)
-        m = re.match(r"--\s*(name|args|cols|only):\s*(.*?)\s*\Z", raw)
+        m = re.match(r"--\s*(part|name|args|cols|only):\s*(.*?)\s*\Z", raw)
         if not m and not re.match(r"--\s*(retry|all)\s*\Z", raw):
             if not raw.lstrip().startswith("--"):
+                raw = self.expand(raw, where)
+                if self.part:
+                    self.parts[self.part] = (self.parts[self.part][0] + raw, self.parts[self.part][1])
+                    return
                 if raw.strip() and not self.lines:
                     if self.query is None:
                         raise Mistake(where, "text before the first '-- name:'")
@@ -137,8 +160,11 @@ class QueryFile:
         key, rest = m.groups() if m else (raw.strip("- \n\t"), "")
         if key == "name":
             self.flush()
-            self.only = None
+            self.only = self.part = None
             self.begin(rest, where)
+        elif key == "part":
+            self.flush()
+            self.begin_part(rest, where)
         elif self.query is None:
             raise Mistake(where, "'-- %s' before the first '-- name:'" % key)
         elif key == "only":
@@ -151,7 +177,7 @@ class QueryFile:
         elif key == "all":
             raise Mistake(where, "'-- all' is for migrations")
         else:
-            self.field_line(key, rest, where)
+            self.field_line(key, self.expand(rest, where), where)
 
     def read(self):
         """Reads the whole file."""
@@ -159,6 +185,9 @@ class QueryFile:
             for number, raw in enumerate(f, 1):
                 self.line(raw, number)
         self.flush()
+        for name in self.parts:
+            if name not in self.used:
+                raise Mistake(self.parts[name][1], "part '%s' is not used" % name)
 
 
 def tokens(text, where):

@@ -75,32 +75,28 @@ UPDATE device SET state = :state, mode = CASE WHEN :mode = '' THEN mode ELSE :mo
 -- args: device_id:text
 DELETE FROM device WHERE id = :device_id;
 
+-- part: inventory_set
+inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
+serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
+eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
+build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
+passcode_present = COALESCE(:passcode_present, passcode_present),
+passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
+encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
+capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
+
 -- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown.
 -- name: inventory_device :exec
 -- args: device_id:text, section:text, body:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
 -- only: pgsql
 UPDATE device SET
     inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(CAST(:section AS text), CAST(:body AS jsonb)) AS text),
-    inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
-    serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
-    eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
-    build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
-    passcode_present = COALESCE(:passcode_present, passcode_present),
-    passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
-    encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
-    capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
+    {inventory_set}
  WHERE id = :device_id;
 -- only: sqlite3
 UPDATE device SET
     inventory = json_set(inventory, '$.' || :section, json(:body)),
-    inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
-    serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
-    eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
-    build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
-    passcode_present = COALESCE(:passcode_present, passcode_present),
-    passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
-    encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
-    capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
+    {inventory_set}
  WHERE id = :device_id;
 
 -- name: inventory_apps :exec

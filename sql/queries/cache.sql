@@ -1,14 +1,17 @@
 -- Queries of the core module: the device cache's loads, changes, contacts, the node, pruning, the look-up of callers.
 
+-- part: live_certificates
+(SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'current'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1),
+(SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'next'
+           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1)
+
 -- name: cache_by_cert :one
 -- args: fingerprint:text
 -- cols: status:text, record_id:text?, kind:text?, native_id:text?, live:i64, state:text?, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
 SELECT c.status, c.record_id, r.kind, r.native_id, COALESCE(r.live, 0), r.state, COALESCE(r.expelled, 0),
        COALESCE(r.queued, 0), r.device_id, d.state, d.lost_ms,
-       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'current'
-           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1),
-       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'next'
-           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1)
+       {live_certificates}
 FROM certificate c
 LEFT JOIN source_record r ON r.id = c.record_id
 LEFT JOIN device d ON d.id = r.device_id
@@ -18,10 +21,7 @@ WHERE c.fingerprint = :fingerprint;
 -- args: native_id:text
 -- cols: record_id:text, kind:text, native_id:text, state:text, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
 SELECT r.id, r.kind, r.native_id, r.state, r.expelled, r.queued, r.device_id, d.state, d.lost_ms,
-       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'current'
-           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1),
-       (SELECT n.fingerprint FROM certificate n WHERE n.record_id = r.id AND n.slot = 'next'
-           AND n.status IN ('issued', 'active') ORDER BY n.issued_ms DESC LIMIT 1)
+       {live_certificates}
 FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;

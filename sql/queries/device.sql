@@ -1,9 +1,13 @@
 -- Device objects as people see them (DEV-02..04, DEV-12). Lists are keyset pages: one query for each sort order, so that the key is
 -- always the front of an index and no SQL is made from data (R26). An empty text or 0 switches a filter off.
 
--- name: device_list_name_up :many
--- args: after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
+-- part: device_cols
+id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text,
+ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64,
+lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64,
+commands_open:i64, version:i64
+
+-- part: device_row
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
        d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
@@ -12,131 +16,88 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
   FROM device d LEFT JOIN person p ON p.id = d.person_id
- WHERE (d.name_key, d.id) > (:after, :after_id)
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
+
+-- part: device_filter_args
+state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
+
+-- part: device_filter
+AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+
+-- name: device_list_name_up :many
+-- args: after:text, after_id:text, {device_filter_args}
+-- cols: {device_cols}
+{device_row}
+ WHERE (d.name_key, d.id) > (:after, :after_id)
+   {device_filter}
  ORDER BY d.name_key ASC, d.id ASC
  LIMIT :count;
 
 -- name: device_list_name_down :many
--- args: after:text, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+-- args: after:text, after_id:text, {device_filter_args}
+-- cols: {device_cols}
+{device_row}
  WHERE (d.name_key, d.id) < (:after, :after_id)
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY d.name_key DESC, d.id DESC
  LIMIT :count;
 
 -- The first page from the end: there is no greatest text to begin from.
 -- name: device_list_name_last :many
--- args: state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+-- args: {device_filter_args}
+-- cols: {device_cols}
+{device_row}
  WHERE 1 = 1
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY d.name_key DESC, d.id DESC
  LIMIT :count;
 
 -- name: device_list_contact_up :many
--- args: after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+-- args: after:i64, after_id:text, {device_filter_args}
+-- cols: {device_cols}
+{device_row}
  WHERE (COALESCE(d.last_contact_ms, 0), d.id) > (:after, :after_id)
    AND COALESCE(d.last_contact_ms, 0) >= :after -- SQLite seeks by this one
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY COALESCE(d.last_contact_ms, 0) ASC, d.id ASC
  LIMIT :count;
 
 -- name: device_list_contact_down :many
--- args: after:i64, after_id:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+-- args: after:i64, after_id:text, {device_filter_args}
+-- cols: {device_cols}
+{device_row}
  WHERE (COALESCE(d.last_contact_ms, 0), d.id) < (:after, :after_id)
    AND COALESCE(d.last_contact_ms, 0) <= :after -- SQLite seeks by this one
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY COALESCE(d.last_contact_ms, 0) DESC, d.id DESC
  LIMIT :count;
 
 -- The search is a bounded set (the caller says how many at most) that is sorted and paged in memory: prefixes of name, serial number,
 -- UDID, and the person's log-in and name.
 -- name: device_search :many
--- args: low:text, upper:text, raw:text, state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
--- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
+-- args: low:text, upper:text, raw:text, {device_filter_args}
+-- cols: {device_cols}
 -- only: pgsql
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+{device_row}
  WHERE d.id IN (
         SELECT id FROM device WHERE starts_with(name_key, :low)
         UNION SELECT id FROM device WHERE starts_with(serial, :upper)
         UNION SELECT id FROM device WHERE starts_with(udid, :raw)
         UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
                WHERE starts_with(y.login_key, :low) OR starts_with(y.name, :raw))
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY d.name_key, d.id
  LIMIT :count;
 -- only: sqlite3
-SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
-       COALESCE((SELECT MAX(m.severity) FROM message m
-                  WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
-       (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
-         WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+{device_row}
  WHERE d.id IN (
         SELECT id FROM device WHERE name_key >= :low AND name_key < :low || char(1114111)
         UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || char(1114111)
         UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || char(1114111)
         UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
                WHERE (y.login_key >= :low AND y.login_key < :low || char(1114111)) OR substr(y.name, 1, length(:raw)) = :raw)
-   AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   {device_filter}
  ORDER BY d.name_key, d.id
  LIMIT :count;
 

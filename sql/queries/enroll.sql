@@ -1,13 +1,17 @@
 -- Enrolment: policies of people, pending enrolments, challenges, device objects made from them (domain/mdm_enroll*.c).
 
--- The first assignment in the order of POL-05 (the person, groups by their order, folder up to the root, source) wins as a whole.
--- name: enroll_policy_effective :one
--- args: person_id:text
--- cols: policy_id:text, policy_name:text, settings:text
+-- The person's folder and those above it.
+-- part: folders_up
 WITH RECURSIVE up (id, parent_id, depth) AS (
     SELECT f.id, f.parent_id, 0 FROM person p JOIN user_folder f ON f.id = p.folder_id WHERE p.id = :person_id
     UNION ALL
     SELECT f.id, f.parent_id, up.depth + 1 FROM up JOIN user_folder f ON f.id = up.parent_id WHERE up.depth < 64
+
+-- The first assignment in the order of POL-05 (the person, groups by their order, folder up to the root, source) wins as a whole.
+-- name: enroll_policy_effective :one
+-- args: person_id:text
+-- cols: policy_id:text, policy_name:text, settings:text
+{folders_up}
 ), target (kind, id, rank, sub, name) AS (
     SELECT 'person', p.id, 0, 0, '' FROM person p WHERE p.id = :person_id
     UNION ALL
@@ -56,10 +60,7 @@ SELECT COUNT(*) AS n FROM user_group_member WHERE person_id = :person_id AND gro
 -- name: person_in_user_folder :one
 -- args: person_id:text, folder_id:text
 -- cols: n:i64
-WITH RECURSIVE up (id, parent_id, depth) AS (
-    SELECT f.id, f.parent_id, 0 FROM person p JOIN user_folder f ON f.id = p.folder_id WHERE p.id = :person_id
-    UNION ALL
-    SELECT f.id, f.parent_id, up.depth + 1 FROM up JOIN user_folder f ON f.id = up.parent_id WHERE up.depth < 64
+{folders_up}
 )
 SELECT COUNT(*) AS n FROM up WHERE id = :folder_id;
 

@@ -47,6 +47,10 @@ MISTAKES = {
     "two statements": ("-- name: q :exec\nDELETE FROM t;\nDELETE FROM t;", 2, "more than one statement"),
     "open quote": ("-- name: q :exec\nDELETE FROM t\nWHERE a = 'x;", 3, "quote is not closed"),
     "question mark": ("-- name: q :exec\nDELETE FROM t WHERE a = ?;", 2, "use :name"),
+    "unknown part": (HEAD + "SELECT b FROM t\nWHERE {nope};", 5, "no part 'nope' above"),
+    "part not used": ("-- part: p\na = :a\n" + HEAD + "SELECT b FROM t WHERE a = :a;", 1, "part 'p' is not used"),
+    "part twice": ("-- part: p\nx\n-- part: p\ny\n", 3, "x.sql:1"),
+    "parameter in a part": ("-- part: p\na = :nope\n" + HEAD + "SELECT b FROM t WHERE\n{p} AND a = :a;", 7, "':nope'"),
     "variants differ": ("-- name: q :exec\n-- args: a:text\n-- only: pgsql\nDELETE FROM t WHERE a = :a;\n-- name: q :exec\n"
                         "-- args: b:text\n-- only: sqlite3\nDELETE FROM t WHERE a = :b;", 6, "differ between its variants"),
 }
@@ -76,6 +80,16 @@ def test_repeated_parameters_percent_signs_casts_and_literals(tmp_path):
     assert "mdm_q_q2(mdm_db_t *db, const double *f, int *affected);" in h
     assert "WHERE b > CAST(%s AS DOUBLE PRECISION)" in flat and "WHERE b > %lf" in flat
     assert "MDM_Q_COUNT" in h
+
+
+def test_parts_stand_for_their_text(tmp_path):
+    done, c, h = generate(tmp_path, "-- part: head\na:text\n\n-- part: inner\nb = 1\n-- part: where\nWHERE a = :a\n  AND {inner}\n"
+                          "-- name: q :one\n-- args: {head}\n-- cols: b:i64\nSELECT b FROM t {where};\n"
+                          "-- name: d :exec\n-- args: {head}, b:i64\nDELETE FROM t {where} AND b < :b;\n")
+    assert done.returncode == 0, done.stderr
+    flat = c.replace('"\n     "', "")
+    assert '"SELECT b FROM t WHERE a = %s AND b = 1"' in flat and '"DELETE FROM t WHERE a = %s AND b = 1 AND b < %lld"' in flat
+    assert "mdm_q_d(mdm_db_t *db, const char *a, apr_int64_t b, int *affected);" in h
 
 
 def test_migrations_are_split_by_statement_and_engine(tmp_path):

@@ -124,8 +124,6 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
     }
     if (rv == APR_SUCCESS)
         rv = mdm_pending_create(db, person, platform, ownership, level, "single", &made, &token);
-    if (rv == APR_SUCCESS)
-        rv = mdm_audit(db, "pending.create", "pending", made->id, person->login, "done", NULL);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
         rv = mdm_adm_read(call, pending_json, made->id, &body, &version);
@@ -137,9 +135,7 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
 
 static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
 {
-    apr_status_t rv = mdm_pending_cancel(db, id);
-
-    return rv == APR_SUCCESS ? mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL) : rv;
+    return mdm_pending_cancel(db, id);
 }
 
 int mdm_adm_pending_cancel(mdm_web_call_t *call)

@@ -1,6 +1,7 @@
 /* Log-in page, sessions, one's own account (SEC-07, R21, R23, R35). */
 #include "mdm_admin.h"
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
@@ -10,6 +11,7 @@
 
 #define LOGIN_MAX 200
 #define PASSWORD_MAX 500
+#define NEXT_MAX 1000
 
 /* What the page says above the form. Nothing that anybody sent is ever put into it. */
 enum { SAY_NOTHING, SAY_WRONG, SAY_WAIT, SAY_LATER, SAY_COUNT };
@@ -49,7 +51,28 @@ static void page_head(mdm_html_t *h, const words_t *w)
     mdm_html_raw(h, "</p>");
 }
 
-static int page(mdm_web_call_t *call, int status, int say)
+/* Where to go after the log-in: a page below the console's base, else NULL. No other host, no way up, nothing to read twice. */
+static const char *next_page(mdm_web_call_t *call, const char *next)
+{
+    const char *base = mdm_adm_req(call)->base, *c;
+    const apr_size_t n = strcmp(base, "/") == 0 ? 0 : strlen(base);
+
+    if (!next || strlen(next) > NEXT_MAX || strncmp(next, base, n) != 0 || next[n] != '/')
+        return NULL;
+    for (c = next; *c && *c != '?'; c++) {
+        if (!apr_isalnum(*c) && !strchr("/-_.", *c))
+            return NULL;
+        if (c[0] == '/' && (c[1] == '/' || c[1] == '.'))
+            return NULL;
+    }
+    for (; *c; c++) {
+        if (!apr_isalnum(*c) && !strchr("?&=%+-_.", *c))
+            return NULL;
+    }
+    return next;
+}
+
+static int page(mdm_web_call_t *call, int status, int say, const char *next)
 {
     request_rec *r = call->r;
     const words_t *w = language(r);
@@ -71,7 +94,13 @@ static int page(mdm_web_call_t *call, int status, int say)
                     "autocomplete=\"current-password\" maxlength=\"500\" required>"
                     "<button class=\"btn primary\" type=\"submit\">");
     mdm_html_text(h, w->submit);
-    mdm_html_raw(h, "</button></form></main></body></html>\n");
+    mdm_html_raw(h, "</button>");
+    if (next) {
+        mdm_html_raw(h, "<input type=\"hidden\" name=\"next\"");
+        mdm_html_attr(h, "value", next);
+        mdm_html_raw(h, ">");
+    }
+    mdm_html_raw(h, "</form></main></body></html>\n");
     out = mdm_html_out(h);
     apr_table_setn(r->headers_out, "Vary", "Accept-Language");
     return mdm_web_bytes(r, status, "text/html; charset=utf-8", out.data, out.len);
@@ -79,7 +108,11 @@ static int page(mdm_web_call_t *call, int status, int say)
 
 int mdm_adm_login_page(mdm_web_call_t *call)
 {
-    return page(call, HTTP_OK, SAY_NOTHING);
+    const char *next = NULL;
+
+    if (mdm_web_query(call->r, call->ctx, "next", &next) != APR_SUCCESS)
+        next = NULL; /* then to the first page */
+    return page(call, HTTP_OK, SAY_NOTHING, next_page(call, next));
 }
 
 /* Both an account and an address can run out of tries. Answers seconds to wait. */
@@ -121,7 +154,7 @@ static apr_status_t open_session(mdm_web_call_t *call, const char *admin_id, con
 
 int mdm_adm_login(mdm_web_call_t *call)
 {
-    const char *login, *password, *account, *id = NULL;
+    const char *login, *password, *account, *next, *id = NULL;
     apr_table_t *form;
     apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
     int wait;
@@ -130,30 +163,34 @@ int mdm_adm_login(mdm_web_call_t *call)
         return mdm_adm_fail(call, rv);
     login = apr_table_get(form, "login");
     password = apr_table_get(form, "password");
+    next = next_page(call, apr_table_get(form, "next"));
     if (!login || !password || strlen(login) > LOGIN_MAX || strlen(password) > PASSWORD_MAX)
-        return page(call, HTTP_UNAUTHORIZED, SAY_WRONG);
+        return page(call, HTTP_UNAUTHORIZED, SAY_WRONG, next);
     login = mdm_clean(call->r->pool, login, LOGIN_MAX);
     account = apr_pstrcat(call->r->pool, "admin:", mdm_lower(call->r->pool, login), NULL);
     wait = must_wait(call, account);
     if (wait > 0) {
         apr_table_setn(call->r->headers_out, "Retry-After", apr_psprintf(call->r->pool, "%d", wait));
-        return page(call, HTTP_TOO_MANY_REQUESTS, SAY_WAIT);
+        return page(call, HTTP_TOO_MANY_REQUESTS, SAY_WAIT, next);
     }
     rv = mdm_admin_login(call->ctx, login, password, &id);
     if (rv == MDM_EAUTH) {
         note_try(call, account, 0);
         mdm_log(call->ctx, MDM_LOG_INFO, "MDM0700", 0, "log-in of %s refused", mdm_mask(call->r->pool, login));
-        return page(call, HTTP_UNAUTHORIZED, SAY_WRONG);
+        rv = mdm_audit_refused(call->ctx, "session.login", "admin", login);
+        if (rv == APR_SUCCESS)
+            return page(call, HTTP_UNAUTHORIZED, SAY_WRONG, next);
     }
-    if (rv == APR_SUCCESS)
+    else if (rv == APR_SUCCESS) {
         rv = open_session(call, id, login);
+    }
     if (rv != APR_SUCCESS) {
         mdm_log(call->ctx, MDM_LOG_ERR, "MDM0703", rv, "a log-in could not be checked");
         apr_table_setn(call->r->headers_out, "Retry-After", "10");
-        return page(call, HTTP_SERVICE_UNAVAILABLE, SAY_LATER);
+        return page(call, HTTP_SERVICE_UNAVAILABLE, SAY_LATER, next);
     }
     note_try(call, account, 1);
-    return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/", NULL));
+    return mdm_web_redirect(call->r, next ? next : apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/", NULL));
 }
 
 int mdm_adm_logout(mdm_web_call_t *call)

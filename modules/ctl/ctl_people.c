@@ -167,9 +167,21 @@ int ctl_admin_list(ctl_t *c)
     return CTL_OK;
 }
 
+static apr_status_t add_token(ctl_t *c, mdm_db_t *db, const mdm_q_ctl_admin_t *admin, apr_int64_t expires_ms, const char **token)
+{
+    const char *id;
+    apr_status_t rv = mdm_db_begin(db);
+
+    if (rv == APR_SUCCESS
+        && (rv = mdm_token_create(db, admin->id, admin->role_id, c->pos[1], expires_ms, &id, token)) == APR_SUCCESS) {
+        rv = mdm_db_commit(db);
+    }
+    return rv; /* closing rolls back what was not committed */
+}
+
 int ctl_token_add(ctl_t *c)
 {
-    const char *days_text = "365", *id, *token;
+    const char *days_text = "365", *token;
     const ctl_option_t options[] = {{"days", &days_text, NULL}, {NULL, NULL, NULL}};
     mdm_q_ctl_admin_t *admin;
     apr_int64_t days;
@@ -184,8 +196,7 @@ int ctl_token_add(ctl_t *c)
     }
     WITH_DB(c, rv, mdm_q_ctl_admin(db, mdm_lower(c->p, c->pos[0]), &admin));
     if (rv == APR_SUCCESS) {
-        WITH_DB(c, rv, mdm_token_create(db, admin->id, admin->role_id, c->pos[1], mdm_now_ms(c->ctx) + days * DAY_MS,
-                                        &id, &token));
+        WITH_DB(c, rv, add_token(c, db, admin, mdm_now_ms(c->ctx) + days * DAY_MS, &token));
     }
     if (rv != APR_SUCCESS) {
         return ctl_fail(c, rv, c->pos[0]);

@@ -76,6 +76,8 @@ apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *d
         call->svc->throttle_note("login", account, 0);
         call->svc->throttle_note("login", call->r->useragent_ip, 0);
         mdm_log(ctx, MDM_LOG_INFO, "MDM0601", 0, "portal log-in of %s refused", mdm_mask(ctx->pool, account + 5));
+        rv = mdm_audit_refused(ctx, "portal.login", "person", account + 5);
+        return rv == APR_SUCCESS ? MDM_EAUTH : rv;
     }
     if (rv != APR_SUCCESS || (rv = session_begin(call, person, &token)) != APR_SUCCESS) {
         return rv;

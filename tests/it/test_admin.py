@@ -12,7 +12,7 @@ import yaml
 
 import harness
 import seed
-from clients import Console, enrolled, new_device
+from clients import Console, enrolled, new_device, portal
 from sim.device import Refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,6 +200,34 @@ def test_wrong_log_ins_look_the_same(zone):
     assert {a[0] for a in answers} == {401} and len({a[2] for a in answers}) == 1
     assert "Cookie" not in nobody.headers
     assert nobody.login("<script>", "x" * 400)[0] == 401
+
+
+def test_log_in_leads_back(zone):
+    """R24: ?next= is a page below the console's base or nothing: no other host, no way up, no markup; it survives a wrong password."""
+    nobody = Console(zone, login=None)
+    form = {**nobody.headers, "Content-Type": "application/x-www-form-urlencoded"}
+
+    def page(wish):
+        status, _, body = nobody.http.fetch("GET", f"{nobody.base}/login?{urllib.parse.urlencode({'next': wish})}", None, {})
+        assert status == 200
+        return body
+
+    def post(wish, password=harness.ADMIN_PASSWORD):
+        body = urllib.parse.urlencode({"login": harness.ADMIN_USER, "password": password, "next": wish}).encode()
+        return nobody.http.fetch("POST", nobody.base + "/login", body, form)
+    wish = "/admin/api/v1/devices.csv?state=active&q=a%20b"
+    kept = b'name="next" value="/admin/api/v1/devices.csv?state=active&amp;q=a%20b"'
+    assert kept in page(wish)
+    status, _, body = post(wish, "wrong")
+    assert status == 401 and kept in body
+    status, headers, _ = post(wish)
+    assert (status, headers["Location"]) == (303, wish)
+    for bad in ("", "/", "https://evil.example/", "//evil.example/admin/", "/admin", "/administer/", "/admin//evil.example", "/admin/../portal/",
+                "/admin/./x", "/admin/%2e%2e/portal/", "/admin/\\evil.example", "/\\evil.example", "/admin/x\r\nSet-Cookie: a=b",
+                "/admin/x y", "/admin/#<script>", '/admin/"onfocus="alert(1)', "javascript:alert(1)", "/admin/?x=<b>", "/admin/" + "x" * 2000):
+        assert b'name="next"' not in page(bad), bad
+        status, headers, _ = post(bad)
+        assert (status, headers["Location"]) == (303, "/admin/"), bad
 
 
 def test_console_is_reached_through_the_log_in_page(zone, console):
@@ -403,6 +431,48 @@ def test_csv_of_many_pages(zone, console, anna):
     raw = console.call("GET", "/devices.csv?q=bulk")[2]
     names = [r["name"] for r in csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))]
     assert names == [f"Bulk {i:03d}" for i in range(420)]
+
+
+# ---- audit (USR-12, R49) ----------------------------------------------------------------------------------------------
+def test_what_is_audited(zone, console, anna):
+    """USR-12, PEN-04, PEN-08, R49: log-ins good and bad, links, enrolment, edit, unenrolment, settings and tokens by mdmctl: once each, with who
+    and from where, and without a secret."""
+    begun = seed.now_ms()
+    nobody = Console(zone, login=None)
+    assert nobody.login(harness.ADMIN_USER, "wrong-Pass-9")[0] == 401
+    assert nobody.login(harness.ADMIN_USER, harness.ADMIN_PASSWORD)[0] == 303
+    who = portal(zone)
+    status = who.http.fetch("POST", f"{zone.portal_url}api/v1/session", json.dumps({"login": "nobody", "password": "wrong-Pass-9"}).encode(),
+                            {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"})[0]
+    assert status == 401
+    made = console.post("/pending", {"person_id": anna})
+    console.get(f"/pending/{made['id']}/link")
+    console.call("GET", f"/pending/{made['id']}/qr.svg")
+    console.post(f"/pending/{made['id']}/cancel")
+    device = enrolled(zone, new_device(zone), who)
+    ident = console.device(device.udid)["id"]
+    assert console.call("PATCH", f"/devices/{ident}", {"notes": "x"}, If_Match=console.call("GET", f"/devices/{ident}")[1]["ETag"])[0] == 200
+    console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire", "reason": "left"})
+    person = console.post("/people", {"login": "audited", "name": "A", "password": "Correct-horse-9"})
+    assert console.call("PUT", f"/people/{person['id']}/password", {"password": "Battery-staple-7"})[0] == 204
+    zone.ctl("setting", "set", "audited.secret", '"Hush-hush-1"', "--secret")
+    token = zone.ctl("token", "add", harness.ADMIN_USER, "robot").strip()
+
+    rows = zone.sql("SELECT action, outcome, object_id, actor_kind, actor_name, ip, detail, object_name FROM audit WHERE at_ms >= ?", begun)
+    seen = sorted((r[0], r[1]) for r in rows)
+    expected = sorted([
+        ("session.login", "refused"), ("session.login", "done"), ("portal.login", "done"), ("portal.login", "refused"),
+        ("pending.create", "done"), ("pending.link", "done"), ("pending.link", "done"), ("pending.cancel", "done"),
+        ("pending.create", "done"), ("device.enroll", "done"), ("device.edit", "done"), ("device.unenroll", "done"),
+        ("person.create", "done"), ("person.password", "done"), ("setting.write", "done"), ("token.create", "done")])
+    assert seen == expected
+    by = {r[0]: r for r in rows if r[1] == "done"}
+    assert by["device.edit"][2:6] == (ident, "admin", harness.ADMIN_USER, "127.0.0.1")
+    assert by["portal.login"][3:6] == ("person", harness.PERSON, "127.0.0.1")
+    text = repr(rows)
+    for secret in ("wrong-Pass-9", "Correct-horse-9", "Battery-staple-7", "Hush-hush-1", token, made["link"].rsplit("/", 1)[1],
+                   harness.ADMIN_PASSWORD, harness.PERSON_PASSWORD):
+        assert secret not in text
 
 
 # ---- people and pending enrolments ----------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ static inline int try_lock(mdm_devcache_t *c, apr_uint64_t *lock, apr_uint64_t *
 /* By the lock's holder: what stands in the slot, whatever its state. */
 static inline void peek(const slot_t *s, mdm_devrec_t *out)
 {
-    apr_uint64_t words[RECWORDS];
+    apr_uint64_t words[RECWORDS] = {0};
     unsigned i;
 
     for (i = 0; i < RECWORDS; i++) {

@@ -44,6 +44,22 @@ apr_status_t mdm_audit(mdm_db_t *db, const char *action, const char *object_kind
                            detail_text(p, detail), some(p, a->request_id, MAX_NAME));
 }
 
+apr_status_t mdm_audit_refused(mdm_ctx_t *ctx, const char *action, const char *object_kind, const char *name)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS
+        && (rv = mdm_audit(db, action, object_kind, "", mdm_mask(ctx->pool, name), "refused", NULL)) == APR_SUCCESS) {
+        rv = mdm_db_commit(db);
+    }
+    mdm_db_close(db); /* rolls back what was not committed */
+    return rv;
+}
+
 apr_status_t mdm_device_event(mdm_db_t *db, const char *device_id, const char *pending_id, const char *kind, json_t *detail)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);

@@ -10,6 +10,10 @@
 apr_status_t mdm_audit(mdm_db_t *db, const char *action, const char *object_kind, const char *object_id,
                        const char *object_name, const char *outcome, json_t *detail);
 
+/* A refused log-in, in a transaction of its own: what was refused changed nothing. The name is masked, since people type passwords into the
+ * wrong field. */
+apr_status_t mdm_audit_refused(mdm_ctx_t *ctx, const char *action, const char *object_kind, const char *name);
+
 /* One step on a device's timeline; device_id or pending_id may be NULL. detail is borrowed. */
 apr_status_t mdm_device_event(mdm_db_t *db, const char *device_id, const char *pending_id, const char *kind, json_t *detail);
 

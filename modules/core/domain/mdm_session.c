@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <apr_strings.h>
+#include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
 #define TOKEN_BYTES 32
@@ -144,6 +145,9 @@ apr_status_t mdm_token_create(mdm_db_t *db, const char *admin_id, const char *ro
     }
     text = apr_pstrcat(ctx->pool, API_PREFIX, secret, NULL);
     rv = mdm_q_api_token_add(db, uuid, label, hash_of(ctx, text), admin_id, role_id, now, expires_ms, NULL);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_audit(db, "token.create", "token", uuid, label, "done", NULL);
+    }
     if (rv == APR_SUCCESS) {
         *id = uuid;
         *token = text;

@@ -23,7 +23,7 @@ apr_status_t mdm_sessions_end_all(mdm_db_t *db, const char *kind, const char *su
 /* Removes expired ones; for the pruning job. */
 apr_status_t mdm_session_prune(mdm_db_t *db, int *removed);
 
-/* API tokens of an administrator: "mdm_<token>". */
+/* API tokens of an administrator: "mdm_<token>". Creation: in a transaction; audited. */
 apr_status_t mdm_token_create(mdm_db_t *db, const char *admin_id, const char *role_id, const char *name, apr_int64_t expires_ms,
                               const char **id, const char **token);
 apr_status_t mdm_token_find(mdm_db_t *db, const char *token, mdm_session_t **out);

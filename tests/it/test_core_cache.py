@@ -1,6 +1,7 @@
 """The device cache and the write-behind on whole servers: no SQL for a known device, one statement for many contacts, a
 change made elsewhere (REL-06, PRF-01, PRF-12)."""
 import json
+import plistlib
 import time
 
 import clients
@@ -50,6 +51,45 @@ def test_idle_poll_of_a_cached_device_needs_no_sql(zone, devices):
     busy, hits = cost(100)
     assert hits >= 95  # a change may come in between
     assert busy <= quiet + 25, (quiet, busy)
+
+
+def test_old_and_new_generation_obey_a_change(fresh_zone):
+    """Section 3, REL-06: a graceful restart while a request is under way: both generations serve, each with its own cache, and a
+    device retired then is refused by both. The old one still answers as long as its request lasts."""
+    zone = fresh_zone(children=1, extra_device=STATUS)
+    devices = [clients.enrolled(zone) for _ in range(2)]
+    for device in devices:
+        drained(zone, [device])
+        device.connect(Status="Idle")
+    zone.log.expect("AH03093")  # event MPM: a connection that was to be kept alive while the child ends
+    old = zone.child_pids()
+    body = {d: plistlib.dumps({"UDID": d.udid, "Status": "Idle"}) for d in devices}
+    held = {}
+    for device in devices:
+        conn = held[device] = zone.connection(cert=f"{device.files}/identity.pem")
+        conn.putrequest("PUT", "/mdm")
+        conn.putheader("Content-Type", CONNECT_TYPE)
+        conn.putheader("Content-Length", str(len(body[device])))
+        conn.endheaders(body[device][:20])
+    time.sleep(0.3)
+    zone.graceful()
+    fresh = [d.http.close() or d.connect(Status="Idle") for d in devices]  # now the new generation's cache is warm
+    assert fresh == [None, None] and set(old) < set(zone.child_pids())
+    console = clients.Console(zone)
+    console.post(f"/devices/{console.device(devices[0].udid)['id']}/retire", {"reason": "test"})
+
+    def refused():
+        """the new generation refuses the retired device"""
+        return devices[0].put(devices[0].mdm["ServerURL"], CONNECT_TYPE, {"UDID": devices[0].udid, "Status": "Idle"})[0] == 400
+    wait_for(refused, timeout=2.5)
+    time.sleep(1.2)
+    assert set(old) < set(zone.child_pids()), "the old generation is still at work"
+    got = []
+    for device in devices:
+        held[device].send(body[device][20:])
+        got.append(held[device].getresponse().status)
+        held[device].close()
+    assert got == [400, 200]
 
 
 def test_contact_times_are_written_behind(zone, devices):

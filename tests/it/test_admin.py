@@ -508,6 +508,8 @@ def test_pending(zone, console, anna):
     assert made["id"] in {p["id"] for p in console.get("/pending?state=open&limit=200")["items"]}
     assert "link" not in console.get(f"/pending/{made['id']}")
     assert console.call("POST", f"/pending/{made['id']}/cancel")[0] == 204
+    rows = zone.sql("SELECT action, actor_kind FROM audit WHERE object_id = ? AND action <> 'pending.link' ORDER BY action", made["id"])
+    assert [tuple(r) for r in rows] == [("pending.cancel", "admin"), ("pending.create", "admin")]  # once each
     problem(console.call("GET", f"/pending/{made['id']}/link"), 409)
     problem(console.call("POST", "/pending", {"person_id": NOBODY}), 400, "person_id")
     problem(console.call("POST", "/pending", {"person_id": anna, "platform": "windows"}), 400, "platform")

@@ -1,9 +1,5 @@
 /* Address filters against a plain first-match evaluator, and every way to write them wrong (ACC-02, ACC-07, ACC-10). */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 #include <stdlib.h>
 #include <string.h>
 #include <apr_general.h>
@@ -11,22 +7,6 @@
 #include "domain/mdm_cidr.h"
 
 #define MAXIMUM "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-
-static apr_pool_t *pool;
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_create(&pool, NULL);
-    ctx = mdm_ctx_make(pool, NULL, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static const mdm_cidr_set_t *compile(const char *const *texts, int n)
 {

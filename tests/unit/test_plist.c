@@ -1,9 +1,5 @@
 /* Property lists: strict reading, writing, JSON form (SEC-03, SEC-05). */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,22 +14,6 @@
 #define P(x) "<plist version=\"1.0\">" x "</plist>"
 #define D(x) P("<dict>" x "</dict>")
 #define A(x) P("<array>" x "</array>")
-
-static apr_pool_t *pool;
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_create(&pool, NULL);
-    ctx = mdm_ctx_make(pool, NULL, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static mdm_plist_t *must(const char *text)
 {

@@ -73,6 +73,8 @@ extern const mdm_route_t enroll_portal_routes[];
 extern const int enroll_portal_nroutes;
 
 /* ---- enroll_link.c */
+/* Masks the token in what logs show of the request; for its end, or before it is refused with a logged address (R28). */
+void enroll_hide_token(request_rec *r);
 extern const mdm_route_t enroll_link_routes[];
 extern const int enroll_link_nroutes;
 

@@ -21,6 +21,21 @@ static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out)
     return rv;
 }
 
+void enroll_hide_token(request_rec *r)
+{
+    const apr_size_t n = sizeof(ENROLL_BASE "/") - 1;
+    const char *tail;
+
+    if (strncmp(r->uri, ENROLL_BASE "/", n) != 0 || !r->uri[n]) {
+        return;
+    }
+    tail = r->uri + n + strcspn(r->uri + n, "/");
+    r->uri = apr_pstrcat(r->pool, ENROLL_BASE "/", mdm_mask(r->pool, apr_pstrmemdup(r->pool, r->uri + n, (apr_size_t)(tail - r->uri) - n)),
+                         tail, NULL);
+    r->unparsed_uri = r->uri;
+    r->the_request = apr_pstrcat(r->pool, r->method, " ", r->uri, " ", r->protocol, NULL);
+}
+
 /* A step of its own transaction; a failure only costs the view. */
 static void note(mdm_web_call_t *call, const mdm_pending_t *e, const char *step)
 {
@@ -200,6 +215,7 @@ static int status_get(mdm_web_call_t *call)
         return mdm_web_problem(call->r, call->ctx, mdm_fail(call->ctx, MDM_EDENIED, NULL, "This link is not valid."));
     }
     if (rv != APR_SUCCESS) {
+        enroll_hide_token(call->r);
         return mdm_web_problem(call->r, call->ctx, rv);
     }
     body = json_pack("{s:s, s:i, s:I}", "state", e->state, "at", position(e->state), "expires", (json_int_t)e->expires_ms);

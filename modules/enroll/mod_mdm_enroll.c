@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_protocol.h>
 
 APLOG_USE_MODULE(mdm_enroll);
 extern module AP_MODULE_DECLARE_DATA mdm_enroll_module;
@@ -130,8 +131,18 @@ static int handle(request_rec *r)
     return place->portal ? answer(r, place->portal, enroll_portal_routes, enroll_portal_nroutes) : HTTP_NOT_FOUND;
 }
 
+/* Access logs get the address of a link without the link's proof. */
+static int hide_link(request_rec *r)
+{
+    if (r->handler && !strcmp(r->handler, "mdm-enroll")) {
+        enroll_hide_token(r);
+    }
+    return DECLINED;
+}
+
 static void hooks(apr_pool_t *p)
 {
+    ap_hook_log_transaction(hide_link, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_config(read_files, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_MIDDLE);
 }

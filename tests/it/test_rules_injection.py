@@ -254,6 +254,8 @@ def test_r28_no_secret_in_any_log(zone, console, device):
                "push token b64": base64.b64encode(fresh.token).decode(), "unlock token": fresh.unlock_token.decode(),
                "udid": fresh.udid, "serial": fresh.serial, "device password": "sealed"}
     text = (zone.root / "logs" / "error.log").read_text(errors="replace") + (zone.root / "logs" / "stderr.log").read_text(errors="replace")
+    access = (zone.root / "logs" / "access.log").read_text()
+    assert re.search(r"/enroll/[^/ ]+/profile.mobileconfig", access) and secrets["link"] not in access, "a link's proof is in no log at all"
     info = "\n".join(line for line in text.splitlines() if re.search(r":(info|notice|warn|error|crit)\]", line))
     assert len(text) > 1000
     for name, secret in secrets.items():

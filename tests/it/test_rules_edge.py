@@ -255,6 +255,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.san
 @pytest.mark.parametrize("name", HOSTILE)
 def test_r08_hostile_plists(zone, device, name):
     """R08, SEC-03: refused with 400 or 413 by both endpoints, fast, and no file or network is touched."""
@@ -267,6 +268,7 @@ def test_r08_hostile_plists(zone, device, name):
     assert "root:" not in text
 
 
+@pytest.mark.san
 def test_r08_hostile_json_and_forms(zone):
     """R08, SEC-03: depth, size, duplicates and floods in bodies that need no log-in."""
     def post(path, body, kind="application/json", admin=False):

@@ -117,6 +117,7 @@ def remade(request, challenge, name=None, extensions=()):
     return request
 
 
+@pytest.mark.san
 def test_r14_the_server_sets_the_subject(zone):
     """R14: another name, other names, CA:TRUE and foreign usages in the request come to nothing in the certificate."""
     payload, client, ra = open_enrolment(zone)
@@ -182,6 +183,7 @@ def test_r14_bad_requests_are_refused_and_cost_nothing(zone, make):
         again.answer(client.pki(again.message(ra)), ra)
 
 
+@pytest.mark.san
 def test_r14_operations_and_types_that_are_not_offered(zone):
     """R14: GetCert, GetCRL and polls; a single-DES envelope; broken messages by GET and POST."""
     payload, client, ra = open_enrolment(zone)

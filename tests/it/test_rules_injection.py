@@ -75,6 +75,7 @@ def test_r26_no_text_becomes_sql(zone, console, device):
     clean_log(zone)
 
 
+@pytest.mark.san
 def test_r26_headers_and_log_ins(zone):
     """R26, R28: log-ins, domains, cookies, tokens, agents and ids of requests."""
     for text in [*EVIL, "\x1b[31mred", "a\u0085b", "x" * 4000]:
@@ -158,6 +159,7 @@ def test_r24_hostile_device(zone, console, device, text):
     clean_log(zone)
 
 
+@pytest.mark.san
 def test_r08_bytes_that_are_no_text(zone, device):
     """R28, R38: invalid UTF-8, odd encodings and NUL in a message: 400, and the queue goes on."""
     head = b"<?xml version='1.0' encoding='%s'?><plist version='1.0'><dict><key>UDID</key><string>%s</string><key>Status</key><string>%s</string></dict></plist>"
@@ -170,6 +172,7 @@ def test_r08_bytes_that_are_no_text(zone, device):
     clean_log(zone)
 
 
+@pytest.mark.san
 def test_r24_hostile_authenticate(zone, console):
     """R24, R38: the same at the very first message; the numbers as well."""
     who = portal(zone)

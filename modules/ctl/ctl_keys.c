@@ -58,14 +58,15 @@ static apr_status_t each_old(ctl_t *c, sealed_fn fn, tally_t *tally)
             mdm_db_close(db);
         }
         for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-            const mdm_q_ctl_sealed_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_ctl_sealed_t);
-
-            rv = fn(c, ctx, row, tally);
-            place = apr_pstrdup(c->p, row->place);
-            id = apr_pstrdup(c->p, row->id);
+            rv = fn(c, ctx, &APR_ARRAY_IDX(rows, i, mdm_q_ctl_sealed_t), tally);
         }
         if (rv != APR_SUCCESS || rows->nelts < PAGE) {
             rows = NULL;
+        } else {
+            const mdm_q_ctl_sealed_t *last = &APR_ARRAY_IDX(rows, rows->nelts - 1, mdm_q_ctl_sealed_t);
+
+            place = apr_pstrdup(c->p, last->place);
+            id = apr_pstrdup(c->p, last->id);
         }
         apr_pool_destroy(ctx->pool);
     } while (rows);
@@ -74,12 +75,12 @@ static apr_status_t each_old(ctl_t *c, sealed_fn fn, tally_t *tally)
 
 static apr_status_t count(ctl_t *c, mdm_ctx_t *ctx, const mdm_q_ctl_sealed_t *row, tally_t *tally)
 {
-    const char *id = key_id(c->p, row->value);
+    const char *id = key_id(ctx->pool, row->value);
     int *n = apr_hash_get(tally->by_key, id, APR_HASH_KEY_STRING);
 
     if (!n) {
         n = apr_pcalloc(c->p, sizeof(*n));
-        apr_hash_set(tally->by_key, id, APR_HASH_KEY_STRING, n);
+        apr_hash_set(tally->by_key, apr_pstrdup(c->p, id), APR_HASH_KEY_STRING, n);
     }
     ++*n;
     tally->done++;

@@ -382,14 +382,6 @@ apr_status_t mdm_unseal(mdm_ctx_t *ctx, const char *purpose, const char *sealed,
     return APR_SUCCESS;
 }
 
-int mdm_seal_is_old(const mdm_ctx_t *ctx, const char *sealed)
-{
-    const mdm_keyring_t *ring = ctx->env ? ctx->env->keys : NULL;
-    const char *id, *payload;
-
-    return ring && key_of(ring, sealed, &id, &payload) != &ring->keys[0];
-}
-
 static int hmac256(const unsigned char *key, const char *text, unsigned char out[32])
 {
     unsigned n = 0;

@@ -23,8 +23,6 @@ char *mdm_secret_dup(apr_pool_t *p, const char *s);
 apr_status_t mdm_seal(mdm_ctx_t *ctx, const char *purpose, const void *data, apr_size_t len, const char **out);
 /* Opens what mdm_seal made. MDM_EUNAVAIL if the key is unknown or the text was changed: the log names the key id only. */
 apr_status_t mdm_unseal(mdm_ctx_t *ctx, const char *purpose, const char *sealed, mdm_blob_t *out);
-/* True if sealed was made by a key that is not the newest. */
-int mdm_seal_is_old(const mdm_ctx_t *ctx, const char *sealed);
 
 /* HMAC-SHA-256 under a key derived from the newest key's ring and `label`: for look-up indexes of secrets.
  * Stable over rotation: derived from the ring's oldest key. 64 hex characters. */

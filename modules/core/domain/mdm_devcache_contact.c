@@ -130,7 +130,7 @@ apr_size_t mdm_devcache_contacts(mdm_devcache_t *c, mdm_contact_t *out, apr_size
             apr_uint64_t n = base + (unsigned)__builtin_ctzll(bits);
 
             if (n < c->nslots && contact_take(&slots(c)[n], &out[got])) {
-                out[got++].slot = (apr_uint32_t)n;
+                got++;
             }
         }
         if (bits) { /* no room for these */

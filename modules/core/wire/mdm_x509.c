@@ -495,13 +495,3 @@ const char *mdm_csr_challenge(apr_pool_t *p, const mdm_csr_t *csr)
     ERR_pop_to_mark();
     return text;
 }
-
-const char *mdm_csr_subject(apr_pool_t *p, const mdm_csr_t *csr)
-{
-    const char *text;
-
-    ERR_set_mark();
-    text = name_text(p, X509_REQ_get_subject_name(csr->req));
-    ERR_pop_to_mark();
-    return text;
-}

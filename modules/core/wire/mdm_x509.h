@@ -46,13 +46,8 @@ apr_status_t mdm_csr_from_der(mdm_ctx_t *ctx, const void *der, apr_size_t len, m
 /* Checks the request's own signature and its key: RSA 2048..4096 with an odd public exponent >
  * 2^16, or P-256/P-384 (R14). */
 apr_status_t mdm_csr_check(mdm_ctx_t *ctx, const mdm_csr_t *csr);
-/* The challengePassword attribute (1.2.840.113549.1.9.7) or NULL; the subject's text. */
+/* The challengePassword attribute (1.2.840.113549.1.9.7) or NULL. */
 const char *mdm_csr_challenge(apr_pool_t *p, const mdm_csr_t *csr);
-const char *mdm_csr_subject(apr_pool_t *p, const mdm_csr_t *csr);
-/* Makes a request (tools, push certificate). subject: "CN=x,O=y" pairs as an array of "CN", "x", …,
- * NULL. */
-apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *const *subject,
-                          mdm_blob_t *der);
 
 typedef enum {
     MDM_CERT_CA,       /* self-signed root: CA:TRUE pathlen 0, keyCertSign cRLSign */

@@ -314,33 +314,6 @@ apr_status_t mdm_cert_issue(mdm_ctx_t *ctx, const mdm_issue_t *what, const mdm_c
     return mdm_cert_from_der(ctx, der.data, der.len, out);
 }
 
-apr_status_t mdm_csr_make(mdm_ctx_t *ctx, const mdm_key_t *key, const char *const *subject,
-                          mdm_blob_t *der)
-{
-    X509_NAME *name = NULL;
-    X509_REQ *req;
-    BIO *bio = NULL;
-    int ok;
-
-    der->data = NULL;
-    ERR_set_mark();
-    req = X509_REQ_new();
-    ok = req && (name = make_name(subject)) && X509_REQ_set_version(req, X509_REQ_VERSION_1) &&
-         X509_REQ_set_subject_name(req, name) && X509_REQ_set_pubkey(req, key->pkey) &&
-         X509_REQ_sign(req, key->pkey, EVP_sha256()) > 0 && (bio = BIO_new(BIO_s_mem())) &&
-         i2d_X509_REQ_bio(bio, req);
-    if (ok) {
-        *der = mdm_pki_take(ctx->pool, bio);
-    }
-    X509_NAME_free(name);
-    X509_REQ_free(req);
-    BIO_free(bio);
-    ERR_pop_to_mark();
-    return ok ? APR_SUCCESS
-              : mdm_fail(ctx, MDM_EINPUT, "subject",
-                         "a request can't be made of this subject and key");
-}
-
 /* ------------------------------------------------------------------ revocation lists */
 
 static int add_revoked(X509_CRL *crl, const mdm_revoked_t *row)

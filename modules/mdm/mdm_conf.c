@@ -270,7 +270,7 @@ int mdm_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         if (!c->str[MDM_C_PUBLIC_URL]) {
-            c->str[MDM_C_PUBLIC_URL] = apr_pstrcat(pconf, "https://", s->server_hostname ? s->server_hostname : "localhost",
+            c->str[MDM_C_PUBLIC_URL] = apr_pstrcat(pconf, "https://", v->server_hostname ? v->server_hostname : "localhost",
                                                    NULL);
         }
     }

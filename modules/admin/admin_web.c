@@ -138,10 +138,7 @@ apr_status_t mdm_adm_end(mdm_db_t *db, apr_status_t rv)
 {
     if (!db)
         return rv;
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_commit(db);
-    else
-        mdm_db_rollback(db);
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }

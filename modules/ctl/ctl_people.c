@@ -96,11 +96,7 @@ static apr_status_t add_external(ctl_t *c, mdm_db_t *db, const char *login, cons
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, "admin.create", "admin", *id, login, "done", NULL);
     }
-    if (rv == APR_SUCCESS) {
-        return mdm_db_commit(db);
-    }
-    mdm_db_rollback(db);
-    return rv;
+    return mdm_db_end(db, rv);
 }
 
 int ctl_admin_add(ctl_t *c)
@@ -172,11 +168,10 @@ static apr_status_t add_token(ctl_t *c, mdm_db_t *db, const mdm_q_ctl_admin_t *a
     const char *id;
     apr_status_t rv = mdm_db_begin(db);
 
-    if (rv == APR_SUCCESS
-        && (rv = mdm_token_create(db, admin->id, admin->role_id, c->pos[1], expires_ms, &id, token)) == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_token_create(db, admin->id, admin->role_id, c->pos[1], expires_ms, &id, token);
     }
-    return rv; /* closing rolls back what was not committed */
+    return mdm_db_end(db, rv);
 }
 
 int ctl_token_add(ctl_t *c)

@@ -112,10 +112,8 @@ static apr_status_t put(ctl_t *c, const setting_t *settings, int n, const char *
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, action, "zone", object, object, "done", NULL);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
-    }
-    mdm_db_close(db); /* rolls back what was not committed */
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
     return rv;
 }
 

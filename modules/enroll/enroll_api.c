@@ -38,14 +38,10 @@ static apr_status_t session_begin(mdm_web_call_t *call, const mdm_person_t *pers
     ctx->actor.id = person->id;
     ctx->actor.name = person->login;
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS
-        && (rv = mdm_audit(db, "portal.login", "person", person->id, person->login, "done", NULL)) == APR_SUCCESS
-        && (rv = mdm_session_create(db, "portal", person->id, apr_table_get(call->r->headers_in, "User-Agent"), token))
-               == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
+        && (rv = mdm_audit(db, "portal.login", "person", person->id, person->login, "done", NULL)) == APR_SUCCESS) {
+        rv = mdm_session_create(db, "portal", person->id, apr_table_get(call->r->headers_in, "User-Agent"), token);
     }
-    else {
-        mdm_db_rollback(db);
-    }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }
@@ -203,13 +199,8 @@ apr_status_t enroll_create(mdm_web_call_t *call, const char *platform, const cha
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
         rv = create_in(db, call, platform, ownership, level, out, token);
-        if (rv == APR_SUCCESS) {
-            rv = mdm_db_commit(db);
-        }
-        else {
-            mdm_db_rollback(db);
-        }
     }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }
@@ -291,13 +282,10 @@ static int enrollment_delete(mdm_web_call_t *call)
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
-        if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = own_pending(call, db, &e)) == APR_SUCCESS
-            && (rv = mdm_pending_cancel(db, e->id)) == APR_SUCCESS) {
-            rv = mdm_db_commit(db);
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = own_pending(call, db, &e)) == APR_SUCCESS) {
+            rv = mdm_pending_cancel(db, e->id);
         }
-        else {
-            mdm_db_rollback(db);
-        }
+        rv = mdm_db_end(db, rv);
         mdm_db_close(db);
     }
     return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_web_problem(call->r, call->ctx, rv);
@@ -429,12 +417,10 @@ static int device_delete(mdm_web_call_t *call)
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
-        if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = unenroll(call, db)) == APR_SUCCESS) {
-            rv = mdm_db_commit(db);
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = unenroll(call, db);
         }
-        else {
-            mdm_db_rollback(db);
-        }
+        rv = mdm_db_end(db, rv);
         mdm_db_close(db);
     }
     if (rv != APR_SUCCESS) {

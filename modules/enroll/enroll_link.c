@@ -43,12 +43,10 @@ static void note(mdm_web_call_t *call, const mdm_pending_t *e, const char *step)
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
-        if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_pending_step(db, e->id, step, NULL)) == APR_SUCCESS) {
-            rv = mdm_db_commit(db);
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = mdm_pending_step(db, e->id, step, NULL);
         }
-        else {
-            mdm_db_rollback(db);
-        }
+        rv = mdm_db_end(db, rv);
         mdm_db_close(db);
     }
     if (rv != APR_SUCCESS) {
@@ -288,12 +286,10 @@ static int profile_get(mdm_web_call_t *call)
     if ((rv = mdm_db_open(call->ctx, &db)) != APR_SUCCESS) {
         return bad_link(call, rv);
     }
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = profile_make(call, db, &profile)) == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+        rv = profile_make(call, db, &profile);
     }
-    else {
-        mdm_db_rollback(db);
-    }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : bad_link(call, rv);
 }

@@ -472,6 +472,15 @@ void mdm_db_rollback(mdm_db_t *db)
     }
 }
 
+apr_status_t mdm_db_end(mdm_db_t *db, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS) {
+        return mdm_db_commit(db);
+    }
+    mdm_db_rollback(db);
+    return rv;
+}
+
 apr_status_t mdm_change_add(mdm_db_t *db, const char *kind, const char *key)
 {
     apr_status_t rv = mdm_q_change_add(db, kind, key, mdm_now_ms(db->ctx), NULL);

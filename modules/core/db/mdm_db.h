@@ -49,6 +49,9 @@ int mdm_db_is_sqlite(const mdm_db_t *db);
 apr_status_t mdm_db_begin(mdm_db_t *db);
 apr_status_t mdm_db_commit(mdm_db_t *db);
 void mdm_db_rollback(mdm_db_t *db);
+/* Ends a transaction by what came of its work: commits if rv is APR_SUCCESS and answers how that went, else rolls back and answers rv.
+ * rv may be that of mdm_db_begin(). */
+apr_status_t mdm_db_end(mdm_db_t *db, apr_status_t rv);
 /* True between begin and commit or roll-back. */
 int mdm_db_in_tx(const mdm_db_t *db);
 

@@ -55,11 +55,7 @@ static apr_status_t step(mdm_db_t *db, int *found)
     if (rv == APR_SUCCESS && *found < mdm_schema_version) {
         rv = apply(db, &mdm_migrations[*found]);
     }
-    if (rv == APR_SUCCESS) {
-        return mdm_db_commit(db);
-    }
-    mdm_db_rollback(db);
-    return rv;
+    return mdm_db_end(db, rv);
 }
 
 apr_status_t mdm_migrate(mdm_ctx_t *ctx, int *applied)

@@ -139,11 +139,7 @@ static void note_refusal(call_t *c)
     if (rv == APR_SUCCESS) {
         rv = mdm_enroll_refused(c->db, c->pending, &c->facts, text);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_db_commit(c->db);
-    } else {
-        mdm_db_rollback(c->db);
-    }
+    rv = mdm_db_end(c->db, rv);
     if (rv != APR_SUCCESS) {
         mdm_log(c->ctx, MDM_LOG_ERR, "MDM0403", rv, "the refusal of an enrolment can't be noted");
     }
@@ -205,7 +201,7 @@ static apr_status_t authenticate_again(call_t *c)
         rv = mdm_change_add(c->db, "device", id->device_id);
     }
     c->a->decision = "authenticated again";
-    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+    return mdm_db_end(c->db, rv);
 }
 
 static apr_status_t check_identity(call_t *c);
@@ -318,7 +314,7 @@ static apr_status_t store_token(call_t *c, const token_t *t, const char *sealed)
     if (rv == APR_SUCCESS) {
         rv = mdm_change_add(c->db, "device", id->device_id);
     }
-    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+    return mdm_db_end(c->db, rv);
 }
 
 static apr_status_t do_token(call_t *c)
@@ -396,7 +392,7 @@ static apr_status_t do_checkout(call_t *c)
         rv = mdm_apple_leave(c->db, c->id->record_id, "checkout");
     }
     c->a->decision = "left";
-    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+    return mdm_db_end(c->db, rv);
 }
 
 /* ---------------------------------------------------------------- bootstrap token */

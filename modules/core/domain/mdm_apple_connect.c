@@ -49,7 +49,7 @@ static apr_status_t settle(call_t *c)
     if (rv == APR_SUCCESS) {
         rv = mdm_command_settle(c->db, c->record_id);
     }
-    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+    return mdm_db_end(c->db, rv);
 }
 
 static apr_status_t do_idle(call_t *c)
@@ -190,7 +190,7 @@ static apr_status_t do_notnow(call_t *c)
         }
     }
     give(c, next);
-    return rv == APR_SUCCESS ? mdm_db_commit(c->db) : rv;
+    return mdm_db_end(c->db, rv);
 }
 
 static const struct {

@@ -52,11 +52,11 @@ apr_status_t mdm_audit_refused(mdm_ctx_t *ctx, const char *action, const char *o
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS
-        && (rv = mdm_audit(db, action, object_kind, "", mdm_mask(ctx->pool, name), "refused", NULL)) == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+        rv = mdm_audit(db, action, object_kind, "", mdm_mask(ctx->pool, name), "refused", NULL);
     }
-    mdm_db_close(db); /* rolls back what was not committed */
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
     return rv;
 }
 
@@ -141,9 +141,5 @@ apr_status_t mdm_setting_set(mdm_db_t *db, const char *name, json_t *value, int 
     if (rv == APR_SUCCESS) {
         rv = put(db, name, text, secret);
     }
-    if (rv == APR_SUCCESS) {
-        return mdm_db_commit(db);
-    }
-    mdm_db_rollback(db);
-    return rv;
+    return mdm_db_end(db, rv);
 }

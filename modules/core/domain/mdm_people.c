@@ -295,15 +295,9 @@ static apr_status_t text_check(mdm_ctx_t *ctx, const char *field, const char *va
                : mdm_fail(ctx, MDM_EINPUT, field, "must be at most %d bytes of text", NAME_MAX_BYTES);
 }
 
-/* Ends a transaction: commit if all went well. */
 static apr_status_t finish(mdm_db_t *db, apr_status_t rv)
 {
-    if (rv == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
-    }
-    else {
-        mdm_db_rollback(db);
-    }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }

@@ -256,7 +256,7 @@ static apr_status_t settle(mdm_ctx_t *ctx, const batch_t *b, mdm_http_req_t *con
                   apr_psprintf(ctx->pool, "Apple's push service refuses our certificate or topic (%s): devices can't be woken.",
                                fault));
     }
-    rv = rv == APR_SUCCESS ? mdm_db_commit(db) : rv;
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }

@@ -132,12 +132,8 @@ static apr_status_t decide(mdm_ctx_t *ctx, const mdm_ca_t *ca, const ask_t *ask,
     rv = mdm_db_begin(db);
     if (rv == APR_SUCCESS) {
         rv = in_transaction(db, ca, ask, out);
-        if (rv == APR_SUCCESS) {
-            rv = mdm_db_commit(db);
-        } else {
-            mdm_db_rollback(db); /* a refused request leaves the challenge to its owner */
-        }
     }
+    rv = mdm_db_end(db, rv); /* a refused request leaves the challenge to its owner */
     mdm_db_close(db);
     return rv;
 }

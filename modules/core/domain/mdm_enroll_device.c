@@ -208,7 +208,7 @@ static apr_status_t records_end(begin_t *b, const char *device_id, const char *k
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const char *id = APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_records_t).id;
 
-        if (!keep || strcmp(keep, id)) {
+        if (!keep || strcmp(keep, id) != 0) {
             rv = record_end(b, id, reason);
         }
     }
@@ -383,7 +383,7 @@ static apr_status_t object_find(begin_t *b, const char **device_id)
         if ((rv = records_look(b, d->id, &live, &leaving)) != APR_SUCCESS) {
             break;
         }
-        if (d->person_id && strcmp(d->person_id, b->person->id)) {
+        if (d->person_id && strcmp(d->person_id, b->person->id) != 0) {
             rv = other_person(b, d, live, leaving);
         }
         else if (!*device_id) { /* rows stand in order of preference: the first fitting one continues */

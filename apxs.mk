@@ -42,11 +42,12 @@ CORE_CFLAGS  = $(CSTD) $(WARN) $(SANFLAGS) -Iinclude -Imodules/core -I$(BUILD)/g
 MOD_CFLAGS   = $(CORE_CFLAGS) -fvisibility=default -Imodules/web $(HTTPD_CFLAGS)
 
 # ---- what is built ---------------------------------------------------------------------------------------------------
-MODULES   := mdm enroll ios admin
+MODULES   := mdm enroll ios admin access
 so_mdm    := mod_mdm
 so_enroll := mod_mdm_enroll
 so_ios    := mod_mdm_ios
 so_admin  := mod_mdm_admin
+so_access := mod_mdm_access
 SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
 
 CORE_SRC  := $(wildcard modules/core/*/*.c)

@@ -42,6 +42,10 @@ typedef struct mdm_caller_t {
     const char *session_hash; /* session.token_hash if by cookie */
 } mdm_caller_t;
 
+/* Reads again what somebody has changed, in the child's background thread: once after the start, then after each change row
+ * of its kind, within MDMChangeInterval. An error: asked again at the next tick. */
+typedef apr_status_t (*mdm_change_fn)(struct mdm_ctx_t *ctx);
+
 typedef struct mdm_services_t {
     unsigned api, size; /* caller checks api == MDM_SERVICES_API && size >= sizeof(mdm_services_t) */
 
@@ -84,8 +88,16 @@ typedef struct mdm_services_t {
      * modules/mdm/mdm_conf.c: MDMOrganisation, MDMSignMessage, MDMScepLegacy, MDMTrustAnchors, MDMApnsURL, … */
     const char *(*conf_str)(struct server_rec *s, const char *directive);
     apr_int64_t (*conf_int)(struct server_rec *s, const char *directive);
+
+    /* ---- changes: registered like jobs, before children exist. */
+    apr_status_t (*change_watch)(const char *kind, mdm_change_fn fn);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));
+
+/* The rules for addresses in httpd.conf of this node, from mod_mdm_access: rules of category c (mdm_access_e) as an array of
+ * mdm_filter_t; *database = 0: MDMAccessRules Off. Absent if that module is not loaded. */
+struct apr_array_header_t;
+APR_DECLARE_OPTIONAL_FN(const struct apr_array_header_t *, mdm_access_conf, (int category, int *database));
 
 #endif

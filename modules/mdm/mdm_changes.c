@@ -13,6 +13,45 @@ static struct {
     int turn;
 } own; /* steward thread only */
 
+#define MAX_WATCHES 8
+
+static struct {
+    const char *kind;
+    mdm_change_fn fn;
+    int fresh; /* steward thread only: what it read still holds */
+} watches[MAX_WATCHES]; /* kind and fn const after post_config */
+static int nwatches;
+
+apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn)
+{
+    if (nwatches == MAX_WATCHES || mdm_core.threads_up) {
+        return APR_ENOSPC;
+    }
+    watches[nwatches].kind = kind;
+    watches[nwatches++].fn = fn;
+    return APR_SUCCESS;
+}
+
+static void note(const char *kind)
+{
+    int i;
+
+    for (i = 0; i < nwatches; i++) {
+        watches[i].fresh &= strcmp(watches[i].kind, kind) != 0;
+    }
+}
+
+static void read_again(mdm_ctx_t *ctx)
+{
+    int i;
+
+    for (i = 0; i < nwatches; i++) {
+        if (!watches[i].fresh) {
+            watches[i].fresh = watches[i].fn(ctx) == APR_SUCCESS;
+        }
+    }
+}
+
 static apr_hash_t *next_set(void)
 {
     own.turn = !own.turn;
@@ -57,6 +96,7 @@ apr_status_t mdm_changes_poll(mdm_ctx_t *ctx)
         }
         if (!own.seen || !apr_hash_get(own.seen, &row->seq, sizeof(row->seq))) {
             mdm_devload_forget(mdm_core.cache, ctx->pool, row->kind, row->key);
+            note(row->kind);
         }
         apr_hash_set(now, apr_pmemdup(own.pool[own.turn], &row->seq, sizeof(row->seq)), sizeof(row->seq), "");
     }
@@ -66,5 +106,6 @@ apr_status_t mdm_changes_poll(mdm_ctx_t *ctx)
     while (mark > shared &&
            !__atomic_compare_exchange_n(&m->change_mark, &shared, mark, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
     }
+    read_again(ctx);
     return APR_SUCCESS;
 }

@@ -124,6 +124,7 @@ apr_status_t mdm_steward_start(apr_pool_t *pchild);
 void mdm_steward_tick(void);
 void mdm_steward_stop(void);
 apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
+apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn);
 void mdm_contacts_flush(mdm_ctx_t *ctx);
 void mdm_node_seen(mdm_ctx_t *ctx);
 void mdm_node_release(mdm_ctx_t *ctx);

@@ -187,7 +187,8 @@ static const mdm_services_t table = {
     .device_is_native = device_is_native, .device_contact = device_contact, .db_away = mdm_dbglue_away,
     .job_kind = mdm_jobs_kind, .job_wake = mdm_jobs_wake, .throttle_check = mdm_throttle_check,
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
-    .conf_str = mdm_conf_str, .conf_int = mdm_conf_int};
+    .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
+    .change_watch = mdm_changes_watch};
 
 const mdm_services_t *mdm_core_services(void)
 {

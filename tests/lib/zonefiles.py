@@ -31,7 +31,7 @@ LOADED = [
 ]
 BUILT_IN = {"unixd", "log_config", "watchdog", "so", "unique_id"}  # compiled in on Debian, some of them
 OURS = [("mdm_module", "mod_mdm"), ("mdm_enroll_module", "mod_mdm_enroll"), ("mdm_ios_module", "mod_mdm_ios"),
-        ("mdm_admin_module", "mod_mdm_admin")]
+        ("mdm_admin_module", "mod_mdm_admin"), ("mdm_access_module", "mod_mdm_access")]
 
 
 def httpd_binary():
@@ -263,21 +263,26 @@ MDMAdminFiles "{zone.ui_dir}/admin"
         device = f"""
     <Location "/mdm">
         SetHandler mdm-device
+        MDMAccess endpoint deny=503
     </Location>
     <Location "/scep">
         SetHandler mdm-scep
+        MDMAccess endpoint deny=503
     </Location>
     <Location "/enroll">
         SetHandler mdm-enroll
+        MDMAccess endpoint
     </Location>
     <Location "/portal">
         MDMPortal On
+        MDMAccess endpoint
         SetHandler mdm-portal
     </Location>"""
         admin = """
     <Location "/admin">
         SetHandler mdm-admin
         MDMAdmin On
+        MDMAccess admin
         AuthType MDM
         AuthName "mod_mdm"
         MDMLogin /admin/login

@@ -1,9 +1,12 @@
 /* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device" and "mdm-scep"; the push job. */
 #include <string.h>
 
+#include <ap_expr.h>
 #include <httpd.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <http_log.h>
+#include <http_request.h>
 
 #include "ios.h"
 #include "wire/mdm_http.h"
@@ -44,6 +47,25 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     return OK;
 }
 
+/* Our addresses are no files: httpd need not look for them on disk (a walk of stats for each poll), and nothing that it meets
+ * there, nor a <Directory> that denies all, may answer a device with 403. <Location> holds as ever. What handles the request is
+ * known here, but no longer in map_to_storage. */
+static int find_ours(request_rec *r)
+{
+    const core_dir_config *d = ap_get_core_module_config(r->per_dir_config);
+    const char *err = NULL, *name = d->expr_handler ? ap_expr_str_exec(r, d->expr_handler, &err) : NULL;
+
+    if (name && !err && (!strcmp(name, "mdm-device") || !strcmp(name, "mdm-scep"))) {
+        ap_set_module_config(r->request_config, &mdm_ios_module, r);
+    }
+    return DECLINED;
+}
+
+static int no_file(request_rec *r)
+{
+    return ap_get_module_config(r->request_config, &mdm_ios_module) ? OK : DECLINED;
+}
+
 /* Runs after post_config, before children exist. */
 static void retrieve(void)
 {
@@ -67,6 +89,8 @@ static void hooks(apr_pool_t *p)
     ap_hook_optional_fn_retrieve(retrieve, NULL, NULL, APR_HOOK_LAST);
     /* Before job threads start. */
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(find_ours, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_map_to_storage(no_file, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

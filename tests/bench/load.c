@@ -1,8 +1,10 @@
 /* A load generator for kept-alive mutual-TLS connections: each sends its own request again and again and checks each answer.
  *
  * load --connect HOST:PORT --ca FILE --list FILE --connections N --seconds S [--method PUT] [--path /mdm] [--type T]
- *      [--expect-bytes N] [--new-connections]
- * The list has one line per client: "<PEM file with certificate and key, or -> <body file, or ->". Prints one JSON object. */
+ *      [--expect-bytes N] [--new-connections] [--cycle]
+ * The list has one line per client: "<PEM file with certificate and key, or -> <body file, or -> [<result file>]". With --cycle a
+ * command in the answer to the body is acknowledged: by the result file, whose 36 characters "@" become its CommandUUID. Then the
+ * body is sent again. Prints one JSON object. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -18,24 +20,25 @@
 
 typedef struct client_t {
     SSL_CTX *tls;
-    char *request;
-    size_t request_len;
+    char *request, *result, *uuid; /* uuid: where it stands in result; one connection per client then */
+    size_t request_len, result_len;
 } client_t;
 
 typedef struct conn_t {
     client_t *client;
     SSL *ssl;
+    const char *out;
+    size_t out_len;
     int fd, connecting, want_write;
     size_t sent;
     char in[16384];
-    size_t in_len, body_left;
-    int in_body;
+    size_t in_len;
     double began;
 } conn_t;
 
 static struct {
     const char *host, *ca, *list, *method, *path, *type;
-    int port, connections, fresh;
+    int port, connections, fresh, cycle;
     long expect;
     double seconds;
 } opt = { .host = "127.0.0.1", .method = "PUT", .path = "/mdm", .type = "application/x-apple-aspen-mdm", .connections = 32,
@@ -43,7 +46,7 @@ static struct {
 
 static client_t *clients;
 static int nclients, epfd;
-static long done, failed, cut, reconnects;
+static long done, failed, cut, reconnects, cycles;
 static float *latency;
 static long nlatency;
 #define MAX_LATENCY 4000000L
@@ -72,12 +75,28 @@ static char *slurp(const char *path, size_t *len)
     return data;
 }
 
-static void add_client(const char *pem, const char *body_file)
+static char *make_request(const char *body_file, size_t *len)
+{
+    size_t body_len = 0;
+    char *body = strcmp(body_file, "-") ? slurp(body_file, &body_len) : NULL, *out = calloc(1, body_len + 1025);
+    int head;
+
+    if (!out) die("memory");
+    if (body)
+        head = snprintf(out, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\nContent-Type: %s\r\n"
+                        "Content-Length: %zu\r\n\r\n", opt.method, opt.path, opt.port, opt.type, body_len);
+    else
+        head = snprintf(out, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\n\r\n", opt.method,
+                        opt.path, opt.port);
+    if (body) memcpy(out + head, body, body_len);
+    *len = (size_t)head + body_len;
+    free(body);
+    return out;
+}
+
+static void add_client(const char *pem, const char *body_file, const char *result_file)
 {
     client_t *c = &clients[nclients++];
-    size_t body_len = 0;
-    char *body = strcmp(body_file, "-") ? slurp(body_file, &body_len) : NULL;
-    int head;
 
     c->tls = SSL_CTX_new(TLS_client_method());
     if (!c->tls || SSL_CTX_load_verify_locations(c->tls, opt.ca, NULL) != 1) die(opt.ca);
@@ -85,27 +104,23 @@ static void add_client(const char *pem, const char *body_file)
     SSL_CTX_set_mode(c->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (strcmp(pem, "-") && (SSL_CTX_use_certificate_file(c->tls, pem, SSL_FILETYPE_PEM) != 1 ||
                              SSL_CTX_use_PrivateKey_file(c->tls, pem, SSL_FILETYPE_PEM) != 1)) die(pem);
-    c->request = malloc(body_len + 1024);
-    if (!c->request) die("memory");
-    if (body)
-        head = snprintf(c->request, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\nContent-Type: %s\r\n"
-                        "Content-Length: %zu\r\n\r\n", opt.method, opt.path, opt.port, opt.type, body_len);
-    else
-        head = snprintf(c->request, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\n\r\n", opt.method,
-                        opt.path, opt.port);
-    if (body) memcpy(c->request + head, body, body_len);
-    c->request_len = (size_t)head + body_len;
-    free(body);
+    c->request = make_request(body_file, &c->request_len);
+    if (!opt.cycle) return;
+    c->result = make_request(result_file, &c->result_len);
+    c->uuid = strstr(c->result, "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@");
+    if (!c->uuid) die("the result has no place for the CommandUUID");
 }
 
 static void read_list(void)
 {
-    char line[4096], pem[2048], body[2048];
+    char line[8192], pem[2048], body[2048], result[2048];
     FILE *f = fopen(opt.list, "r");
     if (!f) die(opt.list);
     clients = calloc(100000, sizeof *clients);
-    while (nclients < 100000 && fgets(line, sizeof line, f))
-        if (sscanf(line, "%2047s %2047s", pem, body) == 2) add_client(pem, body);
+    while (nclients < 100000 && fgets(line, sizeof line, f)) {
+        strcpy(result, "-");
+        if (sscanf(line, "%2047s %2047s %2047s", pem, body, result) >= 2) add_client(pem, body, result);
+    }
     fclose(f);
     if (!nclients) die("the list is empty");
 }
@@ -126,8 +141,9 @@ static void conn_open(conn_t *c)
     SSL_set_tlsext_host_name(c->ssl, "localhost");
     SSL_set1_host(c->ssl, "localhost");
     SSL_set_connect_state(c->ssl);
-    c->sent = c->in_len = c->body_left = 0;
-    c->in_body = 0;
+    c->out = c->client->request;
+    c->out_len = c->client->request_len;
+    c->sent = c->in_len = 0;
     c->began = now();
     epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &ev);
 }
@@ -159,9 +175,26 @@ static int parse(conn_t *c)
     return c->in_len == head + length ? 1 : -1;
 }
 
+/* What comes after this answer. */
+static void choose(conn_t *c)
+{
+    static const char key[] = "<key>CommandUUID</key>", open[] = "<string>";
+    char *at = c->out == c->client->request ? strstr(c->in, key) : NULL;
+
+    cycles += c->out == c->client->result;
+    c->out = c->client->request;
+    c->out_len = c->client->request_len;
+    at = at ? strstr(at, open) : NULL;
+    if (!at || strlen(at) < sizeof open - 1 + 36) return;
+    memcpy(c->client->uuid, at + sizeof open - 1, 36);
+    c->out = c->client->result;
+    c->out_len = c->client->result_len;
+}
+
 static void finish(conn_t *c)
 {
     double t = now();
+    if (opt.cycle) choose(c);
     done++;
     if (nlatency < MAX_LATENCY) latency[nlatency++] = (float)(t - c->began);
     c->sent = c->in_len = 0;
@@ -173,8 +206,8 @@ static void drive(conn_t *c)
 {
     for (;;) {
         int n, why;
-        if (c->sent < c->client->request_len) {
-            n = SSL_write(c->ssl, c->client->request + c->sent, (int)(c->client->request_len - c->sent));
+        if (c->sent < c->out_len) {
+            n = SSL_write(c->ssl, c->out + c->sent, (int)(c->out_len - c->sent));
             if (n > 0) { c->sent += (size_t)n; continue; }
         } else {
             n = SSL_read(c->ssl, c->in + c->in_len, (int)(sizeof c->in - 1 - c->in_len));
@@ -207,8 +240,8 @@ static int by_value(const void *a, const void *b)
 static void report(double took)
 {
     qsort(latency, (size_t)nlatency, sizeof *latency, by_value);
-    printf("{\"requests\": %ld, \"failed\": %ld, \"cut\": %ld, \"reconnects\": %ld, \"seconds\": %.3f, \"per_second\": %.1f, \"p50_ms\": %.3f, "
-           "\"p99_ms\": %.3f}\n", done, failed, cut, reconnects, took, (double)done / took,
+    printf("{\"requests\": %ld, \"cycles\": %ld, \"failed\": %ld, \"cut\": %ld, \"reconnects\": %ld, \"seconds\": %.3f, \"per_second\": %.1f, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f}\n", done, cycles, failed, cut, reconnects, took, (double)done / took,
            nlatency ? (double)latency[nlatency / 2] * 1e3 : 0, nlatency ? (double)latency[nlatency * 99 / 100] * 1e3 : 0);
 }
 
@@ -217,6 +250,7 @@ static void options(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *v = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--new-connections")) { opt.fresh = 1; continue; }
+        if (!strcmp(argv[i], "--cycle")) { opt.cycle = 1; continue; }
         if (!strcmp(argv[i], "--connect")) {
             char *colon = strdup(v);
             opt.host = strtok(colon, ":");
@@ -243,6 +277,7 @@ int main(int argc, char **argv)
 
     options(argc, argv);
     read_list();
+    if (opt.cycle) opt.connections = nclients;
     epfd = epoll_create1(0);
     conns = calloc((size_t)opt.connections, sizeof *conns);
     latency = malloc(MAX_LATENCY * sizeof *latency);
@@ -259,7 +294,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < n; i++) drive(events[i].data.ptr);
         if (!began && t >= warm) {
             began = now();
-            done = failed = cut = reconnects = nlatency = 0;
+            done = failed = cut = reconnects = cycles = nlatency = 0;
             fprintf(stderr, "go\n");
         }
         if (began && t >= began + opt.seconds) break;

@@ -92,6 +92,23 @@ def test_old_and_new_generation_obey_a_change(fresh_zone):
     assert got == [400, 200]
 
 
+def test_device_addresses_are_no_files(fresh_zone):
+    """PRF-01, 15-decisions: a folder of that name, closed or not, has no part in the answer; <Location> holds."""
+    zone = fresh_zone(children=1, extra_device="""
+    <DirectoryMatch "/htdocs/mdm$">
+        Require all denied
+    </DirectoryMatch>
+    <Location "/mdm/closed">
+        Require all denied
+    </Location>""")
+    (zone.htdocs / "mdm").mkdir()
+    device = clients.enrolled(zone)
+    device.poll()
+    assert device.connect(Status="Idle") is None
+    assert zone.request("PUT", "/mdm/closed")[0] == 403
+    zone.log.expect("AH01630")
+
+
 def test_contact_times_are_written_behind(zone, devices):
     """PRF-12: time and address arrive within ten seconds."""
     begun = int(time.time() * 1000)

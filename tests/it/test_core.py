@@ -166,6 +166,19 @@ def test_failed_logins_are_throttled_over_all_children(fresh_zone):
     assert login(zone, "somebody-else", "wrong")[0] != 429
 
 
+@pytest.mark.parametrize("where", ["console", "portal"])
+def test_one_address_cannot_try_many_accounts(fresh_zone, where):
+    """USR-10: an address that tries one name after the other has to wait, at the portal and at the console alike, whichever it tried."""
+    zone = fresh_zone(children=3)
+
+    def at_portal(name):
+        return zone.request("POST", "/portal/api/v1/session", json.dumps({"login": name, "password": "wrong"}),
+                            {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"})[0]
+    tried = [at_portal(f"n{i}") if where == "portal" else login(zone, f"n{i}", "wrong")[0] for i in range(60)]
+    assert tried[:5] == [401] * 5 and tried[-1] == 429 and set(tried) == {401, 429}, tried
+    assert login(zone, "somebody-else", "wrong")[0] == 429 and at_portal("somebody-else") == 429
+
+
 @pytest.mark.parametrize("how", ["freeze", "stop"])
 def test_outage_is_answered_fast_and_recovers(fresh_zone, factory, db, how):
     """REL-02: hanging or stopped PostgreSQL: first answers within 5 s, then within 2 s; back within 5 s."""

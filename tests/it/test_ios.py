@@ -396,6 +396,24 @@ def test_dead_token(pushed):
     wait_for(lambda: len(apns.of(device.token)) > count)
 
 
+def test_hanging_push_stops_nothing_else(pushed):
+    """REL-04: while a push waits for an answer that never comes other jobs run, and later pushes go out when its time is over."""
+    zone, apns = pushed
+    stuck, other, console = enrolled(zone), enrolled(zone), Console(zone)
+    wait_for(lambda: apns.of(stuck.token) and apns.of(other.token))
+    apns.script[stuck.token.hex()] = [{"hang": True}]
+    count, before = len(apns.of(stuck.token)), len(apns.of(other.token))
+    console.post(f"/devices/{console.device(stuck.udid)['id']}/refresh")
+    wait_for(lambda: len(apns.of(stuck.token)) > count)
+    zone.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'core.prune'")
+    began = time.monotonic()
+    console.post(f"/devices/{console.device(other.udid)['id']}/refresh")
+    wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'core.prune' AND run_at_ms > 0"), timeout=5)
+    assert len(apns.of(other.token)) == before and time.monotonic() - began < 6, "the push still hangs"
+    wait_for(lambda: len(apns.of(other.token)) > before, timeout=25)
+    del apns.script[stuck.token.hex()]
+
+
 def test_refused_certificate_is_told(pushed):
     zone, apns = pushed
     device, console = enrolled(zone), Console(zone)

@@ -132,7 +132,9 @@ def test_not_now_and_errors(zone, console):
     device.answers["DeviceInformation"] = {"Status": "Error", "ErrorChain": [
         {"ErrorDomain": "MCMDMErrorDomain", "ErrorCode": 12021, "LocalizedDescription": "no", "USEnglishDescription": "no"}]}
     console.post(f"/devices/{ident}/refresh")
-    handled = dict(device.poll())
+    polled = device.poll()
+    handled = dict(polled)
+    assert len(polled) == 3, "what was put off is not offered again in the same session"
     assert handled["SecurityInfo"] == "NotNow" and handled["DeviceInformation"] == "Error"
     assert handled["InstalledApplicationList"] == "Acknowledged"
     device.answers.clear()

@@ -101,7 +101,7 @@ static int address(reader_t *r, mdm_addr_t *out, int *v6)
 /* "/24" behind an address: the range of all addresses with the same beginning. */
 static int prefix(reader_t *r, int v6, mdm_range_t *range)
 {
-    int digits = (int)strspn(r->s, "0123456789"), bits = digits > 0 && digits <= 3 ? atoi(r->s) : -1;
+    int digits = (int)strspn(r->s, "0123456789"), bits = digits > 0 && digits <= 3 ? (int)strtol(r->s, NULL, 10) : -1;
     apr_uint64_t hi, lo;
 
     if (bits < 0 || bits > (v6 ? 128 : 32) || (digits > 1 && *r->s == '0')) {
@@ -319,7 +319,7 @@ apr_status_t mdm_cidr_compile(apr_pool_t *p, const apr_array_header_t *const *fi
         total += filters[i]->nelts;
     }
     pieces = apr_palloc(scratch, sizeof(*pieces) * (apr_size_t)(total + 1));
-    heap.at = apr_palloc(scratch, sizeof(*heap.at) * (apr_size_t)(total + 1));
+    heap.at = apr_palloc(scratch, sizeof(*heap.at) * (apr_size_t)(total + 1)); /* of pointers: NOLINT(bugprone-sizeof-expression) */
     c.from = apr_palloc(scratch, sizeof(*c.from) * (apr_size_t)(2 * total + 2));
     c.filter = apr_palloc(scratch, sizeof(*c.filter) * (apr_size_t)(2 * total + 2));
     for (total = 0, i = 0; i < n; i++) {

@@ -111,7 +111,8 @@ apr_status_t mdm_devload_by_cert(mdm_db_t *db, const mdm_devcache_t *cache, cons
         out->kind = MDM_KIND_MDM;
     }
     /* The certificate that was asked for stands in the record in any case. */
-    if (memcmp(&out->keys[MDM_DK_CERT], &key, sizeof(key)) && memcmp(&out->keys[MDM_DK_CERT_NEXT], &key, sizeof(key))) {
+    if (memcmp(&out->keys[MDM_DK_CERT], &key, sizeof(key)) != 0
+        && memcmp(&out->keys[MDM_DK_CERT_NEXT], &key, sizeof(key)) != 0) {
         out->keys[MDM_DK_CERT] = key;
     }
     return rv;

@@ -203,7 +203,7 @@ static int step_note(json_t *steps, const char *step, const char *error, apr_int
     if (error) {
         json_object_set_new(steps, "error", json_string(error));
         json_object_set_new(steps, "error_ms", json_integer(now));
-        return !old || strcmp(old, error);
+        return !old || strcmp(old, error) != 0;
     }
     if (!advances) {
         return 0;

@@ -456,17 +456,18 @@ static apr_status_t admit(begin_t *b)
         mdm_q_enroll_live_record_t *row;
 
         rv = mdm_q_enroll_live_record(b->db, b->facts->kind, b->facts->native_id, &row);
-        if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (!row->device_id || !e->device_id || strcmp(row->device_id, e->device_id)))) {
+        if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (!row->device_id || !e->device_id
+                                                          || strcmp(row->device_id, e->device_id) != 0))) {
             rv = mdm_fail(b->ctx, MDM_EDENIED, NULL, "This enrolment was used for another device.");
         }
         if (rv != APR_SUCCESS) {
             return rv;
         }
     }
-    else if (!mdm_pending_usable(e) && strcmp(e->state, "issued") && strcmp(e->state, "authenticated")) {
+    else if (!mdm_pending_usable(e) && strcmp(e->state, "issued") != 0 && strcmp(e->state, "authenticated") != 0) {
         return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This enrolment is over.");
     }
-    if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial))) {
+    if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial) != 0)) {
         return mdm_fail(b->ctx, MDM_EDENIED, "SerialNumber", "This enrolment was made for another device.");
     }
     rv = e->person_id ? mdm_person_get(b->db, e->person_id, &b->person) : APR_NOTFOUND;

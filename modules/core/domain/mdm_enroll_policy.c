@@ -100,7 +100,7 @@ static apr_status_t match_check(mdm_ctx_t *ctx, json_t *match)
     int i;
 
     json_object_foreach(match, key, value) {
-        for (i = 0; keys[i] && strcmp(keys[i], key); ++i) {
+        for (i = 0; keys[i] && strcmp(keys[i], key) != 0; ++i) {
         }
         if (!keys[i]) {
             return mdm_fail(ctx, MDM_EINPUT, mdm_clean(ctx->pool, key, 60), "is not a known criterion");
@@ -233,11 +233,11 @@ apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *polic
     if (!may) {
         return mdm_fail(ctx, MDM_EDENIED, "platform", "Your organisation does not allow this kind of device.");
     }
-    if (strcmp(policy->level, "choose") && strcmp(policy->level, level)) {
+    if (strcmp(policy->level, "choose") != 0 && strcmp(policy->level, level) != 0) {
         return mdm_fail(ctx, MDM_EDENIED, "level", "Your organisation does not allow this kind of enrolment.");
     }
-    if ((strcmp(ownership, "corporate") && strcmp(ownership, "personal"))
-        || (strcmp(policy->ownership, "choose") && strcmp(policy->ownership, ownership))) {
+    if ((strcmp(ownership, "corporate") != 0 && strcmp(ownership, "personal") != 0)
+        || (strcmp(policy->ownership, "choose") != 0 && strcmp(policy->ownership, ownership) != 0)) {
         return mdm_fail(ctx, MDM_EDENIED, "ownership", "Your organisation has fixed who owns enrolled devices.");
     }
     return APR_SUCCESS;

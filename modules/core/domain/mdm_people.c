@@ -122,7 +122,7 @@ static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain,
     if (!source.enabled) {
         return APR_NOTFOUND;
     }
-    if (strcmp(source.kind, "local")) {
+    if (strcmp(source.kind, "local") != 0) {
         out->unavailable = 1;
         return APR_SUCCESS;
     }
@@ -282,7 +282,7 @@ static apr_status_t password_ok(mdm_ctx_t *ctx, const char *password)
 static apr_status_t login_ok(mdm_ctx_t *ctx, const char *login)
 {
     if (!login || !*login || !text_ok(login, LOGIN_MAX) || strpbrk(login, "\\@/\"<>")
-        || strcmp(login, trimmed(ctx->pool, login))) {
+        || strcmp(login, trimmed(ctx->pool, login)) != 0) {
         return mdm_fail(ctx, MDM_EINPUT, "login", "must be a name without \\ @ / \" < > and outer spaces");
     }
     return APR_SUCCESS;
@@ -348,7 +348,7 @@ apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *pas
         return rv;
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_q_person_source_kind(db, id, &person)) == APR_SUCCESS) {
-        if (!person->kind || strcmp(person->kind, "local")) {
+        if (!person->kind || strcmp(person->kind, "local") != 0) {
             rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This person's password is kept in another directory.");
         }
         else if ((rv = mdm_q_person_set_password(db, id, hash)) == APR_SUCCESS
@@ -445,7 +445,7 @@ apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *pass
         return rv;
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_q_admin_login_name(db, id, &admin)) == APR_SUCCESS) {
-        if (strcmp(admin->kind, "local")) {
+        if (strcmp(admin->kind, "local") != 0) {
             rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This administrator's password is not kept here.");
         }
         else if ((rv = mdm_q_admin_set_password(db, id, hash)) == APR_SUCCESS

@@ -450,7 +450,7 @@ def test_what_is_audited(zone, console, anna):
     console.call("GET", f"/pending/{made['id']}/qr.svg")
     console.post(f"/pending/{made['id']}/cancel")
     device = enrolled(zone, new_device(zone), who)
-    ident = console.device(device.udid)["id"]
+    ident = zone.sql("SELECT id FROM device WHERE udid = ?", device.udid)[0][0]
     assert console.call("PATCH", f"/devices/{ident}", {"notes": "x"}, If_Match=console.call("GET", f"/devices/{ident}")[1]["ETag"])[0] == 200
     console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire", "reason": "left"})
     person = console.post("/people", {"login": "audited", "name": "A", "password": "Correct-horse-9"})

@@ -71,6 +71,8 @@ static void challenge_works_once_and_a_repeat_gets_the_same_R14(void **state)
     assert_int_equal(again.status, 0);
     assert_string_equal(fingerprint(t, first.cert), fingerprint(t, again.cert));
     REFUSED(enroll(t, ca, challenge), MDM_SCEP_BADREQUEST); /* another key */
+    sql(t, "UPDATE pending_enrollment SET state = 'profile'"); /* the challenge itself is used up, not only its enrolment */
+    REFUSED(enroll(t, ca, challenge), MDM_SCEP_BADREQUEST);
     sql(t, "UPDATE certificate SET status = 'revoked'");
     REFUSED(ask(t, ca, &c, &der, 0), MDM_SCEP_BADREQUEST);
     dbtest_end(t);
@@ -260,10 +262,13 @@ static void identity_renews_itself_IOS_06(void **state)
     client_t c, fresh;
     client_answer_t a;
     mdm_certinfo_t info;
+    const char *challenge;
 
     managed(t, ca, &c);
-    a = renew(t, ca, &c, MDM_SCEP_RENEWAL, renewal_challenge(t));
+    challenge = renewal_challenge(t);
+    a = renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge);
     assert_int_equal(a.status, 0);
+    REFUSED(renew(t, ca, &c, MDM_SCEP_RENEWAL, challenge), MDM_SCEP_BADREQUEST);
     mdm_cert_info(t->ctx, a.cert, &info);
     assert_string_equal(info.subject, "CN=renewed");
     assert_string_equal(certificate_row(t, a.cert)->record_id, RECORD);

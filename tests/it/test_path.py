@@ -124,6 +124,21 @@ def test_unenrol(zone, console):
     assert refused.value.status == 400
 
 
+def test_removed_by_the_administrator_and_back(zone, console):
+    """Section 4.2: the administrator removes a device; released again, it comes back onto the same object with a new identity."""
+    device = enrolled(zone)
+    ident, old = console.device(device.udid)["id"], device.cert
+    console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire", "reason": "test"})
+    device.poll()
+    wait_for(lambda: console.get(f"/devices/{ident}")["state"] == "retired")
+    console.post(f"/devices/{ident}/unretire", {"reason": "test"})
+    back = enrolled(zone, new_device(zone, udid=device.udid, serial=device.serial))
+    seen = console.get(f"/devices/{ident}")
+    assert (seen["state"], seen["udid"]) == ("active", device.udid) and back.cert != old
+    assert back.poll() == []
+    assert zone.sql("SELECT COUNT(*) FROM device WHERE udid = ?", device.udid)[0][0] == 1
+
+
 def test_not_now_and_errors(zone, console):
     """A command that was put off stays; one that failed is told (IOS-05)."""
     device = enrolled(zone)

@@ -58,7 +58,7 @@ apr_status_t mdm_filters_read(mdm_ctx_t *ctx, const char *source, json_t *list, 
     }
     made = apr_array_make(ctx->pool, (int)n + 1, sizeof(mdm_filter_t));
     for (i = 0; i < n; i++) {
-        const char *action = NULL, *addresses = NULL, *description = "";
+        const char *action = "", *addresses = "", *description = "";
         const mdm_jfield_t fields[] = {
             {.name = "addresses", .type = MDM_JF_STR, .required = 1, .min = 1, .max = MDM_CIDR_TEXT, .out = &addresses},
             {.name = "action", .type = MDM_JF_ENUM, .required = 1, .choices = actions, .out = &action},

@@ -1,0 +1,206 @@
+"""The ActiveSync simulators against each other: what the server refuses, the phone must have earned (issue 3 item 1, issue 6)."""
+import http.client
+import threading
+import time
+
+import pytest
+
+from sim import wbxml
+from sim.eas_client import EasError, Phone
+from sim.eas_server import EasServer, parse_query
+from sim.wbxml import Node
+
+RAW_ID = bytes.fromhex("796acd8c9800295faabbccddeeff1213")
+
+
+@pytest.fixture
+def server():
+    made = EasServer({"alice": "secret", "bob": "other"})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def phones(server):
+    made = []
+
+    def make(user="alice", password="secret", **more):
+        made.append(Phone(server.port, user, password, **more))
+        return made[-1]
+    yield make
+    for phone in made:
+        phone.close()
+
+
+def wait_for(what, seconds=5):
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "did not happen"
+        time.sleep(0.02)
+
+
+def test_wbxml_round_trip():
+    tree = Node("PV.Provision", Node("ST.DeviceInformation", Node("ST.Set", Node("ST.Model", "ä"))), Node("PV.RemoteWipe"),
+                Node("CM.Mime", b"x\0" * 100))
+    data = wbxml.encode(tree)
+    again = wbxml.decode(data)
+    assert data.startswith(b"\x03\x01\x6a\x00\x00\x0e\x45\x00\x12\x56\x48\x57\x03") and wbxml.encode(again) == data
+    assert again.value("ST.DeviceInformation/ST.Set/ST.Model") == "ä" and again.get("CM.Mime").text == b"x\0" * 100
+    for cut in range(len(data)):
+        with pytest.raises(wbxml.WbxmlError):
+            wbxml.decode(data[:cut])
+
+
+@pytest.mark.parametrize("device_id", ["ApplTEST0001", "android_12345-6x", RAW_ID])
+def test_both_query_forms_say_the_same(device_id):
+    """R45"""
+    plain = Phone(1, "dom\\alice", "x", device_id=device_id, device_type="WP", version="16.1")
+    packed = Phone(1, "dom\\alice", "x", device_id=device_id, device_type="WP", version="16.1", form="base64")
+    a, b = (parse_query(p.query("Ping", 77), p.headers(77)) for p in (plain, packed))
+    assert (a.pop("form"), b.pop("form")) == ("plain", "base64")
+    if device_id == "android_12345-6x":  # the simulated server takes 16 characters that are not all letters and digits for bytes
+        assert b["DeviceId"] == b"android_12345-6x".hex().upper()
+    else:
+        assert a == b and a["DeviceId"] == plain.plain_id()
+
+
+def test_example_of_the_protocol():
+    found = parse_query("jAAJBAp2MTQwRGV2aWNlAApTbWFydFBob25l", {})
+    assert found == {"Cmd": "Sync", "DeviceId": "v140Device", "DeviceType": "SmartPhone", "key": None, "User": "", "version": "14.0",
+                     "form": "base64"}
+
+
+@pytest.mark.parametrize("form", ["plain", "base64"])
+@pytest.mark.parametrize("version", ["12.1", "14.0", "14.1", "16.1"])
+def test_a_day_of_a_phone(server, phones, form, version):
+    server.policy = {"DevicePasswordEnabled": 1, "MinDevicePasswordLength": 6}
+    phone = phones(version=version, form=form)
+    assert phone.options().headers["MS-ASProtocolVersions"].endswith("16.1")
+    assert phone.folder_sync().status == 1 and phone.folders["Inbox"] == "5"
+    assert phone.policy == {"DevicePasswordEnabled": "1", "MinDevicePasswordLength": "6"} and phone.provisions == 1
+    assert phone.sync() == []
+    server.deliver("alice", "Subject: hello\r\n\r\nworld")
+    assert phone.sync() == ["5:1"] and phone.sync() == []
+    assert phone.fetch("5:1") == b"Subject: hello\r\n\r\nworld" and phone.fetch("5:9") is None
+    assert phone.send(b"Subject: out\r\n\r\n\xff").http == 200 and server.boxes["alice"].sent == [b"Subject: out\r\n\r\n\xff"]
+    assert not server.boxes["bob"].mails and not server.boxes["bob"].sent
+    assert phone.settings().status == 1 and server.info["alice", "APPLTEST0001"]["Model"] == "iPhone14,2"
+    assert {r["form"] for r in server.requests if r["Cmd"] != "OPTIONS"} == {form} and phone.provisions == 1
+
+
+def test_ping_is_held_until_mail_comes(server, phones):
+    phone = phones()
+    phone.folder_sync()
+    threading.Timer(0.4, server.deliver, ("alice", "x")).start()
+    start = time.monotonic()
+    answer = phone.ping(60)
+    assert answer.status == 2 and 0.3 < time.monotonic() - start < 5 and answer.doc.value("PG.Folders/PG.Folder") == "5"
+    start = time.monotonic()
+    assert phone.ping(1).status == 1 and time.monotonic() - start > 0.9
+
+
+def test_mail_of_others_ends_no_ping(server, phones):
+    phone = phones()
+    threading.Timer(0.1, server.deliver, ("bob", "x")).start()
+    assert phone.ping(1).status == 1
+
+
+def test_ping_of_a_phone_that_left_ends(server, phones):
+    phone = phones()
+    phone.start("Ping", phone.ping_document(60))
+    wait_for(lambda: server.held == 1)
+    phone.close()
+    wait_for(lambda: server.held == 0)
+    assert server.gone == 1
+
+
+@pytest.mark.parametrize("user, password", [("alice", "wrong"), ("alice", ""), ("nobody", "secret")])
+def test_wrong_credentials(server, phones, user, password):
+    phone = phones(user, password)
+    assert phone.options().http == 401 and phone.folder_sync().http == 401
+
+
+def test_domain_and_mail_log_in(server, phones):
+    assert phones("DOM\\alice").folder_sync().status == 1 and phones("alice@example.org").folder_sync().status == 1
+
+
+@pytest.mark.parametrize("version, stopped", [("12.1", 449), ("14.1", 200)])
+def test_policy_must_be_acknowledged(server, phones, version, stopped):
+    server.policy = {"AllowCamera": 0}
+    phone = phones(version=version)
+    doc = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
+    answer = phone.post("FolderSync", doc)
+    assert answer.http == stopped and answer.status == (0 if version == "12.1" else 142)
+    assert phone.provision() and phone.post("FolderSync", doc, phone.key).status == 1
+    assert phone.post("FolderSync", doc, phone.key + 1).status == (0 if version == "12.1" else 144)
+    assert phones("bob", "other", version=version).post("FolderSync", doc, phone.key).status != 1
+    server.policy = None
+    assert phone.provision() is False
+
+
+def test_wipe(server, phones):
+    """R18: the wipe is of one user's device."""
+    server.wipe.add(("alice", "APPLTEST0001"))
+    assert phones("bob", "other").folder_sync().status == 1
+    phone = phones()
+    assert phone.folder_sync().status == 140 and phone.wiped and not server.wipe
+
+
+FAULTS = [({"status": 503, "headers": {"Retry-After": "120"}}, 503), ({"status": 449}, 449), ({"status": 451, "headers": {
+    "X-MS-Location": "https://other.example/Microsoft-Server-ActiveSync"}}, 451), ({"status": 401}, 401)]
+
+
+@pytest.mark.parametrize("step, code", FAULTS)
+def test_scripted_codes(server, phones, step, code):
+    server.script["Sync"] = [step, {}]
+    phone = phones()
+    phone.folder_sync()
+    answer = phone.post("Sync", body=b"")
+    assert answer.http == code and not [k for k, v in step.get("headers", {}).items() if answer.headers[k] != v]
+    assert phone.post("Sync", body=b"").http == 200
+
+
+def test_scripted_answers(server, phones):
+    phone = phones(timeout=1)
+    server.script["FolderSync"] = [{"eas": 111}, {"html": True}, {"reset": True}, {"cut": True}, {"hang": True}, {"delay": 0.3}, {}]
+    assert phone.folder_sync().status == 111
+    answer = phone.folder_sync()
+    assert answer.http == 200 and answer.doc is None and b"<html>" in answer.body
+    for wrong in [OSError, (OSError, http.client.IncompleteRead), TimeoutError]:
+        with pytest.raises(wrong):
+            phone.folder_sync()
+        phone.close()
+    start = time.monotonic()
+    assert phone.folder_sync().status == 1 and time.monotonic() - start >= 0.3
+
+
+def test_answer_that_is_no_policy(server, phones):
+    server.provision = lambda *_: Node("PV.Provision", Node("PV.Status", 2))
+    with pytest.raises(EasError):
+        phones().provision()
+
+
+def test_bad_requests(server, phones):
+    phone = phones()
+    assert phone.post("Sync", body=b"<html>").http == 400
+    assert phone.post("Settings", body=b"").http == 400
+    assert phone.post("Search", Node("SR.Search")).http == 501
+    phone.http.request("POST", "/EWS?Cmd=Sync&DeviceId=a", headers=phone.headers())
+    assert phone.finish().http == 404
+    phone.http.request("POST", "/Microsoft-Server-ActiveSync?jAAJ", headers=phone.headers())
+    assert phone.finish().http == 400
+
+
+def test_lost_keys_start_again(server, phones):
+    phone = phones()
+    phone.folder_key = "MDMQ-1"
+    assert phone.folder_sync().status == 1 and "Calendar" in phone.folders
+    phone.sync_keys["5"] = "MDMQ-1"
+    assert phone.sync() == [] and phone.sync_keys["5"] == "S0"
+
+
+def test_chunked_body(server, phones):
+    phone = phones(version="12.1")
+    phone.http.request("POST", "/Microsoft-Server-ActiveSync?" + phone.query("SendMail"), body=iter([b"a" * 70000, b"b"]),
+                       headers={**phone.headers(), "Content-Type": "message/rfc822"}, encode_chunked=True)
+    assert phone.finish().http == 200 and server.boxes["alice"].sent == [b"a" * 70000 + b"b"]

@@ -62,7 +62,7 @@ apr_status_t mdm_migrate(mdm_ctx_t *ctx, int *applied)
 {
     mdm_db_t *db;
     apr_status_t rv;
-    int found;
+    int found = 0;
 
     *applied = 0;
     rv = mdm_db_open(ctx, &db);

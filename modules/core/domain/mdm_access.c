@@ -88,7 +88,7 @@ struct mdm_access_t {
 apr_status_t mdm_access_compile(apr_pool_t *p, const apr_array_header_t *filters, const mdm_access_t **out)
 {
     mdm_access_t *a = apr_palloc(p, sizeof(*a));
-    const apr_array_header_t **ranges = apr_palloc(p, sizeof(*ranges) * (apr_size_t)(filters->nelts + 1));
+    const apr_array_header_t **ranges = apr_palloc(p, sizeof(*ranges) * (apr_size_t)(filters->nelts + 1)); /* pointers: NOLINT(bugprone-sizeof-expression) */
     int i;
 
     a->filters = (const mdm_filter_t *)filters->elts;

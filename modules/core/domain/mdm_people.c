@@ -4,6 +4,7 @@
 #include <string.h>
 #include <apr_strings.h>
 #include "base/mdm_seal.h"
+#include "domain/mdm_directory.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
@@ -78,7 +79,8 @@ apr_status_t mdm_login_split(mdm_ctx_t *ctx, const char *typed, const char *doma
 /* Who might be meant; password NULL if nobody who may log in was found. */
 typedef struct candidate_t {
     const char *id, *password;
-    int unavailable; /* the source is one that can't be asked */
+    apr_array_header_t *ask; /* of mdm_dirsource_t: the directories that know; else NULL */
+    const char *user, *mail; /* what to ask them for, each may be NULL */
 } candidate_t;
 
 typedef struct source_t {
@@ -109,6 +111,40 @@ static apr_status_t source_find(mdm_db_t *db, const char *domain, source_t *out)
     return rv;
 }
 
+static void ask_add(mdm_ctx_t *ctx, candidate_t *out, const char *id, const char *name, const char *config, const char *secret)
+{
+    if (!out->ask) {
+        out->ask = apr_array_make(ctx->pool, 1, sizeof(mdm_dirsource_t));
+    }
+    APR_ARRAY_PUSH(out->ask, mdm_dirsource_t) = (mdm_dirsource_t){id, name, config, secret};
+}
+
+static apr_status_t ask_source(mdm_db_t *db, const char *id, candidate_t *out)
+{
+    mdm_q_source_ask_t *row;
+    apr_status_t rv = mdm_q_source_ask(db, id, &row);
+
+    if (rv == APR_SUCCESS) {
+        ask_add(mdm_db_ctx(db), out, row->id, row->name, row->config, row->secret);
+    }
+    return rv;
+}
+
+/* An address that nobody here is known by yet: any directory may know it. */
+static apr_status_t ask_all(mdm_db_t *db, candidate_t *out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_source_ask_all(db, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_source_ask_all_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_source_ask_all_t);
+
+        ask_add(mdm_db_ctx(db), out, row->id, row->name, row->config, row->secret);
+    }
+    return rv == APR_SUCCESS && !out->ask ? APR_NOTFOUND : rv;
+}
+
 static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain, candidate_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -123,8 +159,8 @@ static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain,
         return APR_NOTFOUND;
     }
     if (strcmp(source.kind, "local") != 0) {
-        out->unavailable = 1;
-        return APR_SUCCESS;
+        out->user = user;
+        return ask_source(db, source.id, out);
     }
     rv = mdm_q_person_login_local(db, source.id, mdm_lower(ctx->pool, user), &row);
     if (rv == APR_SUCCESS) {
@@ -144,11 +180,16 @@ static apr_status_t by_mail(mdm_db_t *db, const char *typed, candidate_t *out)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (rows->nelts == 0) {
+        return ask_all(db, out);
+    }
     if (rows->nelts != 1) {
         return APR_NOTFOUND;
     }
     row = &APR_ARRAY_IDX(rows, 0, mdm_q_person_login_mail_t);
-    out->unavailable = strcmp(row->source_kind, "local") != 0;
+    if (strcmp(row->source_kind, "local") != 0) {
+        return ask_source(db, row->source_id, out);
+    }
     out->id = row->id;
     out->password = row->disabled || !row->gone_ms_null ? NULL : row->password;
     return APR_SUCCESS;
@@ -167,8 +208,11 @@ static apr_status_t candidate_find(mdm_ctx_t *ctx, const char *typed, const char
         return rv;
     }
     rv = by_login(db, user, domain, out);
-    if (rv == APR_NOTFOUND && strchr(typed, '@') && !strchr(typed, '\\')) {
-        rv = by_mail(db, trimmed(ctx->pool, typed), out);
+    if (strchr(typed, '@') && !strchr(typed, '\\')) {
+        out->mail = trimmed(ctx->pool, typed);
+        if (rv == APR_NOTFOUND) {
+            rv = by_mail(db, out->mail, out);
+        }
     }
     mdm_db_close(db);
     return rv;
@@ -179,10 +223,39 @@ static apr_status_t refuse_login(mdm_ctx_t *ctx)
     return mdm_fail(ctx, MDM_EAUTH, NULL, "User name or password is wrong.");
 }
 
+/* Asks the directories in their order. One that can't be asked might be the one that knows: then nobody is refused for good. */
+static apr_status_t ask_directories(mdm_ctx_t *ctx, const candidate_t *who, const char *password, const char **id)
+{
+    apr_status_t rv = APR_NOTFOUND, away = APR_SUCCESS;
+    int i;
+
+    for (i = 0; rv == APR_NOTFOUND && i < who->ask->nelts; i++) {
+        rv = mdm_directory_login(ctx, &APR_ARRAY_IDX(who->ask, i, mdm_dirsource_t), who->user, who->mail, password,
+                                 i == who->ask->nelts - 1 && away == APR_SUCCESS, id);
+        if (rv == MDM_EUNAVAIL) {
+            away = rv;
+            rv = APR_NOTFOUND;
+        }
+    }
+    if (rv == APR_NOTFOUND && away != APR_SUCCESS) {
+        return away; /* its sentence stands in ctx already */
+    }
+    return rv == APR_NOTFOUND ? MDM_EAUTH : rv;
+}
+
+static apr_status_t check_password(mdm_ctx_t *ctx, const char *password, const char *stored)
+{
+    /* An overlong password is hashed as a short wrong one: the same work, whatever was sent. */
+    int fits = strlen(password) <= PASSWORD_MAX;
+    apr_status_t rv = mdm_password_check(ctx, fits ? password : "", stored);
+
+    return rv == APR_SUCCESS && !fits ? MDM_EAUTH : rv;
+}
+
 apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password,
                               mdm_person_t **out)
 {
-    candidate_t who = {NULL, NULL, 0};
+    candidate_t who = {NULL, NULL, NULL, NULL, NULL};
     mdm_db_t *db;
     apr_status_t rv;
 
@@ -194,12 +267,13 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
         return rv;
     }
-    if (who.unavailable) {
-        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "The user directory can't be asked right now. Try again later.");
+    if (who.ask) {
+        rv = strlen(password) <= PASSWORD_MAX ? ask_directories(ctx, &who, password, &who.id) : MDM_EAUTH;
     }
-    /* An overlong password is hashed as a short wrong one: the same work, whatever was sent. */
-    rv = mdm_password_check(ctx, strlen(password) > PASSWORD_MAX ? "" : password, who.password);
-    if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strlen(password) > PASSWORD_MAX)) {
+    else {
+        rv = check_password(ctx, password, who.password);
+    }
+    if (rv == MDM_EAUTH) {
         return refuse_login(ctx);
     }
     if (rv != APR_SUCCESS || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {

@@ -1,0 +1,372 @@
+/* Log-in through a directory, and what is kept of it. The network is asked first, the database afterwards, never both at once. */
+#include "domain/mdm_directory.h"
+
+#include <string.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include "base/mdm_seal.h"
+#include "mdm_sql_gen.h"
+
+#define TRY_AGAIN "The user directory can't be asked right now. Try again later."
+
+apr_status_t mdm_directory_conf(mdm_ctx_t *ctx, const mdm_dirsource_t *source, mdm_ldap_conf_t **out)
+{
+    mdm_blob_t secret;
+    json_t *config;
+    apr_status_t rv = mdm_json_parse(ctx, source->config, strlen(source->config), &config);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_ldap_conf(ctx, config, out);
+    }
+    if (rv == APR_SUCCESS && source->secret) {
+        rv = mdm_unseal(ctx, apr_pstrcat(ctx->pool, "user_source.secret:", source->id, NULL), source->secret, &secret);
+        if (rv == APR_SUCCESS) {
+            (*out)->bind_password = apr_pstrmemdup(ctx->pool, (const char *)secret.data, secret.len);
+        }
+    }
+    return rv == APR_SUCCESS ? rv : mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the source's configuration can't be read");
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/* The id of a cached row: the same entry of the same source always has the same. */
+static const char *row_id(apr_pool_t *p, const char *kind, const char *source_id, const char *key)
+{
+    const char *text = apr_pstrcat(p, kind, ":", source_id, ":", key, NULL);
+    unsigned char hash[32];
+
+    mdm_sha256(text, strlen(text), hash);
+    hash[6] = (unsigned char)((hash[6] & 0x0f) | 0x80); /* RFC 9562, version 8 */
+    hash[8] = (unsigned char)((hash[8] & 0x3f) | 0x80);
+    return mdm_uuid_text(p, hash);
+}
+
+static const char *person_row(apr_pool_t *p, const char *source_id, const mdm_ldap_person_t *who)
+{
+    return *who->guid ? row_id(p, "guid", source_id, who->guid) : row_id(p, "dn", source_id, who->dn_key);
+}
+
+/* What people call a container: the value of its first part. */
+static const char *folder_name(apr_pool_t *p, const char *dn)
+{
+    const char *from = strchr(dn, '=');
+    apr_size_t n = from ? strcspn(from + 1, ",+") : 0;
+
+    return n ? mdm_clean(p, apr_pstrmemdup(p, from + 1, n), 200) : mdm_clean(p, dn, 200);
+}
+
+static apr_status_t put_folder(mdm_db_t *db, const char *source_id, const char *dn, const char **id)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    const char *key = mdm_ldap_dn_key(p, dn);
+
+    *id = row_id(p, "folder", source_id, key ? key : dn);
+    return mdm_q_dir_folder_put(db, *id, source_id, folder_name(p, dn), dn, NULL);
+}
+
+static apr_status_t put_person(mdm_db_t *db, const char *source_id, const char *folder_id, const mdm_ldap_person_t *who,
+                               const char *id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    const char *login_key = mdm_lower(ctx->pool, who->login);
+    apr_status_t rv = mdm_q_dir_login_taken(db, source_id, login_key, id, now, NULL);
+
+    return rv == APR_SUCCESS
+               ? mdm_q_dir_person_put(db, id, source_id, folder_id, who->login, login_key, who->name, who->mail,
+                                      mdm_lower(ctx->pool, who->mail), who->phone, who->guid, who->dn, now, NULL)
+               : rv;
+}
+
+static apr_status_t put_group(mdm_db_t *db, const char *source_id, const mdm_ldap_group_t *group, const char **id)
+{
+    *id = row_id(mdm_db_ctx(db)->pool, "group", source_id, group->dn_key);
+    return mdm_q_dir_group_put(db, *id, source_id, group->name, group->dn, NULL);
+}
+
+static apr_status_t put_groups_of(mdm_db_t *db, const char *source_id, const char *person_id, const apr_array_header_t *groups)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    json_t *ids = mdm_json_own(mdm_db_ctx(db), json_array());
+    apr_status_t rv = APR_SUCCESS;
+    const char *id;
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < groups->nelts; i++) {
+        rv = put_group(db, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t), &id);
+        if (rv == APR_SUCCESS && (rv = mdm_q_dir_member_put(db, id, person_id, NULL)) == APR_SUCCESS) {
+            json_array_append_new(ids, json_string(id));
+        }
+    }
+    return rv == APR_SUCCESS ? mdm_q_dir_person_groups_drop(db, person_id, mdm_json_text(p, ids), NULL) : rv;
+}
+
+/* Ends a transaction: commit if all went well. */
+static apr_status_t finish(mdm_db_t *db, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS) {
+        rv = mdm_db_commit(db);
+    }
+    else {
+        mdm_db_rollback(db);
+    }
+    mdm_db_close(db);
+    return rv;
+}
+
+/* ---------------------------------------------------------------- log-in */
+
+static apr_status_t remember(mdm_ctx_t *ctx, const char *source_id, const mdm_ldap_person_t *who,
+                             const apr_array_header_t *groups, const char **id)
+{
+    const char *folder;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *id = person_row(ctx->pool, source_id, who);
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = put_folder(db, source_id, who->container, &folder)) == APR_SUCCESS
+        && (rv = put_person(db, source_id, folder, who, *id)) == APR_SUCCESS) {
+        rv = put_groups_of(db, source_id, *id, groups);
+    }
+    return finish(db, rv);
+}
+
+static apr_status_t find(mdm_ldap_t *l, const char *user, const char *mail, mdm_ldap_person_t **who)
+{
+    apr_status_t rv = user ? mdm_ldap_find(l, user, 0, who) : APR_NOTFOUND;
+
+    return rv == APR_NOTFOUND && mail ? mdm_ldap_find(l, mail, 1, who) : rv;
+}
+
+static apr_status_t ask(mdm_ldap_t *l, const char *user, const char *mail, const char *password, int ask_nobody,
+                        mdm_ldap_person_t **who, apr_array_header_t **groups)
+{
+    apr_status_t rv = find(l, user, mail, who);
+
+    if (rv == APR_NOTFOUND && ask_nobody) {
+        mdm_ldap_person_t nobody = {.dn = APR_ARRAY_IDX(mdm_ldap_containers(l), 0, const char *)};
+
+        rv = mdm_ldap_groups_of(l, &nobody, groups);
+        return rv == APR_SUCCESS ? mdm_ldap_check(l, NULL, password) : rv;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_ldap_groups_of(l, *who, groups); /* before the bind: afterwards we speak as the person */
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_ldap_check(l, *who, password);
+    }
+    return rv == APR_SUCCESS && (*who)->disabled ? MDM_EAUTH : rv;
+}
+
+apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, const char *user, const char *mail,
+                                 const char *password, int ask_nobody, const char **person_id)
+{
+    apr_array_header_t *groups = NULL;
+    mdm_ldap_person_t *who = NULL;
+    mdm_ldap_conf_t *conf;
+    mdm_ldap_t *l = NULL;
+    apr_status_t rv = mdm_directory_conf(ctx, source, &conf);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_ldap_open(ctx, conf, &l);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = ask(l, user, mail, password, ask_nobody, &who, &groups);
+        mdm_ldap_close(l);
+    }
+    if (rv == MDM_EUNAVAIL) {
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0120", 0, "user source %s can't be asked for a log-in: %s", source->name,
+                ctx->fail_text ? ctx->fail_text : "");
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, TRY_AGAIN);
+    }
+    return rv == APR_SUCCESS ? remember(ctx, source->id, who, groups, person_id) : rv;
+}
+
+/* ---------------------------------------------------------------- sync */
+
+typedef struct sync_t {
+    mdm_ctx_t *ctx;
+    mdm_job_t *job;
+    int lease_s;
+    const mdm_dirsource_t *source;
+    apr_hash_t *people; /* dn key -> person id, for the groups */
+    apr_int64_t began, done, disabled, groups, gone;
+} sync_t;
+
+apr_status_t mdm_directory_sync_ask(mdm_db_t *db, const char *source_id)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    mdm_job_add_t add = {.kind = "ldap.sync", .unique_key = apr_pstrcat(p, "ldap.sync:", source_id, NULL),
+                         .payload = mdm_json_own(mdm_db_ctx(db), json_pack("{s:s}", "source", source_id))};
+
+    return mdm_job_add(db, &add, NULL);
+}
+
+static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_header_t *page)
+{
+    apr_pool_t *keep = s->ctx->pool;
+    const char *folder, *id;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && page->nelts) {
+        rv = put_folder(db, s->source->id, APR_ARRAY_IDX(page, 0, mdm_ldap_person_t).container, &folder);
+    }
+    for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
+        const mdm_ldap_person_t *who = &APR_ARRAY_IDX(page, i, mdm_ldap_person_t);
+
+        id = person_row(ctx->pool, s->source->id, who);
+        if (who->disabled) {
+            rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(ctx), NULL);
+            s->disabled++;
+        }
+        else if (!apr_hash_get(s->people, who->dn_key, APR_HASH_KEY_STRING)) {
+            rv = put_person(db, s->source->id, folder, who, id);
+            apr_hash_set(s->people, apr_pstrdup(keep, who->dn_key), APR_HASH_KEY_STRING, apr_pstrdup(keep, id));
+            s->done++;
+        }
+    }
+    return finish(db, rv);
+}
+
+static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t *group)
+{
+    json_t *people = json_array();
+    const char *id, *person, *text;
+    apr_status_t rv = put_group(db, s->source->id, group, &id);
+    int i;
+
+    for (i = 0; i < group->members->nelts; i++) {
+        person = apr_hash_get(s->people, APR_ARRAY_IDX(group->members, i, const char *), APR_HASH_KEY_STRING);
+        if (person) {
+            json_array_append_new(people, json_string(person));
+        }
+    }
+    text = mdm_json_text(mdm_db_ctx(db)->pool, people);
+    json_decref(people);
+    if (rv == APR_SUCCESS && (rv = mdm_q_dir_group_people_drop(db, id, text, NULL)) == APR_SUCCESS) {
+        rv = mdm_q_dir_group_people_put(db, id, text, NULL);
+    }
+    s->groups++;
+    return rv;
+}
+
+static apr_status_t store_groups(sync_t *s, mdm_ctx_t *ctx, const apr_array_header_t *page)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_db_begin(db);
+    for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
+        rv = store_group(s, db, &APR_ARRAY_IDX(page, i, mdm_ldap_group_t));
+    }
+    return finish(db, rv);
+}
+
+/* Reads one list to its end. */
+static apr_status_t walk(sync_t *s, mdm_ldap_t *l,
+                         apr_status_t (*read)(mdm_ldap_t *, apr_pool_t *, mdm_ldap_cursor_t *, apr_array_header_t **),
+                         apr_status_t (*store)(sync_t *, mdm_ctx_t *, const apr_array_header_t *))
+{
+    mdm_ldap_cursor_t cursor = {0, NULL, 0};
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && !mdm_job_stopping(s->job)) {
+        mdm_ctx_t *sub = mdm_ctx_sub(s->ctx);
+        apr_array_header_t *page = NULL;
+
+        rv = read(l, sub->pool, &cursor, &page);
+        if (rv == APR_SUCCESS && (rv = store(s, sub, page)) == APR_SUCCESS) {
+            rv = mdm_job_progress(sub, s->job, s->done + s->groups, 0, s->lease_s);
+        }
+        apr_pool_destroy(sub->pool);
+    }
+    mdm_ldap_cursor_end(&cursor);
+    return rv == APR_EOF ? APR_SUCCESS : rv;
+}
+
+/* Whoever was not seen is gone. Nobody seen at all is rather a mistake in a container than the end of all people. */
+static apr_status_t bury(sync_t *s)
+{
+    mdm_q_dir_people_count_t *there;
+    mdm_db_t *db;
+    int n = 0;
+    apr_status_t rv = mdm_db_open(s->ctx, &db);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_dir_people_count(db, s->source->id, &there);
+    if (rv == APR_SUCCESS && there->n > 0 && !s->done && !s->disabled) {
+        rv = mdm_fail(s->ctx, MDM_EUNAVAIL, NULL, "the directory shows nobody: check containers and rights; nobody was marked gone");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_dir_people_gone(db, s->source->id, s->began, mdm_now_ms(s->ctx), &n);
+    }
+    mdm_db_close(db);
+    s->gone = n;
+    return rv;
+}
+
+static apr_status_t source_of(mdm_ctx_t *ctx, const mdm_job_t *job, mdm_dirsource_t *out)
+{
+    const char *id = json_string_value(json_object_get(job->payload, "source"));
+    mdm_q_source_ask_t *row;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_source_ask(db, id ? id : "", &row);
+        mdm_db_close(db);
+    }
+    if (rv == APR_SUCCESS) {
+        *out = (mdm_dirsource_t){row->id, row->name, row->config, row->secret};
+    }
+    return rv;
+}
+
+apr_status_t mdm_directory_sync(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
+{
+    mdm_dirsource_t source;
+    sync_t s = {.ctx = ctx, .job = job, .lease_s = lease_s, .source = &source, .people = apr_hash_make(ctx->pool),
+                .began = mdm_now_ms(ctx)};
+    mdm_ldap_conf_t *conf;
+    mdm_ldap_t *l;
+    apr_status_t rv = source_of(ctx, job, &source);
+
+    if (rv == APR_NOTFOUND) {
+        return APR_SUCCESS; /* deleted or switched off: it is not asked any more */
+    }
+    if (rv == APR_SUCCESS && (rv = mdm_directory_conf(ctx, &source, &conf)) == APR_SUCCESS) {
+        job->again_ms = s.began + conf->sync_minutes * 60000LL;
+        rv = mdm_ldap_open(ctx, conf, &l);
+    }
+    if (rv == APR_SUCCESS) {
+        if ((rv = walk(&s, l, mdm_ldap_people_page, store_people)) == APR_SUCCESS && !mdm_job_stopping(job)) {
+            rv = walk(&s, l, mdm_ldap_groups_page, store_groups);
+        }
+        mdm_ldap_close(l);
+    }
+    if (rv == APR_SUCCESS && !mdm_job_stopping(job)) {
+        rv = bury(&s);
+    }
+    if (rv == MDM_EUNAVAIL) {
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0121", 0, "user source %s can't be synchronised: %s", source.name,
+                ctx->fail_text ? ctx->fail_text : "");
+    }
+    job->result = mdm_json_own(ctx, json_pack("{s:s, s:I, s:I, s:I, s:I}", "source", source.name, "people", (json_int_t)s.done,
+                                              "disabled", (json_int_t)s.disabled, "groups", (json_int_t)s.groups, "gone",
+                                              (json_int_t)s.gone));
+    return rv;
+}

@@ -1,0 +1,494 @@
+/* One connection to a directory per call: opened, judged, used by one thread, closed. Every wait has a limit. */
+#include "domain/mdm_ldap.h"
+
+#include <string.h>
+#include <sys/time.h>
+#include <apr_strings.h>
+#include <ldap.h>
+#include "domain/mdm_ldap_priv.h"
+
+#define PAGE_SIZE 500
+#define GROUPS_MAX 1000
+#define TEXT_BYTES 200
+#define DN_BYTES 1000
+#define ANSWER_MAX (8 * 1024 * 1024)
+
+static apr_status_t away(mdm_ldap_t *l, const char *doing, int rc)
+{
+    return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "%s: %s", doing, ldap_err2string(rc));
+}
+
+static struct timeval limit(const mdm_ldap_t *l)
+{
+    return (struct timeval){l->conf->timeout_ms / 1000, (l->conf->timeout_ms % 1000) * 1000};
+}
+
+static apr_status_t closed(void *data)
+{
+    mdm_ldap_close(data);
+    return APR_SUCCESS;
+}
+
+void mdm_ldap_close(mdm_ldap_t *l)
+{
+    apr_pool_cleanup_kill(l->ctx->pool, l, closed);
+    if (l->ld) {
+        ldap_unbind_ext_s(l->ld, NULL, NULL);
+        l->ld = NULL;
+    }
+}
+
+const apr_array_header_t *mdm_ldap_containers(const mdm_ldap_t *l)
+{
+    return l->conf->containers;
+}
+
+/* Everything that a system-wide ldap.conf could change and that matters is said here. */
+static int options(mdm_ldap_t *l)
+{
+    struct timeval tv = limit(l);
+    int v3 = LDAP_VERSION3, never = LDAP_OPT_X_TLS_NEVER, deref = LDAP_DEREF_NEVER, none = 0, client = 0;
+    ber_len_t most = ANSWER_MAX;
+    Sockbuf *sb = NULL;
+
+    if (ldap_set_option(l->ld, LDAP_OPT_PROTOCOL_VERSION, &v3) || ldap_set_option(l->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF)
+        || ldap_set_option(l->ld, LDAP_OPT_NETWORK_TIMEOUT, &tv) || ldap_set_option(l->ld, LDAP_OPT_TIMEOUT, &tv)
+        || ldap_set_option(l->ld, LDAP_OPT_DEREF, &deref) || ldap_set_option(l->ld, LDAP_OPT_SIZELIMIT, &none)) {
+        return LDAP_LOCAL_ERROR;
+    }
+    if (ldap_get_option(l->ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS && sb) {
+        ber_sockbuf_ctrl(sb, LBER_SB_OPT_SET_MAX_INCOMING, &most);
+    }
+    if (l->conf->tls == MDM_LDAP_NONE) {
+        return LDAP_SUCCESS;
+    }
+    /* We judge the certificate ourselves, right after the handshake and before anything is sent. */
+    return ldap_set_option(l->ld, LDAP_OPT_X_TLS_REQUIRE_CERT, &never) || ldap_set_option(l->ld, LDAP_OPT_X_TLS_NEWCTX, &client)
+               ? LDAP_LOCAL_ERROR : LDAP_SUCCESS;
+}
+
+apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out)
+{
+    mdm_ldap_t *l = apr_pcalloc(ctx->pool, sizeof(*l));
+    const char *uri = apr_psprintf(ctx->pool, strchr(conf->host, ':') ? "%s://[%s]:%d" : "%s://%s:%d",
+                                   conf->tls == MDM_LDAP_LDAPS ? "ldaps" : "ldap", conf->host, conf->port);
+    int rc;
+
+    *out = l;
+    l->ctx = ctx;
+    l->conf = conf;
+    if ((rc = ldap_initialize(&l->ld, uri)) != LDAP_SUCCESS) {
+        l->ld = NULL;
+        return away(l, "set-up", rc);
+    }
+    apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
+    if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(l->ld)) != LDAP_SUCCESS) {
+        return away(l, conf->tls == MDM_LDAP_LDAPS ? "connection or TLS" : "connection", rc);
+    }
+    if (conf->tls == MDM_LDAP_STARTTLS && (rc = ldap_start_tls_s(l->ld, NULL, NULL)) != LDAP_SUCCESS) {
+        return away(l, "StartTLS", rc);
+    }
+    if (conf->tls != MDM_LDAP_NONE) {
+        struct berval der = {0, NULL};
+
+        if (ldap_get_option(l->ld, LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS || !der.bv_val) {
+            return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "TLS: the server showed no certificate");
+        }
+        l->cert.data = apr_pmemdup(ctx->pool, der.bv_val, der.bv_len);
+        l->cert.len = der.bv_len;
+        ldap_memfree(der.bv_val);
+    }
+    return APR_SUCCESS;
+}
+
+static int bind_as(mdm_ldap_t *l, const char *dn, const char *password)
+{
+    struct berval cred = {strlen(password), (char *)password};
+
+    return ldap_sasl_bind_s(l->ld, dn, LDAP_SASL_SIMPLE, &cred, NULL, NULL, NULL);
+}
+
+apr_status_t mdm_ldap_bind(mdm_ldap_t *l)
+{
+    int rc;
+
+    if (*l->conf->bind_dn && !*l->conf->bind_password) {
+        return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "bind: the source's account has no password");
+    }
+    rc = bind_as(l, l->conf->bind_dn, *l->conf->bind_dn ? l->conf->bind_password : "");
+    return rc == LDAP_SUCCESS ? APR_SUCCESS : away(l, "bind", rc);
+}
+
+apr_status_t mdm_ldap_open(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out)
+{
+    apr_status_t rv = mdm_ldap_connect(ctx, conf, out);
+
+    if (rv == APR_SUCCESS && conf->tls != MDM_LDAP_NONE) {
+        rv = mdm_ldap_judge(ctx, conf, (*out)->cert);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_ldap_bind(*out);
+    }
+    if (rv != APR_SUCCESS) {
+        mdm_ldap_close(*out);
+        *out = NULL;
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- entries */
+
+static const char *text_value(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry, const char *attr, apr_size_t max)
+{
+    struct berval **vals = *attr ? ldap_get_values_len(l->ld, entry, attr) : NULL;
+    const char *text = "";
+
+    if (vals && vals[0]) { /* a NUL byte ends the value here: what stands behind it is not compared anywhere */
+        apr_size_t n = vals[0]->bv_len < 4 * max ? vals[0]->bv_len : 4 * max;
+        text = mdm_clean(p, apr_pstrmemdup(p, vals[0]->bv_val, n), max);
+    }
+    if (vals) {
+        ldap_value_free_len(vals);
+    }
+    return text;
+}
+
+static const char *hex_value(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry, const char *attr)
+{
+    struct berval **vals = *attr ? ldap_get_values_len(l->ld, entry, attr) : NULL;
+    const char *text = "";
+
+    if (vals && vals[0] && vals[0]->bv_len && vals[0]->bv_len <= 64) {
+        text = mdm_hex(p, vals[0]->bv_val, vals[0]->bv_len);
+    }
+    if (vals) {
+        ldap_value_free_len(vals);
+    }
+    return text;
+}
+
+/* The account's switch, as each kind of directory keeps it. */
+static int is_disabled(const char *attr, const char *value)
+{
+    apr_int64_t n = 0;
+
+    if (!strcasecmp(attr, "userAccountControl")) {
+        return mdm_parse_i64(value, 0, APR_INT64_MAX, &n) == APR_SUCCESS && (n & 2);
+    }
+    return !strcasecmp(value, "TRUE") || !strcmp(value, "000001010000Z");
+}
+
+static const char *dn_of(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry)
+{
+    char *dn = ldap_get_dn(l->ld, entry);
+    const char *out = dn && strlen(dn) <= DN_BYTES && mdm_utf8_valid(dn, strlen(dn)) ? apr_pstrdup(p, dn) : NULL;
+
+    ldap_memfree(dn);
+    return out;
+}
+
+/* 0 if the entry is of no use: no DN or no log-in. */
+static int read_person(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry, const char *container, mdm_ldap_person_t *out)
+{
+    const char *const *a = l->conf->attr;
+
+    memset(out, 0, sizeof(*out));
+    out->dn = dn_of(l, p, entry);
+    out->dn_key = out->dn ? mdm_ldap_dn_key(p, out->dn) : NULL;
+    out->login = text_value(l, p, entry, a[MDM_LA_LOGIN], TEXT_BYTES);
+    out->mail = text_value(l, p, entry, a[MDM_LA_MAIL], TEXT_BYTES);
+    out->name = text_value(l, p, entry, a[MDM_LA_NAME], TEXT_BYTES);
+    out->phone = text_value(l, p, entry, a[MDM_LA_PHONE], 60);
+    out->guid = hex_value(l, p, entry, a[MDM_LA_GUID]);
+    out->disabled = is_disabled(a[MDM_LA_DISABLED], text_value(l, p, entry, a[MDM_LA_DISABLED], 40));
+    out->container = container;
+    if (!*out->name) {
+        out->name = out->login;
+    }
+    return out->dn_key && *out->login;
+}
+
+static char **person_attrs(mdm_ldap_t *l)
+{
+    char **list = apr_pcalloc(l->ctx->pool, 8 * sizeof(char *));
+    int i, n = 0;
+
+    for (i = MDM_LA_LOGIN; i <= MDM_LA_DISABLED; i++) {
+        if (*l->conf->attr[i]) {
+            list[n++] = (char *)l->conf->attr[i];
+        }
+    }
+    return list;
+}
+
+static const char *person_filter(mdm_ldap_t *l, const char *test)
+{
+    const char *person = l->conf->attr[MDM_LA_PERSON_CLASS];
+
+    /* where computers are users too; elsewhere the class may be unknown, and nothing at all would fit */
+    return apr_pstrcat(l->ctx->pool, "(&(objectClass=", person, ")", strcmp(person, "user") ? "" : "(!(objectClass=computer))",
+                       test, ")", NULL);
+}
+
+static const char *group_filter(mdm_ldap_t *l, const char *test)
+{
+    return apr_pstrcat(l->ctx->pool, "(&(objectClass=", l->conf->attr[MDM_LA_GROUP_CLASS], ")", test, ")", NULL);
+}
+
+/* True for a dynamic group that the source hides (USR-01). */
+static int hidden(mdm_ldap_t *l, LDAPMessage *entry)
+{
+    const char *dynamic = l->conf->attr[MDM_LA_DYNAMIC_CLASS];
+    struct berval **vals = l->conf->ignore_dynamic && *dynamic ? ldap_get_values_len(l->ld, entry, "objectClass") : NULL;
+    int i, is = 0;
+
+    for (i = 0; vals && vals[i] && !is; i++) {
+        is = vals[i]->bv_len == strlen(dynamic) && !strncasecmp(vals[i]->bv_val, dynamic, vals[i]->bv_len);
+    }
+    if (vals) {
+        ldap_value_free_len(vals);
+    }
+    return is;
+}
+
+/* ---------------------------------------------------------------- finding one */
+
+static apr_status_t find_in(mdm_ldap_t *l, const char *container, const char *filter, int *hits, mdm_ldap_person_t *out)
+{
+    struct timeval tv = limit(l);
+    LDAPMessage *result = NULL, *entry;
+    mdm_ldap_person_t one;
+    int rc = ldap_search_ext_s(l->ld, container, LDAP_SCOPE_SUBTREE, filter, person_attrs(l), 0, NULL, NULL, &tv, 2, &result);
+
+    if (rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED) {
+        for (entry = ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
+            /* containers may lie inside each other: the same entry twice is one person */
+            if (read_person(l, l->ctx->pool, entry, container, &one) && (!*hits || strcmp(one.dn_key, out->dn_key))) {
+                ++*hits;
+                *out = one;
+            }
+        }
+    }
+    ldap_msgfree(result);
+    return rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED ? APR_SUCCESS : away(l, "search", rc);
+}
+
+apr_status_t mdm_ldap_find(mdm_ldap_t *l, const char *value, int by_mail, mdm_ldap_person_t **out)
+{
+    const char *test = mdm_ldap_equals(l->ctx->pool, l->conf->attr[by_mail ? MDM_LA_MAIL : MDM_LA_LOGIN], value), *filter;
+    mdm_ldap_person_t *found = apr_pcalloc(l->ctx->pool, sizeof(*found));
+    apr_status_t rv;
+    int i, hits = 0;
+
+    if (!*test || !*value) {
+        return APR_NOTFOUND;
+    }
+    filter = person_filter(l, test);
+    for (i = 0; i < l->conf->containers->nelts; i++) {
+        if ((rv = find_in(l, APR_ARRAY_IDX(l->conf->containers, i, const char *), filter, &hits, found)) != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    *out = found;
+    return hits == 1 ? APR_SUCCESS : APR_NOTFOUND;
+}
+
+apr_status_t mdm_ldap_check(mdm_ldap_t *l, const mdm_ldap_person_t *person, const char *password)
+{
+    const char *dn = person ? person->dn : NULL;
+    int rc;
+
+    if (!password || !*password) {
+        return MDM_EAUTH;
+    }
+    if (!dn) { /* a name that nobody has, so that the answer costs what a wrong password costs */
+        dn = apr_pstrcat(l->ctx->pool, "cn=", mdm_uuid(l->ctx->pool), ",", APR_ARRAY_IDX(l->conf->containers, 0, const char *),
+                         NULL);
+    }
+    rc = bind_as(l, dn, password);
+    if (rc == LDAP_SUCCESS) {
+        return person ? APR_SUCCESS : MDM_EAUTH;
+    }
+    return LDAP_SECURITY_ERROR(rc) || rc == LDAP_NO_SUCH_OBJECT || rc == LDAP_UNWILLING_TO_PERFORM || rc == LDAP_INVALID_DN_SYNTAX
+                   || rc == LDAP_CONSTRAINT_VIOLATION
+               ? MDM_EAUTH : away(l, "bind", rc);
+}
+
+/* ---------------------------------------------------------------- groups */
+
+static int nbases(const mdm_ldap_t *l, int groups)
+{
+    return groups && *l->conf->root ? 1 : l->conf->containers->nelts;
+}
+
+static const char *base_of(const mdm_ldap_t *l, int groups, int i)
+{
+    return groups && *l->conf->root ? l->conf->root : APR_ARRAY_IDX(l->conf->containers, i, const char *);
+}
+
+static apr_array_header_t *members_of(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry)
+{
+    struct berval **vals = ldap_get_values_len(l->ld, entry, l->conf->attr[MDM_LA_MEMBER]);
+    apr_array_header_t *out = apr_array_make(p, 16, sizeof(const char *));
+    int i;
+
+    for (i = 0; vals && vals[i]; i++) {
+        const char *key = vals[i]->bv_len <= DN_BYTES ? mdm_ldap_dn_key(p, apr_pstrmemdup(p, vals[i]->bv_val, vals[i]->bv_len))
+                                                      : NULL;
+        if (key) {
+            APR_ARRAY_PUSH(out, const char *) = key;
+        }
+    }
+    if (vals) {
+        ldap_value_free_len(vals);
+    }
+    return out;
+}
+
+static int read_group(mdm_ldap_t *l, apr_pool_t *p, LDAPMessage *entry, int members, mdm_ldap_group_t *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->dn = dn_of(l, p, entry);
+    out->dn_key = out->dn ? mdm_ldap_dn_key(p, out->dn) : NULL;
+    out->name = text_value(l, p, entry, l->conf->attr[MDM_LA_GROUP_NAME], TEXT_BYTES);
+    if (members) {
+        out->members = members_of(l, p, entry);
+    }
+    return out->dn_key && *out->name && !hidden(l, entry);
+}
+
+apr_status_t mdm_ldap_groups_of(mdm_ldap_t *l, const mdm_ldap_person_t *person, apr_array_header_t **out)
+{
+    const char *const *a = l->conf->attr;
+    char classes[] = "objectClass", *attrs[] = {(char *)a[MDM_LA_GROUP_NAME], classes, NULL};
+    const char *test = mdm_ldap_equals(l->ctx->pool, a[MDM_LA_MEMBER], person->dn);
+    struct timeval tv = limit(l);
+    int i, rc = LDAP_SUCCESS;
+
+    *out = apr_array_make(l->ctx->pool, 8, sizeof(mdm_ldap_group_t));
+    if (!*a[MDM_LA_GROUP_CLASS] || !*a[MDM_LA_GROUP_NAME] || !*test) {
+        return APR_SUCCESS;
+    }
+    for (i = 0; i < nbases(l, 1); i++) {
+        LDAPMessage *result = NULL, *entry;
+        mdm_ldap_group_t one;
+
+        rc = ldap_search_ext_s(l->ld, base_of(l, 1, i), LDAP_SCOPE_SUBTREE, group_filter(l, test), attrs, 0, NULL, NULL, &tv,
+                               GROUPS_MAX, &result);
+        if (rc == LDAP_SIZELIMIT_EXCEEDED) {
+            rc = LDAP_SUCCESS;
+        }
+        for (entry = rc ? NULL : ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
+            if (read_group(l, l->ctx->pool, entry, 0, &one) && (*out)->nelts < GROUPS_MAX) {
+                APR_ARRAY_PUSH(*out, mdm_ldap_group_t) = one;
+            }
+        }
+        ldap_msgfree(result);
+        if (rc != LDAP_SUCCESS) {
+            return away(l, "search of groups", rc);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* ---------------------------------------------------------------- everything, in pages */
+
+void mdm_ldap_cursor_end(mdm_ldap_cursor_t *c)
+{
+    ber_bvfree(c->cookie);
+    c->cookie = NULL;
+}
+
+/* One page of the cursor's base; moves the cursor on. */
+static apr_status_t page(mdm_ldap_t *l, mdm_ldap_cursor_t *c, int groups, const char *filter, char **attrs, LDAPMessage **result)
+{
+    struct berval *was = c->cookie, next = {0, NULL};
+    LDAPControl *ask = NULL, *asked[2] = {NULL, NULL}, **got = NULL, *pages;
+    struct timeval tv = limit(l);
+    ber_int_t total = 0;
+    int code = LDAP_OTHER, rc = ldap_create_page_control(l->ld, PAGE_SIZE, was, 1, &ask);
+
+    *result = NULL;
+    if (rc == LDAP_SUCCESS) {
+        asked[0] = ask;
+        rc = ldap_search_ext_s(l->ld, base_of(l, groups, c->base), LDAP_SCOPE_SUBTREE, filter, attrs, 0, asked, NULL, &tv, 0,
+                               result);
+    }
+    if (rc == LDAP_SUCCESS) {
+        rc = ldap_parse_result(l->ld, *result, &code, NULL, NULL, NULL, &got, 0);
+    }
+    mdm_ldap_cursor_end(c);
+    if (rc == LDAP_SUCCESS && (rc = code) == LDAP_SUCCESS) {
+        pages = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, got, NULL);
+        if (pages && (rc = ldap_parse_pageresponse_control(l->ld, pages, &total, &next)) == LDAP_SUCCESS && next.bv_len) {
+            c->cookie = ber_bvdup(&next);
+        }
+        ldap_memfree(next.bv_val);
+    }
+    if (!c->cookie && ++c->base >= nbases(l, groups)) {
+        c->end = 1;
+    }
+    ldap_control_free(ask);
+    ldap_controls_free(got);
+    return rc == LDAP_SUCCESS ? APR_SUCCESS : away(l, "search", rc);
+}
+
+apr_status_t mdm_ldap_people_page(mdm_ldap_t *l, apr_pool_t *p, mdm_ldap_cursor_t *c, apr_array_header_t **out)
+{
+    const char *test = apr_pstrcat(p, "(", l->conf->attr[MDM_LA_LOGIN], "=*)", NULL), *container;
+    LDAPMessage *result, *entry;
+    mdm_ldap_person_t one;
+    apr_status_t rv;
+
+    if (c->end) {
+        return APR_EOF;
+    }
+    container = base_of(l, 0, c->base);
+    *out = apr_array_make(p, PAGE_SIZE, sizeof(mdm_ldap_person_t));
+    rv = page(l, c, 0, person_filter(l, test), person_attrs(l), &result);
+    for (entry = rv ? NULL : ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
+        if (read_person(l, p, entry, container, &one)) {
+            APR_ARRAY_PUSH(*out, mdm_ldap_person_t) = one;
+        }
+    }
+    ldap_msgfree(result);
+    return rv;
+}
+
+apr_status_t mdm_ldap_groups_page(mdm_ldap_t *l, apr_pool_t *p, mdm_ldap_cursor_t *c, apr_array_header_t **out)
+{
+    const char *const *a = l->conf->attr;
+    char classes[] = "objectClass", *attrs[] = {(char *)a[MDM_LA_GROUP_NAME], (char *)a[MDM_LA_MEMBER], classes, NULL};
+    LDAPMessage *result, *entry;
+    mdm_ldap_group_t one;
+    apr_status_t rv;
+
+    if (c->end || !*a[MDM_LA_GROUP_CLASS] || !*a[MDM_LA_GROUP_NAME] || !*a[MDM_LA_MEMBER]) {
+        return APR_EOF;
+    }
+    *out = apr_array_make(p, PAGE_SIZE, sizeof(mdm_ldap_group_t));
+    rv = page(l, c, 1, group_filter(l, ""), attrs, &result);
+    for (entry = rv ? NULL : ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
+        if (read_group(l, p, entry, 1, &one)) {
+            APR_ARRAY_PUSH(*out, mdm_ldap_group_t) = one;
+        }
+    }
+    ldap_msgfree(result);
+    return rv;
+}
+
+/* ---------------------------------------------------------------- the test's last step */
+
+apr_status_t mdm_ldap_count(mdm_ldap_t *l, const char *container, int *n)
+{
+    struct timeval tv = limit(l);
+    LDAPMessage *result = NULL;
+    char no_attrs[] = LDAP_NO_ATTRS, *none[] = {no_attrs, NULL};
+    int rc = ldap_search_ext_s(l->ld, container, LDAP_SCOPE_SUBTREE,
+                               person_filter(l, apr_pstrcat(l->ctx->pool, "(", l->conf->attr[MDM_LA_LOGIN], "=*)", NULL)), none, 0,
+                               NULL, NULL, &tv, PAGE_SIZE, &result);
+
+    *n = rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED ? ldap_count_entries(l->ld, result) : 0;
+    ldap_msgfree(result);
+    return rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED ? APR_SUCCESS : away(l, "search", rc);
+}

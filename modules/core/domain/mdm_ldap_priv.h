@@ -1,0 +1,24 @@
+/* Between the files of mdm_ldap only. */
+#ifndef MDM_LDAP_PRIV_H
+#define MDM_LDAP_PRIV_H
+
+#include <ldap.h>
+#include "domain/mdm_ldap.h"
+
+struct mdm_ldap_t {
+    mdm_ctx_t *ctx;
+    const mdm_ldap_conf_t *conf;
+    LDAP *ld;
+    mdm_blob_t cert; /* what the server showed, DER */
+};
+
+/* Connects and shakes hands; sends nothing else. *out is set even if it fails and holds the certificate if there was one. */
+apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out);
+/* Is this the certificate that an administrator accepted (USR-02)? Without an act of theirs, none is. */
+apr_status_t mdm_ldap_judge(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_blob_t der);
+/* Binds as the source's own account. */
+apr_status_t mdm_ldap_bind(mdm_ldap_t *l);
+/* People in a container, counted up to a page. */
+apr_status_t mdm_ldap_count(mdm_ldap_t *l, const char *container, int *n);
+
+#endif

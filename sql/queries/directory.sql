@@ -1,0 +1,140 @@
+-- User sources and what is cached of directories (domain/mdm_directory.c, modules/admin/admin_sources.c). Ids of cached rows are
+-- made of the source and the entry, so that a log-in and a sync of the same entry meet in one row.
+
+-- name: source_get :one
+-- args: id:text
+-- cols: id:text, name:text, kind:text, position:i64, simple:i64, config:text, secret:text?, enabled:i64, created_ms:i64, version:i64, people:i64, devices:i64
+SELECT s.id, s.name, s.kind, s.position, s.simple, s.config, s.secret, s.enabled, s.created_ms, s.version,
+       (SELECT COUNT(*) FROM person p WHERE p.source_id = s.id AND p.gone_ms IS NULL),
+       (SELECT COUNT(*) FROM device d JOIN person p ON p.id = d.person_id WHERE p.source_id = s.id)
+  FROM user_source s WHERE s.id = :id;
+
+-- Sources are few: a list of all.
+-- name: source_list :many
+-- cols: id:text, name:text, kind:text, position:i64, simple:i64, config:text, secret:text?, enabled:i64, created_ms:i64, version:i64, people:i64, devices:i64
+SELECT s.id, s.name, s.kind, s.position, s.simple, s.config, s.secret, s.enabled, s.created_ms, s.version,
+       (SELECT COUNT(*) FROM person p WHERE p.source_id = s.id AND p.gone_ms IS NULL),
+       (SELECT COUNT(*) FROM device d JOIN person p ON p.id = d.person_id WHERE p.source_id = s.id)
+  FROM user_source s ORDER BY s.position, s.created_ms, s.id LIMIT 200;
+
+-- name: source_domains :many
+-- args: source_id:text
+-- cols: domain:text
+SELECT domain FROM user_domain WHERE source_id = :source_id ORDER BY domain;
+
+-- What a log-in needs to ask a directory.
+-- name: source_ask :one
+-- args: id:text
+-- cols: id:text, name:text, config:text, secret:text?
+SELECT id, name, config, secret FROM user_source WHERE id = :id AND kind = 'ldap' AND enabled = 1;
+
+-- name: source_ask_all :many
+-- cols: id:text, name:text, config:text, secret:text?
+SELECT id, name, config, secret FROM user_source WHERE kind = 'ldap' AND enabled = 1 ORDER BY position, created_ms, id LIMIT 20;
+
+-- name: source_add :exec
+-- args: id:text, name:text, config:text, secret:text?, enabled:i64, position:i64, now:i64
+INSERT INTO user_source (id, name, kind, position, simple, config, secret, enabled, created_ms)
+VALUES (:id, :name, 'ldap', :position, (SELECT CASE WHEN COUNT(*) = 0 THEN 1 ELSE 0 END FROM user_source WHERE simple = 1),
+        :config, :secret, :enabled, :now);
+
+-- name: source_edit :exec
+-- args: id:text, version:i64, name:text, config:text, secret:text?, enabled:i64, position:i64
+UPDATE user_source SET name = :name, config = :config, secret = :secret, enabled = :enabled, position = :position,
+       version = version + 1
+ WHERE id = :id AND version = :version;
+
+-- At most one source is the simple one: first none, then this.
+-- name: source_simple_none :exec
+UPDATE user_source SET simple = 0, version = version + 1 WHERE simple = 1;
+
+-- name: source_simple_set :exec1
+-- args: id:text
+UPDATE user_source SET simple = 1 WHERE id = :id;
+
+-- name: source_delete :exec1
+-- args: id:text
+DELETE FROM user_source WHERE id = :id AND kind = 'ldap';
+
+-- name: source_domains_clear :exec
+-- args: source_id:text
+DELETE FROM user_domain WHERE source_id = :source_id;
+
+-- name: source_domain_add :exec
+-- args: source_id:text, domain:text
+INSERT INTO user_domain (domain, source_id) VALUES (:domain, :source_id);
+
+-- name: source_sessions_end :exec
+-- args: source_id:text
+DELETE FROM session WHERE kind = 'portal' AND subject_id IN (SELECT id FROM person WHERE source_id = :source_id);
+
+-- Somebody else has this log-in now: the earlier person is gone, and the name is free.
+-- name: dir_login_taken :exec
+-- args: source_id:text, login_key:text, id:text, now:i64
+UPDATE person SET login_key = login_key || '#' || id, gone_ms = COALESCE(gone_ms, :now), version = version + 1
+ WHERE source_id = :source_id AND login_key = :login_key AND id <> :id;
+
+-- name: dir_person_put :exec
+-- args: id:text, source_id:text, folder_id:text, login:text, login_key:text, name:text, mail:text, mail_key:text, phone:text, guid:text, dn:text, now:i64
+INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
+VALUES (:id, :source_id, :folder_id, :login, :login_key, :name, :mail, :mail_key, :phone, :guid, :dn, :now, :now)
+ON CONFLICT (id) DO UPDATE SET folder_id = :folder_id, login = :login, login_key = :login_key, name = :name, mail = :mail,
+    mail_key = :mail_key, phone = :phone, dn = :dn, gone_ms = NULL, refreshed_ms = :now,
+    version = person.version + CASE WHEN person.login = :login AND person.name = :name AND person.mail = :mail
+                                     AND person.phone = :phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END;
+
+-- name: dir_folder_put :exec
+-- args: id:text, source_id:text, name:text, dn:text
+INSERT INTO user_folder (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn)
+ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
+
+-- name: dir_group_put :exec
+-- args: id:text, source_id:text, name:text, dn:text
+INSERT INTO user_group (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn)
+ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
+
+-- name: dir_person_groups_drop :exec
+-- args: person_id:text, groups:text
+-- only: pgsql
+DELETE FROM user_group_member WHERE person_id = :person_id
+   AND group_id NOT IN (SELECT value FROM jsonb_array_elements_text(CAST(:groups AS jsonb)));
+-- only: sqlite3
+DELETE FROM user_group_member WHERE person_id = :person_id AND group_id NOT IN (SELECT value FROM json_each(:groups));
+
+-- name: dir_member_put :exec
+-- args: group_id:text, person_id:text
+INSERT INTO user_group_member (group_id, person_id) VALUES (:group_id, :person_id) ON CONFLICT DO NOTHING;
+
+-- name: dir_group_people_drop :exec
+-- args: group_id:text, people:text
+-- only: pgsql
+DELETE FROM user_group_member WHERE group_id = :group_id
+   AND person_id NOT IN (SELECT value FROM jsonb_array_elements_text(CAST(:people AS jsonb)));
+-- only: sqlite3
+DELETE FROM user_group_member WHERE group_id = :group_id AND person_id NOT IN (SELECT value FROM json_each(:people));
+
+-- Only people who are still there: one may have gone since the page was read.
+-- name: dir_group_people_put :exec
+-- args: group_id:text, people:text
+-- only: pgsql
+INSERT INTO user_group_member (group_id, person_id)
+SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM jsonb_array_elements_text(CAST(:people AS jsonb)))
+ON CONFLICT DO NOTHING;
+-- only: sqlite3
+INSERT INTO user_group_member (group_id, person_id)
+SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM json_each(:people))
+ON CONFLICT DO NOTHING;
+
+-- name: dir_person_gone :exec
+-- args: source_id:text, id:text, now:i64
+UPDATE person SET gone_ms = :now, version = version + 1 WHERE source_id = :source_id AND id = :id AND gone_ms IS NULL;
+
+-- name: dir_people_gone :exec
+-- args: source_id:text, began:i64, now:i64
+UPDATE person SET gone_ms = :now, version = version + 1
+ WHERE source_id = :source_id AND gone_ms IS NULL AND (refreshed_ms IS NULL OR refreshed_ms < :began);
+
+-- name: dir_people_count :one
+-- args: source_id:text
+-- cols: n:i64
+SELECT COUNT(*) AS n FROM person WHERE source_id = :source_id AND gone_ms IS NULL;

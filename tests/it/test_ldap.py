@@ -1,0 +1,294 @@
+"""LDAP user sources against a real directory (USR-01..05, USR-07, USR-08, USR-11, R21, R27, R30, R46, SEC-05, REL-04)."""
+import http.client
+import json
+import time
+
+import pytest
+
+import harness
+from clients import Console
+from slapd import ROOT_PASSWORD, Slapd
+
+ADDRESSES = [0]
+HOSTILE = ["*", "*)(uid=*", "carla)(|(uid=*", "carla*", "\\2a", "c\\61rla", "carla\u0000", ")(cn=", "((((", "\u202ealrac", "x" * 250,
+           "carla)(objectClass=*))(&(uid=carla", "&|!=~<>", "=cmd|' /C calc'!A0", "<img src=x>"]
+
+
+@pytest.fixture(scope="module")
+def one():
+    people = [("carla", "carla-Pass-1", "carla.c@example.net", "Carla Corp"), ("dora", "dora-Pass-1", "dora@example.net"),
+              ("emil", "emil-Pass-1")]
+    made = Slapd(people, [("staff", ["carla", "dora"]), ("board", ["carla"])])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def two():
+    made = Slapd([("carla", "other-Pass-2", "carla@other.example"), ("fred", "fred-Pass-2", "fred@other.example")])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def console(zone):
+    return Console(zone)
+
+
+def add(console, slapd, name, accept=True, tls="ldaps", more=None, **members):
+    body = {"name": name, "secret": ROOT_PASSWORD, "config": slapd.config(tls, **(more or {})), **members}
+    status, headers, made = console.call("POST", "/sources", body)
+    assert status == 201, made
+    if accept and tls != "none":
+        status, _, made = console.call("PUT", f"/sources/{made['id']}/certificate", {"sha256": slapd.sha256},
+                                       If_Match=f'"{made["version"]}"')
+        assert status == 200, made
+    return made
+
+
+def drop(console, ident):
+    version = console.get(f"/sources/{ident}")["version"]
+    assert console.call("DELETE", f"/sources/{ident}", If_Match=f'"{version}"')[0] == 204
+
+
+@pytest.fixture
+def source(zone, console, one):
+    made = add(console, one, "Corp", domains=["corp", "Example.NET"])
+    yield made
+    zone.log.expect("MDM0121")  # a sync may be under way while a test breaks the directory
+    drop(console, made["id"])
+
+
+def login(zone, typed, password, domain=None):
+    """Each call comes from an address of its own, so that the throttle (USR-10) does not answer in place of the directory."""
+    ADDRESSES[0] += 1
+    body = {"login": typed, "password": password, **({"domain": domain} if domain is not None else {})}
+    conn = http.client.HTTPSConnection("localhost", zone.device_port, timeout=30, context=zone.ssl_context(),
+                                       source_address=(f"127.9.{ADDRESSES[0] // 250}.{ADDRESSES[0] % 250 + 1}", 0))
+    try:
+        conn.request("POST", "/portal/api/v1/session", body=json.dumps(body),
+                     headers={"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"})
+        return conn.getresponse().status
+    finally:
+        conn.close()
+
+
+def wait_synced(zone, ident, after=0):
+    def synced():
+        rows = zone.sql("SELECT state, result, run_at_ms FROM job WHERE unique_key = ?", f"ldap.sync:{ident}")
+        return rows and rows[0][1] and rows[0][2] > time.time() * 1000 and json.loads(rows[0][1])
+    return harness.wait_for(synced, 20)
+
+
+def test_every_form_of_log_in(zone, console, source):
+    """USR-05: domain\\user, user@domain, user and field, mail; the cached row has what the directory says."""
+    for typed, domain in [("carla@corp", None), ("CORP\\Carla", None), ("carla", "corp"), ("carla@example.net", None),
+                          ("carla.c@example.net", None)]:
+        assert login(zone, typed, "carla-Pass-1", domain) == 204, typed
+    assert login(zone, "carla@corp", "carla-Pass-2") == 401
+    assert login(zone, "nobody@corp", "carla-Pass-1") == 401
+    assert login(zone, "carla@corp", "") == 401
+    rows = zone.sql("SELECT p.login, p.name, p.mail, f.name, p.guid, p.dn FROM person p JOIN user_folder f ON f.id = p.folder_id "
+                    "WHERE p.source_id = ? AND p.login = 'carla'", source["id"])
+    assert len(rows) == 1 and rows[0][:4] == ("carla", "Carla Corp", "carla.c@example.net", "people") and len(rows[0][4]) == 72
+    groups = zone.sql("SELECT g.name FROM user_group g JOIN user_group_member m ON m.group_id = g.id JOIN person p ON "
+                      "p.id = m.person_id WHERE p.source_id = ? AND p.login = 'carla' ORDER BY g.name", source["id"])
+    assert [g[0] for g in groups] == ["board", "staff"]
+
+
+def test_two_sources_simple_and_names(zone, console, source, two):
+    """USR-04, USR-05: the same log-in in two directories; simple enrolment moves; a name serves as domain; aliases are unique."""
+    other = add(console, two, "Other Inc")
+    try:
+        assert login(zone, "carla", "other-Pass-2", "other inc") == 204 and login(zone, "carla", "carla-Pass-1", "other inc") == 401
+        assert login(zone, "fred@other.example", "fred-Pass-2") == 204  # by mail: no domain is known by that name
+        status, _, body = console.call("PATCH", f"/sources/{other['id']}", {"domains": ["corp"]}, If_Match=f'"{other["version"]}"')
+        assert (status, body["field"]) == (409, "domains")
+        local = next(s for s in console.get("/sources")["items"] if s["kind"] == "local")
+        assert local["simple"] and login(zone, "carla", "other-Pass-2") == 401
+        status, _, other = console.call("PATCH", f"/sources/{other['id']}", {"simple": True}, If_Match=f'"{other["version"]}"')
+        assert status == 200 and other["simple"] and [s["name"] for s in console.get("/sources")["items"] if s["simple"]] == ["Other Inc"]
+        assert login(zone, "carla", "other-Pass-2") == 204
+        assert login(zone, "carla", "other-Pass-2", "other inc") == 401  # it is the simple one: its name is no domain any more
+    finally:
+        local = next(s for s in console.get("/sources")["items"] if s["kind"] == "local")
+        assert console.call("PATCH", f"/sources/{local['id']}", {"simple": True}, If_Match=f'"{local["version"]}"')[0] == 200
+        drop(console, other["id"])
+
+
+def test_hostile_input_finds_nobody(zone, console, source):
+    """R27, SEC-05, USR-11: no filter character means anything, in user, domain or mail; none is an error of ours."""
+    for text in HOSTILE:
+        for typed, domain in [(text, "corp"), (text + "@corp", None), (text + "@example.org", None), ("carla", text)]:
+            assert login(zone, typed, "carla-Pass-1", domain) in (400, 401), (typed, domain)
+    assert zone.sql("SELECT COUNT(*) FROM person WHERE source_id = ? AND login NOT IN ('carla', 'dora', 'emil')", source["id"])[0][0] == 0
+
+
+def test_hostile_names_from_the_directory(zone, console, one, source):
+    """SEC-05: what a directory holds comes through as text, in the person list and in the job."""
+    name = "<img src=x onerror=alert(1)>"
+    one.add(Slapd.person_ldif("gina", "gina-Pass-1", "gina@example.net", name))
+    try:
+        assert login(zone, "gina@corp", "gina-Pass-1") == 204
+        assert [p["name"] for p in console.get("/people?q=gina")["items"]] == [name]
+    finally:
+        one.remove("gina")
+
+
+def test_sync_pages_groups_and_gone(zone, console, one, source):
+    """USR-07: more people than the directory gives at once; groups; who is deleted can't log in at once and is gone after the sync."""
+    wait_synced(zone, source["id"])
+    many = [f"bulk{i:03d}" for i in range(230)]
+    one.add(*[Slapd.person_ldif(u, "bulk-Pass-1") for u in many])
+    try:
+        assert console.call("POST", f"/sources/{source['id']}/sync")[0] == 202
+        harness.wait_for(lambda: wait_synced(zone, source["id"])["people"] == 233, 20)
+        members = zone.sql("SELECT COUNT(*) FROM user_group_member m JOIN user_group g ON g.id = m.group_id WHERE g.source_id = ?",
+                           source["id"])
+        assert members[0][0] == 3
+        assert login(zone, "bulk007@corp", "bulk-Pass-1") == 204
+        one.remove("bulk007")
+        many.remove("bulk007")
+        assert login(zone, "bulk007@corp", "bulk-Pass-1") == 401
+        assert console.call("POST", f"/sources/{source['id']}/sync")[0] == 202
+        harness.wait_for(lambda: wait_synced(zone, source["id"])["people"] == 232, 20)
+        gone = zone.sql("SELECT login FROM person WHERE source_id = ? AND gone_ms IS NOT NULL", source["id"])
+        assert gone == [("bulk007",)]
+    finally:
+        for uid in many:
+            one.remove(uid)
+
+
+def test_log_in_that_changed_hands(zone, console, one, source):
+    """USR-07: a log-in that is given to somebody else is another person here."""
+    one.add(Slapd.person_ldif("hans", "first-Pass-1"))
+    assert login(zone, "hans@corp", "first-Pass-1") == 204
+    one.remove("hans")
+    one.add(Slapd.person_ldif("hans", "second-Pass-2"))
+    try:
+        assert login(zone, "hans@corp", "second-Pass-2") == 204
+        rows = zone.sql("SELECT gone_ms IS NULL FROM person WHERE source_id = ? AND login = 'hans'", source["id"])
+        assert sorted(bool(r[0]) for r in rows) == [False, True]
+    finally:
+        one.remove("hans")
+
+
+def test_connection_step_by_step(zone, console, one):
+    """USR-02, USR-03, R46: nothing is trusted before it was accepted; each step says what came of it."""
+    zone.log.expect("MDM0120", "MDM0121")
+    made = add(console, one, "Steps", accept=False, domains=["steps"])
+    try:
+        steps = console.post(f"/sources/{made['id']}/test")["steps"]
+        assert [(s["step"], s["ok"]) for s in steps] == [("dns", True), ("tcp", True), ("tls", False)]
+        cert = steps[2]["certificate"]
+        assert cert["sha256"] == one.sha256 and cert["subject"] == "CN=localhost" and not cert["accepted"]
+        assert login(zone, "carla@steps", "carla-Pass-1") == 503
+        status, _, made = console.call("PUT", f"/sources/{made['id']}/certificate", {"sha256": cert["sha256"]},
+                                       If_Match=f'"{made["version"]}"')
+        assert status == 200
+        steps = console.post(f"/sources/{made['id']}/test")["steps"]
+        assert [(s["step"], s["ok"]) for s in steps] == [(n, True) for n in ("dns", "tcp", "tls", "bind", "search")]
+        assert "3 people" in steps[4]["text"] and all(s["ms"] >= 0 for s in steps)
+        assert login(zone, "carla@steps", "carla-Pass-1") == 204
+    finally:
+        drop(console, made["id"])
+
+
+@pytest.mark.parametrize("tls", ["starttls", "none"])
+def test_other_ways_to_connect(zone, console, one, tls):
+    made = add(console, one, "Way " + tls, tls=tls, domains=["way"])
+    try:
+        assert login(zone, "carla@way", "carla-Pass-1") == 204
+        assert login(zone, "carla@way", "wrong") == 401
+    finally:
+        drop(console, made["id"])
+
+
+def test_authority_instead_of_certificate(zone, console, one, two):
+    """USR-02: a pinned authority accepts what it signed for this host, and nothing of another authority."""
+    zone.log.expect("MDM0120", "MDM0121")
+    good = add(console, one, "By CA", accept=False, more={"ca": one.ca_pem}, domains=["byca"])
+    bad = add(console, one, "By other CA", accept=False, more={"ca": two.ca_pem}, domains=["byother"])
+    try:
+        assert login(zone, "carla@byca", "carla-Pass-1") == 204
+        assert login(zone, "carla@byother", "carla-Pass-1") == 503
+    finally:
+        drop(console, good["id"])
+        drop(console, bad["id"])
+
+
+def test_changed_certificate_stops_the_source(zone, console, two):
+    """USR-02: until it is accepted again; nobody reads "wrong password" meanwhile."""
+    made = add(console, two, "Changing", domains=["changing"])
+    try:
+        assert login(zone, "fred@changing", "fred-Pass-2") == 204
+        zone.log.expect("MDM0120", "MDM0121")
+        two.stop()
+        two.new_certificate()
+        two.start()
+        assert login(zone, "fred@changing", "fred-Pass-2") == 503
+        assert zone.log.has("certificate has changed")
+        made = console.get(f"/sources/{made['id']}")
+        assert console.call("PUT", f"/sources/{made['id']}/certificate", {"sha256": two.sha256}, If_Match=f'"{made["version"]}"')[0] == 200
+        assert login(zone, "fred@changing", "fred-Pass-2") == 204
+    finally:
+        drop(console, made["id"])
+
+
+def test_dead_and_hanging_directory(zone, console, two):
+    """USR-11, REL-04: 503 in bounded time, never "wrong password"; others go on meanwhile."""
+    zone.log.expect("MDM0120", "MDM0121")
+    made = add(console, two, "Fragile", domains=["fragile"])
+    try:
+        wait_synced(zone, made["id"])
+        two.freeze()
+        began = time.monotonic()
+        assert login(zone, "fred@fragile", "fred-Pass-2") == 503
+        assert time.monotonic() - began < 6
+        assert login(zone, harness.PERSON, harness.PERSON_PASSWORD) == 204
+        two.thaw()
+        two.stop()
+        assert login(zone, "fred@fragile", "fred-Pass-2") == 503
+        assert console.post(f"/sources/{made['id']}/test")["steps"][-1]["ok"] is False
+        two.start()
+        assert login(zone, "fred@fragile", "fred-Pass-2") == 204
+    finally:
+        two.thaw()
+        drop(console, made["id"])
+
+
+def test_secrets_and_refusals(zone, console, one, source):
+    """R30, API-04, USR-08: the password is never shown, not taken along to another server; wrong configuration is refused by field."""
+    seen = console.get(f"/sources/{source['id']}")
+    assert seen["secret_set"] and ROOT_PASSWORD not in json.dumps(console.get("/sources"))
+    sealed = zone.sql("SELECT secret FROM user_source WHERE id = ?", source["id"])[0][0]
+    assert sealed.startswith("s1.") and ROOT_PASSWORD not in sealed
+    etag = f'"{seen["version"]}"'
+    elsewhere = {k: v for k, v in seen["config"].items() if k != "pin"} | {"host": "198.51.100.7"}
+    status, _, body = console.call("PATCH", f"/sources/{seen['id']}", {"config": elsewhere}, If_Match=etag)
+    assert (status, body["field"]) == (400, "secret")
+    for field, change in [("host", {"host": "a b"}), ("containers", {"containers": ["not a dn"]}), ("type", {"type": "x"}),
+                          ("login", {"attributes": {"login": "uid=*)"}}), ("pin", {"pin": "0" * 64}), ("color", {"color": 1}),
+                          ("port", {"port": 70000}), ("bind_dn", {"bind_dn": "nobody"}), ("root", {"root": "??"})]:
+        status, _, body = console.call("POST", "/sources", {"name": "Bad", "config": one.config() | change})
+        assert (status, body["field"]) == (400, field), body
+    assert console.call("POST", "/sources", {"name": "Corp", "config": one.config()})[0] == 409
+    assert console.call("DELETE", f"/sources/{seen['id']}", If_Match='"999"')[0] == 412
+    local = next(s for s in console.get("/sources")["items"] if s["kind"] == "local")
+    assert console.call("DELETE", f"/sources/{local['id']}", If_Match=f'"{local["version"]}"')[0] == 409
+
+
+def test_deleted_source_keeps_its_people_without_rights(zone, console, one):
+    """USR-08, R35: sessions end, the person stays without a source, and the same directory added again does not adopt it."""
+    made = add(console, one, "Short-lived", domains=["short"])
+    assert login(zone, "emil@short", "emil-Pass-1") == 204
+    ident = zone.sql("SELECT id FROM person WHERE source_id = ? AND login = 'emil'", made["id"])[0][0]
+    drop(console, made["id"])
+    assert zone.sql("SELECT source_id FROM person WHERE id = ?", ident) == [(None,)]
+    assert zone.sql("SELECT COUNT(*) FROM session WHERE subject_id = ?", ident)[0][0] == 0
+    again = add(console, one, "Short-lived", domains=["short"])
+    try:
+        assert login(zone, "emil@short", "emil-Pass-1") == 204
+        assert zone.sql("SELECT source_id FROM person WHERE id = ?", ident) == [(None,)]
+    finally:
+        drop(console, again["id"])

@@ -101,19 +101,6 @@ static apr_status_t put_groups_of(mdm_db_t *db, const char *source_id, const cha
     return rv == APR_SUCCESS ? mdm_q_dir_person_groups_drop(db, person_id, mdm_json_text(p, ids), NULL) : rv;
 }
 
-/* Ends a transaction: commit if all went well. */
-static apr_status_t finish(mdm_db_t *db, apr_status_t rv)
-{
-    if (rv == APR_SUCCESS) {
-        rv = mdm_db_commit(db);
-    }
-    else {
-        mdm_db_rollback(db);
-    }
-    mdm_db_close(db);
-    return rv;
-}
-
 /* ---------------------------------------------------------------- log-in */
 
 static apr_status_t remember(mdm_ctx_t *ctx, const char *source_id, const mdm_ldap_person_t *who,
@@ -131,7 +118,9 @@ static apr_status_t remember(mdm_ctx_t *ctx, const char *source_id, const mdm_ld
         && (rv = put_person(db, source_id, folder, who, *id)) == APR_SUCCESS) {
         rv = put_groups_of(db, source_id, *id, groups);
     }
-    return finish(db, rv);
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
+    return rv;
 }
 
 static apr_status_t find(mdm_ldap_t *l, const char *user, const char *mail, mdm_ldap_person_t **who)
@@ -233,7 +222,9 @@ static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
             s->done++;
         }
     }
-    return finish(db, rv);
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
+    return rv;
 }
 
 static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t *group)
@@ -271,7 +262,9 @@ static apr_status_t store_groups(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
     for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
         rv = store_group(s, db, &APR_ARRAY_IDX(page, i, mdm_ldap_group_t));
     }
-    return finish(db, rv);
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
+    return rv;
 }
 
 /* Reads one list to its end. */

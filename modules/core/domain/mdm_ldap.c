@@ -1,7 +1,10 @@
 /* One connection to a directory per call: opened, judged, used by one thread, closed. Every wait has a limit. */
 #include "domain/mdm_ldap.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/time.h>
 #include <apr_strings.h>
 #include <ldap.h>
@@ -33,6 +36,7 @@ void mdm_ldap_close(mdm_ldap_t *l)
 {
     apr_pool_cleanup_kill(l->ctx->pool, l, closed);
     if (l->ld) {
+        l->until = 0; /* a good-bye that can't be said at once is not said */
         ldap_unbind_ext_s(l->ld, NULL, NULL);
         l->ld = NULL;
     }
@@ -67,11 +71,86 @@ static int options(mdm_ldap_t *l)
                ? LDAP_LOCAL_ERROR : LDAP_SUCCESS;
 }
 
+/* ---- libldap waits without a limit while it shakes hands or reads the rest of a message: this layer below TLS does not let it. */
+
+static int io_setup(Sockbuf_IO_Desc *d, void *arg)
+{
+    d->sbiod_pvt = arg;
+    return 0;
+}
+
+static int io_ready(Sockbuf_IO_Desc *d, short events)
+{
+    mdm_ldap_t *l = d->sbiod_pvt;
+    apr_interval_time_t left = l->until - apr_time_now();
+    ber_socket_t fd = -1;
+    struct pollfd p;
+
+    ber_sockbuf_ctrl(d->sbiod_sb, LBER_SB_OPT_GET_FD, &fd);
+    p = (struct pollfd){fd, events, 0};
+    if (left > 0 && poll(&p, 1, (int)apr_time_as_msec(left) + 1) > 0) {
+        return 1;
+    }
+    errno = ETIMEDOUT;
+    return 0;
+}
+
+static int io_ctrl(Sockbuf_IO_Desc *d, int opt, void *arg)
+{
+    return d->sbiod_next && d->sbiod_next->sbiod_io->sbi_ctrl ? d->sbiod_next->sbiod_io->sbi_ctrl(d->sbiod_next, opt, arg) : 0;
+}
+
+static ber_slen_t io_read(Sockbuf_IO_Desc *d, void *buf, ber_len_t len)
+{
+    return io_ready(d, POLLIN) ? d->sbiod_next->sbiod_io->sbi_read(d->sbiod_next, buf, len) : -1;
+}
+
+static ber_slen_t io_write(Sockbuf_IO_Desc *d, void *buf, ber_len_t len)
+{
+    return io_ready(d, POLLOUT) ? d->sbiod_next->sbiod_io->sbi_write(d->sbiod_next, buf, len) : -1;
+}
+
+static const Sockbuf_IO io_limited = {io_setup, NULL, io_ctrl, io_read, io_write, NULL};
+
+/* Each operation has the source's time from here on. */
+static LDAP *armed(mdm_ldap_t *l)
+{
+    l->until = apr_time_now() + apr_time_from_msec(l->conf->timeout_ms);
+    return l->ld;
+}
+
+static int put_limit(mdm_ldap_t *l)
+{
+    Sockbuf *sb = NULL;
+
+    /* libldap does not write into the table, it only forgot to say so */
+    return ldap_get_option(l->ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS && sb
+                   && ber_sockbuf_add_io(sb, (Sockbuf_IO *)&io_limited, LBER_SBIOD_LEVEL_PROVIDER + 5, l) == 0
+               ? LDAP_SUCCESS : LDAP_LOCAL_ERROR;
+}
+
+static apr_status_t secure(mdm_ldap_t *l)
+{
+    int starttls = l->conf->tls == MDM_LDAP_STARTTLS;
+    int rc = starttls ? ldap_start_tls_s(armed(l), NULL, NULL) : ldap_install_tls(armed(l));
+    struct berval der = {0, NULL};
+
+    if (rc != LDAP_SUCCESS) {
+        return away(l, starttls ? "StartTLS" : "TLS", rc);
+    }
+    if (ldap_get_option(l->ld, LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS || !der.bv_val) {
+        return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "TLS: the server showed no certificate");
+    }
+    l->cert.data = apr_pmemdup(l->ctx->pool, der.bv_val, der.bv_len);
+    l->cert.len = der.bv_len;
+    ldap_memfree(der.bv_val);
+    return APR_SUCCESS;
+}
+
 apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out)
 {
     mdm_ldap_t *l = apr_pcalloc(ctx->pool, sizeof(*l));
-    const char *uri = apr_psprintf(ctx->pool, strchr(conf->host, ':') ? "%s://[%s]:%d" : "%s://%s:%d",
-                                   conf->tls == MDM_LDAP_LDAPS ? "ldaps" : "ldap", conf->host, conf->port);
+    const char *uri = apr_psprintf(ctx->pool, strchr(conf->host, ':') ? "ldap://[%s]:%d" : "ldap://%s:%d", conf->host, conf->port);
     int rc;
 
     *out = l;
@@ -82,30 +161,17 @@ apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_l
         return away(l, "set-up", rc);
     }
     apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
-    if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(l->ld)) != LDAP_SUCCESS) {
-        return away(l, conf->tls == MDM_LDAP_LDAPS ? "connection or TLS" : "connection", rc);
+    if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(armed(l))) != LDAP_SUCCESS || (rc = put_limit(l)) != LDAP_SUCCESS) {
+        return away(l, "connection", rc);
     }
-    if (conf->tls == MDM_LDAP_STARTTLS && (rc = ldap_start_tls_s(l->ld, NULL, NULL)) != LDAP_SUCCESS) {
-        return away(l, "StartTLS", rc);
-    }
-    if (conf->tls != MDM_LDAP_NONE) {
-        struct berval der = {0, NULL};
-
-        if (ldap_get_option(l->ld, LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS || !der.bv_val) {
-            return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "TLS: the server showed no certificate");
-        }
-        l->cert.data = apr_pmemdup(ctx->pool, der.bv_val, der.bv_len);
-        l->cert.len = der.bv_len;
-        ldap_memfree(der.bv_val);
-    }
-    return APR_SUCCESS;
+    return conf->tls == MDM_LDAP_NONE ? APR_SUCCESS : secure(l);
 }
 
 static int bind_as(mdm_ldap_t *l, const char *dn, const char *password)
 {
     struct berval cred = {strlen(password), (char *)password};
 
-    return ldap_sasl_bind_s(l->ld, dn, LDAP_SASL_SIMPLE, &cred, NULL, NULL, NULL);
+    return ldap_sasl_bind_s(armed(l), dn, LDAP_SASL_SIMPLE, &cred, NULL, NULL, NULL);
 }
 
 apr_status_t mdm_ldap_bind(mdm_ldap_t *l)
@@ -258,7 +324,7 @@ static apr_status_t find_in(mdm_ldap_t *l, const char *container, const char *fi
     struct timeval tv = limit(l);
     LDAPMessage *result = NULL, *entry;
     mdm_ldap_person_t one;
-    int rc = ldap_search_ext_s(l->ld, container, LDAP_SCOPE_SUBTREE, filter, person_attrs(l), 0, NULL, NULL, &tv, 2, &result);
+    int rc = ldap_search_ext_s(armed(l), container, LDAP_SCOPE_SUBTREE, filter, person_attrs(l), 0, NULL, NULL, &tv, 2, &result);
 
     if (rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED) {
         for (entry = ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
@@ -373,7 +439,7 @@ apr_status_t mdm_ldap_groups_of(mdm_ldap_t *l, const mdm_ldap_person_t *person, 
         LDAPMessage *result = NULL, *entry;
         mdm_ldap_group_t one;
 
-        rc = ldap_search_ext_s(l->ld, base_of(l, 1, i), LDAP_SCOPE_SUBTREE, group_filter(l, test), attrs, 0, NULL, NULL, &tv,
+        rc = ldap_search_ext_s(armed(l), base_of(l, 1, i), LDAP_SCOPE_SUBTREE, group_filter(l, test), attrs, 0, NULL, NULL, &tv,
                                GROUPS_MAX, &result);
         if (rc == LDAP_SIZELIMIT_EXCEEDED) {
             rc = LDAP_SUCCESS;
@@ -411,7 +477,7 @@ static apr_status_t page(mdm_ldap_t *l, mdm_ldap_cursor_t *c, int groups, const 
     *result = NULL;
     if (rc == LDAP_SUCCESS) {
         asked[0] = ask;
-        rc = ldap_search_ext_s(l->ld, base_of(l, groups, c->base), LDAP_SCOPE_SUBTREE, filter, attrs, 0, asked, NULL, &tv, 0,
+        rc = ldap_search_ext_s(armed(l), base_of(l, groups, c->base), LDAP_SCOPE_SUBTREE, filter, attrs, 0, asked, NULL, &tv, 0,
                                result);
     }
     if (rc == LDAP_SUCCESS) {
@@ -484,7 +550,7 @@ apr_status_t mdm_ldap_count(mdm_ldap_t *l, const char *container, int *n)
     struct timeval tv = limit(l);
     LDAPMessage *result = NULL;
     char no_attrs[] = LDAP_NO_ATTRS, *none[] = {no_attrs, NULL};
-    int rc = ldap_search_ext_s(l->ld, container, LDAP_SCOPE_SUBTREE,
+    int rc = ldap_search_ext_s(armed(l), container, LDAP_SCOPE_SUBTREE,
                                person_filter(l, apr_pstrcat(l->ctx->pool, "(", l->conf->attr[MDM_LA_LOGIN], "=*)", NULL)), none, 0,
                                NULL, NULL, &tv, PAGE_SIZE, &result);
 

@@ -40,8 +40,6 @@ char *mdm_ldap_escape(apr_pool_t *p, const char *value);
 char *mdm_ldap_equals(apr_pool_t *p, const char *attr, const char *value);
 /* A form of the DN in which equal ones are equal text; NULL if it is no DN. */
 char *mdm_ldap_dn_key(apr_pool_t *p, const char *dn);
-/* True if dn lies in or below the container. Both as mdm_ldap_dn_key() makes them. */
-int mdm_ldap_dn_below(const char *dn, const char *container);
 
 typedef struct mdm_ldap_t mdm_ldap_t;
 

@@ -184,10 +184,3 @@ char *mdm_ldap_dn_key(apr_pool_t *p, const char *dn)
     ldap_dnfree(parsed);
     return key;
 }
-
-int mdm_ldap_dn_below(const char *dn, const char *container)
-{
-    apr_size_t d = strlen(dn), c = strlen(container);
-
-    return d >= c && strcmp(dn + d - c, container) == 0 && (d == c || (dn[d - c - 1] == ',' && (d - c < 2 || dn[d - c - 2] != '\\')));
-}

@@ -9,6 +9,7 @@ struct mdm_ldap_t {
     mdm_ctx_t *ctx;
     const mdm_ldap_conf_t *conf;
     LDAP *ld;
+    apr_time_t until;  /* when the operation under way must have ended */
     mdm_blob_t cert; /* what the server showed, DER */
 };
 

@@ -292,7 +292,7 @@ static const char *person_filter(mdm_ldap_t *l, const char *test)
     const char *person = l->conf->attr[MDM_LA_PERSON_CLASS];
 
     /* where computers are users too; elsewhere the class may be unknown, and nothing at all would fit */
-    return apr_pstrcat(l->ctx->pool, "(&(objectClass=", person, ")", strcmp(person, "user") ? "" : "(!(objectClass=computer))",
+    return apr_pstrcat(l->ctx->pool, "(&(objectClass=", person, ")", strcmp(person, "user") != 0 ? "" : "(!(objectClass=computer))",
                        test, ")", NULL);
 }
 
@@ -329,7 +329,7 @@ static apr_status_t find_in(mdm_ldap_t *l, const char *container, const char *fi
     if (rc == LDAP_SUCCESS || rc == LDAP_SIZELIMIT_EXCEEDED) {
         for (entry = ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
             /* containers may lie inside each other: the same entry twice is one person */
-            if (read_person(l, l->ctx->pool, entry, container, &one) && (!*hits || strcmp(one.dn_key, out->dn_key))) {
+            if (read_person(l, l->ctx->pool, entry, container, &one) && (!*hits || strcmp(one.dn_key, out->dn_key) != 0)) {
                 ++*hits;
                 *out = one;
             }

@@ -1,10 +1,13 @@
 """The ActiveSync simulators against each other: what the server refuses, the phone must have earned (issue 3 item 1, issue 6)."""
 import http.client
+import ssl
 import threading
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+import zonefiles as zf
 from sim import wbxml
 from sim.eas_client import EasError, Phone
 from sim.eas_server import EasServer, parse_query
@@ -204,3 +207,25 @@ def test_chunked_body(server, phones):
     phone.http.request("POST", "/Microsoft-Server-ActiveSync?" + phone.query("SendMail"), body=iter([b"a" * 70000, b"b"]),
                        headers={**phone.headers(), "Content-Type": "message/rfc822"}, encode_chunked=True)
     assert phone.finish().http == 200 and server.boxes["alice"].sent == [b"a" * 70000 + b"b"]
+
+
+def test_tls(tmp_path):
+    ca, ca_key = zf.make_ca("Mail CA")
+    cert, key = zf.issue(ca, ca_key, "localhost", dns=["localhost"])
+    (tmp_path / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "server.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM) + zf._pem_key(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    server = EasServer({"alice": "secret"}, context=context)
+    phone = Phone(server.port, "alice", "secret", ca=str(tmp_path / "ca.pem"))
+    try:
+        assert phone.folder_sync().status == 1
+        threading.Timer(0.2, server.deliver, ("alice", "x")).start()
+        assert phone.ping(30).status == 2
+        phone.start("Ping", phone.ping_document(60))
+        wait_for(lambda: server.held == 1)
+        phone.close()
+        wait_for(lambda: server.gone == 1)
+    finally:
+        phone.close()
+        server.close()

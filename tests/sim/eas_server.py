@@ -3,6 +3,7 @@ import base64
 import http.server
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -40,6 +41,13 @@ def parse_query(query, headers):
     return {**found, "version": headers.get("MS-ASProtocolVersion"), "key": int(key) if key else None, "form": "plain"}
 
 
+def has_left(sock):
+    """True if the peer of a held request closed. A TLS peer that says anything now says good-bye."""
+    if not select.select([sock], [], [], 0)[0]:
+        return False
+    return isinstance(sock, ssl.SSLSocket) or not sock.recv(1, socket.MSG_PEEK)
+
+
 class Mailbox:
     def __init__(self):
         self.mails, self.sent, self.version = [], [], 0
@@ -65,7 +73,8 @@ class EasServer:
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.http.daemon_threads = True
         if context:
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+            # the handshake is the connection's own business: a slow one must not stop accepting
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -177,7 +186,7 @@ class EasServer:
             try:
                 while not self.closing and box.version == start and time.monotonic() < until:
                     self.changed.wait(0.05)
-                    if select.select([sock], [], [], 0)[0] and not sock.recv(1, socket.MSG_PEEK):
+                    if has_left(sock):
                         self.gone += 1
                         return None
             finally:
@@ -249,9 +258,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """True if the step was the whole answer."""
         time.sleep(step.get("delay", 0))
         if step.get("hang"):
-            while not self.eas.closing and not (select.select([self.connection], [], [], 0.1)[0]
-                                                and not self.connection.recv(1, socket.MSG_PEEK)):
-                pass
+            while not self.eas.closing and not has_left(self.connection):
+                time.sleep(0.05)
             self._break()
         elif step.get("reset"):
             self._break()

@@ -117,11 +117,13 @@ static void test_status_peek(void **state)
     /* the root's own status only, also behind other elements; another root, other text */
     static const char nested[] = HEAD "\x45\x5c\x4f\x4e\x03" "8\0\x01\x01\x01\x4e\x03" "14\0\x03" "1\0\x01\x01";
     static const char text[] = HEAD "\x45\x4e\x03" "abc\0\x01\x01", lengthy[] = HEAD "\x45\x4e\x03" "00000000000000000001\0\x01\x01";
+    static const char parts[] = HEAD "\x45\x4e\x03" "142\0\x03" "00000000000000000001\0\x01\x01";
 
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_SYNC, BYTES(nested)), 141);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_PING, BYTES(nested)), -1);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_SYNC, BYTES(text)), -1);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_SYNC, BYTES(lengthy)), -1);
+    assert_int_equal(mdm_eas_status_peek(MDM_EAS_SYNC, BYTES(parts)), -1);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_SYNC, BYTES("<html>")), -1);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_OPTIONS, BYTES(nested)), -1);
     assert_int_equal(mdm_eas_status_peek(MDM_EAS_GET_ATTACHMENT, BYTES(nested)), -1);

@@ -94,10 +94,12 @@ static apr_status_t peek_text(void *baton, const unsigned char *data, apr_size_t
 {
     peek_t *k = baton;
 
-    if (k->inside && len < sizeof(k->text) - k->used) {
-        memcpy(k->text + k->used, data, len);
-        k->used += (unsigned)len;
-    }
+    if (!k->inside)
+        return APR_SUCCESS;
+    if (len >= sizeof(k->text) - k->used)
+        return APR_EOF; /* no status is that long */
+    memcpy(k->text + k->used, data, len);
+    k->used += (unsigned)len;
     return APR_SUCCESS;
 }
 

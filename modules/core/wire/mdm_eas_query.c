@@ -664,8 +664,10 @@ apr_status_t mdm_basic_parse(mdm_ctx_t *ctx, const char *header, mdm_basic_t *ou
         return mdm_fail(ctx, MDM_EAUTH, field, "is malformed");
     text = as_utf8(ctx->pool, (const char *)blob.data, blob.len);
     mdm_wipe((void *)blob.data, blob.len);
-    if (!(colon = strchr(text, ':')))
+    if (!(colon = strchr(text, ':'))) {
+        mdm_wipe(text, strlen(text));
         return mdm_fail(ctx, MDM_EAUTH, field, "is malformed");
+    }
     *colon = '\0';
     out->login = text;
     split_login(ctx, out);

@@ -13,7 +13,7 @@ import harness
 import seed
 from clients import Console, enrolled, new_device
 
-PAGES = ["overview", "devices", "pending", "people", "audit", "jobs", "nodes", "profile"]
+PAGES = ["overview", "devices", "pending", "people", "audit", "jobs", "nodes", "access", "profile"]
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 
@@ -235,6 +235,46 @@ def test_people_and_pending(zone, page):
     p.button("Cancel enrolment", "dialog").click()
     p.closed()
     p.has("No enrolment is pending")
+    p.fits()
+    p.clean()
+
+
+def test_access_filters(zone, page):
+    """ACC-03, ACC-04, ACC-06: add with a mistake, move, test before saving, save in spite of who is shut out."""
+    ident = "00000000-0000-4000-8000-00000000aaab"
+    zone.sql("INSERT INTO node (id, name, base_url, software, holder, started_ms, seen_ms) VALUES (?, 'far', 'https://192.0.2.5', '', 'x', 1, 1)", ident)
+    p = page().log_in().open("access")
+    p.button("Add filter").click()
+    p.find("#f-addresses").send_keys("192.0.2.0/33")
+    p.button("Apply", "dialog").click()
+    p.find("#f-addresses[aria-invalid]").send_keys(Keys.BACKSPACE + Keys.BACKSPACE + "24")
+    p.find("#f-action").send_keys("Deny")
+    p.button("Apply", "dialog").click()
+    p.closed()
+    p.driver.get_log("browser")
+    p.button("Add filter").click()
+    p.find("#f-addresses").send_keys("192.0.2.1 - 192.0.2.4")
+    p.find("#f-description").send_keys("<b>house</b>")
+    p.button("Apply", "dialog").click()
+    p.closed()
+    p.button("Up").click()
+    p.button("Test an address").click()
+    p.find("#f-address").send_keys("192.0.2.5")
+    p.button("Test an address", "dialog").click()
+    p.has("Filter 2 of the zone decided", "dialog")
+    p.button("Close", "dialog").click()
+    p.closed()
+    p.shot("access")
+    p.button("Save").click()
+    p.has("far at 192.0.2.5", "dialog")
+    p.button("Save all the same", "dialog").click()
+    p.closed()
+    p.until(lambda: "Not saved yet" not in p.find("#main").text)
+    p.has("<b>house</b>")
+    assert [r[0] for r in zone.sql("SELECT action FROM access_filter ORDER BY position")] == ["allow", "deny"]
+    zone.sql("DELETE FROM node WHERE id = ?", ident)
+    zone.sql("DELETE FROM access_list")
+    p.driver.get_log("browser")
     p.fits()
     p.clean()
 

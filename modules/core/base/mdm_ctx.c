@@ -50,7 +50,8 @@ apr_int64_t mdm_now_ms(const mdm_ctx_t *ctx)
     return now / 1000;
 }
 
-apr_status_t mdm_fail(mdm_ctx_t *ctx, apr_status_t rv, const char *field, const char *fmt, ...)
+/* In brackets: under the analyzer the name is a macro, too. */
+apr_status_t (mdm_fail)(mdm_ctx_t *ctx, apr_status_t rv, const char *field, const char *fmt, ...)
 {
     va_list ap;
 

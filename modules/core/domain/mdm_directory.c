@@ -171,6 +171,9 @@ apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, 
                 ctx->fail_text ? ctx->fail_text : "");
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, TRY_AGAIN);
     }
+    if (rv == APR_SUCCESS && !who) {
+        return MDM_EAUTH; /* nobody never logs in */
+    }
     return rv == APR_SUCCESS ? remember(ctx, source->id, who, groups, person_id) : rv;
 }
 

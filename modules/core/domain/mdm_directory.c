@@ -334,7 +334,7 @@ static apr_status_t source_of(mdm_ctx_t *ctx, const mdm_job_t *job, mdm_dirsourc
 
 apr_status_t mdm_directory_sync(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
-    mdm_dirsource_t source;
+    mdm_dirsource_t source = {"", "", "", NULL};
     sync_t s = {.ctx = ctx, .job = job, .lease_s = lease_s, .source = &source, .people = apr_hash_make(ctx->pool),
                 .began = mdm_now_ms(ctx)};
     mdm_ldap_conf_t *conf;

@@ -1,9 +1,5 @@
 /* ActiveSync documents: status answers, Provision, policy document, information, waiting, empty mailbox (GATE-02, PRV-01..05, R18). */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <string.h>
 #include <apr_strings.h>
@@ -12,22 +8,6 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define HEAD "\x03\x01\x6a\x00"
 #define BYTES(s) s, sizeof(s) - 1
-
-static apr_pool_t *pool;
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_create(&pool, NULL);
-    ctx = mdm_ctx_make(pool, NULL, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static mdm_wbnode_t *tree(const void *data, apr_size_t len)
 {

@@ -1,9 +1,5 @@
 /* ActiveSync request lines in both forms, and Basic credentials (GATE-01, R44, R45). */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <string.h>
 #include <apr_strings.h>
@@ -11,22 +7,6 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define PLAIN "User=dom%5Calice&DeviceId=v140Device&DeviceType=SmartPhone"
-
-static apr_pool_t *pool;
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_create(&pool, NULL);
-    ctx = mdm_ctx_make(pool, NULL, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static mdm_eas_query_t *parsed(const char *query, const char *version, const char *key)
 {

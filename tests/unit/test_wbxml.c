@@ -1,9 +1,5 @@
 /* WBXML: reading in any division, trees, writing; the decoder of another project agrees (R08, PXY-01, PRV-01). */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +11,6 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define HEAD "\x03\x01\x6a\x00"
 #define BYTES(s) s, sizeof(s) - 1
-
-static apr_pool_t *pool;
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_create(&pool, NULL);
-    ctx = mdm_ctx_make(pool, NULL, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 /* ---- a plain rendering: <Name>text</Name>, unknown tags by number ---- */
 

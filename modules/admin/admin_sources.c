@@ -63,21 +63,16 @@ int mdm_adm_sources(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), NULL) : mdm_adm_fail(call, rv);
 }
 
-static apr_status_t source_json(mdm_web_call_t *call, const char *id, json_t **out, apr_int64_t *version)
+static apr_status_t source_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
 {
     mdm_q_source_get_t *q = NULL;
     json_t *domains = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_db_open(call->ctx, &db);
+    apr_status_t rv = mdm_q_source_get(db, id, &q);
 
-    if (rv != APR_SUCCESS)
-        return rv;
-    rv = mdm_q_source_get(db, id, &q);
     if (rv == APR_SUCCESS)
         rv = domains_of(db, id, &domains);
-    mdm_db_close(db);
     if (rv == APR_SUCCESS) {
-        *out = SOURCE_JSON(call->r->pool, q, domains);
+        *out = SOURCE_JSON(mdm_db_ctx(db)->pool, q, domains);
         *version = q->version;
     }
     return rv;
@@ -85,16 +80,7 @@ static apr_status_t source_json(mdm_web_call_t *call, const char *id, json_t **o
 
 int mdm_adm_source(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = source_json(call, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return mdm_adm_one(call, source_json);
 }
 
 /* ---- creating and editing */
@@ -198,7 +184,7 @@ int mdm_adm_source_create(mdm_web_call_t *call)
         rv = create(db, id, sealed, &e);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = source_json(call, id, &body, &version);
+        rv = mdm_adm_read(call, source_json, id, &body, &version);
     return rv == APR_SUCCESS ? mdm_adm_created(call, "sources", id, body) : mdm_adm_fail(call, rv);
 }
 
@@ -293,7 +279,7 @@ int mdm_adm_source_edit(mdm_web_call_t *call)
         rv = edit(db, id, version, sealed, &e);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = source_json(call, id, &body, &version);
+        rv = mdm_adm_read(call, source_json, id, &body, &version);
     return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
 }
 
@@ -404,7 +390,7 @@ int mdm_adm_source_certificate(mdm_web_call_t *call)
         rv = accept_pin(db, id, version, sha256);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
-        rv = source_json(call, id, &body, &version);
+        rv = mdm_adm_read(call, source_json, id, &body, &version);
     return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
 }
 

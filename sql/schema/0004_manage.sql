@@ -1,0 +1,3 @@
+-- Refresh schedules (DEV-05): when a device is asked for its inventory next.
+ALTER TABLE device ADD COLUMN refresh_due_ms BIGINT;
+CREATE INDEX device_refresh ON device (refresh_due_ms) WHERE refresh_due_ms IS NOT NULL;

@@ -4,7 +4,7 @@
 #define MDM_EAS_H
 
 #include "db/mdm_db.h"
-#include "wire/mdm_eas_doc.h"
+#include "mdm_types.h"
 
 /* What the gate does with a request (GATE-01). */
 typedef enum {

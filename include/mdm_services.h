@@ -42,12 +42,6 @@ typedef struct mdm_caller_t {
     const char *session_hash; /* session.token_hash if by cookie */
 } mdm_caller_t;
 
-/* A verified log-in of a mail client, as the credential cache keeps it (USR-09). */
-typedef struct mdm_mail_login_t {
-    char person_id[37], source_id[37];
-    char login[132], mail[256]; /* of the person, cut to fit; "" if unknown */
-} mdm_mail_login_t;
-
 /* Reads again what somebody has changed, in the child's background thread: once after the start, then after each change row
  * of its kind, within MDMChangeInterval. An error: asked again at the next tick. */
 typedef apr_status_t (*mdm_change_fn)(struct mdm_ctx_t *ctx);
@@ -97,8 +91,11 @@ typedef struct mdm_services_t {
 
     /* ---- mail */
     /* Checks a mail client's credentials against shared memory, else the user source (USR-09). A keyed hash is kept 5 minutes for
-     * success and 10 seconds for failure; while the database is away a success counts for 4 hours (GATE-04). Counts in the throttle of
-     * log-ins by account and address. MDM_EAUTH: wrong, or throttled; MDM_EUNAVAIL: can't be asked now. The password is not kept. */
+     * success and 10 seconds for failure; while the database is away a success counts for 4 hours (GATE-04). A change of the person is
+     * obeyed at once, on other nodes within a second. Counts in the throttle of log-ins by account and address (ctx->actor.ip), but
+     * what was right within 4 hours is checked whatever others have tried. The password is not kept.
+     * MDM_EAUTH: wrong (401). MDM_ETHROTTLED: too many tries, not checked; ctx->retry_after has the seconds (for mail clients 503 with
+     * Retry-After: 401 would make them ask for a password). MDM_EUNAVAIL: can't be asked now (503); ctx->retry_after may be 0. */
     apr_status_t (*mail_login)(struct mdm_ctx_t *ctx, const char *typed, const char *password, mdm_mail_login_t *out);
     /* The record of (person, DeviceId). APR_NOTFOUND: none; while the database is away a known one up to 4 hours old (GATE-04), else
      * MDM_EUNAVAIL. device_id: canonical, mdm_eas_query_t.device_id. */

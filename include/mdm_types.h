@@ -48,4 +48,10 @@ typedef struct mdm_devrec_t {
     apr_int64_t loaded_ms;    /* when the database said so */
 } mdm_devrec_t;
 
+/* A verified log-in of a mail client, as the credential cache keeps it (USR-09). */
+typedef struct mdm_mail_login_t {
+    char person_id[37], source_id[37];
+    char login[132], mail[256]; /* of the person, cut to fit; "" if unknown */
+} mdm_mail_login_t;
+
 #endif

@@ -46,33 +46,22 @@ static apr_status_t session_begin(mdm_web_call_t *call, const mdm_person_t *pers
     return rv;
 }
 
-/* What failures are counted by: every spelling of a name (domain, blanks, case) is one account, and none is an address. */
-static const char *account_key(mdm_ctx_t *ctx, const char *login, const char *domain)
-{
-    const char *user, *where;
-
-    if (!login || mdm_login_split(ctx, login, domain, &user, &where) != APR_SUCCESS) {
-        user = mdm_clean(ctx->pool, login ? login : "", 256);
-    }
-    return apr_pstrcat(ctx->pool, "user:", mdm_lower(ctx->pool, user), NULL);
-}
-
 apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password)
 {
     mdm_ctx_t *ctx = call->ctx;
-    const char *account = account_key(ctx, login, domain), *token;
+    const char *account, *token, *name = mdm_lower(ctx->pool, mdm_clean(ctx->pool, login ? login : "", 256));
     mdm_person_t *person;
-    apr_status_t rv = throttled(call, account);
+    apr_status_t rv = mdm_people_account(ctx, login, domain, &account);
 
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || (rv = throttled(call, account)) != APR_SUCCESS) {
         return rv;
     }
     rv = mdm_people_login(ctx, login, domain, password, &person);
     if (rv == MDM_EAUTH) {
         call->svc->throttle_note("login", account, 0);
         call->svc->throttle_note("login", call->r->useragent_ip, 0);
-        mdm_log(ctx, MDM_LOG_INFO, "MDM0601", 0, "portal log-in of %s refused", mdm_mask(ctx->pool, account + 5));
-        rv = mdm_audit_refused(ctx, "portal.login", "person", account + 5);
+        mdm_log(ctx, MDM_LOG_INFO, "MDM0601", 0, "portal log-in of %s refused", mdm_mask(ctx->pool, name));
+        rv = mdm_audit_refused(ctx, "portal.login", "person", name);
         return rv == APR_SUCCESS ? MDM_EAUTH : rv;
     }
     if (rv != APR_SUCCESS || (rv = session_begin(call, person, &token)) != APR_SUCCESS) {

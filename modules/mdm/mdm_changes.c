@@ -1,5 +1,4 @@
 /* Owns the reading of the change table: each child, of any generation, applies every row to its segment. */
-#include "domain/mdm_devload.h"
 #include "mdm_private.h"
 #include "mdm_sql_gen.h"
 
@@ -95,7 +94,7 @@ apr_status_t mdm_changes_poll(mdm_ctx_t *ctx)
             continue;
         }
         if (!own.seen || !apr_hash_get(own.seen, &row->seq, sizeof(row->seq))) {
-            mdm_devload_forget(mdm_core.cache, ctx->pool, row->kind, row->key);
+            mdm_core_forget(ctx->pool, row->kind, row->key);
             note(row->kind);
         }
         apr_hash_set(now, apr_pmemdup(own.pool[own.turn], &row->seq, sizeof(row->seq)), sizeof(row->seq), "");

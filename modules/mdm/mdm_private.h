@@ -14,6 +14,7 @@
 #include "base/mdm_seal.h"
 #include "db/mdm_db.h"
 #include "domain/mdm_devcache.h"
+#include "domain/mdm_logincache.h"
 #include "mdm_services.h"
 
 extern module __attribute__((visibility("default"))) mdm_module;
@@ -70,11 +71,13 @@ typedef struct {
     apr_int64_t node_rival_ms;    /* what we saw of the other holder */
     apr_uint32_t node_refused;    /* logged already */
     apr_uint32_t stewards;        /* children alive */
-    apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written;
+    apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written,
+        mail_cached, mail_checked, mail_refused, mail_stale;
     mdm_counter_t counters[MDM_COUNTERS];
 } mdm_shm_t;
 
-apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size, mdm_shm_t **shm, mdm_devcache_t **cache);
+/* Makes mdm_core's shm, cache and logins. */
+apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size);
 /* True for the one caller that may do something now that is due every `every_ms`. */
 int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms);
 apr_int64_t mdm_ms(void);
@@ -85,6 +88,7 @@ typedef struct {
     server_rec *main;
     mdm_shm_t *shm;        /* NULL before post_config's second pass */
     mdm_devcache_t *cache;
+    mdm_logincache_t *logins;
     mdm_env_t env;
     mdm_dbpool_t dbpool;
     const char *holder;    /* random per server start, kept over graceful restarts */
@@ -107,6 +111,11 @@ typedef struct { /* request_config */
     apr_status_t caller_rv;
 } mdm_rconf_t;
 mdm_rconf_t *mdm_core_rconf(request_rec *r);
+
+/* Drops what a row of the change table names from this node's memory. */
+void mdm_core_forget(apr_pool_t *scratch, const char *kind, const char *key);
+/* Log-ins of mail clients (mdm_mailauth.c); see mdm_services.h. */
+apr_status_t mdm_mailauth_login(mdm_ctx_t *ctx, const char *typed, const char *password, mdm_mail_login_t *out);
 
 /* ---- database (mdm_dbglue.c, mdm_dbguard.c) */
 apr_status_t mdm_dbglue_child(apr_pool_t *p);

@@ -32,13 +32,23 @@ static void log_write_s(void *baton, int level, const char *id, apr_status_t rv,
 static const mdm_logsink_t sink_r = {log_enabled_r, log_write_r};
 static const mdm_logsink_t sink_s = {log_enabled_s, log_write_s};
 
+void mdm_core_forget(apr_pool_t *scratch, const char *kind, const char *key)
+{
+    mdm_devload_forget(mdm_core.cache, scratch, kind, key);
+    if (!strcmp(kind, "person")) {
+        mdm_logincache_drop(mdm_core.logins, key);
+    } else if (!strcmp(kind, "source") || !strcmp(kind, "all")) { /* whom a name means may be another now */
+        mdm_logincache_clear(mdm_core.logins);
+    }
+}
+
 /* After a commit in this process: this node's cache forgets at once, others within a second. */
 static void changed(void *baton, const char *kind, const char *key)
 {
     apr_pool_t *p;
 
     if (mdm_core.cache && apr_pool_create(&p, NULL) == APR_SUCCESS) {
-        mdm_devload_forget(mdm_core.cache, p, kind, key);
+        mdm_core_forget(p, kind, key);
         apr_pool_destroy(p);
     }
 }
@@ -188,7 +198,7 @@ static const mdm_services_t table = {
     .job_kind = mdm_jobs_kind, .job_wake = mdm_jobs_wake, .throttle_check = mdm_throttle_check,
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
-    .change_watch = mdm_changes_watch};
+    .mail_login = mdm_mailauth_login, .change_watch = mdm_changes_watch};
 
 const mdm_services_t *mdm_core_services(void)
 {

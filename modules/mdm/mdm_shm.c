@@ -9,24 +9,29 @@ apr_int64_t mdm_ms(void)
     return apr_time_now() / 1000;
 }
 
-apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size, mdm_shm_t **shm, mdm_devcache_t **cache)
+/* One log-in for each KB of the device cache: mail clients are people's, and the pages of those that never come are never touched. */
+apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size)
 {
-    apr_size_t head = APR_ALIGN(sizeof(mdm_shm_t), 4096);
-    unsigned char seed[16];
+    apr_size_t head = APR_ALIGN(sizeof(mdm_shm_t), 4096), logins = APR_ALIGN(mdm_logincache_size(cache_size / 1024), 4096);
+    unsigned char seed[16], secret[32];
     apr_shm_t *seg;
     char *base;
-    apr_status_t rv = apr_shm_create(&seg, head + cache_size + 4096, NULL, pconf);
+    apr_status_t rv = apr_shm_create(&seg, head + logins + cache_size + 4096, NULL, pconf);
 
-    if (rv == APR_SUCCESS) {
-        rv = mdm_random(seed, sizeof(seed));
+    if (rv == APR_SUCCESS && (rv = mdm_random(seed, sizeof(seed))) == APR_SUCCESS) {
+        rv = mdm_random(secret, sizeof(secret));
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
     base = (char *)APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(seg), 4096);
-    *shm = (mdm_shm_t *)base;
-    rv = mdm_random((*shm)->secret, sizeof((*shm)->secret));
-    return rv == APR_SUCCESS ? mdm_devcache_init(base + head, cache_size, seed, cache) : rv;
+    mdm_core.shm = (mdm_shm_t *)base;
+    rv = mdm_random(mdm_core.shm->secret, sizeof(mdm_core.shm->secret));
+    if (rv == APR_SUCCESS) {
+        rv = mdm_logincache_init(base + head, logins, secret, &mdm_core.logins);
+    }
+    mdm_wipe(secret, sizeof(secret));
+    return rv == APR_SUCCESS ? mdm_devcache_init(base + head + logins, cache_size, seed, &mdm_core.cache) : rv;
 }
 
 int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms)

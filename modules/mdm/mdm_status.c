@@ -9,7 +9,7 @@ typedef struct {
     apr_uint64_t value;
 } figure_t;
 
-#define MAX_FIGURES 24
+#define MAX_FIGURES 64
 
 static int figures(figure_t *f)
 {
@@ -37,6 +37,10 @@ static int figures(figure_t *f)
     ADD("jobs_run", m->jobs_run);
     ADD("jobs_failed", m->jobs_failed);
     ADD("contacts_written", m->contacts_written);
+    ADD("mail_logins_cached", m->mail_cached);
+    ADD("mail_logins_checked", m->mail_checked);
+    ADD("mail_logins_refused", m->mail_refused);
+    ADD("mail_logins_stale", m->mail_stale);
     ADD("node_registered", m->node_seen_ms != 0);
     ADD("children", m->stewards);
 #undef ADD

@@ -83,7 +83,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* first pass */
     }
-    rv = mdm_shm_make(pconf, (apr_size_t)mdm_conf_num(MDM_C_CACHE_SIZE), &mdm_core.shm, &mdm_core.cache);
+    rv = mdm_shm_make(pconf, (apr_size_t)mdm_conf_num(MDM_C_CACHE_SIZE));
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MDM0204: no shared memory of %" APR_INT64_T_FMT
                      " bytes for the device cache: lower MDMCacheSize", mdm_conf_num(MDM_C_CACHE_SIZE));

@@ -129,6 +129,13 @@ ON CONFLICT DO NOTHING;
 -- args: source_id:text, id:text, now:i64
 UPDATE person SET gone_ms = :now, version = version + 1 WHERE source_id = :source_id AND id = :id AND gone_ms IS NULL;
 
+-- The readers of changes learn whom the next statement touches.
+-- name: dir_people_gone_note :exec
+-- args: source_id:text, began:i64, now:i64
+INSERT INTO change (kind, key, at_ms)
+SELECT 'person', id, :now FROM person
+ WHERE source_id = :source_id AND gone_ms IS NULL AND (refreshed_ms IS NULL OR refreshed_ms < :began);
+
 -- name: dir_people_gone :exec
 -- args: source_id:text, began:i64, now:i64
 UPDATE person SET gone_ms = :now, version = version + 1

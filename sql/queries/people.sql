@@ -22,8 +22,8 @@ SELECT id, password, disabled, gone_ms FROM person WHERE source_id = :source_id 
 -- Two rows mean that the address is not one person's: nobody logs in with it.
 -- name: person_login_mail :many
 -- args: mail_key:text
--- cols: id:text, source_id:text, source_kind:text, password:text?, disabled:i64, gone_ms:i64?
-SELECT p.id, s.id AS source_id, s.kind AS source_kind, p.password, p.disabled, p.gone_ms
+-- cols: id:text, source_id:text, source_kind:text, login_key:text, password:text?, disabled:i64, gone_ms:i64?
+SELECT p.id, s.id AS source_id, s.kind AS source_kind, p.login_key, p.password, p.disabled, p.gone_ms
   FROM person p JOIN user_source s ON s.id = p.source_id
  WHERE p.mail_key = :mail_key AND s.enabled = 1
  ORDER BY p.id LIMIT 2;

@@ -203,7 +203,7 @@ static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
     const char *folder, *id;
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);
-    int i;
+    int i, gone = 0;
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -216,7 +216,10 @@ static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
 
         id = person_row(ctx->pool, s->source->id, who);
         if (who->disabled) {
-            rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(ctx), NULL);
+            rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(ctx), &gone);
+            if (rv == APR_SUCCESS && gone > 0) {
+                rv = mdm_change_add(db, "person", id);
+            }
             s->disabled++;
         }
         else if (!apr_hash_get(s->people, who->dn_key, APR_HASH_KEY_STRING)) {
@@ -308,7 +311,13 @@ static apr_status_t bury(sync_t *s)
         rv = mdm_fail(s->ctx, MDM_EUNAVAIL, NULL, "the directory shows nobody: check containers and rights; nobody was marked gone");
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_dir_people_gone(db, s->source->id, s->began, mdm_now_ms(s->ctx), &n);
+        apr_int64_t now = mdm_now_ms(s->ctx);
+
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS
+            && (rv = mdm_q_dir_people_gone_note(db, s->source->id, s->began, now, NULL)) == APR_SUCCESS) {
+            rv = mdm_q_dir_people_gone(db, s->source->id, s->began, now, &n);
+        }
+        rv = mdm_db_end(db, rv);
     }
     mdm_db_close(db);
     s->gone = n;

@@ -81,6 +81,7 @@ typedef struct candidate_t {
     const char *id, *password;
     apr_array_header_t *ask; /* of mdm_dirsource_t: the directories that know; else NULL */
     const char *user, *mail; /* what to ask them for, each may be NULL */
+    const char *source_id, *login; /* where the name leads, whoever has it; source NULL: nowhere known */
 } candidate_t;
 
 typedef struct source_t {
@@ -155,6 +156,8 @@ static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain,
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    out->source_id = source.id;
+    out->login = mdm_lower(ctx->pool, user);
     if (!source.enabled) {
         return APR_NOTFOUND;
     }
@@ -162,7 +165,7 @@ static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain,
         out->user = user;
         return ask_source(db, source.id, out);
     }
-    rv = mdm_q_person_login_local(db, source.id, mdm_lower(ctx->pool, user), &row);
+    rv = mdm_q_person_login_local(db, source.id, out->login, &row);
     if (rv == APR_SUCCESS) {
         out->id = row->id;
         out->password = row->disabled || !row->gone_ms_null ? NULL : row->password;
@@ -187,6 +190,8 @@ static apr_status_t by_mail(mdm_db_t *db, const char *typed, candidate_t *out)
         return APR_NOTFOUND;
     }
     row = &APR_ARRAY_IDX(rows, 0, mdm_q_person_login_mail_t);
+    out->source_id = row->source_id;
+    out->login = row->login_key;
     if (strcmp(row->source_kind, "local") != 0) {
         return ask_source(db, row->source_id, out);
     }
@@ -255,7 +260,7 @@ static apr_status_t check_password(mdm_ctx_t *ctx, const char *password, const c
 apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password,
                               mdm_person_t **out)
 {
-    candidate_t who = {NULL, NULL, NULL, NULL, NULL};
+    candidate_t who = {NULL};
     mdm_db_t *db;
     apr_status_t rv;
 
@@ -283,6 +288,20 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
     mdm_db_close(db);
     /* Disabled or removed while we were hashing. */
     return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? refuse_login(ctx) : rv;
+}
+
+apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out)
+{
+    candidate_t who = {NULL};
+    apr_status_t rv = candidate_find(ctx, typed ? typed : "", domain, &who);
+    const char *name = typed ? trimmed(ctx->pool, mdm_clean(ctx->pool, typed, LOGIN_MAX)) : "";
+
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    *out = apr_pstrcat(ctx->pool, "user:", who.source_id ? who.source_id : "", ":",
+                       who.source_id ? who.login : mdm_lower(ctx->pool, name), NULL);
+    return APR_SUCCESS;
 }
 
 apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed)
@@ -426,7 +445,8 @@ apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *pas
             rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This person's password is kept in another directory.");
         }
         else if ((rv = mdm_q_person_set_password(db, id, hash)) == APR_SUCCESS
-                 && (rv = mdm_sessions_end_all(db, "portal", id)) == APR_SUCCESS) {
+                 && (rv = mdm_sessions_end_all(db, "portal", id)) == APR_SUCCESS
+                 && (rv = mdm_change_add(db, "person", id)) == APR_SUCCESS) {
             rv = mdm_audit(db, "person.password", "person", id, person->login, "done", NULL);
         }
     }

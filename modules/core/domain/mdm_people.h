@@ -18,6 +18,10 @@ apr_status_t mdm_login_split(mdm_ctx_t *ctx, const char *typed, const char *doma
  * Opens and closes its own connections: hashing and directories never hold one. */
 apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password, mdm_person_t **out);
 
+/* What failed log-ins are counted by (USR-10): every way to write one log-in of one source (blanks, case, domain alias, a known
+ * address) gives the same text, which is no address of a client. Opens and closes its own connection. */
+apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out);
+
 /* True if some source is not the simple one: the log-in page then shows a domain field. */
 apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed);
 apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out);

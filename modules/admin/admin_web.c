@@ -188,6 +188,45 @@ int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn)
     return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
 }
 
+int mdm_adm_list(mdm_web_call_t *call, const mdm_adm_list_t *list)
+{
+    json_t *items = mdm_json_own(call->ctx, json_array());
+    const char *next = NULL;
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_page(call, list->params, list->sig, &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = list->read(db, &page, list->arg, items, &next);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_edit(mdm_web_call_t *call, mdm_adm_edit_fn fn, const void *arg, mdm_adm_read_fn read)
+{
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = fn(call, db, id, version, arg);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS && read)
+        rv = mdm_adm_read(call, read, id, &body, &version);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    return read ? mdm_adm_object(call, body, version) : mdm_web_empty(call->r, HTTP_NO_CONTENT);
+}
+
 int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status)
 {
     const char *id = NULL;

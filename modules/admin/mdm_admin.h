@@ -53,7 +53,22 @@ apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *
 /* The whole of a route that shows the object in its path. */
 int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn);
 
+/* One page of a list: pushes rows onto items; *next is the cursor behind the last one if there are more. arg: the filters. */
+typedef apr_status_t (*mdm_adm_page_fn)(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next);
+typedef struct mdm_adm_list_t {
+    const char *sig;            /* names the list and its filters: a cursor of one is refused by every other */
+    const char *const *params;  /* query parameters beside the paging ones, read already; NULL: none */
+    mdm_adm_page_fn read;
+    const void *arg;
+} mdm_adm_list_t;
+/* The whole of a route that lists. */
+int mdm_adm_list(mdm_web_call_t *call, const mdm_adm_list_t *list);
+
 /* ---- transactions */
+/* The whole of a route that changes the object in its path under If-Match, in one transaction; answers with the object as it is
+ * then, or 204 if read is NULL. */
+typedef apr_status_t (*mdm_adm_edit_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg);
+int mdm_adm_edit(mdm_web_call_t *call, mdm_adm_edit_fn fn, const void *arg, mdm_adm_read_fn read);
 /* The whole of a route that does something to the object in its path, in one transaction; answers `status` without a body. */
 typedef apr_status_t (*mdm_adm_act_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg);
 int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status);

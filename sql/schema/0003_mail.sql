@@ -20,3 +20,7 @@ CREATE TABLE eas_server_source (
     PRIMARY KEY (server_id, source_id)
 );
 CREATE INDEX eas_server_source_order ON eas_server_source (source_id, position);
+
+-- Administrators keep user sources and mail servers too.
+UPDATE role SET rights = '{"device":["*"],"pending":["*"],"exception":["*"],"task":["*"],"policy":["*"],"bundle":["*"],"person":["*"],"folder":["*"],"group":["*"],"source":["*"],"mail":["*"],"audit":["read"]}'
+ WHERE id = '00000000-0000-4000-8000-000000000014';

@@ -114,7 +114,8 @@ def test_answers_are_as_described(zone, console, fleet, anna):
     seed.record(zone, fleet[0])
     made = console.post("/pending", {"person_id": anna})
     ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0],
-           "sources": zone.sql("SELECT id FROM user_source")[0][0]}
+           "sources": zone.sql("SELECT id FROM user_source")[0][0],
+           "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
@@ -358,12 +359,12 @@ def test_wrong_type_and_method(zone, console, fleet):
 
 
 def test_unknown_objects_are_404(console):
+    bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
+              "eas-servers": {"servers": []}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue
-        body = {"reason": ""} if is_json == "1" else None
-        body = {"password": "Correct-horse-9"} if path.endswith("/password") else {"wipe": "full", "then": "retire"} if "unenroll" in path else {} if method == "PATCH" else body
-        body = {"sha256": "0" * 64} if path.endswith("/certificate") else body
+        body = {} if method == "PATCH" else bodies.get(path.rsplit("/", 1)[1], {"reason": ""}) if is_json == "1" else None
         kept = path.endswith("/audit")  # the audit outlives its object
         for ident in ("nonsense",) if kept else (NOBODY, "nonsense"):
             answer = console.call(method, path.removeprefix("/api/v1").replace("{id}", ident).replace("{command}", NOBODY), body, If_Match='"1"')

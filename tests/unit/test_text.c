@@ -133,6 +133,8 @@ static void test_clean(void **state)
     assert_string_equal(mdm_clean(pool, NULL, 4), "");
     assert_string_equal(mdm_clean(pool, "abc", 0), "");
     assert_string_equal(mdm_lower(pool, "ABCzÄ"), "abczÄ");
+    assert_true(mdm_is_host("mail.example.org") && mdm_is_host("192.0.2.1") && mdm_is_host("2001:db8::1") && mdm_is_host("a_b"));
+    assert_false(mdm_is_host("") || mdm_is_host("a b") || mdm_is_host("a/b") || mdm_is_host("a@b") || mdm_is_host("ä.example"));
 }
 
 static void test_numbers(void **state)

@@ -353,6 +353,14 @@ char *mdm_clean(apr_pool_t *p, const char *s, apr_size_t max)
     return out;
 }
 
+int mdm_is_host(const char *s)
+{
+    static const char set[] = "-.:_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    apr_size_t len = strlen(s);
+
+    return len && len <= 255 && strspn(s, set) == len;
+}
+
 char *mdm_lower(apr_pool_t *p, const char *s)
 {
     char *out = apr_pstrdup(p, s), *c;

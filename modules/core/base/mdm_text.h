@@ -48,6 +48,8 @@ char *mdm_sha256_hex(apr_pool_t *p, const void *data, apr_size_t len);
 int mdm_utf8_valid(const char *s, apr_size_t len);
 /* A copy that is valid UTF-8, without control characters, at most max bytes, cut between characters, trimmed. */
 char *mdm_clean(apr_pool_t *p, const char *s, apr_size_t max);
+/* True for what can be a host name or an IP address: letters, digits and -._: only, at most 255 bytes. */
+int mdm_is_host(const char *s);
 /* ASCII lower-case copy. */
 char *mdm_lower(apr_pool_t *p, const char *s);
 

@@ -84,7 +84,7 @@ static apr_status_t read_containers(mdm_ctx_t *ctx, json_t *list, mdm_ldap_conf_
 
 static apr_status_t check_rest(mdm_ctx_t *ctx, const mdm_ldap_conf_t *c)
 {
-    if (!plain(c->host, "-.:_", 255)) {
+    if (!mdm_is_host(c->host)) {
         return mdm_fail(ctx, MDM_EINPUT, "host", "is not a host name or address");
     }
     if (*c->root && !mdm_ldap_dn_key(ctx->pool, c->root)) {

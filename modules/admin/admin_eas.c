@@ -1,0 +1,94 @@
+/* ActiveSync servers, their order for each user source, their test (EAS-01..04, USR-13). */
+#include "mdm_admin.h"
+
+#include "base/mdm_json.h"
+#include "domain/mdm_eas_server.h"
+
+static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    return mdm_eas_server_list(db, page, items, next);
+}
+
+int mdm_adm_eas_servers(mdm_web_call_t *call)
+{
+    const mdm_adm_list_t l = {.sig = "eas_servers", .read = list};
+
+    return mdm_adm_list(call, &l);
+}
+
+int mdm_adm_eas_server(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_eas_server_json);
+}
+
+int mdm_adm_eas_server_create(mdm_web_call_t *call)
+{
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_begin(call, &db);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_eas_server_add(db, call->body, &id);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_eas_server_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "eas-servers", id, body) : mdm_adm_fail(call, rv);
+}
+
+static apr_status_t edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_eas_server_edit(db, id, version, call->body);
+}
+
+int mdm_adm_eas_server_edit(mdm_web_call_t *call)
+{
+    return mdm_adm_edit(call, edit, NULL, mdm_eas_server_json);
+}
+
+static apr_status_t drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_eas_server_delete(db, id, version);
+}
+
+int mdm_adm_eas_server_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_edit(call, drop, NULL, NULL);
+}
+
+static apr_status_t accept_pin(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_eas_server_accept(db, id, version, arg);
+}
+
+/* The fingerprint that the administrator has seen is what counts, not what the server shows at this moment. */
+int mdm_adm_eas_server_certificate(mdm_web_call_t *call)
+{
+    const char *sha256 = "";
+    const mdm_jfield_t fields[] = {{"sha256", MDM_JF_STR, 1, 0, 64, NULL, 0, &sha256, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, accept_pin, sha256, mdm_eas_server_json) : mdm_adm_fail(call, rv);
+}
+
+/* ---- order */
+
+int mdm_adm_eas_order(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_eas_order_json);
+}
+
+static apr_status_t put_order(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_eas_order_put(db, id, version, (json_t *)arg);
+}
+
+int mdm_adm_eas_order_save(mdm_web_call_t *call)
+{
+    json_t *ids = NULL;
+    const mdm_jfield_t fields[] = {{"servers", MDM_JF_ARRAY, 1, 0, 0, NULL, 0, &ids, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, put_order, ids, mdm_eas_order_json) : mdm_adm_fail(call, rv);
+}

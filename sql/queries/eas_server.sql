@@ -1,0 +1,95 @@
+-- ActiveSync servers behind the gate (domain/mdm_eas_server.c).
+
+-- name: eas_routes :many
+-- cols: source_id:text, id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text
+SELECT l.source_id, s.id, s.name, s.host, s.port, s.tls, s.domain, s.user_form, s.pin
+  FROM eas_server_source l JOIN eas_server s ON s.id = l.server_id
+ WHERE s.enabled = 1
+ ORDER BY l.source_id, l.position, s.id;
+
+-- name: eas_server_list :many
+-- args: name:text, id:text, n:i64
+-- cols: id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64, created_ms:i64, version:i64
+SELECT id, name, host, port, tls, domain, user_form, pin, enabled, created_ms, version FROM eas_server
+ WHERE (name, id) > (:name, :id) ORDER BY name, id LIMIT :n;
+
+-- name: eas_server_get :one
+-- args: id:text
+-- cols: id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64, created_ms:i64, version:i64
+SELECT id, name, host, port, tls, domain, user_form, pin, enabled, created_ms, version FROM eas_server WHERE id = :id;
+
+-- name: eas_server_sources :many
+-- args: server_id:text
+-- cols: id:text, name:text, position:i64
+SELECT u.id, u.name, l.position FROM eas_server_source l JOIN user_source u ON u.id = l.source_id
+ WHERE l.server_id = :server_id ORDER BY u.position, u.name, u.id;
+
+-- name: eas_server_add :exec
+-- args: id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, enabled:i64, now:i64
+INSERT INTO eas_server (id, name, host, port, tls, domain, user_form, enabled, created_ms)
+VALUES (:id, :name, :host, :port, :tls, :domain, :user_form, :enabled, :now);
+
+-- name: eas_server_edit :exec
+-- args: id:text, version:i64, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64
+UPDATE eas_server SET name = :name, host = :host, port = :port, tls = :tls, domain = :domain, user_form = :user_form, pin = :pin,
+       enabled = :enabled, version = version + 1
+ WHERE id = :id AND version = :version;
+
+-- name: eas_server_delete :exec
+-- args: id:text, version:i64
+DELETE FROM eas_server WHERE id = :id AND version = :version;
+
+-- An e-mail policy names its server by id, somewhere in its settings: in force, or in the sandbox (EAS-04).
+-- name: eas_server_policies :many
+-- args: id:text
+-- cols: name:text
+SELECT p.name FROM policy p
+ WHERE p.type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = p.id AND v.number IN (0, p.published)
+                                       AND v.settings LIKE '%' || :id || '%')
+ ORDER BY p.name LIMIT 5;
+
+-- name: eas_server_republish :exec
+-- args: id:text
+UPDATE policy SET republish = 1, version = version + 1
+ WHERE type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = policy.id AND v.number = policy.published
+                                     AND v.settings LIKE '%' || :id || '%');
+
+-- name: eas_source :one
+-- args: id:text
+-- cols: name:text, version:i64
+SELECT name, version FROM user_source WHERE id = :id;
+
+-- The order of servers is part of the source: whoever changes it changes the source's version.
+-- name: eas_source_next :exec
+-- args: id:text, version:i64
+UPDATE user_source SET version = version + 1 WHERE id = :id AND version = :version;
+
+-- name: eas_source_touch :exec
+-- args: server_id:text
+UPDATE user_source SET version = version + 1 WHERE id IN (SELECT source_id FROM eas_server_source WHERE server_id = :server_id);
+
+-- name: eas_source_servers :many
+-- args: source_id:text
+-- cols: id:text, name:text, host:text, enabled:i64
+SELECT s.id, s.name, s.host, s.enabled FROM eas_server_source l JOIN eas_server s ON s.id = l.server_id
+ WHERE l.source_id = :source_id ORDER BY l.position, s.id;
+
+-- name: eas_source_clear :exec
+-- args: source_id:text
+DELETE FROM eas_server_source WHERE source_id = :source_id;
+
+-- name: eas_link_put :exec
+-- args: server_id:text, source_id:text, position:i64
+INSERT INTO eas_server_source (server_id, source_id, position) VALUES (:server_id, :source_id, :position);
+
+-- Behind the source's other servers.
+-- name: eas_link_add :exec
+-- args: server_id:text, source_id:text
+INSERT INTO eas_server_source (server_id, source_id, position)
+VALUES (:server_id, :source_id,
+        (SELECT COALESCE(MAX(position), 0) + 1 FROM eas_server_source WHERE source_id = :source_id))
+ON CONFLICT DO NOTHING;
+
+-- name: eas_link_drop :exec
+-- args: server_id:text, source_id:text
+DELETE FROM eas_server_source WHERE server_id = :server_id AND source_id = :source_id;

@@ -132,8 +132,16 @@ sim: packages-run ## one more simulated device for a running zone: sim LINK=<lin
 	@[ -n '$(LINK)' ] || { echo "usage: make -f apxs.mk sim LINK=<link from the portal>"; exit 1; }
 	@$(RUN_ENV) PYTHONPATH=tests exec $(PYTHON) -W ignore -m sim --link '$(LINK)' --ca "$$($(PYTHON) tests/run/run.py --ca)"
 
-test: packages-test all ## everything; the last line adds it up (PARTS=it,guards for some)
+test: packages-test all probe ## everything; the last line adds it up (PARTS=it,guards for some)
 	@$(RUN_ENV) exec $(PYTHON) tests/run/suite.py
+
+# a module that only tests load
+PROBE := $(BUILD)/tests/mod_probe.so
+.PHONY: probe
+probe: $(PROBE)
+$(PROBE): tests/it/mod_probe.c $(WEB_LIB) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(call SAY,CC $<) $(CC) $(MOD_CFLAGS) -shared -MMD -MP -Wl,--exclude-libs,ALL -o $@ $< $(WEB_LIB) $(CORE_LIB) $(LIB_LIBS)
 
 sql-test: packages-test $(UNIT_BIN) ## the unit tests that use a database, on a private PostgreSQL
 	@$(RUN_ENV) exec $(PYTHON) -W ignore tests/run/sqltest.py

@@ -17,7 +17,7 @@ static const char *addr_text(const unsigned char addr[16], char *buf, socklen_t 
     return inet_ntop(AF_INET6, addr, buf, len) ? buf : "";
 }
 
-static json_t *as_json(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n)
+static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
 {
     static const unsigned char none[16];
     json_t *out = json_array();
@@ -28,7 +28,7 @@ static json_t *as_json(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n)
         char id[40];
         const unsigned char *d = list[i].device;
 
-        if (memcmp(d, none, 16) == 0) {
+        if (memcmp(d, none, 16) == 0 || (list[i].kind == MDM_KIND_EAS) != mail) {
             continue;
         }
         apr_snprintf(id, sizeof(id), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2],
@@ -39,30 +39,35 @@ static json_t *as_json(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n)
     return out;
 }
 
+/* One statement for those of one sort; none if there are none. */
+static apr_status_t write_some(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n, int mail)
+{
+    json_t *json = as_json(list, n, mail);
+    const char *text = json_array_size(json) ? mdm_json_text(ctx->pool, json) : NULL;
+    apr_status_t rv = APR_SUCCESS;
+    mdm_db_t *db;
+
+    json_decref(json);
+    if (text && (rv = mdm_db_open(ctx, &db)) == APR_SUCCESS) {
+        rv = mail ? mdm_q_cache_mail_contacts(db, text, NULL) : mdm_q_cache_contacts(db, text, NULL);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
 void mdm_contacts_flush(mdm_ctx_t *ctx)
 {
     mdm_contact_t *list = apr_palloc(ctx->pool, BATCH * sizeof(*list));
     apr_size_t n = mdm_devcache_contacts(mdm_core.cache, list, BATCH);
-    apr_status_t rv;
-    json_t *json;
-    mdm_db_t *db;
+    apr_status_t rv = n ? write_some(ctx, list, n, 0) : APR_SUCCESS;
 
-    if (!n) {
-        return;
+    if (n && rv == APR_SUCCESS) {
+        rv = write_some(ctx, list, n, 1);
     }
-    json = as_json(ctx, list, n);
-    rv = json_array_size(json) ? mdm_db_open(ctx, &db) : APR_NOTFOUND;
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_cache_contacts(db, mdm_json_text(ctx->pool, json), NULL);
-        mdm_db_close(db);
-        if (rv == APR_SUCCESS) {
-            __atomic_fetch_add(&mdm_core.shm->contacts_written, n, __ATOMIC_RELAXED);
-        } else {
-            mdm_log(ctx, MDM_LOG_INFO, "MDM0220", rv, "%d contact times could not be written: tried again", (int)n);
-        }
+        __atomic_fetch_add(&mdm_core.shm->contacts_written, n, __ATOMIC_RELAXED);
+    } else {
+        mdm_log(ctx, MDM_LOG_INFO, "MDM0220", rv, "%d contact times could not be written: tried again", (int)n);
+        mdm_devcache_contact_again(mdm_core.cache, list, n); /* what was written already is written once more */
     }
-    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
-        mdm_devcache_contact_again(mdm_core.cache, list, n);
-    }
-    json_decref(json);
 }

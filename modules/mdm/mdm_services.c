@@ -4,6 +4,7 @@
 #include "mdm_private.h"
 
 #define FRESH_MS 60000
+#define STALE_MS (4 * 3600000LL)
 
 /* ---------------------------------------------------------------- contexts */
 
@@ -106,42 +107,62 @@ static const mdm_env_t *env(void)
 
 typedef struct {
     const unsigned char *sha256; /* or */
-    const char *native_id;
+    const char *native_id;       /* UDID, or with */
+    const char *person_id;       /* DeviceId */
 } ident_t;
 
-/* From the cache if the database said so within a minute, else from the database, and into the cache. While the database is
- * away nothing is known for sure: only mail may live on what was known, and asks elsewhere. */
-static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
+static mdm_devkey_t key_of(const ident_t *who)
+{
+    return who->sha256      ? mdm_devkey_cert(mdm_core.cache, who->sha256)
+           : who->person_id ? mdm_devkey_eas(mdm_core.cache, who->person_id, who->native_id)
+                            : mdm_devkey_native(mdm_core.cache, who->native_id);
+}
+
+static apr_status_t load(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
 {
     mdm_devcache_t *cache = mdm_core.cache;
-    mdm_devkey_t key = who->sha256 ? mdm_devkey_cert(cache, who->sha256) : mdm_devkey_native(cache, who->native_id);
-    apr_uint32_t ticket;
-    apr_int64_t age;
-    apr_status_t rv;
     mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
 
-    if (mdm_dbglue_away()) {
-        memset(out, 0, sizeof(*out));
-        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away");
-    }
-    if (mdm_devcache_get(cache, &key, out) == APR_SUCCESS) {
-        age = mdm_now_ms(ctx) - out->loaded_ms;
-        if (age >= 0 && age < FRESH_MS) {
-            return APR_SUCCESS;
-        }
-    }
-    ticket = mdm_devcache_ticket(cache, &key);
-    rv = mdm_db_open(ctx, &db);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = who->sha256 ? mdm_devload_by_cert(db, cache, who->sha256, out) : mdm_devload_by_native(db, cache, who->native_id, out);
+    rv = who->sha256      ? mdm_devload_by_cert(db, cache, who->sha256, out)
+         : who->person_id ? mdm_devload_by_eas(db, cache, who->person_id, who->native_id, out)
+                          : mdm_devload_by_native(db, cache, who->native_id, out);
     mdm_db_close(db);
+    return rv;
+}
+
+/* From the cache if the database said so within a minute, else from the database, and into the cache. While the database is
+ * away nothing is known for sure: only mail may live on what was known hours ago (GATE-04). */
+static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
+{
+    mdm_devcache_t *cache = mdm_core.cache;
+    mdm_devkey_t key = key_of(who);
+    apr_int64_t age = -1;
+    apr_uint32_t ticket;
+    mdm_devrec_t old;
+    apr_status_t rv;
+
+    if (mdm_devcache_get(cache, &key, &old) == APR_SUCCESS) {
+        age = mdm_now_ms(ctx) - old.loaded_ms;
+    }
+    if (age >= 0 && age < FRESH_MS && !mdm_dbglue_away()) {
+        *out = old;
+        return APR_SUCCESS;
+    }
+    memset(out, 0, sizeof(*out));
+    ticket = mdm_devcache_ticket(cache, &key);
+    rv = mdm_dbglue_away() ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away") : load(ctx, who, out);
     if (rv == APR_NOTFOUND) {
         mdm_devcache_drop(cache, &key);
     } else if (rv == APR_SUCCESS && (out->flags & MDM_DEVF_LINKED) &&
                (out->keys[MDM_DK_DEVICE].hi | out->keys[MDM_DK_DEVICE].lo)) {
         mdm_devcache_put(cache, out, &key, ticket); /* refused if it changed meanwhile: the next request loads again */
+    } else if (rv != APR_SUCCESS && who->person_id && mdm_dbglue_away() && age >= 0 && age < STALE_MS) {
+        *out = old;
+        return APR_SUCCESS;
     } else if (rv != APR_SUCCESS) {
         memset(out, 0, sizeof(*out));
     }
@@ -150,14 +171,21 @@ static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out
 
 static apr_status_t device_by_cert(mdm_ctx_t *ctx, const unsigned char sha256[32], mdm_devrec_t *out)
 {
-    ident_t who = {sha256, NULL};
+    ident_t who = {sha256, NULL, NULL};
 
     return device(ctx, &who, out);
 }
 
 static apr_status_t device_by_udid(mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out)
 {
-    ident_t who = {NULL, udid};
+    ident_t who = {NULL, udid, NULL};
+
+    return device(ctx, &who, out);
+}
+
+static apr_status_t device_by_eas(mdm_ctx_t *ctx, const char *person_id, const char *device_id, mdm_devrec_t *out)
+{
+    ident_t who = {NULL, device_id, person_id};
 
     return device(ctx, &who, out);
 }
@@ -198,7 +226,7 @@ static const mdm_services_t table = {
     .job_kind = mdm_jobs_kind, .job_wake = mdm_jobs_wake, .throttle_check = mdm_throttle_check,
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
-    .mail_login = mdm_mailauth_login, .change_watch = mdm_changes_watch};
+    .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch};
 
 const mdm_services_t *mdm_core_services(void)
 {

@@ -26,6 +26,14 @@ FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
 
+-- name: cache_by_eas :one
+-- args: person_id:text, native_id:text
+-- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?
+SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms
+FROM source_record r
+LEFT JOIN device d ON d.id = r.device_id
+WHERE r.kind = 'eas' AND r.native_id = :native_id AND r.person_id = :person_id AND r.live = 1;
+
 -- The mark is where the next poll begins: on PostgreSQL the oldest transaction still open (its rows may yet appear below a
 -- higher seq), on SQLite the last seq. There is always at least one row.
 -- name: cache_changes :many
@@ -50,6 +58,27 @@ UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, lost_ms = NULL
 FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS ms, json_extract(value, '$.ip') AS ip
       FROM json_each(:list)) AS v
 WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+
+-- A device may have several mail clients in one list. What only mail knows has no other contact (DEV-02, DEV-06).
+-- name: cache_mail_contacts :exec
+-- args: list:text
+-- retry
+-- only: pgsql
+UPDATE device SET last_eas_ms = v.ms,
+       last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,
+       last_contact_ip = CASE WHEN device.mode = 'eas' THEN v.ip ELSE device.last_contact_ip END,
+       lost_ms = CASE WHEN device.mode = 'eas' THEN NULL ELSE device.lost_ms END
+FROM (SELECT id, MAX(ms) AS ms, MAX(ip) AS ip FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text)
+      GROUP BY id) AS v
+WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
+-- only: sqlite3
+UPDATE device SET last_eas_ms = v.ms,
+       last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,
+       last_contact_ip = CASE WHEN device.mode = 'eas' THEN v.ip ELSE device.last_contact_ip END,
+       lost_ms = CASE WHEN device.mode = 'eas' THEN NULL ELSE device.lost_ms END
+FROM (SELECT json_extract(value, '$.id') AS id, MAX(json_extract(value, '$.ms')) AS ms, MAX(json_extract(value, '$.ip')) AS ip
+      FROM json_each(:list) GROUP BY json_extract(value, '$.id')) AS v
+WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
 
 -- Takes or keeps the name: ours already, given up, or silent for too long.
 -- name: core_node_take :exec

@@ -297,6 +297,7 @@ static void contacts_are_taken_once_and_survive_a_drop(void **state)
         assert_memory_equal(got[i].record, r.record, 16);
         assert_memory_equal(got[i].device, r.device, 16);
         assert_memory_equal(got[i].addr, a, 16);
+        assert_int_equal(got[i].kind, r.kind);
     }
     /* the write failed: noted again; a newer contact of the same record meanwhile stays the newer one */
     r = rec_of(c, 7, 1);

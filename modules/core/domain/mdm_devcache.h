@@ -43,11 +43,12 @@ void mdm_devcache_clear(mdm_devcache_t *c);
  * outlives a drop or an eviction of the record. addr: effective client address, 16 bytes (IPv4 mapped). */
 void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16]);
 
-/* Takes noted contacts (record, device, time, address) and forgets that they are to be written; at most `max`. If the write
+/* Takes noted contacts (record, device, time, address, kind of the record) and forgets that they are to be written; at most `max`. If the write
  * then fails, note them again with mdm_devcache_contact_again() (a newer contact noted meanwhile stays). Returns the number. */
 typedef struct mdm_contact_t {
     unsigned char record[16], device[16], addr[16];
     apr_int64_t ms;
+    apr_uint32_t kind; /* mdm_kind_e */
 } mdm_contact_t;
 apr_size_t mdm_devcache_contacts(mdm_devcache_t *c, mdm_contact_t *out, apr_size_t max);
 void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, apr_size_t n);

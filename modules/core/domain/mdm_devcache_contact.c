@@ -44,7 +44,7 @@ static apr_int64_t contact_place(const mdm_devcache_t *c, const apr_uint64_t rec
 }
 
 static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const apr_uint64_t device[2],
-                          apr_uint64_t ms, const unsigned char addr[16], int again)
+                          apr_uint32_t kind, apr_uint64_t ms, const unsigned char addr[16], int again)
 {
     apr_int64_t n = contact_place(c, record);
     apr_uint64_t mine, a[2];
@@ -56,7 +56,7 @@ static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const
     }
     s = &slots(c)[n];
     same = LD(&s->c_record[0]) == record[0] && LD(&s->c_record[1]) == record[1];
-    if (same && !again && LD(&s->c_ms) / 1000 == ms / 1000) {
+    if (same && !again && (LD(&s->c_ms) & MS_MASK) / 1000 == ms / 1000) {
         return;
     }
     if (same && again) { /* what stands there is newer */
@@ -72,7 +72,7 @@ static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const
         ST(&s->c_device[i], device[i]);
         ST(&s->c_addr[i], a[i]);
     }
-    ST(&s->c_ms, ms);
+    ST(&s->c_ms, (apr_uint64_t)kind << 56 | (ms & MS_MASK));
     MDM_DEVCACHE_HOOK("contact");
     __atomic_store_n(&s->c_lock, ((mine & SEQ_MASK) + 1) & SEQ_MASK, __ATOMIC_SEQ_CST);
     mark(c, (apr_uint64_t)n);
@@ -84,7 +84,7 @@ void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_
 
     memcpy(record, rec->record, 16);
     memcpy(device, rec->device, 16);
-    contact_store(c, record, device, (apr_uint64_t)now_ms, addr, 0);
+    contact_store(c, record, device, rec->kind, (apr_uint64_t)now_ms, addr, 0);
 }
 
 static int contact_take(const slot_t *s, mdm_contact_t *out)
@@ -93,7 +93,7 @@ static int contact_take(const slot_t *s, mdm_contact_t *out)
     int tries;
 
     for (tries = 0; tries < 256; tries++) {
-        apr_uint64_t w[6];
+        apr_uint64_t w[6], when;
         unsigned i;
 
         l = LDA(&s->c_lock);
@@ -106,12 +106,14 @@ static int contact_take(const slot_t *s, mdm_contact_t *out)
             w[2 + i] = LD(&s->c_device[i]);
             w[4 + i] = LD(&s->c_addr[i]);
         }
-        out->ms = (apr_int64_t)LD(&s->c_ms);
+        when = LD(&s->c_ms);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (LD(&s->c_lock) == l) {
             memcpy(out->record, &w[0], 16);
             memcpy(out->device, &w[2], 16);
             memcpy(out->addr, &w[4], 16);
+            out->ms = (apr_int64_t)(when & MS_MASK);
+            out->kind = (apr_uint32_t)(when >> 56);
             return 1;
         }
     }
@@ -165,7 +167,7 @@ void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, ap
     for (i = 0; i < n; i++) {
         memcpy(record, list[i].record, 16);
         memcpy(device, list[i].device, 16);
-        contact_store(c, record, device, (apr_uint64_t)list[i].ms, list[i].addr, 1);
+        contact_store(c, record, device, list[i].kind, (apr_uint64_t)list[i].ms, list[i].addr, 1);
     }
 }
 

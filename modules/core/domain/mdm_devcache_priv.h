@@ -23,6 +23,7 @@
 #define SEQ_MASK 0x7fffffffu
 #define SCAN_LIMIT 65536u
 #define CONTACT_PROBES 16u
+#define MS_MASK 0xffffffffffffffULL
 #define RECWORDS (sizeof(mdm_devrec_t) / 8)
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
     apr_uint64_t lock; /* writer's pid << 32 | poison | sequence (odd = being written) */
     apr_uint64_t rec[RECWORDS];
     apr_uint64_t c_lock; /* same form, for the words below */
-    apr_uint64_t c_ms;
+    apr_uint64_t c_ms; /* kind of the record << 56 | milliseconds */
     apr_uint64_t c_addr[2], c_record[2], c_device[2];
 } slot_t;
 

@@ -33,6 +33,20 @@ mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_i
     return mdm_devcache_key(cache, 'u', native_id, strlen(native_id));
 }
 
+mdm_devkey_t mdm_devkey_eas(const mdm_devcache_t *cache, const char *person_id, const char *device_id)
+{
+    char buf[256]; /* person ids are 36 characters, DeviceIds at most 32: longer ones are no record's */
+    apr_size_t n = strlen(person_id), m = strlen(device_id);
+
+    if (n + 1 + m > sizeof(buf)) {
+        n = m = 0;
+    }
+    memcpy(buf, person_id, n);
+    buf[n] = '\n';
+    memcpy(buf + n + 1, device_id, m);
+    return mdm_devcache_key(cache, 'e', buf, n + 1 + m);
+}
+
 static mdm_devkey_t devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16])
 {
     return mdm_devcache_key(cache, 'd', uuid, 16);
@@ -50,9 +64,9 @@ static mdm_devkey_t stored_cert(mdm_db_t *db, const mdm_devcache_t *cache, const
     return mdm_devkey_cert(cache, b.data);
 }
 
-/* What both ways know of a record. */
+/* What all ways know of a record. */
 typedef struct {
-    const char *record_id, *kind, *native_id, *state, *device_id, *device_state, *current_fp, *next_fp;
+    const char *record_id, *kind, *native_id, *person_id, *state, *device_id, *device_state, *current_fp, *next_fp;
     int live, expelled, queued, lost;
 } facts_t;
 
@@ -77,7 +91,8 @@ static apr_status_t fill(mdm_db_t *db, const mdm_devcache_t *cache, const facts_
         out->flags |= MDM_DEVF_ENROLLED;
     }
     if (f->live && !(out->flags & MDM_DEVF_REVOKED)) {
-        out->keys[MDM_DK_NATIVE] = mdm_devkey_native(cache, f->native_id);
+        out->keys[MDM_DK_NATIVE] = f->person_id ? mdm_devkey_eas(cache, f->person_id, f->native_id)
+                                                : mdm_devkey_native(cache, f->native_id);
         out->keys[MDM_DK_CERT] = stored_cert(db, cache, f->current_fp);
         out->keys[MDM_DK_CERT_NEXT] = stored_cert(db, cache, f->next_fp);
     }
@@ -136,6 +151,24 @@ apr_status_t mdm_devload_by_native(mdm_db_t *db, const mdm_devcache_t *cache, co
 
         return fill(db, cache, &f, out);
     }
+}
+
+apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const char *person_id, const char *device_id,
+                                mdm_devrec_t *out)
+{
+    mdm_q_cache_by_eas_t *row;
+    apr_status_t rv = mdm_q_cache_by_eas(db, person_id, device_id, &row);
+
+    memset(out, 0, sizeof(*out));
+    if (rv == APR_SUCCESS) {
+        facts_t f = {.record_id = row->record_id, .kind = "eas", .native_id = device_id, .person_id = person_id,
+                     .state = row->state, .device_id = row->device_id, .device_state = row->device_state, .live = 1,
+                     .expelled = row->expelled != 0, .lost = !row->lost_ms_null};
+
+        out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
+        rv = fill(db, cache, &f, out);
+    }
+    return rv;
 }
 
 void mdm_devload_forget(mdm_devcache_t *cache, apr_pool_t *scratch, const char *kind, const char *key)

@@ -14,9 +14,14 @@ apr_status_t mdm_devload_by_cert(mdm_db_t *db, const mdm_devcache_t *cache, cons
 /* The live Apple MDM record with this UDID or EnrollmentID. */
 apr_status_t mdm_devload_by_native(mdm_db_t *db, const mdm_devcache_t *cache, const char *native_id, mdm_devrec_t *out);
 
+/* The live ActiveSync record of (person, DeviceId): never one of the DeviceId alone (R17). Without device: not to be cached. */
+apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const char *person_id, const char *device_id,
+                                mdm_devrec_t *out);
+
 /* The cache keys. */
 mdm_devkey_t mdm_devkey_cert(const mdm_devcache_t *cache, const unsigned char sha256[32]);
 mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_id);
+mdm_devkey_t mdm_devkey_eas(const mdm_devcache_t *cache, const char *person_id, const char *device_id);
 
 /* Forgets what a row of the change table names: kind "device" (uuid) or "cert" (hex SHA-256), "all" clears. Others are not
  * the cache's affair. */

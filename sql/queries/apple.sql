@@ -85,19 +85,27 @@ passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
 encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),
 capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, free_gb)
 
--- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown.
--- name: inventory_device :exec
--- args: device_id:text, section:text, body:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
+-- part: inventory_known
+(SELECT COUNT(*) FROM source_record s JOIN match_key k ON k.record_id = s.id AND k.space = 'easid' AND k.value = :eas_key
+          WHERE s.device_id = device.id AND s.kind = 'mdm' AND s.live = 1)
+
+-- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown. eas_known: this DeviceId is its match key
+-- already.
+-- name: inventory_device :one
+-- args: device_id:text, section:text, body:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
+-- cols: eas_known:i64
 -- only: pgsql
 UPDATE device SET
     inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(CAST(:section AS text), CAST(:body AS jsonb)) AS text),
     {inventory_set}
- WHERE id = :device_id;
+ WHERE id = :device_id
+RETURNING {inventory_known};
 -- only: sqlite3
 UPDATE device SET
     inventory = json_set(inventory, '$.' || :section, json(:body)),
     {inventory_set}
- WHERE id = :device_id;
+ WHERE id = :device_id
+RETURNING {inventory_known};
 
 -- name: inventory_apps :exec
 -- args: device_id:text, apps:text

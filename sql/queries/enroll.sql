@@ -215,9 +215,9 @@ INSERT INTO match_key (space, value, record_id) VALUES (:space, :value, :record_
 ON CONFLICT (space, value, record_id) DO NOTHING;
 
 -- name: device_name_taken :one
--- args: name_key:text
+-- args: name_key:text, self:text
 -- cols: id:text
-SELECT id FROM device WHERE name_key = :name_key LIMIT 1;
+SELECT id FROM device WHERE name_key = :name_key AND id <> :self LIMIT 1;
 
 -- name: device_seq_next :one
 -- args: now:i64
@@ -243,7 +243,7 @@ VALUES (:id, :name, :name_key, :folder_id, :person_id, 'pending', :mode, :level,
 -- args: id:text, person_id:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, udid:text?, imei:text?, os_version:text, build:text
 UPDATE device SET person_id = :person_id, state = 'pending', lost_ms = NULL, level = :level, ownership = :ownership,
        mode = CASE WHEN :mode <> 'eas' AND EXISTS (SELECT 1 FROM source_record s
-                   WHERE s.device_id = device.id AND s.kind = 'eas' AND s.live = 1) THEN :mode || '_eas' ELSE :mode END,
+                   WHERE s.device_id = device.id AND s.kind = 'eas' AND s.live = 1 AND s.state = 'enrolled') THEN :mode || '_eas' ELSE :mode END,
        platform = :platform, model = CASE WHEN :model = '' THEN model ELSE :model END,
        product = CASE WHEN :product = '' THEN product ELSE :product END,
        serial = COALESCE(:serial, serial), udid = COALESCE(:udid, udid), imei = COALESCE(:imei, imei),

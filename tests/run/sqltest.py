@@ -12,7 +12,8 @@ import zonefiles as zf  # noqa: E402
 
 
 def main():
-    names = [p.stem for p in sorted((TESTS / "unit").glob("test_*.c")) if '"dbtest.h"' in p.read_text()]
+    headers = [f'"{p.name}"' for p in (TESTS / "unit").glob("*.h") if p.name == "dbtest.h" or '"dbtest.h"' in p.read_text()]
+    names = [p.stem for p in sorted((TESTS / "unit").glob("test_*.c")) if any(h in p.read_text() for h in headers)]
     pg = harness.Postgres()
     failed = 0
     try:

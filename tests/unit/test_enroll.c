@@ -300,6 +300,7 @@ static void test_what_the_policy_forbids(void **state)
 
     assert_int_equal(mdm_pending_create(f->db, f->anna, "toaster", "personal", "managed", "self", &e, &token), MDM_EDENIED);
     assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "stolen", "managed", "self", &e, &token), MDM_EDENIED);
+    settings(f, "\"level\":\"choose\"", "\"level\":\"managed\"");
     assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "email_only", "self", &e, &token), MDM_EDENIED);
     settings(f, "\"ownership\":\"choose\"", "\"ownership\":\"corporate\"");
     assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);

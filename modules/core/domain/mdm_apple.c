@@ -7,6 +7,7 @@
 #include "domain/mdm_apple_priv.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_eas.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
@@ -288,6 +289,9 @@ static apr_status_t came_up(call_t *c)
         rv = mdm_q_apple_active(c->db, id->device_id, NULL);
     }
     if (rv == APR_SUCCESS) {
+        rv = mdm_eas_match_apple(c->db, id->record_id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
         rv = mdm_command_refresh(c->db, id->record_id);
     }
     c->a->decision = "enrolled";
@@ -339,7 +343,7 @@ static apr_status_t do_token(call_t *c)
 
 /* ---------------------------------------------------------------- leaving */
 
-static apr_status_t device_after(mdm_db_t *db, const mdm_q_apple_record_t *r, const char *record_id)
+static apr_status_t device_after(mdm_db_t *db, const mdm_q_apple_record_t *r, const char *record_id, const char *why)
 {
     apr_status_t rv = mdm_change_add(db, "device", r->device_id);
 
@@ -351,9 +355,12 @@ static apr_status_t device_after(mdm_db_t *db, const mdm_q_apple_record_t *r, co
         return rv == APR_SUCCESS ? mdm_q_apple_device_delete(db, r->device_id, NULL) : rv;
     }
     if (is(r->device_state, "retired") || is(r->device_state, "blocked")) {
-        return mdm_q_apple_device_left(db, r->device_id, r->device_state, "unknown", NULL);
+        rv = mdm_q_apple_device_left(db, r->device_id, r->device_state, "unknown", NULL);
+    } else {
+        rv = mdm_q_apple_device_left(db, r->device_id, "removed", "", NULL);
     }
-    return mdm_q_apple_device_left(db, r->device_id, "removed", "", NULL);
+    /* Mail came with the management: who takes that away has to enrol it as mail alone. */
+    return rv == APR_SUCCESS ? mdm_eas_leave(db, r->device_id, why) : rv;
 }
 
 apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *why)
@@ -381,7 +388,7 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
         rv = mdm_device_event(db, r->device_id, NULL, is(why, "checkout") ? "checkout" : "unenroll.done", detail);
     }
     json_decref(detail);
-    return rv == APR_SUCCESS ? device_after(db, r, record_id) : rv;
+    return rv == APR_SUCCESS ? device_after(db, r, record_id, why) : rv;
 }
 
 static apr_status_t do_checkout(call_t *c)

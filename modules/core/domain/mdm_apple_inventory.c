@@ -5,6 +5,8 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_apple_inventory.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_eas.h"
 #include "mdm_sql_gen.h"
 
 #define MAX_APPS 5000
@@ -77,9 +79,17 @@ static const char *section_text(mdm_ctx_t *ctx, const mdm_plist_t *dict)
 
 static apr_status_t store(mdm_db_t *db, const char *device_id, const char *section, const char *body, const found_t *f)
 {
-    return mdm_q_inventory_device(db, device_id, section, body, mdm_now_ms(mdm_db_ctx(db)), f->model, f->product, f->serial,
-                                  f->udid, f->imei, f->eas_id, f->os, f->build, f->phone, f->supervised, f->passcode,
-                                  f->compliant, f->encryption, f->battery, f->capacity, f->available, NULL);
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *key = mdm_eas_key(ctx->pool, f->eas_id), *record_id;
+    mdm_q_inventory_device_t *row;
+    apr_status_t rv = mdm_q_inventory_device(db, device_id, section, body, mdm_now_ms(ctx), f->model, f->product, f->serial, f->udid,
+                                             f->imei, f->eas_id, key, f->os, f->build, f->phone, f->supervised, f->passcode,
+                                             f->compliant, f->encryption, f->battery, f->capacity, f->available, &row);
+
+    if (rv == APR_SUCCESS && key && !row->eas_known && (rv = mdm_command_record(db, device_id, &record_id)) == APR_SUCCESS) {
+        rv = mdm_eas_match_apple(db, record_id, key);
+    }
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv; /* deleted meanwhile, or no longer managed */
 }
 
 /* The subscription that carries data, else the first: its IMEI and number are the device's. */

@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -387,6 +388,9 @@ apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, i
     }
     if (rv == APR_SUCCESS) {
         rv = audit_leave(db, device_id, device->name, wipe, del, reason);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_eas_leave(db, device_id, "unenrolled");
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_clear(db, record->id);

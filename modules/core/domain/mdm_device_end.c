@@ -2,6 +2,7 @@
 #include "domain/mdm_apple.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_device.h"
+#include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -37,6 +38,8 @@ apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason)
         rv = mdm_q_device_state_set(db, id, "retired", NULL);
     if (rv == APR_SUCCESS)
         rv = end_record(db, id);
+    if (rv == APR_SUCCESS)
+        rv = mdm_eas_leave(db, id, "retired");
     if (rv == APR_SUCCESS)
         rv = mdm_device_event(db, id, NULL, "retired", NULL);
     return rv == APR_SUCCESS ? note(db, "device.retire", d, reason) : rv;

@@ -12,6 +12,7 @@ typedef struct mdm_enroll_policy_t {
     const char *level;       /* "choose", "managed", "email_only" */
     int ios, android, eas;   /* platforms that may enrol */
     const char *min_ios;     /* "8.0" */
+    const char *min_eas;     /* "12.1": protocol version of mail clients */
     int max_devices;         /* 0 = no limit */
     const char *unenroll_corporate, *unenroll_personal; /* "retire", "delete", "no" */
     const char *reenroll;    /* "unretire" (an administrator must), "self", "new" */
@@ -81,6 +82,19 @@ typedef struct mdm_enroll_facts_t {
     const char *native_id;   /* UDID or EnrollmentID */
     const char *udid, *serial, *imei, *product, *model, *os_version, *build, *platform, *name, *topic;
 } mdm_enroll_facts_t;
+
+/* For enrolments without a link (mail clients). MDM_EDENIED if the person has as many devices as the policy allows; `has` of them are the
+ * one in question. */
+apr_status_t mdm_enroll_room(mdm_db_t *db, const mdm_enroll_policy_t *policy, const char *person_id, int has);
+/* Folder and name that the policy's rules give to such a device (ENR-04); self: id of the object if there is one, else "". MDM_EDENIED:
+ * no rule fits. */
+apr_status_t mdm_enroll_place(mdm_db_t *db, mdm_person_t *person, mdm_enroll_policy_t *policy,
+                              const mdm_enroll_facts_t *facts, const char *ownership, const char *level,
+                              const char *self, const char **folder, const char **name);
+/* A free name by this template. */
+apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enroll_facts_t *facts, const char *pattern,
+                             const char **name);
+
 /* In the caller's transaction: turns a pending enrolment plus facts into a device object and a live source record, applying the enrolment
  * rules (folder, name template, duplicate names), re-using the object that the same UDID or serial has (MAT-07). Another person's
  * object is retired if this enrolment was proved by a log-in and the old identity has not been used since it was made; else it is denied.

@@ -7,6 +7,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -24,6 +25,7 @@ typedef struct begin_t {
     mdm_enroll_policy_t *policy;
     const char *udid, *serial, *imei; /* NULL instead of empty */
     const char *model, *platform;
+    const char *self; /* id of the object that is named, "" for a new one: its own name is free */
     apr_int64_t now;
 } begin_t;
 
@@ -118,7 +120,7 @@ static const char *numbered(begin_t *b, const char *base, int n)
 static apr_status_t name_taken(begin_t *b, const char *base, int n, int *taken)
 {
     mdm_q_device_name_taken_t *row;
-    apr_status_t rv = mdm_q_device_name_taken(b->db, mdm_lower(b->ctx->pool, numbered(b, base, n)), &row);
+    apr_status_t rv = mdm_q_device_name_taken(b->db, mdm_lower(b->ctx->pool, numbered(b, base, n)), b->self, &row);
 
     *taken = rv == APR_SUCCESS;
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
@@ -362,6 +364,7 @@ static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *
     }
     if ((rv = records_end(b, d->id, NULL, "enrolled by another person")) != APR_SUCCESS
         || (rv = mdm_q_enroll_device_retire(b->db, d->id)) != APR_SUCCESS
+        || (rv = mdm_eas_leave(b->db, d->id, "retired")) != APR_SUCCESS
         || (rv = mdm_device_event(b->db, d->id, b->pending->id, "retired.other_person", NULL)) != APR_SUCCESS) {
         return rv;
     }
@@ -404,36 +407,35 @@ static const char *mode_of(const begin_t *b)
     return !strcmp(b->facts->kind, "agent") ? "android_app" : "eas";
 }
 
+/* Folder and name by the first rule that fits. */
+static apr_status_t place(begin_t *b, const char **folder, const char **name)
+{
+    mdm_q_enroll_folder_exists_t *found;
+    json_t *rule;
+    apr_status_t rv = rule_find(b, &rule);
+
+    if (rv != APR_SUCCESS || (rv = name_make(b, json_string_value(json_object_get(rule, "name")), name)) != APR_SUCCESS) {
+        return rv;
+    }
+    *folder = json_string_value(json_object_get(rule, "folder"));
+    rv = mdm_q_enroll_folder_exists(b->db, *folder, &found);
+    if (rv == APR_NOTFOUND) {
+        *folder = ROOT_FOLDER; /* the rule's folder was removed since */
+        rv = APR_SUCCESS;
+    }
+    return rv;
+}
+
 static apr_status_t object_add(begin_t *b, const char **out)
 {
     const char *uuid = mdm_uuid(b->ctx->pool), *folder, *name;
-    mdm_q_enroll_folder_exists_t *found;
-    mdm_q_pending_counts_t *n;
-    json_t *rule;
     apr_status_t rv;
 
     if (!uuid) {
         return MDM_EUNAVAIL;
     }
-    if (b->policy->max_devices) {
-        if ((rv = mdm_q_pending_counts(b->db, b->person->id, b->now, &n)) != APR_SUCCESS) {
-            return rv;
-        }
-        if (n->devices >= b->policy->max_devices) {
-            return mdm_fail(b->ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
-                            b->policy->max_devices);
-        }
-    }
-    if ((rv = rule_find(b, &rule)) != APR_SUCCESS
-        || (rv = name_make(b, json_string_value(json_object_get(rule, "name")), &name)) != APR_SUCCESS) {
-        return rv;
-    }
-    folder = json_string_value(json_object_get(rule, "folder"));
-    rv = mdm_q_enroll_folder_exists(b->db, folder, &found);
-    if (rv == APR_NOTFOUND) {
-        folder = ROOT_FOLDER; /* the rule's folder was removed since */
-    }
-    else if (rv != APR_SUCCESS) {
+    if ((rv = mdm_enroll_room(b->db, b->policy, b->person->id, 0)) != APR_SUCCESS
+        || (rv = place(b, &folder, &name)) != APR_SUCCESS) {
         return rv;
     }
     *out = uuid;
@@ -441,6 +443,57 @@ static apr_status_t object_add(begin_t *b, const char **out)
                                    b->pending->level, b->pending->ownership, b->platform, text_or(b->facts->model, ""),
                                    text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
                                    text_or(b->facts->os_version, ""), text_or(b->facts->build, ""), b->now, NULL);
+}
+
+/* ---------------------------------------------------------------- for enrolments without a link */
+
+apr_status_t mdm_enroll_room(mdm_db_t *db, const mdm_enroll_policy_t *policy, const char *person_id, int has)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_pending_counts_t *n;
+    apr_status_t rv;
+
+    if (!policy->max_devices || (rv = mdm_q_pending_counts(db, person_id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
+        return policy->max_devices ? rv : APR_SUCCESS;
+    }
+    if (n->devices - has >= policy->max_devices) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
+                        policy->max_devices);
+    }
+    return APR_SUCCESS;
+}
+
+static begin_t begin_make(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+
+    return (begin_t){.db = db, .ctx = ctx, .pending = pending, .facts = facts, .udid = some(facts->udid),
+                     .serial = some(facts->serial), .imei = some(facts->imei),
+                     .model = text_or(facts->model, text_or(facts->product, "Device")),
+                     .platform = text_or(facts->platform, pending->platform), .self = "", .now = mdm_now_ms(ctx)};
+}
+
+apr_status_t mdm_enroll_place(mdm_db_t *db, mdm_person_t *person, mdm_enroll_policy_t *policy, const mdm_enroll_facts_t *facts,
+                              const char *ownership, const char *level, const char *self, const char **folder,
+                              const char **name)
+{
+    mdm_pending_t as = {.ownership = ownership, .level = level, .platform = "unknown"};
+    begin_t b = begin_make(db, &as, facts);
+
+    b.person = person;
+    b.policy = policy;
+    b.self = self;
+    return place(&b, folder, name);
+}
+
+apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enroll_facts_t *facts, const char *pattern,
+                             const char **name)
+{
+    mdm_pending_t as = {.platform = "unknown"};
+    begin_t b = begin_make(db, &as, facts);
+
+    b.person = person;
+    return name_make(&b, pattern, name);
 }
 
 /* ---------------------------------------------------------------- the whole */
@@ -497,7 +550,7 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
                               const char **device_id, const char **record_id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    begin_t b = {.db = db, .ctx = ctx, .facts = facts, .now = mdm_now_ms(ctx)};
+    begin_t b;
     mdm_q_pending_step_get_t *locked;
     mdm_pending_t *fresh;
     const char *device;
@@ -511,12 +564,7 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
         || (rv = mdm_pending_get(db, pending->id, &fresh)) != APR_SUCCESS) {
         return rv;
     }
-    b.pending = fresh;
-    b.udid = some(facts->udid);
-    b.serial = some(facts->serial);
-    b.imei = some(facts->imei);
-    b.platform = text_or(facts->platform, fresh->platform);
-    b.model = text_or(facts->model, text_or(facts->product, "Device"));
+    b = begin_make(db, fresh, facts);
     if ((rv = admit(&b)) != APR_SUCCESS || (rv = object_find(&b, &device)) != APR_SUCCESS
         || (rv = device ? object_again(&b, device) : object_add(&b, &device)) != APR_SUCCESS
         || (rv = record_make(&b, device, record_id)) != APR_SUCCESS

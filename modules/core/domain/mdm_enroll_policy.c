@@ -159,7 +159,7 @@ static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, int saving, 
                                     {.name = NULL}};
     const mdm_jfield_t mfields[] = {{.name = "ios", .type = MDM_JF_STR, .min = 1, .max = 20, .out = &out->min_ios},
                                     {.name = "android", .type = MDM_JF_STR, .min = 1, .max = 20},
-                                    {.name = "eas", .type = MDM_JF_STR, .min = 1, .max = 20},
+                                    {.name = "eas", .type = MDM_JF_STR, .min = 1, .max = 20, .out = &out->min_eas},
                                     {.name = NULL}};
     const mdm_jfield_t ufields[] = {
         {.name = "corporate", .type = MDM_JF_ENUM, .choices = leave_modes, .out = &out->unenroll_corporate},
@@ -170,6 +170,7 @@ static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, int saving, 
     out->ownership = out->level = "choose";
     out->ios = out->android = out->eas = 1;
     out->min_ios = "8.0";
+    out->min_eas = "12.1";
     out->unenroll_corporate = "retire";
     out->unenroll_personal = "delete";
     out->reenroll = "unretire";
@@ -270,7 +271,7 @@ int mdm_version_at_least(const char *a, const char *b)
 apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id)
 {
     static const char settings[] =
-        "{\"ownership\":\"choose\",\"level\":\"managed\",\"platforms\":{\"ios\":true,\"android\":true,\"eas\":true},"
+        "{\"ownership\":\"choose\",\"level\":\"choose\",\"platforms\":{\"ios\":true,\"android\":true,\"eas\":true},"
         "\"min_os\":{\"ios\":\"8.0\"},\"max_devices\":0,\"unenroll\":{\"corporate\":\"retire\",\"personal\":\"delete\"},"
         "\"reenroll\":\"self\",\"manual_reconcile\":false,\"rules\":[{\"match\":{},"
         "\"folder\":\"00000000-0000-4000-8000-000000000001\",\"name\":\"${device.model} ${user.name}\"}]}";
@@ -283,7 +284,7 @@ apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id)
     if (!id || !assignment) {
         return MDM_EUNAVAIL;
     }
-    if ((rv = mdm_q_enroll_policy_add(db, id, "Everyone", "Everybody may enrol iPhones and iPads.", now, NULL)) != APR_SUCCESS
+    if ((rv = mdm_q_enroll_policy_add(db, id, "Everyone", "Everybody may enrol iPhones, iPads and mail apps.", now, NULL)) != APR_SUCCESS
         || (rv = mdm_q_enroll_policy_by_name(db, "Everyone", &row)) != APR_SUCCESS
         || (rv = mdm_q_enroll_policy_version_add(db, row->id, settings, now, NULL)) != APR_SUCCESS) {
         return rv;

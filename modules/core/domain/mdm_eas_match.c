@@ -1,0 +1,119 @@
+/* A managed Apple device finds its mail: the DeviceId that it has told, or the one that is derived from its serial number. */
+#include "domain/mdm_eas_priv.h"
+
+#include <string.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+
+typedef struct match_t {
+    mdm_db_t *db;
+    mdm_ctx_t *ctx;
+    mdm_q_eas_apple_t *apple;
+    const char *told; /* its own DeviceId, as a key; NULL: not known */
+} match_t;
+
+static int is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* What it tells now becomes its one key; else what it has told before holds. */
+static apr_status_t keep_key(match_t *m, const char *record_id, const char *told)
+{
+    apr_status_t rv;
+
+    m->told = mdm_eas_key(m->ctx->pool, told);
+    if (!m->told) {
+        m->told = m->apple->told;
+        return APR_SUCCESS;
+    }
+    rv = mdm_q_eas_key_drop(m->db, record_id, m->told, NULL);
+    return rv == APR_SUCCESS ? mdm_q_eas_key_put(m->db, record_id, m->told, NULL) : rv;
+}
+
+/* Only what the system's own client of an iPhone may have said; and nothing that an administrator has put aside (MAT-09). */
+static int fits(const match_t *m, const mdm_q_eas_record_t *r)
+{
+    int here = is(r->device_id, m->apple->device_id);
+    int mail_only = is(r->device_level, "email_only") && (is(r->device_mode, "eas") || is(r->device_mode, "unknown"));
+    int open = is(r->device_state, "pending") || is(r->device_state, "active") || is(r->device_state, "removed");
+
+    if (strcmp(r->class, "native") != 0 || is(r->state, "leaving")
+        || (strcmp(r->device_platform, "ios") != 0 && strcmp(r->device_platform, "unknown") != 0)) {
+        return 0;
+    }
+    return here ? strcmp(r->state, "enrolled") != 0 : mail_only && open;
+}
+
+/* The mail's own object goes; what belongs to the phone moves (MAT-08). One that was in use keeps name and place (MAT-07). */
+static apr_status_t merge(match_t *m, const mdm_q_eas_record_t *r)
+{
+    const char *to = m->apple->device_id, *from = r->device_id;
+    apr_status_t rv;
+
+    if ((rv = mdm_q_eas_move_events(m->db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_messages(m->db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_groups(m->db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_assignments(m->db, from, to, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (strcmp(r->device_state, "pending") != 0
+        && (rv = mdm_q_eas_move_identity(m->db, from, to, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_eas_device_drop(m->db, from, NULL);
+    return rv == APR_SUCCESS ? mdm_change_add(m->db, "device", from) : rv;
+}
+
+static apr_status_t take(match_t *m, const mdm_q_eas_record_t *r, const char *rule, const char *value)
+{
+    int here = is(r->device_id, m->apple->device_id);
+    mdm_eas_join_t j = {.record_id = r->id, .native_id = r->native_id, .device_id = m->apple->device_id, .rule = rule, .value = value,
+                        .merged = here ? NULL : r->device_name};
+    apr_status_t rv = mdm_eas_slot_free(m->db, j.device_id, r->class, r->id, is(rule, "easid"));
+
+    if (rv == MDM_ECONFLICT) {
+        return APR_SUCCESS; /* two clients say that they are this phone: both stay as they are */
+    }
+    if (rv == APR_SUCCESS && (rv = mdm_eas_join(m->db, &j)) == APR_SUCCESS && !here) {
+        rv = merge(m, r);
+    }
+    return rv;
+}
+
+static apr_status_t look(match_t *m, const char *native_id, const char *rule, const char *value)
+{
+    mdm_q_eas_record_t *r;
+    apr_status_t rv = mdm_q_eas_record(m->db, m->apple->person_id, native_id, &r);
+
+    if (rv == APR_NOTFOUND) {
+        return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS && fits(m, r) ? take(m, r, rule, value) : rv;
+}
+
+apr_status_t mdm_eas_match_apple(mdm_db_t *db, const char *record_id, const char *told)
+{
+    match_t m = {.db = db, .ctx = mdm_db_ctx(db)};
+    const char *derived;
+    apr_status_t rv = mdm_q_eas_apple(db, record_id, &m.apple);
+
+    if (rv == APR_NOTFOUND) {
+        return APR_SUCCESS; /* an ownerless device has nobody's mail */
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_eas_hold(db, m.apple->person_id)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = keep_key(&m, record_id, told)) != APR_SUCCESS || strcmp(m.apple->state, "active") != 0) {
+        return rv;
+    }
+    if (m.told && (rv = look(&m, m.told, "easid", m.told)) != APR_SUCCESS) {
+        return rv;
+    }
+    derived = m.apple->serial ? mdm_eas_key(m.ctx->pool, apr_pstrcat(m.ctx->pool, "APPL", m.apple->serial, NULL)) : NULL;
+    if (!derived || (m.told && strcmp(m.told, derived) != 0)) {
+        return APR_SUCCESS;
+    }
+    return look(&m, derived, "serial", m.apple->serial);
+}

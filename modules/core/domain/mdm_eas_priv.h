@@ -1,0 +1,24 @@
+/* What the files of mail records share; of no interest elsewhere. */
+#ifndef MDM_EAS_PRIV_H
+#define MDM_EAS_PRIV_H
+
+#include "domain/mdm_eas.h"
+#include "mdm_sql_gen.h"
+
+/* Holds the person's mail records for this transaction, so that no two of them are matched at once. APR_NOTFOUND: no such person. */
+apr_status_t mdm_eas_hold(mdm_db_t *db, const char *person_id);
+
+/* Frees the place of this class on a device for a record ("" for a new one). MDM_ECONFLICT: another DeviceId holds it. by_word: the device itself
+ * has told that the new one is its own; what held the place is ended then. */
+apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *class, const char *record_id, int by_word);
+
+/* Which record comes to which device, and why (MAT-03). */
+typedef struct mdm_eas_join_t {
+    const char *record_id, *native_id, *device_id;
+    const char *rule, *value; /* "easid", "serial", "device_id" */
+    const char *merged;       /* name of the object that goes with this match, or NULL */
+} mdm_eas_join_t;
+/* Makes it an enrolled mail record of the device, whose place is free: mode and DeviceId of the device follow, timeline and audit say why. */
+apr_status_t mdm_eas_join(mdm_db_t *db, const mdm_eas_join_t *join);
+
+#endif

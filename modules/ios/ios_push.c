@@ -8,12 +8,15 @@
 
 #define PERIOD_MS 5000
 #define LEASE_S 600
+#define STREAMS 200
+#define IDLE_S (12 * 3600) /* Apple wants connections kept for hours; a dead one is noticed when it is used */
 
 static struct {
     apr_thread_mutex_t *lock;
     apr_pool_t *pool; /* of the client */
     mdm_http_t *client;
     const char *hash; /* of the configuration that it was made with */
+    mdm_push_state_t state;
 } push;
 
 void ios_push_child_init(apr_pool_t *p)
@@ -23,10 +26,12 @@ void ios_push_child_init(apr_pool_t *p)
     }
 }
 
-/* With the lock held. The pool is nobody's child: the job's thread may end after pools of the child process. */
-static apr_status_t client(mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
+/* ---- the wire: all with the lock held */
+
+/* The pool is nobody's child: the job's thread may end after pools of the child process. */
+static apr_status_t wire_open(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
 {
-    mdm_http_conf_t c = {.http2 = 1};
+    mdm_http_conf_t c = {.http2 = 1, .max_parallel = STREAMS, .idle_s = IDLE_S};
     apr_status_t rv;
 
     if (push.client && !strcmp(push.hash, conf->hash)) {
@@ -37,6 +42,7 @@ static apr_status_t client(mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
         apr_pool_destroy(push.pool);
         push.pool = NULL;
     }
+    memset(&push.state, 0, sizeof push.state);
     rv = apr_pool_create(&push.pool, NULL);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -52,31 +58,57 @@ static apr_status_t client(mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
     return rv;
 }
 
-static apr_status_t send_batch(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf, mdm_http_req_t **reqs, int n,
-                               volatile int *stop)
+static int wire_room(void *baton)
 {
-    apr_status_t rv = push.lock ? apr_thread_mutex_lock(push.lock) : APR_EINIT;
+    return mdm_http_room(push.client);
+}
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+static void wire_add(void *baton, mdm_ctx_t *ctx, mdm_http_req_t *req)
+{
+    mdm_http_add(ctx, push.client, req);
+}
+
+static mdm_http_req_t *wire_step(void *baton, mdm_ctx_t *ctx, int wait_ms)
+{
+    if (wait_ms > 0 && !mdm_http_active(push.client)) {
+        apr_sleep(apr_time_from_msec(wait_ms));
     }
-    rv = client(ctx, conf);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_http_run(ctx, push.client, reqs, n, stop);
+    return mdm_http_step(ctx, push.client, wait_ms);
+}
+
+static void wire_abandon(void *baton)
+{
+    if (push.client) {
+        mdm_http_abandon(push.client, APR_EINTR);
     }
-    apr_thread_mutex_unlock(push.lock);
-    return rv;
+}
+
+static void wire_renew(void *baton)
+{
+    mdm_http_renew(push.client);
 }
 
 static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
 {
+    static const mdm_push_wire_t wire = {NULL, wire_open, wire_room, wire_add, wire_step, wire_abandon, wire_renew};
     const mdm_services_t *svc = mdm_web_services();
     mdm_push_server_t server = {svc->conf_str(NULL, "MDMApnsURL"), svc->conf_str(NULL, "MDMApnsCAFile")};
-    int sent = 0;
-    apr_status_t rv = mdm_push_run(ctx, &server, send_batch, NULL, job->stop, &sent);
+    int sent = 0, more = 0;
+    apr_status_t rv = push.lock ? apr_thread_mutex_trylock(push.lock) : APR_EINIT;
 
+    if (APR_STATUS_IS_EBUSY(rv)) {
+        return APR_SUCCESS; /* a run that lost its lease is still at it, and takes these as well */
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_push_run(ctx, &server, &wire, &push.state, job->stop, &sent, &more);
+    apr_thread_mutex_unlock(push.lock);
     if (sent) {
         mdm_log(ctx, MDM_LOG_DEBUG, "MDM0471", 0, "%d pushes were accepted", sent);
+    }
+    if (more) {
+        job->again_ms = mdm_now_ms(ctx);
     }
     return rv;
 }

@@ -32,7 +32,7 @@ UPDATE source_record
 -- args: record_id:text, topic:text, push_token:text, push_magic:text, unlock_token:text?, awaiting:i64, now:i64
 -- cols: device_id:text?, queued:i64
 UPDATE source_record
-   SET topic = :topic, push_token = :push_token, push_magic = :push_magic, push_ok = 1,
+   SET topic = :topic, push_token = :push_token, push_token_ms = :now, push_magic = :push_magic, push_ok = 1,
        state = CASE WHEN state = 'leaving' THEN 'leaving' ELSE 'enrolled' END,
        unlock_token = COALESCE(:unlock_token, unlock_token), awaiting_configuration = :awaiting, last_seen_ms = :now
  WHERE id = :record_id AND live = 1

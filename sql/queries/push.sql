@@ -24,27 +24,51 @@ UPDATE job SET run_at_ms = :now WHERE kind = :job AND state IN ('waiting', 'runn
 -- cols: waiting:i64
 SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE due_ms <= :now AND lease_until_ms <= :now LIMIT 1) q;
 
--- name: push_claim :exec
+-- name: push_claim :many
 -- args: owner:text, until_ms:i64, now:i64, max:i64
+-- cols: record_id:text
 -- only: pgsql
 UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
  WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
-                      ORDER BY q.due_ms LIMIT :max FOR UPDATE SKIP LOCKED);
+                      ORDER BY q.due_ms LIMIT :max FOR UPDATE SKIP LOCKED)
+RETURNING record_id;
 -- only: sqlite3
 UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
  WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
-                      ORDER BY q.due_ms LIMIT :max);
+                      ORDER BY q.due_ms LIMIT :max)
+RETURNING record_id;
 
--- name: push_claimed :many
--- args: owner:text, until_ms:i64
--- cols: record_id:text, attempts:i64, device_id:text?, push_token:text?, push_magic:text?, topic:text?, push_ok:i64
-SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic, r.push_ok
+-- What must be known of claimed rows; ids: a JSON list.
+-- name: push_rows :many
+-- args: ids:text
+-- cols: record_id:text, attempts:i64, device_id:text?, push_token:text?, push_magic:text?, topic:text?, push_ok:i64, token_ms:i64
+-- only: pgsql
+SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic, r.push_ok, r.push_token_ms
   FROM push p JOIN source_record r ON r.id = p.record_id
- WHERE p.lease_owner = :owner AND p.lease_until_ms = :until_ms;
+ WHERE p.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))));
+-- only: sqlite3
+SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic, r.push_ok, r.push_token_ms
+  FROM push p JOIN source_record r ON r.id = p.record_id
+ WHERE p.record_id IN (SELECT value FROM json_each(:ids));
 
+-- Done. A row that was woken meanwhile has no lease and stays.
 -- name: push_forget :exec
--- args: record_id:text, owner:text
-DELETE FROM push WHERE record_id = :record_id AND lease_owner = :owner;
+-- args: ids:text, owner:text
+-- only: pgsql
+DELETE FROM push
+ WHERE record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND lease_owner = :owner;
+-- only: sqlite3
+DELETE FROM push WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
+
+-- Not tried: due as before.
+-- name: push_release :exec
+-- args: ids:text, owner:text
+-- only: pgsql
+UPDATE push SET lease_owner = NULL, lease_until_ms = 0
+ WHERE record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND lease_owner = :owner;
+-- only: sqlite3
+UPDATE push SET lease_owner = NULL, lease_until_ms = 0
+ WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
 
 -- name: push_drop :exec
 -- args: record_id:text

@@ -268,7 +268,7 @@ static void test_broken_servers_rel04(void **state)
     } rows[] = {
         {"/big", "too big", MDM_ETOOBIG},      {"/stream", "too big", MDM_ETOOBIG},
         {"/headers", "too big", MDM_ETOOBIG},  {"/half", "protocol", MDM_EUNAVAIL},
-        {"/garbage", "protocol", MDM_EUNAVAIL}, {"/empty", "protocol", MDM_EUNAVAIL},
+        {"/garbage", "protocol", MDM_EUNAVAIL}, {"/empty", "reset", MDM_EUNAVAIL},
     };
     mdm_http_t *h = client(0);
     unsigned i;

@@ -19,11 +19,18 @@
 #define HEADER_BYTES_MAX 65536
 #define POLL_MS 200
 
+/* Why connections are not to be used again: mdm_http_t.stale. */
+enum { TIMED_OUT = 1, RENEW_ASKED = 2 };
+
 struct mdm_http_t {
     apr_pool_t *pool;
     mdm_http_conf_t conf; /* copied */
     CURLM *multi;
     mdm_breakers_t *breakers;
+    struct xfer_t *list;               /* under way */
+    int active;                        /* how many */
+    mdm_http_req_t *ended, **ended_at; /* waiting for mdm_http_step(), in order */
+    int stale;                         /* the connections are not to be used again */
 };
 
 /* A request under way. */
@@ -39,6 +46,7 @@ typedef struct xfer_t {
     apr_size_t header_bytes;
     int header_lines;
     int too_big, denied;
+    char words[CURL_ERROR_SIZE]; /* libcurl's, of the failure */
     struct xfer_t *next;
 } xfer_t;
 
@@ -56,12 +64,30 @@ void mdm_http_global_init(void)
 
 /* ---- client */
 
+static void drop(xfer_t *x);
+
 static apr_status_t client_close(void *data)
 {
     mdm_http_t *h = data;
 
-    curl_multi_cleanup(h->multi);
+    while (h->list)
+        drop(h->list);
+    if (h->multi)
+        curl_multi_cleanup(h->multi);
     return APR_SUCCESS;
+}
+
+/* The multi handle owns the connections. */
+static int connections_make(mdm_http_t *h)
+{
+    h->multi = curl_multi_init();
+    if (h->multi) {
+        curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)h->conf.max_connections);
+        curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->conf.max_parallel);
+    }
+    h->stale = 0;
+    return h->multi != NULL;
 }
 
 apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t *conf, mdm_http_t **out)
@@ -77,14 +103,10 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
     h->conf.key_pem = mdm_secret_dup(p, conf->key_pem);
     h->conf.max_parallel = conf->max_parallel > 0 ? conf->max_parallel : 64;
     h->conf.max_connections = conf->max_connections > 0 ? conf->max_connections : 4;
-    h->multi = curl_multi_init();
-    if (h->multi)
-        apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
-    if (!h->multi || (conf->key_pem && !h->conf.key_pem))
+    h->ended_at = &h->ended;
+    apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
+    if (!connections_make(h) || (conf->key_pem && !h->conf.key_pem))
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no memory for an HTTP client");
-    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)h->conf.max_connections);
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->conf.max_parallel);
     h->breakers = mdm_breakers_make(p);
     *out = h;
     return APR_SUCCESS;
@@ -319,6 +341,10 @@ static void set_limits(xfer_t *x)
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
                      (long)(x->h->conf.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long)(x->h->conf.http2 != 0));
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->words);
+    if (x->h->conf.idle_s > 0)
+        curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)x->h->conf.idle_s);
 }
 
 static void xfer_free(xfer_t *x)
@@ -412,6 +438,9 @@ static const struct {
     {"tls", CURLE_SSL_CIPHER, MDM_BR_OTHER},
     {"tls", CURLE_SSL_CACERT_BADFILE, MDM_BR_OTHER},
     {"tls", CURLE_SSL_ISSUER_ERROR, MDM_BR_OTHER},
+    {"reset", CURLE_SEND_ERROR, MDM_BR_OTHER},
+    {"reset", CURLE_RECV_ERROR, MDM_BR_OTHER},
+    {"reset", CURLE_GOT_NOTHING, MDM_BR_OTHER},
     {"too big", CURLE_FILESIZE_EXCEEDED, MDM_BR_ANSWERED},
 };
 
@@ -438,6 +467,8 @@ static void failed(xfer_t *x, CURLcode code)
         return;
     } else {
         result(x->req, MDM_EUNAVAIL, error);
+        x->req->detail = x->words[0] ? mdm_clean(x->ctx->pool, x->words, sizeof(x->words)) : NULL;
+        x->h->stale |= code == CURLE_OPERATION_TIMEDOUT ? TIMED_OUT : 0;
     }
     mdm_breaker_note(x->ctx, x->breaker, kind);
 }
@@ -458,6 +489,7 @@ static void finish(xfer_t *x, CURLcode code)
         apr_table_clear(r->response_headers);
     } else {
         mdm_breaker_note(x->ctx, x->breaker, MDM_BR_ANSWERED);
+        x->h->stale &= ~TIMED_OUT; /* it is alive after all */
         result(r, APR_SUCCESS, NULL);
         r->status = (int)status;
         if (x->used)
@@ -467,83 +499,142 @@ static void finish(xfer_t *x, CURLcode code)
     }
 }
 
-static void drop(xfer_t **list, xfer_t *x)
+static void drop(xfer_t *x)
 {
-    while (*list && *list != x)
-        list = &(*list)->next;
-    if (*list)
-        *list = x->next;
+    xfer_t **at = &x->h->list;
+
+    while (*at && *at != x)
+        at = &(*at)->next;
+    if (*at) {
+        *at = x->next;
+        x->h->active--;
+    }
     curl_multi_remove_handle(x->h->multi, x->easy);
     xfer_free(x);
 }
 
-/* Takes what is done from the multi handle; returns how many. */
-static int collect(mdm_http_t *h, xfer_t **list)
+static void ended(mdm_http_t *h, mdm_http_req_t *r)
+{
+    r->next = NULL;
+    *h->ended_at = r;
+    h->ended_at = &r->next;
+}
+
+/* Takes what is done from the multi handle. */
+static void collect(mdm_http_t *h)
 {
     CURLMsg *msg;
-    int left, done = 0;
+    int left;
 
     while ((msg = curl_multi_info_read(h->multi, &left)) != NULL) {
         CURLcode code = msg->data.result;
         char *baton = NULL;
+        xfer_t *x;
 
         if (msg->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &baton);
-        finish((xfer_t *)(void *)baton, code);
-        drop(list, (xfer_t *)(void *)baton);
-        done++;
+        x = (xfer_t *)(void *)baton;
+        finish(x, code);
+        ended(h, x->req);
+        drop(x);
     }
-    return done;
 }
 
-/* Gives up what is under way. */
-static void abandon(xfer_t **list, apr_status_t rv, const char *why)
+/* ---- steps */
+
+int mdm_http_active(const mdm_http_t *h)
 {
-    while (*list) {
-        xfer_t *x = *list;
+    return h->active + (h->ended != NULL);
+}
+
+int mdm_http_room(const mdm_http_t *h)
+{
+    return h->conf.max_parallel - h->active;
+}
+
+void mdm_http_renew(mdm_http_t *h)
+{
+    h->stale |= RENEW_ASKED;
+}
+
+void mdm_http_add(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t *r)
+{
+    xfer_t *x;
+
+    r->status = 0;
+    r->detail = NULL;
+    r->response = (mdm_blob_t){(const unsigned char *)"", 0};
+    r->response_headers = apr_table_make(ctx->pool, 8);
+    if (!h->active) {
+        mdm_breakers_tidy(h->breakers);
+        if (h->stale) {
+            curl_multi_cleanup(h->multi);
+            connections_make(h);
+        }
+    }
+    if (!h->multi) {
+        result(r, MDM_EUNAVAIL, "out of memory");
+    } else if ((x = begin(ctx, h, r)) != NULL) {
+        x->next = h->list;
+        h->list = x;
+        h->active++;
+        return;
+    }
+    ended(h, r);
+}
+
+mdm_http_req_t *mdm_http_step(mdm_ctx_t *ctx, mdm_http_t *h, int wait_ms)
+{
+    mdm_http_req_t *r;
+    int running;
+
+    if (!h->ended && h->active) {
+        if (curl_multi_perform(h->multi, &running) != CURLM_OK)
+            mdm_http_abandon(h, MDM_EUNAVAIL);
+        collect(h);
+        if (!h->ended && wait_ms > 0) {
+            curl_multi_poll(h->multi, NULL, 0, wait_ms, NULL);
+            curl_multi_perform(h->multi, &running);
+            collect(h);
+        }
+    }
+    r = h->ended;
+    if (r && (h->ended = r->next) == NULL)
+        h->ended_at = &h->ended;
+    return r;
+}
+
+void mdm_http_abandon(mdm_http_t *h, apr_status_t rv)
+{
+    while (h->list) {
+        xfer_t *x = h->list;
 
         mdm_breaker_cancel(x->breaker);
         apr_table_clear(x->req->response_headers);
-        result(x->req, rv, why);
-        drop(list, x);
+        result(x->req, rv, "stopped");
+        ended(h, x->req);
+        drop(x);
     }
 }
 
 apr_status_t mdm_http_run(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t **reqs, int n, volatile int *stop)
 {
-    xfer_t *list = NULL, *x;
-    int next, active = 0, running;
-    apr_status_t rv = APR_SUCCESS;
+    int next;
 
     for (next = 0; next < n; next++) {
-        reqs[next]->rv = APR_EINTR;
-        reqs[next]->error = "stopped";
-        reqs[next]->status = 0;
-        reqs[next]->response = (mdm_blob_t){(const unsigned char *)"", 0};
-        reqs[next]->response_headers = apr_table_make(ctx->pool, 8);
+        result(reqs[next], APR_EINTR, "stopped");
     }
-    mdm_breakers_tidy(h->breakers);
-    for (next = 0; next < n || active;) {
+    for (next = 0; next < n || mdm_http_active(h);) {
         if (stop && *stop) {
-            rv = APR_EINTR;
-            break;
+            mdm_http_abandon(h, APR_EINTR);
+            while (mdm_http_step(ctx, h, 0))
+                ;
+            return APR_EINTR;
         }
-        while (next < n && active < h->conf.max_parallel) {
-            if ((x = begin(ctx, h, reqs[next++])) != NULL) {
-                x->next = list;
-                list = x;
-                active++;
-            }
-        }
-        if (curl_multi_perform(h->multi, &running) != CURLM_OK) {
-            rv = mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the HTTP client failed");
-            break;
-        }
-        active -= collect(h, &list);
-        if (active && (next == n || active == h->conf.max_parallel))
-            curl_multi_poll(h->multi, NULL, 0, POLL_MS, NULL);
+        while (next < n && mdm_http_room(h) > 0)
+            mdm_http_add(ctx, h, reqs[next++]);
+        mdm_http_step(ctx, h, POLL_MS);
     }
-    abandon(&list, rv == APR_SUCCESS ? APR_EINTR : rv, "stopped");
-    return rv;
+    return APR_SUCCESS;
 }

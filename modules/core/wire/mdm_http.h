@@ -15,6 +15,7 @@ typedef struct mdm_http_conf_t {
     int http2;             /* 1: HTTP/2 required by ALPN, streams multiplexed on few connections */
     int max_parallel;      /* requests under way at once (default 64) */
     int max_connections;   /* per host (default 4) */
+    int idle_s;            /* a connection idle for longer is not used again (default: libcurl's two minutes) */
     int deny_local;        /* refuse loopback, link-local and metadata addresses after resolution (SEC-08) */
 } mdm_http_conf_t;
 
@@ -32,7 +33,9 @@ typedef struct mdm_http_req_t {
     int status;
     apr_table_t *response_headers;   /* lower-case names */
     mdm_blob_t response;
-    const char *error;               /* class of the failure in words: dns, connect, tls, timeout, too big, protocol, breaker open */
+    const char *error;               /* class of the failure: dns, connect, tls, timeout, reset, too big, protocol, breaker open, … */
+    const char *detail;              /* the library's own words for it, cleaned; NULL if there are none */
+    struct mdm_http_req_t *next;     /* the client's */
 } mdm_http_req_t;
 
 /* Library-wide initialisation (curl_global_init); before threads, any number of times. */
@@ -43,6 +46,19 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
  * (the rest gets APR_EINTR). Each result is in its request. While a host's breaker is open its requests fail at once:
  * it opens after 5 failures to connect or time-outs in a row, for 1 s doubling to 5 min, with jitter, and lets one through then. */
 apr_status_t mdm_http_run(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t **reqs, int n, volatile int *stop);
+
+/* The same in steps, for a caller that has more to send while some are under way; only without mdm_http_run() on the same client.
+ * ctx: its pool takes the results and must live until the request has ended; so must the request. */
+void mdm_http_add(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t *req);
+/* Moves what is under way, for at most wait_ms if nothing ends; the next request that has ended, or NULL. */
+mdm_http_req_t *mdm_http_step(mdm_ctx_t *ctx, mdm_http_t *h, int wait_ms);
+int mdm_http_active(const mdm_http_t *h); /* under way, or ended and not yet fetched by mdm_http_step() */
+int mdm_http_room(const mdm_http_t *h);   /* may be added now within max_parallel */
+/* Gives up what is under way: each ends with rv and is fetched by mdm_http_step(). */
+void mdm_http_abandon(mdm_http_t *h, apr_status_t rv);
+/* New connections as soon as nothing is under way. The client does so itself after a time-out that no answer followed: a dead
+ * connection would be used again and again. */
+void mdm_http_renew(mdm_http_t *h);
 
 /* Retry delay with saturation and jitter: base_ms * 2^attempt, capped, ±25 %. */
 apr_int64_t mdm_backoff_ms(int attempt, apr_int64_t base_ms, apr_int64_t cap_ms);

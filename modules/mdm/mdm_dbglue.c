@@ -181,6 +181,7 @@ static apr_status_t acquire(void *baton, mdm_ctx_t *ctx, mdm_conn_t **out)
     }
     MDM_COUNT(db_opened);
     *out = conn_of(dbd);
+    mdm_listen_like((*out)->sqlite ? NULL : apr_dbd_native_handle((*out)->driver, (*out)->handle));
     return APR_SUCCESS;
 }
 

@@ -72,7 +72,7 @@ typedef struct {
     apr_uint32_t node_refused;    /* logged already */
     apr_uint32_t stewards;        /* children alive */
     apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written,
-        mail_cached, mail_checked, mail_refused, mail_stale;
+        notifications, listen_lost, mail_cached, mail_checked, mail_refused, mail_stale;
     mdm_counter_t counters[MDM_COUNTERS];
 } mdm_shm_t;
 
@@ -132,6 +132,12 @@ void mdm_dbguard_scan(void);
 apr_status_t mdm_steward_start(apr_pool_t *pchild);
 void mdm_steward_tick(void);
 void mdm_steward_stop(void);
+void mdm_steward_hurry(void); /* read the changes now */
+/* LISTEN (mdm_listen.c): begins with the first connection (PGconn) that the pool has made, to the same database. */
+apr_status_t mdm_listen_child(apr_pool_t *p);
+void mdm_listen_like(void *pg);
+int mdm_listen_up(void);
+void mdm_listen_stop(void);
 apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
 apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn);
 void mdm_contacts_flush(mdm_ctx_t *ctx);

@@ -37,6 +37,9 @@ static int figures(figure_t *f)
     ADD("jobs_run", m->jobs_run);
     ADD("jobs_failed", m->jobs_failed);
     ADD("contacts_written", m->contacts_written);
+    ADD("listen_up", mdm_listen_up()); /* of the child that answers */
+    ADD("listen_lost", m->listen_lost);
+    ADD("notifications", m->notifications);
     ADD("mail_logins_cached", m->mail_cached);
     ADD("mail_logins_checked", m->mail_checked);
     ADD("mail_logins_refused", m->mail_refused);

@@ -7,6 +7,7 @@ static struct {
     apr_thread_cond_t *wake;
     apr_thread_t *steward, *guard;
     int ticks;             /* under lock */
+    int hurry;             /* under lock: there is something new */
     apr_int64_t changes_ms; /* steward only: last good poll */
     apr_int64_t polled_ms;  /* steward only: last poll, good or not */
     int seen_away;         /* steward only */
@@ -25,7 +26,7 @@ static void poll_changes(mdm_ctx_t *ctx)
     }
 }
 
-static void round_of_work(mdm_ctx_t *ctx)
+static void round_of_work(mdm_ctx_t *ctx, int hurry)
 {
     mdm_shm_t *m = mdm_core.shm;
 
@@ -41,7 +42,7 @@ static void round_of_work(mdm_ctx_t *ctx)
         own.changes_ms = mdm_ms();
     }
     /* the tick and our own clock may both have woken us */
-    if (mdm_ms() - own.polled_ms >= mdm_conf_num(MDM_C_CHANGE_INTERVAL) * 8 / 10 || mdm_ms() < own.polled_ms) {
+    if (hurry || mdm_ms() - own.polled_ms >= mdm_conf_num(MDM_C_CHANGE_INTERVAL) * 8 / 10 || mdm_ms() < own.polled_ms) {
         own.polled_ms = mdm_ms();
         poll_changes(ctx);
     }
@@ -59,19 +60,22 @@ static void round_of_work(mdm_ctx_t *ctx)
 static void *APR_THREAD_FUNC steward(apr_thread_t *t, void *data)
 {
     apr_pool_t *p;
+    int hurry = 0;
 
     apr_pool_create(&p, NULL);
     own.changes_ms = mdm_ms();
     while (!mdm_core.stop) {
         mdm_ctx_t *ctx = mdm_core_ctx(p);
 
-        round_of_work(ctx);
+        round_of_work(ctx, hurry);
         apr_pool_clear(p);
         apr_thread_mutex_lock(own.lock);
         if (!own.ticks && !mdm_core.stop) {
             apr_thread_cond_timedwait(own.wake, own.lock, apr_time_from_msec(mdm_conf_num(MDM_C_CHANGE_INTERVAL)));
         }
         own.ticks = 0;
+        hurry = own.hurry;
+        own.hurry = 0;
         apr_thread_mutex_unlock(own.lock);
     }
     if (!mdm_dbglue_away()) {
@@ -120,6 +124,14 @@ void mdm_steward_tick(void)
         apr_thread_cond_signal(own.wake);
         apr_thread_mutex_unlock(own.lock);
     }
+}
+
+void mdm_steward_hurry(void)
+{
+    apr_thread_mutex_lock(own.lock);
+    own.hurry = 1;
+    apr_thread_mutex_unlock(own.lock);
+    mdm_steward_tick();
 }
 
 void mdm_steward_stop(void)

@@ -105,6 +105,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 static apr_status_t child_end(void *data)
 {
     mdm_core.stop = 1;
+    mdm_listen_stop();
     mdm_jobs_stop();
     mdm_steward_stop();
     return APR_SUCCESS;
@@ -121,6 +122,9 @@ static void child_init(apr_pool_t *p, server_rec *s)
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither a core file nor a debugger of the same user sees keys (SEC-04) */
     }
     rv = mdm_dbglue_child(p);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_listen_child(p);
+    }
     if (rv == APR_SUCCESS) {
         rv = mdm_steward_start(p);
     }

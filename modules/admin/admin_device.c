@@ -12,7 +12,7 @@
 #define REASON_MAX 500
 #define COMMANDS_SHOWN 200
 
-static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "lost", "sort", NULL};
+static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "lost", "sort", NULL};
 
 static apr_status_t read_filter(mdm_web_call_t *call, mdm_device_filter_t *f)
 {
@@ -20,7 +20,7 @@ static apr_status_t read_filter(mdm_web_call_t *call, mdm_device_filter_t *f)
     const struct {
         const char *name, **to;
     } all[] = {{"q", &f->q}, {"state", &f->state}, {"mode", &f->mode}, {"platform", &f->platform},
-               {"ownership", &f->ownership}, {"person", &f->person}, {"sort", &f->sort}, {"lost", &lost}};
+               {"ownership", &f->ownership}, {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}, {"sort", &f->sort}, {"lost", &lost}};
     unsigned i;
     apr_status_t rv = APR_SUCCESS;
 
@@ -39,9 +39,9 @@ static json_t *row_json(apr_pool_t *p, const mdm_device_row_t *d)
                                               d->person_login)
                                   : json_null();
 
-    return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:i, s:I, s:o, s:o, s:o, s:o,"
+    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:i, s:I, s:o, s:o, s:o, s:o,"
                      " s:o, s:I}",
-                     "id", d->id, "name", d->name, "person", person, "state", d->state, "mode", d->mode, "level", d->level,
+                     "id", d->id, "name", d->name, "person", person, "folder", "id", d->folder_id, "name", d->folder_name, "state", d->state, "mode", d->mode, "level", d->level,
                      "ownership", d->ownership, "platform", d->platform, "model", mdm_adm_text(d->model), "product",
                      mdm_adm_text(d->product), "serial", mdm_adm_text(d->serial), "os_version",
                      mdm_adm_text(d->os_version), "compliance", d->compliance, "test_device", d->test_device,

@@ -1,105 +1,177 @@
--- Device objects as people see them (DEV-02..04, DEV-12). Lists are keyset pages: one query for each sort order, so that the key is
--- always the front of an index and no SQL is made from data (R26). An empty text or 0 switches a filter off.
+-- Device objects as people see them (DEV-02..04, DEV-12). No SQL is made from data (R26): an empty text or 0 switches a filter off.
+--
+-- A list never visits more rows than it says (PRF-09). A filter that few devices pass gives the set of their ids, which is sorted and paged
+-- in memory; else the index of the sort order is walked from the cursor over a bounded stretch, and a page may be short.
 
--- part: device_cols
-id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text,
-ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64,
-lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64,
-commands_open:i64, version:i64
+-- part: device_filter_args
+state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, folder:text, device_group:text, admin:text
 
--- part: device_row
+-- folder: with all below it. admin: an administrator who may see some folders only.
+-- part: device_filter
+(:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
+   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
+   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   AND (:folder = '' OR EXISTS (SELECT 1 FROM folder_above a WHERE a.folder_id = d.folder_id AND a.above_id = :folder))
+   AND (:device_group = '' OR EXISTS (SELECT 1 FROM device_group_member g
+                                       WHERE g.device_id = d.id AND g.group_id = :device_group))
+   AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
+                                WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
+
+-- part: filter_cols
+id, name_key, state, mode, platform, ownership, person_id, lost_ms, folder_id, last_contact_ms
+
+-- name: device_walk_name_up :many
+-- args: after:text, after_id:text, {device_filter_args}, visit:i64, count:i64
+-- cols: id:text, key:text
+SELECT d.id, d.name_key FROM (
+    SELECT {filter_cols} FROM device
+     WHERE (name_key, id) > (:after, :after_id)
+     ORDER BY name_key, id LIMIT :visit) AS d
+ WHERE {device_filter}
+ ORDER BY name_key, id LIMIT :count;
+
+-- name: device_walk_end_name_up :one
+-- args: after:text, after_id:text, visit:i64
+-- cols: id:text, key:text
+SELECT id, name_key FROM device
+ WHERE (name_key, id) > (:after, :after_id)
+ ORDER BY name_key, id LIMIT 1 OFFSET :visit - 1;
+
+-- name: device_walk_name_down :many
+-- args: after:text, after_id:text, {device_filter_args}, visit:i64, count:i64
+-- cols: id:text, key:text
+SELECT d.id, d.name_key FROM (
+    SELECT {filter_cols} FROM device
+     WHERE (name_key, id) < (:after, :after_id)
+     ORDER BY name_key DESC, id DESC LIMIT :visit) AS d
+ WHERE {device_filter}
+ ORDER BY name_key DESC, id DESC LIMIT :count;
+
+-- name: device_walk_end_name_down :one
+-- args: after:text, after_id:text, visit:i64
+-- cols: id:text, key:text
+SELECT id, name_key FROM device
+ WHERE (name_key, id) < (:after, :after_id)
+ ORDER BY name_key DESC, id DESC LIMIT 1 OFFSET :visit - 1;
+
+-- name: device_walk_name_last :many
+-- args: {device_filter_args}, visit:i64, count:i64
+-- cols: id:text, key:text
+SELECT d.id, d.name_key FROM (
+    SELECT {filter_cols} FROM device
+     WHERE 1 = 1
+     ORDER BY name_key DESC, id DESC LIMIT :visit) AS d
+ WHERE {device_filter}
+ ORDER BY name_key DESC, id DESC LIMIT :count;
+
+-- name: device_walk_end_name_last :one
+-- args: visit:i64
+-- cols: id:text, key:text
+SELECT id, name_key FROM device
+ WHERE 1 = 1
+ ORDER BY name_key DESC, id DESC LIMIT 1 OFFSET :visit - 1;
+
+-- name: device_walk_contact_up :many
+-- args: after:i64, after_id:text, {device_filter_args}, visit:i64, count:i64
+-- cols: id:text, key:i64
+SELECT d.id, COALESCE(d.last_contact_ms, 0) FROM (
+    SELECT {filter_cols} FROM device
+     WHERE (COALESCE(last_contact_ms, 0), id) > (:after, :after_id)
+       AND COALESCE(last_contact_ms, 0) >= :after -- SQLite seeks by this one
+     ORDER BY COALESCE(last_contact_ms, 0), id LIMIT :visit) AS d
+ WHERE {device_filter}
+ ORDER BY COALESCE(last_contact_ms, 0), id LIMIT :count;
+
+-- name: device_walk_end_contact_up :one
+-- args: after:i64, after_id:text, visit:i64
+-- cols: id:text, key:i64
+SELECT id, COALESCE(last_contact_ms, 0) FROM device
+ WHERE (COALESCE(last_contact_ms, 0), id) > (:after, :after_id)
+       AND COALESCE(last_contact_ms, 0) >= :after -- SQLite seeks by this one
+ ORDER BY COALESCE(last_contact_ms, 0), id LIMIT 1 OFFSET :visit - 1;
+
+-- name: device_walk_contact_down :many
+-- args: after:i64, after_id:text, {device_filter_args}, visit:i64, count:i64
+-- cols: id:text, key:i64
+SELECT d.id, COALESCE(d.last_contact_ms, 0) FROM (
+    SELECT {filter_cols} FROM device
+     WHERE (COALESCE(last_contact_ms, 0), id) < (:after, :after_id)
+       AND COALESCE(last_contact_ms, 0) <= :after -- SQLite seeks by this one
+     ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT :visit) AS d
+ WHERE {device_filter}
+ ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT :count;
+
+-- name: device_walk_end_contact_down :one
+-- args: after:i64, after_id:text, visit:i64
+-- cols: id:text, key:i64
+SELECT id, COALESCE(last_contact_ms, 0) FROM device
+ WHERE (COALESCE(last_contact_ms, 0), id) < (:after, :after_id)
+       AND COALESCE(last_contact_ms, 0) <= :after -- SQLite seeks by this one
+ ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT 1 OFFSET :visit - 1;
+
+-- The devices that pass one filter, if they are few: each branch reads one index, and at most :count rows of it.
+-- name: device_ids_of :many
+-- args: kind:text, value:text, count:i64
+-- cols: id:text
+SELECT a.id FROM (SELECT id FROM device WHERE :kind = 'state' AND state = :value
+                   ORDER BY state, name_key, id LIMIT :count) AS a
+UNION ALL SELECT b.id FROM (SELECT id FROM device WHERE :kind = 'person' AND person_id = :value LIMIT :count) AS b
+UNION ALL SELECT c.id FROM (SELECT id FROM device WHERE :kind = 'lost' AND lost_ms IS NOT NULL LIMIT :count) AS c
+UNION ALL SELECT d.device_id FROM (SELECT device_id FROM device_group_member WHERE :kind = 'group' AND group_id = :value
+                                    LIMIT :count) AS d
+UNION ALL SELECT e.id FROM (SELECT x.id FROM folder_above f JOIN device x ON x.folder_id = f.folder_id
+                             WHERE :kind = 'folder' AND f.above_id = :value LIMIT :count) AS e
+UNION ALL SELECT g.id FROM (SELECT x.id FROM admin_folder l JOIN folder_above f ON f.above_id = l.folder_id
+                              JOIN device x ON x.folder_id = f.folder_id
+                             WHERE :kind = 'admin' AND l.admin_id = :value LIMIT :count) AS g;
+
+-- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name.
+-- name: device_search :many
+-- args: low:text, upper:text, raw:text, count:i64
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM (
+        SELECT id FROM device WHERE starts_with(name_key, :low)
+        UNION SELECT id FROM device WHERE starts_with(serial, :upper)
+        UNION SELECT id FROM device WHERE starts_with(udid, :raw)
+        UNION SELECT id FROM device WHERE starts_with(imei, :raw)
+        UNION SELECT id FROM device WHERE starts_with(eas_device_id, :upper)
+        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
+               WHERE starts_with(y.login_key, :low) OR starts_with(y.name, :raw)) AS s
+ LIMIT :count;
+-- only: sqlite3
+SELECT id FROM (
+        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || char(1114111)
+        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || char(1114111)
+        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || char(1114111)
+        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || char(1114111)
+        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || char(1114111)
+        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
+               WHERE (y.login_key >= :low AND y.login_key < :low || char(1114111)) OR substr(y.name, 1, length(:raw)) = :raw)
+ LIMIT :count;
+
+-- part: device_rows
 SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
-       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.lost_ms, d.created_ms, d.enrolled_ms,
-       d.last_contact_ms, d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
+       d.product, d.serial, d.os_version, d.compliance, d.test_device, d.folder_id, f.name, d.lost_ms, d.created_ms, d.enrolled_ms,
+       d.last_eas_ms, COALESCE(d.last_contact_ms, 0),
        COALESCE((SELECT MAX(m.severity) FROM message m
                   WHERE m.object_kind = 'device' AND m.object_id = d.id AND m.ack_ms IS NULL), 0),
        (SELECT COUNT(*) FROM command c JOIN source_record s ON s.id = c.record_id AND c.open = 1
          WHERE s.device_id = d.id AND s.live = 1), d.version
-  FROM device d LEFT JOIN person p ON p.id = d.person_id
+  FROM device d JOIN folder f ON f.id = d.folder_id LEFT JOIN person p ON p.id = d.person_id
 
--- part: device_filter_args
-state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, count:i64
-
--- part: device_filter
-AND (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
-   AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
-   AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
-
--- name: device_list_name_up :many
--- args: after:text, after_id:text, {device_filter_args}
--- cols: {device_cols}
-{device_row}
- WHERE (d.name_key, d.id) > (:after, :after_id)
-   {device_filter}
- ORDER BY d.name_key ASC, d.id ASC
- LIMIT :count;
-
--- name: device_list_name_down :many
--- args: after:text, after_id:text, {device_filter_args}
--- cols: {device_cols}
-{device_row}
- WHERE (d.name_key, d.id) < (:after, :after_id)
-   {device_filter}
- ORDER BY d.name_key DESC, d.id DESC
- LIMIT :count;
-
--- The first page from the end: there is no greatest text to begin from.
--- name: device_list_name_last :many
--- args: {device_filter_args}
--- cols: {device_cols}
-{device_row}
- WHERE 1 = 1
-   {device_filter}
- ORDER BY d.name_key DESC, d.id DESC
- LIMIT :count;
-
--- name: device_list_contact_up :many
--- args: after:i64, after_id:text, {device_filter_args}
--- cols: {device_cols}
-{device_row}
- WHERE (COALESCE(d.last_contact_ms, 0), d.id) > (:after, :after_id)
-   AND COALESCE(d.last_contact_ms, 0) >= :after -- SQLite seeks by this one
-   {device_filter}
- ORDER BY COALESCE(d.last_contact_ms, 0) ASC, d.id ASC
- LIMIT :count;
-
--- name: device_list_contact_down :many
--- args: after:i64, after_id:text, {device_filter_args}
--- cols: {device_cols}
-{device_row}
- WHERE (COALESCE(d.last_contact_ms, 0), d.id) < (:after, :after_id)
-   AND COALESCE(d.last_contact_ms, 0) <= :after -- SQLite seeks by this one
-   {device_filter}
- ORDER BY COALESCE(d.last_contact_ms, 0) DESC, d.id DESC
- LIMIT :count;
-
--- The search is a bounded set (the caller says how many at most) that is sorted and paged in memory: prefixes of name, serial number,
--- UDID, and the person's log-in and name.
--- name: device_search :many
--- args: low:text, upper:text, raw:text, {device_filter_args}
--- cols: {device_cols}
+-- ids: JSON list. The filters once more, for sets of ids that were found by one of them.
+-- name: device_rows :many
+-- args: ids:text, {device_filter_args}
+-- cols: id:text, name:text, name_key:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, os_version:text, compliance:text, test_device:i64, folder_id:text, folder_name:text, lost_ms:i64?, created_ms:i64, enrolled_ms:i64?, last_eas_ms:i64?, contact_key:i64, worst:i64, commands_open:i64, version:i64
 -- only: pgsql
-{device_row}
- WHERE d.id IN (
-        SELECT id FROM device WHERE starts_with(name_key, :low)
-        UNION SELECT id FROM device WHERE starts_with(serial, :upper)
-        UNION SELECT id FROM device WHERE starts_with(udid, :raw)
-        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
-               WHERE starts_with(y.login_key, :low) OR starts_with(y.name, :raw))
-   {device_filter}
- ORDER BY d.name_key, d.id
- LIMIT :count;
+{device_rows}
+ WHERE d.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+   AND {device_filter};
 -- only: sqlite3
-{device_row}
- WHERE d.id IN (
-        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || char(1114111)
-        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || char(1114111)
-        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || char(1114111)
-        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
-               WHERE (y.login_key >= :low AND y.login_key < :low || char(1114111)) OR substr(y.name, 1, length(:raw)) = :raw)
-   {device_filter}
- ORDER BY d.name_key, d.id
- LIMIT :count;
+{device_rows}
+ WHERE d.id IN (SELECT value FROM json_each(:ids))
+   AND {device_filter};
 
 -- name: device_full :one
 -- args: id:text

@@ -87,6 +87,42 @@ static void test_pages_in_each_order(void **state)
     assert_int_equal(strlen(joined("last_contact", "", "")), strlen("A a1 b c d"));
 }
 
+/* PRF-09: a filter that few devices pass, and no index helps with, is walked in bounded stretches; one that an index helps with is not. */
+static void test_rare_filters_walk_in_stretches(void **state)
+{
+    mdm_device_filter_t f = {.sort = "name", .ownership = "corporate"}, g = {.sort = "-last_contact", .state = "blocked"};
+    apr_array_header_t *names = apr_array_make(T->pool, 8, sizeof(char *)), *others = apr_array_make(T->pool, 8, sizeof(char *));
+    const char *first;
+
+    assert_int_equal(dbtest_sql(T,
+        "INSERT INTO device (id, name, name_key, folder_id, state, mode, ownership, created_ms, last_contact_ms) "
+        "WITH RECURSIVE n (i) AS (SELECT 100000 UNION ALL SELECT i + 1 FROM n WHERE i < 145000) "
+        "SELECT '00000000-0000-4000-9000-000000' || CAST(i AS TEXT), 'w' || CAST(i AS TEXT), 'w' || CAST(i AS TEXT), '" ROOT "', "
+        "CASE WHEN i IN (100007, 144000) THEN 'blocked' ELSE 'active' END, 'ios_mdm', "
+        "CASE WHEN i IN (100005, 121000, 144999) THEN 'corporate' ELSE 'personal' END, 1, i FROM n"), 0);
+    assert_int_equal(walk(&f, "200", names), 3);
+    assert_string_equal(apr_array_pstrcat(T->pool, names, ' '), "w100005 w121000 w144999");
+    assert_int_equal(walk(&g, "200", others), 1);
+    assert_string_equal(apr_array_pstrcat(T->pool, others, ' '), "w144000 w100007");
+    f = (mdm_device_filter_t){.sort = "-name"};
+    names->nelts = 0;
+    {
+        const char *next;
+        apr_array_header_t *rows;
+        mdm_page_t page;
+        mdm_db_t *db;
+
+        assert_int_equal(mdm_device_filter_check(T->ctx, &f), APR_SUCCESS);
+        assert_int_equal(mdm_page_read(T->ctx, mdm_device_filter_sig(T->pool, &f), "1", NULL, &page), APR_SUCCESS);
+        assert_int_equal(mdm_db_open(T->ctx, &db), APR_SUCCESS);
+        assert_int_equal(mdm_device_list(db, &f, &page, &rows, &next), APR_SUCCESS);
+        mdm_db_close(db);
+        first = APR_ARRAY_IDX(rows, 0, mdm_device_row_t).name;
+    }
+    assert_string_equal(first, "w145000");
+    assert_int_equal(dbtest_sql(T, "DELETE FROM device WHERE name_key LIKE 'w1%'"), 0);
+}
+
 static void test_bad_filters_are_named(void **state)
 {
     mdm_device_filter_t f = {.sort = "serial"};
@@ -159,6 +195,7 @@ static void test_edit_is_optimistic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_pages_in_each_order, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_rare_filters_walk_in_stretches, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_bad_filters_are_named, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_cursor_is_bound_and_proved, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_edit_is_optimistic, setup, teardown)};

@@ -7,12 +7,15 @@
 #include "db/mdm_db.h"
 #include "domain/mdm_page.h"
 
-/* Most hits that a search looks at. */
+/* Most devices that a search, or a filter that is asked as a set, looks at. */
 #define MDM_DEVICE_HITS 1000
 
 typedef struct mdm_device_filter_t {
-    const char *q;         /* prefix of name, serial, UDID, log-in or name of the person; "" = all */
+    const char *q;         /* prefix of name, serial, UDID, IMEI, ActiveSync DeviceId, log-in or name of the person; "" = all */
     const char *state, *mode, *platform, *ownership, *person; /* "" = any */
+    const char *folder;    /* with all below it */
+    const char *group;
+    const char *admin;     /* an administrator who may see the devices of his folders only; "" = whole zone */
     int lost;              /* 1: lost ones only */
     const char *sort;      /* "name", "-name", "last_contact", "-last_contact" */
 } mdm_device_filter_t;
@@ -25,12 +28,14 @@ const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f);
 typedef struct mdm_device_row_t {
     const char *id, *name, *name_key, *person_id, *person_name, *person_login; /* person_*: NULL without owner */
     const char *state, *mode, *level, *ownership, *platform, *model, *product, *serial, *os_version, *compliance;
+    const char *folder_id, *folder_name;
     int test_device, worst; /* worst: severity of the worst unacknowledged message, 0 = none */
     apr_int64_t lost_ms, created_ms, enrolled_ms, last_contact_ms, last_eas_ms; /* 0 = never */
     apr_int64_t commands_open, version;
 } mdm_device_row_t;
 
-/* One page. *next is NULL at the end, else the cursor of the following page. */
+/* One page. *next is NULL at the end, else the cursor of the following page. A page may be short, even empty, with more behind it:
+ * no page visits more than a bounded number of rows (PRF-09). */
 apr_status_t mdm_device_list(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page,
                              apr_array_header_t **rows /* of mdm_device_row_t */, const char **next);
 

@@ -78,6 +78,14 @@ void enroll_hide_token(request_rec *r);
 extern const mdm_route_t enroll_link_routes[];
 extern const int enroll_link_nroutes;
 
+/* ---- enroll_mail.c: account settings for mail apps, and the end of their enrolment */
+/* True if an ActiveSync server is there for this person. */
+apr_status_t enroll_mail_ready(mdm_db_t *db, const char *person_id, int *ready);
+/* True if the device waits for its person to complete its enrolment (policy may be NULL: none applies). */
+int enroll_mail_waits(const mdm_enroll_policy_t *policy, const char *state, const char *level, const char *mode);
+int enroll_mail_get(mdm_web_call_t *call);
+int enroll_mail_complete(mdm_web_call_t *call);
+
 /* ---- enroll_zone.c: what the zone has and lacks */
 /* The push topic; "" if there is none. */
 apr_status_t enroll_topic(mdm_db_t *db, const char **topic);

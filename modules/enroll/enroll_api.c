@@ -133,13 +133,14 @@ static int policy_get(mdm_web_call_t *call)
     mdm_person_t *person;
     const char *topic = "";
     mdm_db_t *db;
-    int managed, tell = 0;
+    int managed, mail = 0, tell = 0;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
         tell = is_admin(call, db);
         if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS
-            && (rv = enroll_topic(db, &topic)) == APR_SUCCESS) {
+            && (rv = enroll_topic(db, &topic)) == APR_SUCCESS
+            && (rv = enroll_mail_ready(db, person->id, &mail)) == APR_SUCCESS) {
             rv = mdm_enroll_policy(db, person, &policy);
         }
         mdm_db_close(db);
@@ -156,7 +157,7 @@ static int policy_get(mdm_web_call_t *call)
         json_pack("{s:b, s:s, s:s, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "kinds",
                   kind_json("ios", managed && policy->ios, *topic ? NULL : "apns", tell),
                   kind_json("android", managed && policy->android, "agent", tell),
-                  kind_json("email", strcmp(policy->level, "managed") && policy->eas, "activesync", tell)));
+                  kind_json("email", strcmp(policy->level, "managed") && policy->eas, mail ? NULL : "activesync", tell)));
 }
 
 /* ---------------------------------------------------------------- enrolments */
@@ -318,14 +319,17 @@ static int enrollments_get(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- devices */
 
-static json_t *device_json(const mdm_q_portal_devices_t *d, const char *unenroll)
+static json_t *device_json(const mdm_q_portal_devices_t *d, const char *unenroll, int waits)
 {
+    apr_int64_t mdm = d->last_contact_ms_null ? 0 : d->last_contact_ms, mail = d->last_eas_ms_null ? 0 : d->last_eas_ms;
+    apr_int64_t contact = mdm > mail ? mdm : mail;
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", d->id, "name", d->name, "model", d->model, "platform",
                           d->platform, "os_version", d->os_version, "state", d->state, "ownership", d->ownership, "level", d->level);
 
     json_object_set_new(j, "enrolled", d->enrolled_ms_null ? json_null() : json_integer(d->enrolled_ms));
-    json_object_set_new(j, "last_contact", d->last_contact_ms_null ? json_null() : json_integer(d->last_contact_ms));
+    json_object_set_new(j, "last_contact", contact ? json_integer(contact) : json_null());
     json_object_set_new(j, "unenroll", json_string(unenroll));
+    json_object_set_new(j, "complete", json_boolean(waits));
     return j;
 }
 
@@ -356,7 +360,8 @@ static apr_status_t device_list(mdm_web_call_t *call, mdm_db_t *db, json_t *list
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_portal_devices_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_portal_devices_t);
 
-        json_array_append_new(list, device_json(d, unenroll_of(policy, d->state, d->level, d->ownership)));
+        json_array_append_new(list, device_json(d, unenroll_of(policy, d->state, d->level, d->ownership),
+                                                enroll_mail_waits(policy, d->state, d->level, d->mode)));
     }
     return rv;
 }
@@ -442,5 +447,7 @@ const mdm_route_t enroll_portal_routes[] = {
     {"DELETE", API "/enrollments/{id}", MDM_AUTH_PERSON, NULL, 0, 0, enrollment_delete},
     {"GET", API "/devices", MDM_AUTH_PERSON, NULL, 0, 0, devices_get},
     {"DELETE", API "/devices/{id}", MDM_AUTH_PERSON, NULL, 0, 0, device_delete},
+    {"POST", API "/devices/{id}/complete", MDM_AUTH_PERSON, NULL, 16384, 1, enroll_mail_complete},
+    {"GET", API "/mail", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_get},
 };
 const int enroll_portal_nroutes = sizeof(enroll_portal_routes) / sizeof(enroll_portal_routes[0]);

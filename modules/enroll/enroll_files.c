@@ -16,7 +16,7 @@ static const struct {
     {"portal.css", "text/css; charset=utf-8"},        {"app.js", "text/javascript; charset=utf-8"},
     {"link.js", "text/javascript; charset=utf-8"},    {"common.js", "text/javascript; charset=utf-8"},
     {"en.json", "application/json"},                  {"de.json", "application/json"},
-    {"icon.svg", "image/svg+xml"},
+    {"icon.svg", "image/svg+xml"},                    {"mail.js", "text/javascript; charset=utf-8"},
 };
 #define NFILES ((int)(sizeof(table) / sizeof(table[0])))
 

@@ -198,3 +198,16 @@ UPDATE device SET (name, name_key, folder_id, department, site, location, notes,
 -- name: eas_device_drop :exec
 -- args: id:text
 DELETE FROM device WHERE id = :id;
+
+-- ---------------------------------------------------------------- the portal
+
+-- How the person's mail app logs in here, and whether there is a server behind the gate for it.
+-- name: eas_account :one
+-- args: person_id:text
+-- cols: login:text, mail:text, simple:i64, domain:text?, servers:i64
+SELECT p.login, p.mail, COALESCE(s.simple, 0),
+       (SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id),
+       (SELECT COUNT(*) FROM eas_server_source x JOIN eas_server e ON e.id = x.server_id AND e.enabled = 1
+         WHERE x.source_id = p.source_id)
+  FROM person p LEFT JOIN user_source s ON s.id = p.source_id
+ WHERE p.id = :person_id;

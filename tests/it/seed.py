@@ -32,3 +32,23 @@ def record(zone, device_id, **columns):
 
 def person_id(zone, login):
     return zone.sql("SELECT id FROM person WHERE login = ?", login)[0][0]
+
+
+def mail_device(zone, person, device_id, name="iPhone Anna", **columns):
+    """A mail client after its first contact: a pending device with its record, as mdm_eas_first_contact() makes them."""
+    ident = device(zone, name, person, **{"state": "pending", "mode": "eas", "level": "email_only", "eas_device_id": device_id,
+                                          "folder_id": "00000000-0000-4000-8000-000000000002", "serial": None, "udid": None,
+                                          "enrolled_ms": None, "last_contact_ms": None, "last_eas_ms": now_ms(), **columns})
+    record(zone, ident, kind="eas", native_id=device_id, person_id=person, state="authenticated", topic=None, push_token=None,
+           push_magic=None, push_ok=0, **{"class": "native"})
+    return ident
+
+
+def mail_server(zone, source="Local", **columns):
+    """An ActiveSync server for a user source; returns its id."""
+    ident = str(uuid.uuid4())
+    row = {"id": ident, "name": f"Mail {ident[:8]}", "host": "mail.example.org", "port": 443, "created_ms": now_ms(), **columns}
+    zone.sql(f"INSERT INTO eas_server ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", *row.values())
+    zone.sql("INSERT INTO eas_server_source (server_id, source_id, position) SELECT ?, id, 1 FROM user_source WHERE name = ?",
+             ident, source)
+    return ident

@@ -1,11 +1,12 @@
 // My devices, and the start of an enrolment.
-import { ago, call, el, ios, poll, portal, t } from "./common.js";
+import { ago, ask, call, el, ios, poll, portal, radio, t } from "./common.js";
 
 const app = document.getElementById("app");
 const live = el("p", { class: "sr", role: "status", "aria-live": "polite" });
 const stateKinds = { active: "good", pending: "warn", wipe_pending: "bad", blocked: "bad", retired: "", removed: "" };
 let known = null; // states of the last answer, to announce what changed
 let watcher = null;
+let wanted = null; // whose device it is, as answered at the start of an enrolment
 
 const say = (text) => { live.textContent = text; };
 const pill = (state) => el("span", { class: `pill ${stateKinds[state] ?? "warn"}`, "data-state": state }, t(`state.${state}`));
@@ -25,18 +26,6 @@ function glyph() {
     return el("span", { class: "glyph", "aria-hidden": "true" }, svg);
 }
 
-function ask(title, text, action, danger) {
-    return new Promise((resolve) => {
-        const box = el("dialog", { "aria-labelledby": "ask" }, el("h1", { id: "ask" }, title), el("p", {}, text),
-            el("div", { class: "row" },
-                el("button", { class: danger ? "button danger" : "button", value: "yes", onclick: () => box.close("yes") }, action),
-                el("button", { class: "button second", autofocus: true, onclick: () => box.close("no") }, t("cancel"))));
-        box.addEventListener("close", () => { box.remove(); resolve(box.returnValue === "yes"); });
-        document.body.append(box);
-        box.showModal();
-    });
-}
-
 async function attempt(button, work) {
     button.disabled = true;
     try {
@@ -54,12 +43,23 @@ function fault(text) {
 }
 
 // ---- devices
+// A mail app that waits for its person is not an enrolment that goes on by itself.
+const shownState = (device) => (device.complete && device.state === "pending" ? "unfinished" : device.state);
+
 function deviceItem(device) {
-    const facts = [device.model, device.os_version && `${t(`platform.${device.platform}`)} ${device.os_version}`, t(`owner.${device.ownership}`)];
+    const facts = [device.model, device.os_version && `${t(`platform.${device.platform}`)} ${device.os_version}`, device.complete ? "" : t(`owner.${device.ownership}`)];
     const item = el("li", { class: "card device", "data-id": device.id }, glyph(),
         el("h2", {}, device.name),
-        el("div", { class: "row" }, pill(device.state), el("span", { class: "soft" }, facts.filter(Boolean).join(" · "))),
+        el("div", { class: "row" }, pill(shownState(device)), el("span", { class: "soft" }, facts.filter(Boolean).join(" · "))),
         el("div", { class: "soft" }, t("contact", { when: ago(device.last_contact) })));
+    if (device.complete) {
+        const button = el("button", { class: "button", "aria-label": t("complete.label", { name: device.name }) }, t("complete.button"));
+        button.addEventListener("click", () => attempt(button, async () => {
+            const { complete } = await import("./mail.js");
+            if (await complete(device)) watcher.now();
+        }));
+        item.append(el("div", { class: "actions" }, button));
+    }
     if (device.unenroll !== "no") {
         const button = el("button", { class: "button danger", "aria-label": t("unenroll.label", { name: device.name }) }, t("unenroll.button"));
         button.addEventListener("click", () => attempt(button, async () => {
@@ -89,7 +89,7 @@ function pendingItem(entry) {
 function announce(data) {
     const now = Object.fromEntries(data.devices.map((device) => [device.id, device.state]));
     for (const device of data.devices) {
-        if (known && known[device.id] !== device.state) say(t("changed", { name: device.name, state: t(`state.${device.state}`) }));
+        if (known && known[device.id] !== device.state) say(t("changed", { name: device.name, state: t(`state.${shownState(device)}`) }));
     }
     known = now;
 }
@@ -116,10 +116,6 @@ function devicesView() {
 }
 
 // ---- enrolment
-function radio(name, value, title, text, props = {}) {
-    return el("label", { class: "choice" }, el("input", { type: "radio", name, value, ...props }), title, el("small", {}, text));
-}
-
 function kindChoice(kind, checked) {
     const why = kind.missing ? t(`missing.${kind.missing}`) : t("enroll.not_yet");
     return radio("kind", kind.kind, t(`kind.${kind.kind}`), kind.available ? t(`kind.${kind.kind}_text`) : why,
@@ -139,8 +135,13 @@ function enrollForm(policy) {
     form.addEventListener("submit", (event) => {
         event.preventDefault();
         attempt(button, async () => {
+            wanted = policy.ownership === "choose" ? form.elements.ownership.value : null;
+            if (form.elements.kind.value === "email") {
+                location.hash = "#mail";
+                return;
+            }
             const made = await call("POST", "/api/v1/enrollments", { platform: "ios", level: "managed",
-                ownership: policy.ownership === "choose" ? form.elements.ownership.value : policy.ownership });
+                ownership: wanted ?? policy.ownership });
             location.assign(made.path);
         });
     });
@@ -155,12 +156,23 @@ async function enrollView() {
     card.replaceChildren(card.firstChild, lead, policy.may ? enrollForm(policy) : el("a", { class: "button", href: "#" }, t("back")));
 }
 
+async function mailSetup() {
+    const card = el("section", { class: "card narrow" }, el("h1", { tabindex: "-1" }, t("mail.title")), el("p", { class: "soft" }, t("loading")));
+    app.replaceChildren(live, card);
+    const { mailView } = await import("./mail.js");
+    const made = await mailView(card, { wanted, say, attempt, fault });
+    if (location.hash === "#mail") watcher = made;
+    else made.stop();
+}
+
 // ---- frame
+const views = { "#enroll": enrollView, "#mail": mailSetup };
+
 async function show() {
     watcher?.stop();
     watcher = null;
     try {
-        await (location.hash === "#enroll" ? enrollView() : devicesView());
+        await (views[location.hash] ?? devicesView)();
         if (show.moved) app.querySelector("h1")?.focus();
         show.moved = true;
     } catch (error) {

@@ -4,8 +4,10 @@ const version = document.body.dataset.version;
 const lang = document.documentElement.lang;
 export const texts = await (await fetch(`${portal}/ui/${lang}.json?v=${version}`)).json();
 
+// Names come from devices: isolated, so that their writing direction does not reach our words.
+const shown = (name, value) => (name === "name" ? `\u2068${value}\u2069` : value);
 export function t(key, values = {}) {
-    return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+    return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? shown(name, values[name]) : whole));
 }
 
 // An element with properties and children; strings become text, never markup.
@@ -18,6 +20,23 @@ export function el(tag, props = {}, ...children) {
     }
     node.append(...children.filter((child) => child != null));
     return node;
+}
+
+// A question; text: a sentence or an element. True if it was answered with the action.
+export function ask(title, text, action, danger) {
+    return new Promise((resolve) => {
+        const box = el("dialog", { "aria-labelledby": "ask" }, el("h1", { id: "ask" }, title), typeof text === "string" ? el("p", {}, text) : text,
+            el("div", { class: "row" },
+                el("button", { class: danger ? "button danger" : "button", value: "yes", onclick: () => box.close("yes") }, action),
+                el("button", { class: "button second", autofocus: true, onclick: () => box.close("no") }, t("cancel"))));
+        box.addEventListener("close", () => { box.remove(); resolve(box.returnValue === "yes"); });
+        document.body.append(box);
+        box.showModal();
+    });
+}
+
+export function radio(name, value, title, text, props = {}) {
+    return el("label", { class: "choice" }, el("input", { type: "radio", name, value, ...props }), title, el("small", {}, text));
 }
 
 export class Problem extends Error {

@@ -1,0 +1,112 @@
+/* The portal's mail part: account settings for a mail app, and the end of its enrolment (POR-05). */
+#include "enroll.h"
+
+#include <string.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+
+#include "base/mdm_json.h"
+#include "domain/mdm_eas.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+apr_status_t enroll_mail_ready(mdm_db_t *db, const char *person_id, int *ready)
+{
+    mdm_q_eas_account_t *account;
+    apr_status_t rv = mdm_q_eas_account(db, person_id, &account);
+
+    *ready = rv == APR_SUCCESS && account->servers > 0;
+    return rv;
+}
+
+/* The name that mail apps are given: the zone's setting, else that of the public address. */
+static apr_status_t mail_host(mdm_web_call_t *call, mdm_db_t *db, const char **out)
+{
+    const char *url = call->svc->public_url(call->r->server);
+    apr_uri_t uri = {0};
+    json_t *value;
+    apr_status_t rv = mdm_setting_get(db, "eas.public_host", &value);
+
+    if (rv == APR_SUCCESS && json_is_string(value) && *json_string_value(value)) {
+        *out = apr_pstrdup(call->ctx->pool, json_string_value(value));
+        return APR_SUCCESS;
+    }
+    *out = url && apr_uri_parse(call->ctx->pool, url, &uri) == APR_SUCCESS && uri.hostinfo ? uri.hostinfo : "";
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+static apr_status_t account_json(mdm_web_call_t *call, mdm_db_t *db, json_t **out)
+{
+    mdm_q_eas_account_t *account;
+    const char *host;
+    apr_status_t rv = mdm_q_eas_account(db, call->caller->id, &account);
+
+    if (rv != APR_SUCCESS || (rv = mail_host(call, db, &host)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!account->servers) {
+        return mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "Mail is not available yet. Ask your IT support.");
+    }
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:b}", "server", host, "mail", account->mail, "user", account->login, "domain",
+                     account->simple || !account->domain ? "" : account->domain, "tls", 1);
+    return APR_SUCCESS;
+}
+
+int enroll_mail_get(mdm_web_call_t *call)
+{
+    json_t *body = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = account_json(call, db, &body);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, body) : mdm_web_problem(call->r, call->ctx, rv);
+}
+
+int enroll_mail_waits(const mdm_enroll_policy_t *policy, const char *state, const char *level, const char *mode)
+{
+    if (!policy || strcmp(level, "email_only") != 0) {
+        return 0;
+    }
+    return (!strcmp(state, "pending") && !strcmp(mode, "eas"))
+           || (!strcmp(state, "retired") && strcmp(policy->reenroll, "unretire") != 0);
+}
+
+static apr_status_t complete_in(mdm_web_call_t *call, mdm_db_t *db, const char *ownership, const char **final)
+{
+    mdm_enroll_policy_t *policy;
+    mdm_person_t *person;
+    apr_status_t rv;
+
+    if (!ownership
+        && ((rv = mdm_person_get(db, call->caller->id, &person)) != APR_SUCCESS
+            || (rv = mdm_enroll_policy(db, person, &policy)) != APR_SUCCESS)) {
+        return rv;
+    }
+    if (!ownership && !strcmp(policy->ownership, "choose")) {
+        return mdm_fail(call->ctx, MDM_EINPUT, "ownership", "is missing: whose device is it?");
+    }
+    return mdm_eas_complete(db, call->caller->id, call->args[0], ownership ? ownership : policy->ownership, final);
+}
+
+int enroll_mail_complete(mdm_web_call_t *call)
+{
+    static const char *const ownerships[] = {"corporate", "personal", NULL};
+    const char *ownership = NULL, *final = NULL;
+    const mdm_jfield_t fields[] = {{.name = "ownership", .type = MDM_JF_ENUM, .choices = ownerships, .out = &ownership},
+                                   {.name = NULL}};
+    mdm_db_t *db;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS && (rv = mdm_db_open(call->ctx, &db)) == APR_SUCCESS) {
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = complete_in(call, db, ownership, &final);
+        }
+        rv = mdm_db_end(db, rv);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s}", "id", final, "state", "active"))
+                             : mdm_web_problem(call->r, call->ctx, rv);
+}

@@ -1,0 +1,73 @@
+// E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
+import { ask, call, el, poll, portal, radio, t } from "./common.js";
+
+// Asks what the policy leaves open and finishes; false if the person changed their mind. wanted: the answer given before.
+export async function complete(device, wanted) {
+    const policy = await call("GET", "/api/v1/policy");
+    if (!policy.may) throw new Error(policy.reason);
+    let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
+    if (!wanted || !ownership) {
+        const choice = ownership ? t("complete.text") : el("fieldset", {}, el("legend", {}, t("enroll.whose")),
+            radio("whose", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
+            radio("whose", "corporate", t("enroll.corporate"), t("enroll.corporate_text")));
+        if (!await ask(t("complete.title", { name: device.name }), choice, t("complete.button"))) return false;
+        ownership ??= choice.querySelector("input:checked").value;
+    }
+    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership });
+    return true;
+}
+
+function setting(key, value, say) {
+    const copy = el("button", { class: "button quiet", type: "button", "aria-label": t("mail.copy_label", { what: t(`mail.${key}`) }) }, t("mail.copy"));
+    copy.addEventListener("click", async () => {
+        try {
+            await navigator.clipboard.writeText(value);
+            say(t("mail.copied", { what: t(`mail.${key}`) }));
+            copy.textContent = t("mail.copied_short");
+        } catch {
+            getSelection().selectAllChildren(copy.parentElement.firstElementChild);
+        }
+    });
+    return [el("dt", {}, t(`mail.${key}`)), el("dd", {}, el("span", { "data-setting": key }, value), copy)];
+}
+
+function settings(account, say) {
+    const rows = ["mail", "server", "domain", "user"].filter((key) => account[key]).flatMap((key) => setting(key, account[key], say));
+    return el("dl", { class: "settings" }, ...rows, el("dt", {}, t("mail.tls")), el("dd", {}, t(account.tls ? "mail.tls_on" : "mail.tls_off")),
+        el("dt", {}, t("mail.password")), el("dd", {}, t("mail.password_text")));
+}
+
+const how = (kind) => el("details", {}, el("summary", {}, t(`mail.how_${kind}`)),
+    el("ol", { class: "how" }, ...[1, 2, 3].map((n) => el("li", {}, t(`mail.how_${kind}${n}`)))));
+
+function finished(card) {
+    card.replaceChildren(el("h1", { tabindex: "-1" }, t("mail.done")), el("p", { class: "live good", role: "status" }, t("mail.done_text")),
+        el("a", { class: "button wide", href: "#" }, t("to_devices")));
+    card.firstChild.focus();
+}
+
+// Fills the card and returns the watcher. attempt(button, work) runs work and shows its faults.
+export async function mailView(card, { wanted, say, attempt, fault }) {
+    const account = await call("GET", "/api/v1/mail");
+    const found = el("div", { id: "found", "aria-live": "polite" }, el("p", { class: "live" }, t("mail.waiting")));
+    card.replaceChildren(el("h1", { tabindex: "-1" }, t("mail.title")), el("p", { class: "lead" }, t("mail.lead")), settings(account, say),
+        how("ios"), how("android"), found, el("p", {}, el("a", { href: "#" }, t("back"))));
+    let shown = "";
+    const watcher = poll(`${portal}/api/v1/devices`, ({ devices }) => {
+        const waiting = devices.filter((device) => device.complete);
+        card.querySelector(".alert")?.remove();
+        if (!waiting.length || waiting.map((device) => device.id).join() === shown) return;
+        shown = waiting.map((device) => device.id).join();
+        found.replaceChildren(...waiting.map((device) => {
+            const button = el("button", { class: "button wide", "data-complete": device.id }, t("complete.button"));
+            button.addEventListener("click", () => attempt(button, async () => {
+                if (await complete(device, wanted)) {
+                    watcher.stop();
+                    finished(card);
+                }
+            }));
+            return el("div", { class: "found" }, el("p", { class: "live good" }, t("mail.found", { name: device.name })), button);
+        }));
+    }, () => fault(t("offline")));
+    return watcher;
+}

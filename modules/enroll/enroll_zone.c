@@ -1,14 +1,11 @@
 /* What the zone has and lacks for enrolment, and answers that a poll can compare. */
 #include "enroll.h"
 
-#include <apr_file_io.h>
 #include <apr_strings.h>
 #include <http_protocol.h>
 
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
-
-#define ANCHORS_MAX (64 * 1024)
 
 apr_status_t enroll_topic(mdm_db_t *db, const char **topic)
 {
@@ -24,27 +21,7 @@ apr_status_t enroll_topic(mdm_db_t *db, const char **topic)
 
 const char *enroll_anchors(mdm_web_call_t *call)
 {
-    const char *path = call->svc->conf_str(call->r->server, "MDMTrustAnchors");
-    apr_pool_t *p = call->r->pool;
-    apr_size_t len = 0;
-    apr_file_t *f;
-    char *buf;
-    apr_status_t rv;
-
-    if (!path || !*path) {
-        return NULL;
-    }
-    rv = apr_file_open(&f, path, APR_FOPEN_READ | APR_FOPEN_BINARY, APR_FPROT_OS_DEFAULT, p);
-    if (rv == APR_SUCCESS) {
-        buf = apr_pcalloc(p, ANCHORS_MAX + 1);
-        rv = apr_file_read_full(f, buf, ANCHORS_MAX, &len);
-        apr_file_close(f);
-        if (rv == APR_EOF && len) {
-            return buf;
-        }
-    }
-    mdm_log(call->ctx, MDM_LOG_ERR, "MDM0605", rv, "MDMTrustAnchors %s can't be read, or is larger than 64 KB", path);
-    return NULL;
+    return mdm_apple_anchors(call->ctx, call->svc->conf_str(call->r->server, "MDMTrustAnchors"));
 }
 
 int enroll_json_etag(mdm_web_call_t *call, json_t *body)

@@ -25,6 +25,11 @@ int ios_scep_handler(request_rec *r, const mdm_services_t *svc);
 extern const mdm_jobkind_t ios_push_kind;
 void ios_push_child_init(apr_pool_t *p);
 void ios_scep_child_init(apr_pool_t *p);
+/* The authority has changed (MDM_CA_CHANGE). */
+apr_status_t ios_scep_changed(mdm_ctx_t *ctx);
+
+/* The job that renews identities. */
+extern const mdm_jobkind_t ios_renew_kind;
 
 extern module AP_MODULE_DECLARE_DATA mdm_ios_module;
 

@@ -16,8 +16,9 @@
 #define CRL_TYPE "application/pkix-crl"
 #define CRL_FRESH_MS 3000
 
-/* The authority is read once per child: its keys are opened, which is not cheap. Its pool and that of the list are nobody's
- * children: those of the child process must not be touched by its threads. */
+/* The authority is read once per child: its keys are opened, which is not cheap; and again when one of its certificates was renewed,
+ * once in years. What requests may still hold stays. Its pool and that of the list are nobody's children: those of the child
+ * process must not be touched by its threads. */
 static struct {
     apr_thread_mutex_t *lock;
     mdm_ca_t *ca;
@@ -74,6 +75,17 @@ static apr_status_t get_ca(mdm_ctx_t *ctx, const mdm_ca_t **out)
     rv = authority.ca ? APR_SUCCESS : load(ctx);
     *out = authority.ca;
     apr_thread_mutex_unlock(authority.lock);
+    return rv;
+}
+
+apr_status_t ios_scep_changed(mdm_ctx_t *ctx)
+{
+    apr_status_t rv = authority.lock ? apr_thread_mutex_lock(authority.lock) : APR_EINIT;
+
+    if (rv == APR_SUCCESS) {
+        authority.ca = NULL; /* the next request reads it */
+        apr_thread_mutex_unlock(authority.lock);
+    }
     return rv;
 }
 

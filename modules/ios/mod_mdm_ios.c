@@ -1,4 +1,4 @@
-/* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device" and "mdm-scep"; the push job. */
+/* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device" and "mdm-scep"; the jobs of push and renewal. */
 #include <string.h>
 
 #include <ap_expr.h>
@@ -8,6 +8,7 @@
 #include <http_log.h>
 #include <http_request.h>
 
+#include "domain/mdm_ca.h"
 #include "ios.h"
 #include "wire/mdm_http.h"
 
@@ -74,6 +75,8 @@ static void retrieve(void)
     mdm_http_global_init();
     if (svc) {
         svc->job_kind(&ios_push_kind);
+        svc->job_kind(&ios_renew_kind);
+        svc->change_watch(MDM_CA_CHANGE, ios_scep_changed);
     }
 }
 

@@ -172,8 +172,14 @@ static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out
 static apr_status_t device_by_cert(mdm_ctx_t *ctx, const unsigned char sha256[32], mdm_devrec_t *out)
 {
     ident_t who = {sha256, NULL, NULL};
+    mdm_devkey_t key = mdm_devkey_cert(mdm_core.cache, sha256);
+    apr_status_t rv = device(ctx, &who, out);
 
-    return device(ctx, &who, out);
+    if (rv == APR_SUCCESS && mdm_bytes_equal(&key, &out->keys[MDM_DK_CERT_NEXT], sizeof(key))
+        && !mdm_bytes_equal(&key, &out->keys[MDM_DK_CERT], sizeof(key))) {
+        out->flags |= MDM_DEVF_NEXT;
+    }
+    return rv;
 }
 
 static apr_status_t device_by_udid(mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out)

@@ -20,9 +20,10 @@ UPDATE ca SET certificate = :certificate, private_key = :private_key, created_ms
 WHERE kind = :kind AND certificate = :old;
 
 -- name: certificate_add :exec1
--- args: fingerprint:text, serial:text, subject:text, pending_id:text?, record_id:text?, slot:text, not_before:i64, not_after:i64, now:i64, der:text
-INSERT INTO certificate (fingerprint, serial, subject, pending_id, record_id, status, slot, not_before_ms, not_after_ms, issued_ms, der)
-VALUES (:fingerprint, :serial, :subject, :pending_id, :record_id, 'issued', :slot, :not_before, :not_after, :now, :der);
+-- args: fingerprint:text, serial:text, subject:text, pending_id:text?, record_id:text?, slot:text, not_before:i64, not_after:i64, now:i64, renew:i64, der:text
+INSERT INTO certificate (fingerprint, serial, subject, pending_id, record_id, status, slot, not_before_ms, not_after_ms, issued_ms,
+                         renew_ms, der)
+VALUES (:fingerprint, :serial, :subject, :pending_id, :record_id, 'issued', :slot, :not_before, :not_after, :now, :renew, :der);
 
 -- name: certificate_find :one
 -- args: fingerprint:text
@@ -56,6 +57,70 @@ SELECT s.device_id FROM certificate c JOIN source_record s ON s.id = c.record_id
 -- What a revocation list must name: revoked and not expired.
 -- name: certificate_revoked :many
 -- args: now:i64
--- cols: serial:text, revoked_ms:i64
-SELECT serial, COALESCE(revoked_ms, issued_ms) FROM certificate WHERE status = 'revoked' AND not_after_ms > :now
+-- cols: serial:text, revoked_ms:i64, reason:text?
+SELECT serial, COALESCE(revoked_ms, issued_ms), revoke_reason FROM certificate WHERE status = 'revoked' AND not_after_ms > :now
 ORDER BY serial;
+
+-- ---------------------------------------------------------------- renewal (IOS-06)
+
+-- Renewed identities that were issued and never used: a newer one takes their place.
+-- name: certificate_next_unused :many
+-- args: record_id:text, keep:text
+-- cols: fingerprint:text
+SELECT fingerprint FROM certificate
+ WHERE record_id = :record_id AND slot = 'next' AND status = 'issued' AND fingerprint <> :keep;
+
+-- name: certificate_promote :exec
+-- args: fingerprint:text, now:i64
+UPDATE certificate SET slot = 'current', status = 'active', first_used_ms = :now
+ WHERE fingerprint = :fingerprint AND slot = 'next' AND status = 'issued';
+
+-- name: certificate_supersede :exec
+-- args: fingerprint:text, now:i64
+UPDATE certificate SET status = 'superseded', superseded_ms = :now
+ WHERE record_id = (SELECT n.record_id FROM certificate n WHERE n.fingerprint = :fingerprint)
+   AND fingerprint <> :fingerprint AND status IN ('issued', 'active');
+
+-- Identities whose renewal is due, longest due first. A removed or leaving device renews nothing.
+-- name: identity_due :many
+-- args: now:i64, count:i64
+-- cols: fingerprint:text, record_id:text, topic:text?
+SELECT c.fingerprint, c.record_id, r.topic
+  FROM certificate c JOIN source_record r ON r.id = c.record_id
+ WHERE c.slot = 'current' AND c.status = 'active' AND c.renew_ms <= :now
+   AND r.live = 1 AND r.state = 'enrolled' AND r.expelled = 0
+ ORDER BY c.renew_ms LIMIT :count;
+
+-- Takes a due one: nobody else asks for its renewal before this time.
+-- name: identity_take :exec
+-- args: fingerprint:text, now:i64, again:i64
+UPDATE certificate SET renew_ms = :again
+ WHERE fingerprint = :fingerprint AND renew_ms <= :now AND slot = 'current' AND status = 'active';
+
+-- name: identity_challenge_drop :exec
+-- args: record_id:text
+DELETE FROM challenge WHERE record_id = :record_id AND used_ms IS NULL;
+
+-- name: identity_challenge_add :exec
+-- args: hash:text, record_id:text, subject:text, expires:i64
+INSERT INTO challenge (hash, record_id, subject, expires_ms) VALUES (:hash, :record_id, :subject, :expires);
+
+-- name: identity_old :many
+-- args: before:i64, count:i64
+-- cols: fingerprint:text
+SELECT fingerprint FROM certificate WHERE status = 'superseded' AND superseded_ms <= :before ORDER BY superseded_ms LIMIT :count;
+
+-- Identities in use by the end of their life, and what has become of the last request to renew them.
+-- name: identity_list :many
+-- args: before:i64, after:i64, after_id:text, count:i64
+-- cols: fingerprint:text, serial:text, not_after:i64, renew:i64?, device_id:text?, device_name:text?, issued:i64, command_state:text?, command_error:text?
+SELECT c.fingerprint, c.serial, c.not_after_ms, c.renew_ms, r.device_id, d.name,
+       (SELECT COUNT(*) FROM certificate n WHERE n.record_id = c.record_id AND n.slot = 'next' AND n.status = 'issued'),
+       (SELECT q.state FROM command q WHERE q.record_id = c.record_id AND q.coalesce_key = 'identity.renew'
+         ORDER BY q.seq DESC LIMIT 1),
+       (SELECT q.error FROM command q WHERE q.record_id = c.record_id AND q.coalesce_key = 'identity.renew'
+         ORDER BY q.seq DESC LIMIT 1)
+  FROM certificate c JOIN source_record r ON r.id = c.record_id AND r.live = 1 LEFT JOIN device d ON d.id = r.device_id
+ WHERE c.slot = 'current' AND c.status = 'active' AND c.not_after_ms < :before
+   AND (c.not_after_ms, c.fingerprint) > (:after, :after_id)
+ ORDER BY c.not_after_ms, c.fingerprint LIMIT :count;

@@ -4,7 +4,7 @@
 -- name: command_record :one
 -- args: device_id:text
 -- cols: id:text, state:text, expelled:i64
-SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND live = 1;
+SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class = '' AND live = 1;
 
 -- name: command_supersede :exec
 -- args: record_id:text, coalesce_key:text, now:i64

@@ -21,3 +21,10 @@ INSERT INTO folder_above (folder_id, above_id)
 CREATE INDEX device_lost ON device (lost_ms) WHERE lost_ms IS NOT NULL;
 CREATE INDEX device_imei ON device (imei);
 CREATE INDEX device_eas ON device (eas_device_id);
+-- Identities for life (IOS-06): when the renewal of one is asked for (again), and since when a newer one is used instead.
+ALTER TABLE certificate ADD COLUMN renew_ms BIGINT;
+ALTER TABLE certificate ADD COLUMN superseded_ms BIGINT;
+UPDATE certificate SET renew_ms = (not_before_ms + not_after_ms) / 2;
+CREATE INDEX certificate_renew ON certificate (renew_ms) WHERE slot = 'current' AND status = 'active';
+CREATE INDEX certificate_ends ON certificate (not_after_ms, fingerprint) WHERE slot = 'current' AND status = 'active';
+CREATE INDEX certificate_old ON certificate (superseded_ms) WHERE status = 'superseded';

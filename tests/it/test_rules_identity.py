@@ -545,3 +545,27 @@ def test_r10_expired_identity(shimmed):
     finally:
         struct.pack_into("l", zone.shared, 8, 0)
     assert zone.request("PUT", "/mdm", idle, {**headers, "Mdm-Signature": signed})[0] == 200
+
+
+def test_ios06_helpers_of_the_authority_are_renewed(shimmed):
+    """IOS-06: ten years on the SCEP helper ends soon: the job makes a new one, servers that know the old one read again, and a phone
+    enrols with it."""
+    zone = shimmed
+    own = new_device(zone)
+
+    def helper():
+        return scep.Client(f"{zone.public_url}/scep", own.http.fetch).ca_certs()
+    before = helper()
+    zone.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'identity.renew'")
+    harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'identity.renew' AND state = 'waiting' AND run_at_ms > 0"))
+    assert helper() == before, "not before its time"
+    try:
+        struct.pack_into("l", zone.shared, 8, 3650 * 86400 - 100 * 86400)
+        harness.wait_for(lambda: helper() != before, timeout=20)
+        ra, ca = helper()
+        assert ca == before[1] and ra.issuer == ca.subject and zone.log.has("new ra certificate")
+        payload, client, ra = open_enrolment(zone)
+        request = ask(payload)
+        assert request.answer(client.pki(request.message(ra)), ra) and ra != before[0]
+    finally:
+        struct.pack_into("l", zone.shared, 8, 0)

@@ -380,10 +380,27 @@ class Device:
         self.wiped = True
         return "Acknowledged", {}
 
+    refuse_renewal = False  # the renewed profile can't be installed just now
+
+    def renew(self, data):
+        """The enrolment profile again: what is fixed for life may not change, and the new identity takes the old one's place."""
+        mdm = Profile(data).mdm()
+        for key in ("Topic", "ServerURL", "CheckInURL"):
+            if mdm.get(key) != self.mdm.get(key):
+                raise ProfileError(f"com.apple.mdm: {key} can't change")
+        if mdm["AccessRights"] & ~self.mdm["AccessRights"]:
+            raise ProfileError("com.apple.mdm: AccessRights can't grow")
+        if self.refuse_renewal:
+            raise ProfileError("the profile can't be installed")
+        self.install(data)
+
     def do_InstallProfile(self, command):
         try:
             profile = Profile(command["Payload"]).plist
-        except (ProfileError, der.DerError, plistlib.InvalidFileException, KeyError) as why:
+            if profile["PayloadIdentifier"] == self.profile.identifier:
+                self.renew(command["Payload"])
+                return "Acknowledged", {}
+        except (ProfileError, scep.ScepError, der.DerError, plistlib.InvalidFileException, KeyError) as why:
             return "Error", error("MCProfileErrorDomain", 1000, str(why))
         self.profiles = [p for p in self.profiles if p["PayloadIdentifier"] != profile["PayloadIdentifier"]] + [profile]
         return "Acknowledged", {}

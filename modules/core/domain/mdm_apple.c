@@ -9,6 +9,7 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_enroll.h"
+#include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -463,7 +464,7 @@ static const struct {
 /* Asks the database who the certificate is; the cache may be a second old, a check-in is rare and changes things. */
 static apr_status_t check_identity(call_t *c)
 {
-    apr_status_t rv = mdm_q_apple_identity(c->db, c->who->fingerprint, &c->id);
+    apr_status_t rv = mdm_q_apple_identity(c->db, c->who->fingerprint, mdm_now_ms(c->ctx) - MDM_IDENTITY_GRACE_MS, &c->id);
 
     if (APR_STATUS_IS_NOTFOUND(rv)) {
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate was not issued by this server.");
@@ -495,7 +496,7 @@ static apr_status_t check_identity(call_t *c)
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is not in use any more.");
     }
     c->a->device_id = c->id->device_id;
-    return APR_SUCCESS;
+    return is(c->id->slot, "next") ? mdm_identity_promote(c->db, c->who->fingerprint) : APR_SUCCESS;
 }
 
 static apr_status_t run(call_t *c, size_t i)

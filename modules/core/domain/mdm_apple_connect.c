@@ -9,6 +9,7 @@
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_apple_priv.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -253,6 +254,11 @@ static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
     return rv;
 }
 
+static apr_status_t do_promote(call_t *c)
+{
+    return mdm_identity_promote(c->db, c->who->fingerprint);
+}
+
 static apr_status_t dispatch(call_t *c, const char *status)
 {
     const char *uuid = mdm_plist_str(c->msg, "CommandUUID");
@@ -340,6 +346,9 @@ apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
     }
     if (rv == APR_SUCCESS) {
         rv = who_is_it(&c, native);
+    }
+    if (rv == APR_SUCCESS && (who->rec->flags & MDM_DEVF_NEXT)) {
+        rv = run(&c, do_promote); /* once in an identity's life (IOS-06) */
     }
     if (rv != APR_SUCCESS) {
         return rv;

@@ -1,4 +1,5 @@
 #include "domain/mdm_apple_profile.h"
+#include <apr_file_io.h>
 #include <apr_strings.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #define ID_ENROLL                                                                                  \
     "org.mod-mdm.enroll" /* stable: a profile is updated by one of the same identifier */
 #define ID_TRUST "org.mod-mdm.trust"
+#define ANCHORS_MAX (64 * 1024)
 #define ACCESS_RIGHTS 8191 /* all: bits 1 to 4096 */
 #define KEY_USAGE_BOTH 5   /* 1 sign + 4 encrypt */
 
@@ -158,19 +160,13 @@ static apr_status_t sign(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_plist_t *
     return rv == APR_SUCCESS ? mdm_cms_sign(ctx, &xml, ca->signer, ca->signer_key, chain, out) : rv;
 }
 
-apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
-                                      const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
-                                      mdm_blob_t *out)
+apr_status_t mdm_apple_profile_with(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const char *cn,
+                                     const char *challenge, mdm_blob_t *out)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_plist_t *root = mdm_plist_dict(ctx->pool), *list;
-    const char *challenge, *identity;
+    const char *identity;
     apr_status_t rv;
 
-    if (!conf->topic || !*conf->topic) {
-        return mdm_fail(ctx, MDM_ECONFLICT, NULL,
-                        "Apple devices can't be enrolled yet: the push certificate is missing.");
-    }
     if (!head(ctx, root, "Configuration", ID_ENROLL,
               apr_pstrcat(ctx->pool, organisation(conf), " device management", NULL),
               "Enrols this device with the organisation.")) {
@@ -178,20 +174,56 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
     }
     mdm_plist_add_str(ctx->pool, root, "PayloadOrganization", organisation(conf));
     list = mdm_plist_add_array(ctx->pool, root, "PayloadContent");
-    rv = mdm_challenge_create(db, pending, pending->id, &challenge);
-    if (rv == APR_SUCCESS) {
-        rv = add_root(ctx, list, ca->ca, ID_ENROLL ".ca");
-    }
+    rv = add_root(ctx, list, ca->ca, ID_ENROLL ".ca");
     if (rv == APR_SUCCESS) {
         rv = add_anchors(ctx, list, conf, ca->ca, ID_ENROLL);
     }
     if (rv == APR_SUCCESS) {
-        rv = add_scep(ctx, list, ca, conf, pending->id, challenge, &identity);
+        rv = add_scep(ctx, list, ca, conf, cn, challenge, &identity);
     }
     if (rv == APR_SUCCESS) {
         rv = add_mdm(ctx, list, conf, identity);
     }
     return rv == APR_SUCCESS ? sign(ctx, ca, root, out) : rv;
+}
+
+apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
+                                      const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+                                      mdm_blob_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *challenge;
+    apr_status_t rv;
+
+    if (!conf->topic || !*conf->topic) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL,
+                        "Apple devices can't be enrolled yet: the push certificate is missing.");
+    }
+    rv = mdm_challenge_create(db, pending, pending->id, &challenge);
+    return rv == APR_SUCCESS ? mdm_apple_profile_with(ctx, ca, conf, pending->id, challenge, out) : rv;
+}
+
+const char *mdm_apple_anchors(mdm_ctx_t *ctx, const char *path)
+{
+    apr_size_t len = 0;
+    apr_file_t *f;
+    char *buf;
+    apr_status_t rv;
+
+    if (!path || !*path) {
+        return NULL;
+    }
+    rv = apr_file_open(&f, path, APR_FOPEN_READ | APR_FOPEN_BINARY, APR_FPROT_OS_DEFAULT, ctx->pool);
+    if (rv == APR_SUCCESS) {
+        buf = apr_pcalloc(ctx->pool, ANCHORS_MAX + 1);
+        rv = apr_file_read_full(f, buf, ANCHORS_MAX, &len);
+        apr_file_close(f);
+        if (rv == APR_EOF && len) {
+            return buf;
+        }
+    }
+    mdm_log(ctx, MDM_LOG_ERR, "MDM0605", rv, "MDMTrustAnchors %s can't be read, or is larger than 64 KB", path);
+    return NULL;
 }
 
 apr_status_t mdm_apple_trust_profile(mdm_ctx_t *ctx, const mdm_ca_t *ca,

@@ -23,6 +23,12 @@ typedef struct mdm_apple_conf_t {
 apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
                                       const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
                                       mdm_blob_t *out);
+/* The same around a challenge that the caller has. A device that gets it again replaces the profile it has, and so gets a new identity
+ * (IOS-06): then topic must be the device's own, which can't change in its life. cn: subject of the identity. */
+apr_status_t mdm_apple_profile_with(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const char *cn,
+                                    const char *challenge, mdm_blob_t *out);
+/* The text of a file of trust anchors (at most 64 KB), NULL if path is NULL or "", or if it can't be read: that is logged. */
+const char *mdm_apple_anchors(mdm_ctx_t *ctx, const char *path);
 /* The signed trust profile (anchors only); APR_NOTFOUND if none are configured. */
 apr_status_t mdm_apple_trust_profile(mdm_ctx_t *ctx, const mdm_ca_t *ca,
                                      const mdm_apple_conf_t *conf, mdm_blob_t *out);

@@ -168,11 +168,16 @@ static apr_status_t store(mdm_ctx_t *ctx, const char *kind, const mdm_cert_t *ce
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (old) {
+    rv = mdm_db_begin(db);
+    if (rv == APR_SUCCESS && old) {
         rv = mdm_q_ca_replace(db, text, sealed, mdm_now_ms(ctx), kind, old, NULL);
-    } else {
+    } else if (rv == APR_SUCCESS) {
         rv = mdm_q_ca_add(db, id, kind, text, sealed, mdm_now_ms(ctx));
     }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_change_add(db, MDM_CA_CHANGE, kind);
+    }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv == MDM_ECONFLICT ? APR_SUCCESS : rv;
 }
@@ -229,6 +234,22 @@ apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype
 
 /* ------------------------------------------------------------------ identities */
 
+/* A renewed identity is there: the one before it that was never used ends, and caches learn of it. */
+static apr_status_t replace_next(mdm_db_t *db, const char *record_id, const char *fingerprint)
+{
+    mdm_q_certificate_device_t *row;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_certificate_next_unused(db, record_id, fingerprint, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        rv = mdm_ca_revoke(db, APR_ARRAY_IDX(rows, i, mdm_q_certificate_next_unused_t).fingerprint, "superseded");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_certificate_device(db, fingerprint, &row);
+    }
+    return rv == APR_SUCCESS && row->device_id ? mdm_change_add(db, "device", row->device_id) : rv;
+}
+
 apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr,
                                    const char *cn, const char *pending_id, const char *record_id,
                                    mdm_cert_t **out)
@@ -258,9 +279,11 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
         return rv;
     }
     der = mdm_cert_der(*out);
-    return mdm_q_certificate_add(db, info.fingerprint, info.serial, info.subject, pending_id,
-                                 record_id, record_id ? "next" : "current", info.not_before_ms,
-                                 info.not_after_ms, now, mdm_b64(ctx->pool, der.data, der.len));
+    rv = mdm_q_certificate_add(db, info.fingerprint, info.serial, info.subject, pending_id,
+                               record_id, record_id ? "next" : "current", info.not_before_ms,
+                               info.not_after_ms, now, now + (info.not_after_ms - now) / 2,
+                               mdm_b64(ctx->pool, der.data, der.len));
+    return rv == APR_SUCCESS && record_id ? replace_next(db, record_id, info.fingerprint) : rv;
 }
 
 apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *reason)
@@ -296,6 +319,24 @@ apr_status_t mdm_ca_revoke_record(mdm_db_t *db, const char *record_id, const cha
     return rv;
 }
 
+/* Our reasons as CRLReason (RFC 5280, 5.3.1); what is not here is unspecified. */
+static int crl_reason(const char *why)
+{
+    static const struct {
+        const char *why;
+        int reason;
+    } reasons[] = {{"superseded", 4}, {"enrolled again", 4}, {"superseded by a new enrolment", 4},
+                   {"the device was enrolled as another object", 4}, {"checkout", 5}, {"confirmed", 5}, {"given_up", 5},
+                   {"enrolled by another person", 5}};
+
+    for (size_t i = 0; why && i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (!strcmp(reasons[i].why, why)) {
+            return reasons[i].reason;
+        }
+    }
+    return 0;
+}
+
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
 {
     apr_int64_t now = mdm_now_ms(ctx);
@@ -319,6 +360,7 @@ apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
             &APR_ARRAY_IDX(rows, i, mdm_q_certificate_revoked_t);
         list[i].serial = row->serial;
         list[i].at_ms = row->revoked_ms;
+        list[i].reason = crl_reason(row->reason);
     }
     return mdm_crl_make(ctx, ca->ca, ca->ca_key, list, rows->nelts, now / 1000, now - 60000,
                         now + CRL_LIFE_MS, der);

@@ -19,9 +19,14 @@ apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype
 apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
 
 #define MDM_IDENTITY_LIFE_MS (5LL * 365 * 86400 * 1000)
+/* How long the identity that a renewed one replaced is still accepted: connections that are open, messages that are said again. */
+#define MDM_IDENTITY_GRACE_MS (86400LL * 1000)
+/* Kind of the change rows that say: read the authority again. */
+#define MDM_CA_CHANGE "ca"
 
 /* Issues a device identity for a checked request (5 years) and writes its certificate row (status
- * "issued"; slot "next" if it renews the identity of record_id); subject CN from the challenge. */
+ * "issued"; slot "next" if it renews the identity of record_id: an earlier one that was never used is revoked then, and the
+ * record's device announced); renewal is due at half life; subject CN from the challenge. */
 apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr,
                                    const char *cn, const char *pending_id, const char *record_id,
                                    mdm_cert_t **out);
@@ -31,7 +36,7 @@ apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *re
 /* Revokes all identities of a source record but one certificate (keep) and those of one enrolment (keep_pending); "" = none. */
 apr_status_t mdm_ca_revoke_record(mdm_db_t *db, const char *record_id, const char *keep, const char *keep_pending,
                                   const char *reason);
-/* The revocation list of now, DER, good for a week (IOS-06). Opens its own connection. */
+/* The revocation list of now with reasons, DER, good for a week (IOS-06). Opens its own connection. */
 apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);
 
 #endif

@@ -1,5 +1,6 @@
 #include <string.h>
 #include "domain/mdm_devload.h"
+#include "domain/mdm_ca.h"
 #include "mdm_sql_gen.h"
 
 typedef struct {
@@ -105,7 +106,7 @@ apr_status_t mdm_devload_by_cert(mdm_db_t *db, const mdm_devcache_t *cache, cons
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_devkey_t key = mdm_devkey_cert(cache, sha256);
     mdm_q_cache_by_cert_t *row;
-    apr_status_t rv = mdm_q_cache_by_cert(db, mdm_hex(ctx->pool, sha256, 32), &row);
+    apr_status_t rv = mdm_q_cache_by_cert(db, mdm_hex(ctx->pool, sha256, 32), mdm_now_ms(ctx) - MDM_IDENTITY_GRACE_MS, &row);
 
     memset(out, 0, sizeof(*out));
     if (rv != APR_SUCCESS) {

@@ -252,10 +252,25 @@ apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *
 
 /* ---------------------------------------------------------------- challenges */
 
+const char *mdm_challenge_text(apr_pool_t *p)
+{
+    return mdm_token(p, TOKEN_BYTES);
+}
+
+apr_status_t mdm_challenge_renew(mdm_db_t *db, const char *record_id, const char *challenge, const char *subject,
+                                 apr_int64_t life_ms)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_status_t rv = mdm_q_identity_challenge_drop(db, record_id, NULL);
+
+    return rv == APR_SUCCESS ? mdm_q_identity_challenge_add(db, mdm_sha256_hex(ctx->pool, challenge, strlen(challenge)), record_id,
+                                                            subject, mdm_now_ms(ctx) + life_ms, NULL) : rv;
+}
+
 apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char **challenge)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *text = mdm_token(ctx->pool, TOKEN_BYTES);
+    const char *text = mdm_challenge_text(ctx->pool);
     apr_status_t rv;
 
     if (!text) {

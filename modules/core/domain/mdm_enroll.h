@@ -66,6 +66,13 @@ apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id);
 /* A fresh single-use SCEP challenge for a pending enrolment (30 minutes); an earlier unused one of it dies. */
 apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char **challenge);
 
+/* A fresh single-use challenge by which the device of a record renews its identity, good for life_ms; an earlier unused one dies. The
+ * caller made the text (mdm_challenge_text), as it signs it into a profile before it has a connection. */
+apr_status_t mdm_challenge_renew(mdm_db_t *db, const char *record_id, const char *challenge, const char *subject,
+                                 apr_int64_t life_ms);
+/* The random text of a challenge; NULL without randomness. */
+const char *mdm_challenge_text(apr_pool_t *p);
+
 typedef struct mdm_challenge_t {
     const char *hash, *pending_id, *record_id, *subject;
     const char *fingerprint; /* not NULL: the same request came before, this was issued for it */

@@ -38,6 +38,8 @@ typedef struct mdm_caller_t {
     const char *name;
     const char *role;   /* admin: role name */
     const char *rights; /* admin: role.rights JSON */
+    int limited;        /* admin: only devices of some folders */
+    int by_group;       /* admin: through membership of a directory group; id is the group's */
     int by_token;       /* bearer API token: no same-origin check needed */
     const char *session_hash; /* session.token_hash if by cookie */
 } mdm_caller_t;

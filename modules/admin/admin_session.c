@@ -4,8 +4,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_admins.h"
 #include "domain/mdm_log_rows.h"
-#include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
 #include "wire/mdm_html.h"
 
@@ -213,9 +213,10 @@ int mdm_adm_me(mdm_web_call_t *call)
 {
     const mdm_caller_t *c = call->caller;
 
-    return mdm_adm_json(call, json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s}", "id", c->id, "login", c->login, "name",
+    return mdm_adm_json(call, json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:s}", "id", c->id, "login", c->login, "name",
                                         mdm_adm_text(c->name), "role", mdm_adm_text(c->role), "rights",
-                                        mdm_adm_parsed(c->rights), "by_token", c->by_token, "software", MDM_VERSION));
+                                        mdm_adm_parsed(c->rights), "by_token", c->by_token, "by_group",
+                                        c->by_group, "limited", c->limited, "software", MDM_VERSION));
 }
 
 int mdm_adm_me_password(mdm_web_call_t *call)
@@ -241,7 +242,7 @@ int mdm_adm_me_password(mdm_web_call_t *call)
         return mdm_adm_fail(call, mdm_fail(call->ctx, MDM_EINPUT, "old", "is not your password"));
     }
     if (rv == APR_SUCCESS)
-        rv = mdm_admin_password(call->ctx, id, fresh); /* ends all sessions: this browser gets a new one */
+        rv = mdm_admin_password(call->ctx, id, fresh, 1); /* ends all sessions: this browser gets a new one */
     if (rv == APR_SUCCESS && !call->caller->by_token)
         rv = open_session(call, id, call->caller->login);
     return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);

@@ -5,9 +5,39 @@
 #include <apr_strings.h>
 #include <http_protocol.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_device.h"
+
+/* Folder limits in one place: whatever is below one device is not there for somebody whose folders don't hold it. Lists ask
+ * for ctx->actor.limit in their queries. */
+static int within(mdm_web_call_t *call, const char *pattern, int (*run)(mdm_web_call_t *call))
+{
+    static const char one[] = "/api/v1/devices/{id}";
+    mdm_db_t *db = NULL;
+    const char *id = NULL;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (call->caller && call->caller->limited && strncmp(pattern, one, sizeof(one) - 1) == 0) {
+        rv = mdm_adm_id(call, &id);
+        if (rv == APR_SUCCESS)
+            rv = mdm_db_open(call->ctx, &db);
+        if (rv == APR_SUCCESS) {
+            rv = mdm_device_within(db, id);
+            mdm_db_close(db);
+        }
+    }
+    return rv == APR_SUCCESS ? run(call) : mdm_adm_fail(call, rv);
+}
 
 #define ROUTE(method, pattern, auth, right, limit, json, run) \
-    {method, pattern, MDM_AUTH_##auth, right, limit, json, run},
+    static int run##_within(mdm_web_call_t *call)             \
+    {                                                         \
+        return within(call, pattern, run);                    \
+    }
+#include "admin_routes.def"
+#undef ROUTE
+
+#define ROUTE(method, pattern, auth, right, limit, json, run) \
+    {method, pattern, MDM_AUTH_##auth, right, limit, json, run##_within},
 static const mdm_route_t table[] = {
 #include "admin_routes.def"
 };

@@ -2,6 +2,7 @@
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
+#include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -27,7 +28,7 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
     json_object_set_new(out, "devices_by_state", state);
     json_object_set_new(out, "devices_by_platform", platform);
     json_object_set_new(out, "devices_by_mode", mode);
-    rv = mdm_q_admin_count_devices(db, &rows);
+    rv = mdm_q_admin_count_devices(db, ctx->actor.limit, &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_admin_count_devices_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_count_devices_t);
         count(state, q->state, q->n);
@@ -36,7 +37,7 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
         total += q->n;
     }
     if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_counts(db, now, now - DAY_MS, &c);
+        rv = mdm_q_admin_counts(db, now, now - DAY_MS, ctx->actor.limit, &c);
     if (rv != APR_SUCCESS)
         return rv;
     rv = mdm_setting_get(db, "apns.topic", &topic);
@@ -107,7 +108,7 @@ int mdm_adm_messages(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     rv = mdm_q_admin_messages_list(db, page.first ? APR_INT64_MAX : page.num, page.id, object, *open == '1',
-                                   page.count + 1, &rows);
+                                   ctx->actor.limit, page.count + 1, &rows);
     mdm_db_close(db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
@@ -138,6 +139,8 @@ int mdm_adm_message_ack(mdm_web_call_t *call)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = mdm_q_admin_message(db, id, &m);
+    if (rv == APR_SUCCESS)
+        rv = strcmp(m->object_kind, "device") == 0 || !*call->ctx->actor.limit ? mdm_device_within(db, m->object_id) : APR_NOTFOUND;
     if (rv == APR_SUCCESS)
         rv = mdm_q_admin_message_ack(db, id, mdm_now_ms(call->ctx), call->caller->login, &n);
     if (rv == APR_SUCCESS && n)

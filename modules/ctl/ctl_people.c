@@ -1,13 +1,12 @@
 /* mdmctl user, admin, token. */
 #include "ctl.h"
 
-#include "domain/mdm_log_rows.h"
+#include "domain/mdm_admins.h"
 #include "domain/mdm_people.h"
-#include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400 * 1000LL)
-#define TOKEN_DAYS_MAX 3650
+#define TOKEN_DAYS_MAX 365
 
 /* Runs one query with a connection of its own. */
 #define WITH_DB(c, rv, call)                                    \
@@ -78,27 +77,6 @@ int ctl_user_list(ctl_t *c)
     return CTL_OK;
 }
 
-/* An administrator whose log-in another httpd module checks. */
-static apr_status_t add_external(ctl_t *c, mdm_db_t *db, const char *login, const char *name, const char *role,
-                                 const char **id)
-{
-    mdm_q_role_by_name_t *r;
-    apr_status_t rv = mdm_q_role_by_name(db, role, &r);
-
-    if (rv == APR_NOTFOUND) {
-        return mdm_fail(c->ctx, MDM_EINPUT, "role", "is not known");
-    }
-    *id = mdm_uuid(c->p);
-    if (rv != APR_SUCCESS || (rv = mdm_db_begin(db)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_q_ctl_admin_add_external(db, *id, login, mdm_lower(c->p, login), name, r->id, mdm_now_ms(c->ctx));
-    if (rv == APR_SUCCESS) {
-        rv = mdm_audit(db, "admin.create", "admin", *id, login, "done", NULL);
-    }
-    return mdm_db_end(db, rv);
-}
-
 int ctl_admin_add(ctl_t *c)
 {
     const char *name = "", *role = "super_admin", *password, *id = "";
@@ -112,9 +90,9 @@ int ctl_admin_add(ctl_t *c)
         return CTL_USAGE;
     }
     if (external) {
-        WITH_DB(c, rv, add_external(c, db, c->pos[0], name, role, &id));
+        rv = mdm_admin_create_named(c->ctx, "external", c->pos[0], name, role, NULL, &id);
     } else if ((password = ctl_password(c))) {
-        rv = mdm_admin_create(c->ctx, c->pos[0], name, role, password, &id);
+        rv = mdm_admin_create_named(c->ctx, "local", c->pos[0], name, role, password, &id);
     } else {
         return CTL_USAGE;
     }
@@ -129,16 +107,15 @@ int ctl_admin_password(ctl_t *c)
 {
     int from_stdin = 0;
     const ctl_option_t options[] = {{"password-stdin", NULL, &from_stdin}, {NULL, NULL, NULL}};
-    mdm_q_ctl_admin_t *admin;
-    const char *password;
+    const char *password, *id = NULL, *role;
     apr_status_t rv;
 
     if (!ctl_args(c, options, 1) || !(password = ctl_password(c))) {
         return CTL_USAGE;
     }
-    WITH_DB(c, rv, mdm_q_ctl_admin(db, mdm_lower(c->p, c->pos[0]), &admin));
+    WITH_DB(c, rv, mdm_admin_find(db, c->pos[0], &id, &role));
     if (rv == APR_SUCCESS) {
-        rv = mdm_admin_password(c->ctx, admin->id, password);
+        rv = mdm_admin_password(c->ctx, id, password, 0);
     }
     return rv == APR_SUCCESS ? CTL_OK : ctl_fail(c, rv, c->pos[0]);
 }
@@ -163,22 +140,21 @@ int ctl_admin_list(ctl_t *c)
     return CTL_OK;
 }
 
-static apr_status_t add_token(ctl_t *c, mdm_db_t *db, const mdm_q_ctl_admin_t *admin, apr_int64_t expires_ms, const char **token)
+static apr_status_t add_token(ctl_t *c, mdm_db_t *db, const char *admin, apr_int64_t expires_ms, const char **token)
 {
     const char *id;
     apr_status_t rv = mdm_db_begin(db);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_token_create(db, admin->id, admin->role_id, c->pos[1], expires_ms, &id, token);
+        rv = mdm_admin_token(db, admin, NULL, c->pos[1], expires_ms, &id, token);
     }
     return mdm_db_end(db, rv);
 }
 
 int ctl_token_add(ctl_t *c)
 {
-    const char *days_text = "365", *token;
+    const char *days_text = "365", *token, *id = NULL, *role;
     const ctl_option_t options[] = {{"days", &days_text, NULL}, {NULL, NULL, NULL}};
-    mdm_q_ctl_admin_t *admin;
     apr_int64_t days;
     apr_status_t rv;
 
@@ -189,9 +165,9 @@ int ctl_token_add(ctl_t *c)
         fprintf(stderr, "mdmctl: --days must be from 1 to %d\n", TOKEN_DAYS_MAX);
         return CTL_USAGE;
     }
-    WITH_DB(c, rv, mdm_q_ctl_admin(db, mdm_lower(c->p, c->pos[0]), &admin));
+    WITH_DB(c, rv, mdm_admin_find(db, c->pos[0], &id, &role));
     if (rv == APR_SUCCESS) {
-        WITH_DB(c, rv, add_token(c, db, admin, mdm_now_ms(c->ctx) + days * DAY_MS, &token));
+        WITH_DB(c, rv, add_token(c, db, id, mdm_now_ms(c->ctx) + days * DAY_MS, &token));
     }
     if (rv != APR_SUCCESS) {
         return ctl_fail(c, rv, c->pos[0]);

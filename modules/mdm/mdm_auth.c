@@ -14,6 +14,7 @@ static const mdm_caller_t *from_session(apr_pool_t *p, const mdm_session_t *s, i
     c->name = s->name;
     c->role = s->role;
     c->rights = s->rights;
+    c->limited = s->limited;
     c->by_token = by_token;
     c->session_hash = by_token ? NULL : s->hash;
     return c;
@@ -65,7 +66,7 @@ static apr_status_t by_credentials(request_rec *r, mdm_ctx_t *ctx, const char *k
 static apr_status_t by_user(request_rec *r, mdm_ctx_t *ctx, const mdm_caller_t **out)
 {
     static int said;
-    mdm_q_core_admin_by_login_t *row;
+    mdm_q_admin_by_user_t *row;
     mdm_caller_t *c;
     mdm_db_t *db;
     apr_status_t rv;
@@ -81,7 +82,7 @@ static apr_status_t by_user(request_rec *r, mdm_ctx_t *ctx, const mdm_caller_t *
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_q_core_admin_by_login(db, mdm_lower(r->pool, r->user), &row);
+    rv = mdm_q_admin_by_user(db, mdm_lower(r->pool, r->user), &row);
     mdm_db_close(db);
     if (rv == APR_NOTFOUND) {
         mdm_log(ctx, MDM_LOG_INFO, "MDM0231", 0, "refused: '%s' is no administrator here", mdm_mask(r->pool, r->user));
@@ -91,10 +92,12 @@ static apr_status_t by_user(request_rec *r, mdm_ctx_t *ctx, const mdm_caller_t *
         c = apr_pcalloc(r->pool, sizeof(*c));
         c->kind = MDM_CALLER_ADMIN;
         c->id = row->id;
-        c->login = row->login;
-        c->name = row->name;
+        c->by_group = strcmp(row->kind, "group") == 0;
+        c->login = c->by_group ? apr_pstrdup(r->pool, r->user) : row->login;
+        c->name = c->by_group ? "" : row->name;
         c->role = row->role;
         c->rights = row->rights;
+        c->limited = row->folders > 0;
         *out = c;
     }
     return rv;

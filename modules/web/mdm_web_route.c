@@ -111,6 +111,10 @@ static apr_status_t authorise(mdm_web_call_t *call, const mdm_route_t *route, co
                             : call->caller->kind == MDM_CALLER_ADMIN ? "admin" : "person";
     call->ctx->actor.id = call->caller->id;
     call->ctx->actor.name = call->caller->login;
+    if (call->caller->kind == MDM_CALLER_ADMIN) {
+        call->ctx->actor.rights = call->caller->rights;
+        call->ctx->actor.limit = call->caller->limited ? call->caller->id : "";
+    }
     apr_table_setn(call->r->notes, "mdm-user", call->caller->login);
     if (route->right && !may(call->caller, route->right))
         return mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right %s.", route->right);

@@ -1,4 +1,8 @@
 -- What the administration shows and changes besides devices. Keyset pages as in device.sql.
+-- :limit is an administrator whose folders, with all below them, bound what is seen of devices; '' = all.
+
+-- part: below
+SELECT a.folder_id FROM admin_folder l JOIN folder_above a ON a.above_id = l.folder_id WHERE l.admin_id = :limit
 
 -- name: admin_people_list :many
 -- args: after:text, after_id:text, count:i64
@@ -109,12 +113,13 @@ SELECT id, kind, state, run_at_ms, attempts, max_attempts, progress_done, progre
 UPDATE job SET cancel_asked = 1 WHERE id = :id AND state IN ('waiting', 'running');
 
 -- name: admin_messages_list :many
--- args: after:i64, after_id:text, object_id:text, open:i64, count:i64
+-- args: after:i64, after_id:text, object_id:text, open:i64, limit:text, count:i64
 -- cols: id:text, object_kind:text, object_id:text, object_name:text?, at_ms:i64, severity:i64, code:text, text:text, ack_ms:i64?, ack_by:text?
 SELECT m.id, m.object_kind, m.object_id, d.name, m.at_ms, m.severity, m.code, m.text, m.ack_ms, m.ack_by
   FROM message m LEFT JOIN device d ON m.object_kind = 'device' AND d.id = m.object_id
  WHERE (m.at_ms, m.id) < (:after, :after_id)
    AND (:object_id = '' OR m.object_id = :object_id) AND (:open = 0 OR m.ack_ms IS NULL)
+   AND (:limit = '' OR d.folder_id IN ({below}))
  ORDER BY m.at_ms DESC, m.id DESC
  LIMIT :count;
 
@@ -124,33 +129,36 @@ UPDATE message SET ack_ms = :now_ms, ack_by = :who WHERE id = :id AND ack_ms IS 
 
 -- name: admin_message :one
 -- args: id:text
--- cols: id:text, code:text, object_id:text
-SELECT id, code, object_id FROM message WHERE id = :id;
+-- cols: id:text, code:text, object_kind:text, object_id:text
+SELECT id, code, object_kind, object_id FROM message WHERE id = :id;
 
 -- name: admin_nodes :many
 -- cols: id:text, name:text, base_url:text, software:text, mdm_role:i64, started_ms:i64, seen_ms:i64
 SELECT id, name, base_url, software, mdm_role, started_ms, seen_ms FROM node ORDER BY name LIMIT 200;
 
 -- name: admin_count_devices :many
+-- args: limit:text
 -- cols: state:text, platform:text, mode:text, n:i64
-SELECT state, platform, mode, COUNT(*) FROM device GROUP BY state, platform, mode ORDER BY state, platform, mode;
+SELECT state, platform, mode, COUNT(*) FROM device WHERE (:limit = '' OR folder_id IN ({below})) GROUP BY state, platform, mode ORDER BY state, platform, mode;
 
 -- name: admin_counts :one
--- args: now_ms:i64, day_ms:i64
+-- args: now_ms:i64, day_ms:i64, limit:text
 -- cols: people:i64, local_people:i64, sources:i64, pending_open:i64, enrolled_day:i64, contact_day:i64, lost:i64, jobs_waiting:i64, jobs_failed:i64, messages_open:i64, nodes:i64, nodes_live:i64, enroll_policies:i64, commands_open:i64
 SELECT (SELECT COUNT(*) FROM person),
        (SELECT COUNT(*) FROM person p JOIN user_source u ON u.id = p.source_id WHERE u.kind = 'local'),
        (SELECT COUNT(*) FROM user_source WHERE enabled = 1),
        (SELECT COUNT(*) FROM pending_enrollment
          WHERE state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked') AND expires_ms > :now_ms),
-       (SELECT COUNT(*) FROM device WHERE enrolled_ms >= :day_ms),
-       (SELECT COUNT(*) FROM device WHERE last_contact_ms >= :day_ms),
-       (SELECT COUNT(*) FROM device WHERE lost_ms IS NOT NULL),
+       (SELECT COUNT(*) FROM device WHERE enrolled_ms >= :day_ms AND (:limit = '' OR folder_id IN ({below}))),
+       (SELECT COUNT(*) FROM device WHERE last_contact_ms >= :day_ms AND (:limit = '' OR folder_id IN ({below}))),
+       (SELECT COUNT(*) FROM device WHERE lost_ms IS NOT NULL AND (:limit = '' OR folder_id IN ({below}))),
        (SELECT COUNT(*) FROM job WHERE state IN ('waiting', 'running')),
        (SELECT COUNT(*) FROM job WHERE state = 'failed'),
-       (SELECT COUNT(*) FROM message WHERE ack_ms IS NULL),
+       (SELECT COUNT(*) FROM message m LEFT JOIN device d ON m.object_kind = 'device' AND d.id = m.object_id
+         WHERE m.ack_ms IS NULL AND (:limit = '' OR d.folder_id IN ({below}))),
        (SELECT COUNT(*) FROM node),
        (SELECT COUNT(*) FROM node WHERE seen_ms > :now_ms - 90000),
        (SELECT COUNT(*) FROM policy WHERE type = 'enrollment' AND published > 0),
-       (SELECT COUNT(*) FROM source_record WHERE live = 1 AND queued > 0);
+       (SELECT COUNT(*) FROM source_record s LEFT JOIN device d ON d.id = s.device_id
+         WHERE s.live = 1 AND s.queued > 0 AND (:limit = '' OR d.folder_id IN ({below})));
 

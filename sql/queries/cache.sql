@@ -114,10 +114,3 @@ DELETE FROM audit WHERE at_ms < :before;
 -- name: core_prune_jobs :exec
 -- args: before:i64
 DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled') AND finished_ms < :before;
-
--- name: core_admin_by_login :one
--- args: login_key:text
--- cols: id:text, login:text, name:text, role:text, rights:text
-SELECT a.id, a.login, a.name, r.name, r.rights
-FROM admin a JOIN role r ON r.id = a.role_id
-WHERE a.login_key = :login_key AND a.disabled = 0;

@@ -11,19 +11,9 @@ ORDER BY s.position, s.created_ms, s.id LIMIT 1;
 SELECT p.id, p.login, p.name, p.mail, s.name, p.disabled FROM person p LEFT JOIN user_source s ON s.id = p.source_id
 ORDER BY p.login_key, p.id;
 
--- name: ctl_admin :one
--- args: login_key:text
--- cols: id:text, role_id:text
-SELECT id, role_id FROM admin WHERE login_key = :login_key;
-
 -- name: ctl_admins :many
 -- cols: id:text, login:text, name:text, kind:text, role:text, disabled:i64
 SELECT a.id, a.login, a.name, a.kind, r.name, a.disabled FROM admin a JOIN role r ON r.id = a.role_id ORDER BY a.login_key;
-
--- name: ctl_admin_add_external :exec1
--- args: id:text, login:text, login_key:text, name:text, role_id:text, now:i64
-INSERT INTO admin (id, login, login_key, name, kind, role_id, created_ms)
-VALUES (:id, :login, :login_key, :name, 'external', :role_id, :now);
 
 -- Everything sealed that does not begin with "s1.<newest key>.", in pages.
 -- name: ctl_sealed :many

@@ -173,6 +173,13 @@ SELECT d.id, d.name, d.name_key, d.person_id, p.name, p.login, d.state, d.mode, 
  WHERE d.id IN (SELECT value FROM json_each(:ids))
    AND {device_filter};
 
+-- name: device_within :one
+-- args: id:text, admin:text
+-- cols: id:text
+SELECT d.id FROM device d
+ WHERE d.id = :id AND EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
+                               WHERE a.folder_id = d.folder_id AND l.admin_id = :admin);
+
 -- name: device_full :one
 -- args: id:text
 -- cols: id:text, name:text, folder_id:text, folder_name:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, udid:text?, imei:text?, eas_device_id:text?, os_version:text, build:text, phone:text, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?, compliance:text, inventory:text, inventory_ms:i64?, test_device:i64, lost_ms:i64?, department:text, site:text, location:text, notes:text, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_contact_ip:text, last_eas_ms:i64?, version:i64

@@ -1,4 +1,4 @@
--- People, their sources, administrators (domain/mdm_people.c).
+-- People and their sources (domain/mdm_people.c).
 
 -- name: person_get :one
 -- args: id:text
@@ -74,27 +74,3 @@ UPDATE person SET password = :password, version = version + 1 WHERE id = :id;
 -- args: id:text
 -- cols: login:text, kind:text?
 SELECT p.login, s.kind FROM person p LEFT JOIN user_source s ON s.id = p.source_id WHERE p.id = :id;
-
--- name: role_by_name :one
--- args: name:text
--- cols: id:text, rights:text
-SELECT id, rights FROM role WHERE name = :name;
-
--- name: admin_add :exec
--- args: id:text, login:text, login_key:text, name:text, password:text, role_id:text, now:i64
-INSERT INTO admin (id, login, login_key, name, kind, password, role_id, created_ms)
-VALUES (:id, :login, :login_key, :name, 'local', :password, :role_id, :now);
-
--- name: admin_login_local :one
--- args: login_key:text
--- cols: id:text, password:text?, disabled:i64
-SELECT id, password, disabled FROM admin WHERE login_key = :login_key AND kind = 'local';
-
--- name: admin_login_name :one
--- args: id:text
--- cols: login:text, kind:text
-SELECT login, kind FROM admin WHERE id = :id;
-
--- name: admin_set_password :exec1
--- args: id:text, password:text
-UPDATE admin SET password = :password, version = version + 1 WHERE id = :id AND kind = 'local';

@@ -7,8 +7,9 @@ VALUES (:token_hash, :kind, :subject_id, :now, :now, :expires_ms, :ip, :agent);
 
 -- name: session_find_admin :one
 -- args: token_hash:text, now:i64, idle_from:i64
--- cols: subject_id:text, login:text, name:text, role:text, rights:text, created_ms:i64, used_ms:i64, expires_ms:i64
-SELECT s.subject_id, a.login, a.name, r.name AS role, r.rights, s.created_ms, s.used_ms, s.expires_ms
+-- cols: subject_id:text, login:text, name:text, role:text, rights:text, folders:i64, created_ms:i64, used_ms:i64, expires_ms:i64
+SELECT s.subject_id, a.login, a.name, r.name AS role, r.rights,
+       (SELECT COUNT(*) FROM admin_folder f WHERE f.admin_id = a.id), s.created_ms, s.used_ms, s.expires_ms
   FROM session s JOIN admin a ON a.id = s.subject_id JOIN role r ON r.id = a.role_id
  WHERE s.token_hash = :token_hash AND s.kind = 'admin' AND s.expires_ms > :now AND s.used_ms > :idle_from
    AND a.disabled = 0;
@@ -44,8 +45,9 @@ VALUES (:id, :name, :token_hash, :admin_id, :role_id, :now, :expires_ms);
 
 -- name: api_token_find :one
 -- args: token_hash:text, now:i64
--- cols: id:text, admin_id:text, login:text, name:text, role:text, rights:text, created_ms:i64, used_ms:i64?, expires_ms:i64
-SELECT t.id, t.admin_id, a.login, a.name, r.name AS role, r.rights, t.created_ms, t.used_ms, t.expires_ms
+-- cols: id:text, admin_id:text, login:text, name:text, role:text, rights:text, folders:i64, created_ms:i64, used_ms:i64?, expires_ms:i64
+SELECT t.id, t.admin_id, a.login, a.name, r.name AS role, r.rights,
+       (SELECT COUNT(*) FROM admin_folder f WHERE f.admin_id = a.id), t.created_ms, t.used_ms, t.expires_ms
   FROM api_token t JOIN admin a ON a.id = t.admin_id JOIN role r ON r.id = t.role_id
  WHERE t.token_hash = :token_hash AND t.expires_ms > :now AND a.disabled = 0;
 

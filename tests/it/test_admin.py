@@ -115,6 +115,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
     made = console.post("/pending", {"person_id": anna})
     ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0],
            "sources": zone.sql("SELECT id FROM user_source")[0][0],
+           "admins": console.get("/me")["id"], "roles": zone.sql("SELECT id FROM role")[0][0],
            "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:

@@ -1,6 +1,7 @@
 /* People and administrators on a real database (USR-05, USR-06, R21, R35). */
 #include "dbtest.h"
 
+#include "domain/mdm_admins.h"
 #include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
 
@@ -172,16 +173,16 @@ static void test_admins(void **state)
     dbtest_t *t = *state;
     const char *id, *found;
 
-    assert_int_equal(mdm_admin_create(t->ctx, "root", "Root", "no_such_role", "right-Pass-1", &id), MDM_EINPUT);
+    assert_int_equal(mdm_admin_create_named(t->ctx, "local", "root", "Root", "no_such_role", "right-Pass-1", &id), MDM_EINPUT);
     assert_string_equal(t->ctx->fail_field, "role");
-    assert_int_equal(mdm_admin_create(t->ctx, "Root", "Root", "super_admin", "right-Pass-1", &id), APR_SUCCESS);
-    assert_int_equal(mdm_admin_create(t->ctx, "root", "Root", "auditor", "right-Pass-1", NULL), MDM_ECONFLICT);
+    assert_int_equal(mdm_admin_create_named(t->ctx, "local", "Root", "Root", "super_admin", "right-Pass-1", &id), APR_SUCCESS);
+    assert_int_equal(mdm_admin_create_named(t->ctx, "local", "root", "Root", "auditor", "right-Pass-1", NULL), MDM_ECONFLICT);
     assert_int_equal(mdm_admin_login(t->ctx, " root ", "right-Pass-1", &found), APR_SUCCESS);
     assert_string_equal(found, id);
     assert_int_equal(mdm_admin_login(t->ctx, "root", "wrong-Pass", &found), MDM_EAUTH);
     assert_int_equal(mdm_admin_login(t->ctx, "root", "", &found), MDM_EAUTH);
     assert_int_equal(mdm_admin_login(t->ctx, "", "right-Pass-1", &found), MDM_EAUTH);
-    assert_int_equal(mdm_admin_password(t->ctx, id, "other-Pass-2"), APR_SUCCESS);
+    assert_int_equal(mdm_admin_password(t->ctx, id, "other-Pass-2", 0), APR_SUCCESS);
     assert_int_equal(mdm_admin_login(t->ctx, "root", "other-Pass-2", &found), APR_SUCCESS);
     dbtest_sql(t, "UPDATE admin SET disabled = 1");
     assert_int_equal(mdm_admin_login(t->ctx, "root", "other-Pass-2", &found), MDM_EAUTH);

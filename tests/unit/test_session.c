@@ -1,6 +1,7 @@
 /* Sessions and API tokens on a real database with a clock that we move (SEC-07, R35). */
 #include "dbtest.h"
 
+#include "domain/mdm_admins.h"
 #include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
 
@@ -17,7 +18,7 @@ static int setup(void **state)
 
     f->t = t;
     assert_int_equal(mdm_person_create(t->ctx, "anna", "Anna", "", "", "right-Pass-1", &f->person), APR_SUCCESS);
-    assert_int_equal(mdm_admin_create(t->ctx, "root", "Root", "auditor", "right-Pass-1", &f->admin), APR_SUCCESS);
+    assert_int_equal(mdm_admin_create_named(t->ctx, "local", "root", "Root", "auditor", "right-Pass-1", &f->admin), APR_SUCCESS);
     assert_int_equal(mdm_db_open(t->ctx, &f->db), APR_SUCCESS);
     *state = f;
     return 0;

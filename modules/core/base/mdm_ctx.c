@@ -19,7 +19,7 @@ mdm_ctx_t *mdm_ctx_make(apr_pool_t *p, const mdm_env_t *env, const mdm_logsink_t
     ctx->env = env;
     ctx->log = log;
     ctx->log_baton = log_baton;
-    ctx->actor = (mdm_actor_t){"system", "", "", "", ""};
+    ctx->actor = (mdm_actor_t){"system", "", "", "", "", "", ""};
     ctx->fail_field = "";
     ctx->fail_text = "";
     return ctx;

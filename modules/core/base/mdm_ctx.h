@@ -40,6 +40,8 @@ typedef struct mdm_actor_t {
     const char *name; /* log-in or "" */
     const char *ip;   /* effective client address or "" */
     const char *request_id;
+    const char *rights; /* an administrator's role.rights; "" = none. Tools ("system") need none */
+    const char *limit;  /* admin id whose folders (admin_folder) bound which devices are seen and acted on; "" = all devices */
 } mdm_actor_t;
 
 /* One call (request, job item, command of a tool). One thread at a time. */

@@ -40,6 +40,14 @@ static json_t *json_or_empty(const char *text)
     return j ? j : json_object();
 }
 
+apr_status_t mdm_device_within(mdm_db_t *db, const char *id)
+{
+    const char *limit = mdm_db_ctx(db)->actor.limit;
+    mdm_q_device_within_t *q;
+
+    return *limit ? mdm_q_device_within(db, id, limit, &q) : APR_SUCCESS;
+}
+
 apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;

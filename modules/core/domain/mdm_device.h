@@ -39,6 +39,9 @@ typedef struct mdm_device_row_t {
 apr_status_t mdm_device_list(mdm_db_t *db, const mdm_device_filter_t *f, const mdm_page_t *page,
                              apr_array_header_t **rows /* of mdm_device_row_t */, const char **next);
 
+/* APR_NOTFOUND if the actor is limited to folders and the device is in none of them (or there is none); lists obey the limit themselves. */
+apr_status_t mdm_device_within(mdm_db_t *db, const char *id);
+
 /* All of one device as JSON members in API form (times as text); *name and *version may be NULL. New reference in *out. */
 apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
 /* The source records of a device with their channel's state: JSON array, no tokens or secrets. New reference. */

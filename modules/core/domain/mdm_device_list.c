@@ -43,6 +43,8 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
                {"folder", NULL, &f->folder}, {"group", NULL, &f->group}, {"admin", NULL, &f->admin}};
     unsigned i;
 
+    if (*ctx->actor.limit) /* here, so that no list forgets it */
+        f->admin = ctx->actor.limit;
     for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         apr_status_t rv = one_of(ctx, all[i].field, all[i].words, all[i].value);
         if (rv != APR_SUCCESS)

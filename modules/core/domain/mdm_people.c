@@ -1,4 +1,4 @@
-/* People, their sources and administrators: finding, creating, checking log-ins. */
+/* People and their sources: finding, creating, checking log-ins. */
 #include "domain/mdm_people.h"
 
 #include <string.h>
@@ -223,7 +223,7 @@ static apr_status_t candidate_find(mdm_ctx_t *ctx, const char *typed, const char
     return rv;
 }
 
-static apr_status_t refuse_login(mdm_ctx_t *ctx)
+apr_status_t mdm_login_refused(mdm_ctx_t *ctx)
 {
     return mdm_fail(ctx, MDM_EAUTH, NULL, "User name or password is wrong.");
 }
@@ -248,7 +248,7 @@ static apr_status_t ask_directories(mdm_ctx_t *ctx, const candidate_t *who, cons
     return rv == APR_NOTFOUND ? MDM_EAUTH : rv;
 }
 
-static apr_status_t check_password(mdm_ctx_t *ctx, const char *password, const char *stored)
+apr_status_t mdm_login_password(mdm_ctx_t *ctx, const char *password, const char *stored)
 {
     /* An overlong password is hashed as a short wrong one: the same work, whatever was sent. */
     int fits = strlen(password) <= PASSWORD_MAX;
@@ -266,7 +266,7 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
 
     *out = NULL;
     if (!password || !*password) {
-        return refuse_login(ctx);
+        return mdm_login_refused(ctx);
     }
     rv = candidate_find(ctx, typed, domain, &who);
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
@@ -276,10 +276,10 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
         rv = strlen(password) <= PASSWORD_MAX ? ask_directories(ctx, &who, password, &who.id) : MDM_EAUTH;
     }
     else {
-        rv = check_password(ctx, password, who.password);
+        rv = mdm_login_password(ctx, password, who.password);
     }
     if (rv == MDM_EAUTH) {
-        return refuse_login(ctx);
+        return mdm_login_refused(ctx);
     }
     if (rv != APR_SUCCESS || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
         return rv;
@@ -287,7 +287,7 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
     rv = mdm_person_get(db, who.id, out);
     mdm_db_close(db);
     /* Disabled or removed while we were hashing. */
-    return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? refuse_login(ctx) : rv;
+    return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? mdm_login_refused(ctx) : rv;
 }
 
 apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out)
@@ -362,7 +362,7 @@ apr_status_t mdm_local_source(mdm_db_t *db, const char **id)
     return rv;
 }
 
-static apr_status_t password_ok(mdm_ctx_t *ctx, const char *password)
+apr_status_t mdm_password_ok(mdm_ctx_t *ctx, const char *password)
 {
     apr_size_t len = password ? strlen(password) : 0;
 
@@ -372,7 +372,7 @@ static apr_status_t password_ok(mdm_ctx_t *ctx, const char *password)
     return APR_SUCCESS;
 }
 
-static apr_status_t login_ok(mdm_ctx_t *ctx, const char *login)
+apr_status_t mdm_login_ok(mdm_ctx_t *ctx, const char *login)
 {
     if (!login || !*login || !text_ok(login, LOGIN_MAX) || strpbrk(login, "\\@/\"<>")
         || strcmp(login, trimmed(ctx->pool, login)) != 0) {
@@ -381,7 +381,7 @@ static apr_status_t login_ok(mdm_ctx_t *ctx, const char *login)
     return APR_SUCCESS;
 }
 
-static apr_status_t text_check(mdm_ctx_t *ctx, const char *field, const char *value)
+apr_status_t mdm_text_check(mdm_ctx_t *ctx, const char *field, const char *value)
 {
     return !value || text_ok(value, NAME_MAX_BYTES)
                ? APR_SUCCESS
@@ -405,9 +405,9 @@ apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *na
     if (!uuid) {
         return MDM_EUNAVAIL;
     }
-    if ((rv = login_ok(ctx, login)) != APR_SUCCESS || (rv = text_check(ctx, "name", name)) != APR_SUCCESS
-        || (rv = text_check(ctx, "mail", mail)) != APR_SUCCESS || (rv = text_check(ctx, "phone", phone)) != APR_SUCCESS
-        || (rv = password_ok(ctx, password)) != APR_SUCCESS
+    if ((rv = mdm_login_ok(ctx, login)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "name", name)) != APR_SUCCESS
+        || (rv = mdm_text_check(ctx, "mail", mail)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "phone", phone)) != APR_SUCCESS
+        || (rv = mdm_password_ok(ctx, password)) != APR_SUCCESS
         || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
         || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
         return rv;
@@ -436,7 +436,7 @@ apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *pas
     mdm_db_t *db;
     apr_status_t rv;
 
-    if ((rv = password_ok(ctx, password)) != APR_SUCCESS || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
+    if ((rv = mdm_password_ok(ctx, password)) != APR_SUCCESS || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
         || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
         return rv;
     }
@@ -448,103 +448,6 @@ apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *pas
                  && (rv = mdm_sessions_end_all(db, "portal", id)) == APR_SUCCESS
                  && (rv = mdm_change_add(db, "person", id)) == APR_SUCCESS) {
             rv = mdm_audit(db, "person.password", "person", id, person->login, "done", NULL);
-        }
-    }
-    return finish(db, rv);
-}
-
-/* ---------------------------------------------------------------- administrators */
-
-apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *role, const char *password,
-                              const char **id)
-{
-    mdm_q_role_by_name_t *row;
-    const char *hash, *uuid = mdm_uuid(ctx->pool);
-    mdm_db_t *db;
-    apr_status_t rv;
-
-    if (!uuid) {
-        return MDM_EUNAVAIL;
-    }
-    if ((rv = login_ok(ctx, login)) != APR_SUCCESS || (rv = text_check(ctx, "name", name)) != APR_SUCCESS
-        || (rv = password_ok(ctx, password)) != APR_SUCCESS
-        || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
-        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
-        return rv;
-    }
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
-        rv = mdm_q_role_by_name(db, role ? role : "", &row);
-        if (rv == APR_NOTFOUND) {
-            rv = mdm_fail(ctx, MDM_EINPUT, "role", "does not exist");
-        }
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_admin_add(db, uuid, login, mdm_lower(ctx->pool, login), name ? name : "", hash, row->id,
-                             mdm_now_ms(ctx), NULL);
-        if (rv == MDM_ECONFLICT) {
-            mdm_fail(ctx, rv, "login", "is taken");
-        }
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_audit(db, "admin.create", "admin", uuid, login, "done", NULL);
-    }
-    if ((rv = finish(db, rv)) == APR_SUCCESS && id) {
-        *id = uuid;
-    }
-    return rv;
-}
-
-apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id)
-{
-    mdm_q_admin_login_local_t *row = NULL;
-    const char *stored = NULL;
-    mdm_db_t *db;
-    apr_status_t rv = APR_NOTFOUND;
-
-    if (!password || !*password) {
-        return refuse_login(ctx);
-    }
-    if (login && *login && text_ok(login, LOGIN_MAX)) {
-        if ((rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
-            return rv;
-        }
-        rv = mdm_q_admin_login_local(db, mdm_lower(ctx->pool, trimmed(ctx->pool, login)), &row);
-        mdm_db_close(db);
-    }
-    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
-        return rv;
-    }
-    if (rv == APR_SUCCESS && !row->disabled) {
-        stored = row->password;
-    }
-    rv = mdm_password_check(ctx, strlen(password) > PASSWORD_MAX ? "" : password, stored);
-    if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strlen(password) > PASSWORD_MAX)) {
-        return refuse_login(ctx);
-    }
-    if (rv == APR_SUCCESS && row) {
-        *id = row->id;
-    }
-    return rv;
-}
-
-apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password)
-{
-    mdm_q_admin_login_name_t *admin;
-    const char *hash;
-    mdm_db_t *db;
-    apr_status_t rv;
-
-    if ((rv = password_ok(ctx, password)) != APR_SUCCESS || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
-        || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
-        return rv;
-    }
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = mdm_q_admin_login_name(db, id, &admin)) == APR_SUCCESS) {
-        if (strcmp(admin->kind, "local") != 0) {
-            rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "This administrator's password is not kept here.");
-        }
-        else if ((rv = mdm_q_admin_set_password(db, id, hash)) == APR_SUCCESS
-                 && (rv = mdm_sessions_end_all(db, "admin", id)) == APR_SUCCESS) {
-            rv = mdm_audit(db, "admin.password", "admin", id, admin->login, "done", NULL);
         }
     }
     return finish(db, rv);

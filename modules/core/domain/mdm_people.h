@@ -32,10 +32,13 @@ apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *na
                                const char *password, const char **id);
 apr_status_t mdm_person_password(mdm_ctx_t *ctx, const char *id, const char *password); /* ends the person's sessions (R35) */
 
-/* Administrators with a password here. */
-apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *role, const char *password,
-                              const char **id);
-apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id);
-apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password);
+/* ---- what people and administrators have in common */
+/* MDM_EINPUT through ctx: a log-in that may be given, a password that is long enough, a text of a field. */
+apr_status_t mdm_login_ok(mdm_ctx_t *ctx, const char *login);
+apr_status_t mdm_password_ok(mdm_ctx_t *ctx, const char *password);
+apr_status_t mdm_text_check(mdm_ctx_t *ctx, const char *field, const char *value);
+/* mdm_password_check() with a limit that costs the same work; the one answer to everything that is the person's fault. */
+apr_status_t mdm_login_password(mdm_ctx_t *ctx, const char *password, const char *stored);
+apr_status_t mdm_login_refused(mdm_ctx_t *ctx);
 
 #endif

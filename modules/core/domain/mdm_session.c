@@ -49,6 +49,7 @@ static apr_status_t find_admin(mdm_db_t *db, mdm_session_t *s, apr_int64_t now)
         s->name = row->name;
         s->role = row->role;
         s->rights = row->rights;
+        s->limited = row->folders > 0;
         s->created_ms = row->created_ms;
         s->used_ms = row->used_ms;
         s->expires_ms = row->expires_ms;
@@ -140,8 +141,8 @@ apr_status_t mdm_token_create(mdm_db_t *db, const char *admin_id, const char *ro
     if (!*label) {
         return mdm_fail(ctx, MDM_EINPUT, "name", "must not be empty");
     }
-    if (expires_ms <= now) {
-        return mdm_fail(ctx, MDM_EINPUT, "expires", "must lie in the future");
+    if (expires_ms <= now || expires_ms > now + MDM_TOKEN_MAX_MS) {
+        return mdm_fail(ctx, MDM_EINPUT, "expires_at", "must lie in the future, at most a year ahead");
     }
     text = apr_pstrcat(ctx->pool, API_PREFIX, secret, NULL);
     rv = mdm_q_api_token_add(db, uuid, label, hash_of(ctx, text), admin_id, role_id, now, expires_ms, NULL);
@@ -185,6 +186,7 @@ apr_status_t mdm_token_find(mdm_db_t *db, const char *token, mdm_session_t **out
     s->name = row->name;
     s->role = row->role;
     s->rights = row->rights;
+    s->limited = row->folders > 0;
     s->created_ms = row->created_ms;
     s->used_ms = row->used_ms_null ? 0 : row->used_ms;
     s->expires_ms = row->expires_ms;

@@ -6,11 +6,13 @@
 
 #define MDM_SESSION_IDLE_MS (30 * 60 * 1000LL)
 #define MDM_SESSION_ABSOLUTE_MS (12 * 3600 * 1000LL)
+#define MDM_TOKEN_MAX_MS (366 * 86400 * 1000LL)
 
 typedef struct mdm_session_t {
     const char *hash, *kind, *subject_id;
     /* admin: who and what; person: login and name */
     const char *login, *name, *role, *rights;
+    int limited; /* admin: to some folders */
     apr_int64_t created_ms, used_ms, expires_ms;
 } mdm_session_t;
 

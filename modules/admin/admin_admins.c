@@ -1,0 +1,270 @@
+/* Administrators, roles, API tokens (USR-12, API-03). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_admins.h"
+#include "domain/mdm_roles.h"
+
+#define NAME_MAX_BYTES 200
+#define PASSWORD_MAX 500
+#define LOGIN_MAX 1000
+#define DAY_MS (86400 * 1000LL)
+
+typedef apr_status_t (*list_fn)(mdm_db_t *db, const char *of, const mdm_page_t *page, json_t **items, const char **next);
+
+static int list(mdm_web_call_t *call, const char *sig, const char *of, list_fn fn)
+{
+    mdm_page_t page = {NULL};
+    json_t *items = NULL;
+    const char *next = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_page(call, NULL, apr_pstrcat(call->r->pool, sig, "\n", of, NULL), &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = fn(db, of, &page, &items, &next);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_items(call, items, next) : mdm_adm_fail(call, rv);
+}
+
+/* ---- administrators */
+
+static apr_status_t admins(mdm_db_t *db, const char *of, const mdm_page_t *page, json_t **items, const char **next)
+{
+    return mdm_admins_list(db, page, items, next);
+}
+
+int mdm_adm_admins(mdm_web_call_t *call)
+{
+    return list(call, "admins", "", admins);
+}
+
+int mdm_adm_admin(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_admin_json);
+}
+
+int mdm_adm_admin_create(mdm_web_call_t *call)
+{
+    static const char *const kinds[] = {"local", "external", "group", NULL};
+    mdm_admin_edit_t a = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0};
+    const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, LOGIN_MAX, NULL, 0, &a.login, NULL},
+                                   {"kind", MDM_JF_ENUM, 1, 0, 0, kinds, 0, &a.kind, NULL},
+                                   {"role_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &a.role_id, NULL},
+                                   {"password", MDM_JF_STR, 0, 1, PASSWORD_MAX, NULL, 0, &a.password, NULL},
+                                   {"name", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.name, NULL},
+                                   {"mail", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.mail, NULL},
+                                   {"folders", MDM_JF_ARRAY, 0, 0, 0, NULL, 0, &a.folders, NULL},
+                                   {"alerts", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.alerts, NULL},
+                                   {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.disabled, NULL},
+                                   {NULL}};
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_admin_create(call->ctx, &a, &id);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_admin_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "admins", id, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_admin_edit(mdm_web_call_t *call)
+{
+    mdm_admin_edit_t a = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, -1, -1};
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.name, NULL},
+                                   {"mail", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.mail, NULL},
+                                   {"role_id", MDM_JF_UUID, 0, 0, 0, NULL, 0, &a.role_id, NULL},
+                                   {"folders", MDM_JF_ARRAY, 0, 0, 0, NULL, 0, &a.folders, NULL},
+                                   {"alerts", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.alerts, NULL},
+                                   {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.disabled, NULL},
+                                   {NULL}};
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_admin_edit(db, id, version, &a);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_admin_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+static apr_status_t admin_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_admin_delete(db, id);
+}
+
+int mdm_adm_admin_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, admin_delete, NULL, HTTP_NO_CONTENT);
+}
+
+int mdm_adm_admin_password(mdm_web_call_t *call)
+{
+    const char *password = NULL, *id = NULL;
+    const mdm_jfield_t fields[] = {{"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL}, {NULL}};
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_admin_password(call->ctx, id, password, 0);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+/* ---- roles */
+
+int mdm_adm_rights(mdm_web_call_t *call)
+{
+    return mdm_adm_json(call, mdm_rights_table());
+}
+
+static apr_status_t roles(mdm_db_t *db, const char *of, const mdm_page_t *page, json_t **items, const char **next)
+{
+    return mdm_roles_list(db, page, items, next);
+}
+
+int mdm_adm_roles(mdm_web_call_t *call)
+{
+    return list(call, "roles", "", roles);
+}
+
+int mdm_adm_role(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_role_json);
+}
+
+int mdm_adm_role_create(mdm_web_call_t *call)
+{
+    const char *name = NULL, *id = NULL;
+    json_t *rights = NULL, *body = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"rights", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &rights, NULL},
+                                   {NULL}};
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_role_create(db, name, rights, &id);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_role_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "roles", id, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_role_edit(mdm_web_call_t *call)
+{
+    const char *name = NULL, *id = NULL;
+    json_t *rights = NULL, *body = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"rights", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &rights, NULL},
+                                   {NULL}};
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_role_edit(db, id, version, name, rights);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_role_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+static apr_status_t role_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_role_delete(db, id);
+}
+
+int mdm_adm_role_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, role_delete, NULL, HTTP_NO_CONTENT);
+}
+
+/* ---- API tokens */
+
+static int token_create(mdm_web_call_t *call, const char *owner)
+{
+    const char *name = NULL, *role = NULL, *id = NULL, *secret = NULL;
+    apr_int64_t days = 0;
+    json_t *body = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"days", MDM_JF_INT, 1, 1, 365, NULL, 0, &days, NULL},
+                                   {"role_id", MDM_JF_UUID, 0, 0, 0, NULL, 0, &role, NULL},
+                                   {owner ? NULL : "admin_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &owner, NULL},
+                                   {NULL}};
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_admin_token(db, owner, role, name, mdm_now_ms(call->ctx) + days * DAY_MS, &id, &secret);
+    if (rv == APR_SUCCESS)
+        rv = mdm_token_json(db, id, &body);
+    rv = mdm_adm_end(db, rv);
+    if (rv != APR_SUCCESS) {
+        json_decref(body);
+        return mdm_adm_fail(call, rv);
+    }
+    json_object_set_new(body, "token", json_string(secret));
+    return mdm_web_json(call->r, HTTP_CREATED, body);
+}
+
+static apr_status_t token_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *owner)
+{
+    return mdm_token_delete(db, id, owner);
+}
+
+int mdm_adm_tokens(mdm_web_call_t *call)
+{
+    return list(call, "tokens", "", mdm_tokens_list);
+}
+
+int mdm_adm_token_create(mdm_web_call_t *call)
+{
+    return token_create(call, NULL);
+}
+
+int mdm_adm_token_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, token_delete, "", HTTP_NO_CONTENT);
+}
+
+int mdm_adm_me_tokens(mdm_web_call_t *call)
+{
+    return list(call, "tokens", call->caller->id, mdm_tokens_list);
+}
+
+int mdm_adm_me_token_create(mdm_web_call_t *call)
+{
+    return token_create(call, call->caller->id);
+}
+
+int mdm_adm_me_token_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, token_delete, call->caller->id, HTTP_NO_CONTENT);
+}

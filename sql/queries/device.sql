@@ -207,9 +207,9 @@ DELETE FROM device WHERE id = :id;
 
 -- name: device_records :many
 -- args: device_id:text
--- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?
+-- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, attrs:text, match_rule:text, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?
 SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN s.push_token IS NULL THEN 0 ELSE 1 END,
-       s.generation, s.queued, s.expelled, s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error
+       s.generation, s.queued, s.expelled, s.attrs, s.match_rule, s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error
   FROM source_record s LEFT JOIN push q ON q.record_id = s.id
  WHERE s.device_id = :device_id
  ORDER BY s.live DESC, s.last_seen_ms DESC, s.id

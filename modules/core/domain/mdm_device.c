@@ -116,6 +116,16 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
     return APR_SUCCESS;
 }
 
+/* What a mail client says of itself, and why the record came to this device (MAT-03); NULL members where there is nothing to say. */
+static void add_reasons(json_t *record, const mdm_q_device_records_t *r)
+{
+    json_t *rule = json_or_empty(r->match_rule);
+
+    json_object_set_new(record, "client", strcmp(r->kind, "eas") == 0 ? json_or_empty(r->attrs) : json_null());
+    json_object_set(record, "match", json_object_size(rule) ? rule : json_null());
+    json_decref(rule);
+}
+
 apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
@@ -136,6 +146,7 @@ apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out)
                             time_or_null(p, 0, r->first_seen_ms), "last_seen_at", time_or_null(p, 0, r->last_seen_ms),
                             "push_due_at", time_or_null(p, r->push_due_ms_null, r->push_due_ms), "push_error",
                             text_or_null(r->push_error)));
+        add_reasons(json_array_get(*out, (size_t)i), r);
     }
     return APR_SUCCESS;
 }

@@ -15,7 +15,7 @@ function sentences(d, records, commands) {
   const live = records.find((r) => r.live && r.kind === 'mdm');
   const open = commands.filter((c) => c.open);
   if (d.state === 'active') out.push(d.last_contact_at ? t('why_active', null, time(d.last_contact_at).textContent) : t('why_active_never'));
-  else out.push(t(`why_${d.state}`));
+  else out.push(t(d.state === 'pending' && d.mode === 'eas' ? 'why_mail_pending' : `why_${d.state}`));
   if (d.lost_since) out.push(t('why_lost', null, time(d.lost_since).textContent));
   if (open.length) out.push(open.length === 1 ? t('why_waiting_one') : t('why_waiting', null, open.length));
   if (open.some((c) => c.state === 'notnow')) out.push(t('why_notnow'));
@@ -24,7 +24,13 @@ function sentences(d, records, commands) {
   return out.join(' ');
 }
 
+const why = (m) => (m ? t(`match_${m.rule}`, null, m.value) : t('match_none'));
+const mail = (d, r) => panel(t('mail_client'), [[t('state'), word('mail', r.live ? r.state : 'left')], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)],
+  [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
+  [t('protocol'), r.client?.version], [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), h('bdi', {}, why(r.match))]]);
+
 function info(d, records) {
+  const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
   return h('div', { class: 'cols' },
     panel(t('general'), [[t('person'), d.person && [name(d.person.name), ' ', h('span', { class: 'muted' }, d.person.login)]], [t('model'), [d.model, d.product].filter(Boolean).join(' · ')],
@@ -32,8 +38,9 @@ function info(d, records) {
     panel(t('administration'), [[t('ownership'), word('own', d.ownership)], [t('level'), word('level', d.level)], [t('mode'), word('mode', d.mode)], [t('folder'), d.folder.name], [t('department'), d.department], [t('site'), d.site], [t('location'), d.location], [t('notes'), d.notes && h('bdi', {}, d.notes)], [t('enrolled'), time(d.enrolled_at)]]),
     panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('supervised'), yesno(d.supervised)], [t('compliance'), word('comp', d.compliance)]]),
     panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)], [t('inventory_at'), time(d.inventory_at)]]),
-    h('section', { class: 'panel' }, h('h2', {}, t('channels')), records.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : records.map((r) => pairs([
-      [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), mono(d.last_contact_ip)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))));
+    h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
+      [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), mono(d.last_contact_ip)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
+    clients.map((r) => mail(d, r)));
 }
 
 function grow(path, draw, none, pic) {
@@ -100,7 +107,7 @@ function acts(d, id, may, again) {
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
     may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
     managed && may('device:task') && button(t('unenroll'), 'exit', unenroll, 'danger'),
-    d.state !== 'retired' && d.state !== 'active' && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
+    d.state !== 'retired' && (d.state !== 'active' || d.level === 'email_only') && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
     d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),
     may('device:write') && button(t('del'), 'trash', () => dialog({ title: t('del'), lead: [t('del_lead'), target(d)], submit: t('del'), danger: true,
       save: async () => { await api('DELETE', `devices/${id}`); toast(t('deleted')); location.hash = '#/devices'; } }), 'danger'),

@@ -3,7 +3,7 @@ import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
 import { t } from '../words.js';
 
-const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance'];
+const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance', 'last_eas'];
 const shownFirst = ['model', 'os', 'ownership'];
 
 const columns = (shown) => [
@@ -18,6 +18,7 @@ const columns = (shown) => [
   { key: 'serial', label: t('serial'), cell: (d) => h('span', { class: 'mono' }, d.serial || '–') },
   { key: 'enrolled', label: t('enrolled'), tight: true, cell: (d) => time(d.enrolled_at) },
   { key: 'compliance', label: t('compliance'), cell: (d) => word('comp', d.compliance) },
+  { key: 'last_eas', label: t('last_eas'), tight: true, cell: (d) => time(d.last_eas_at) },
   { key: 'contact', label: t('last_contact'), tight: true, sort: 'last_contact', cell: (d) => time(d.last_contact_at) },
 ].filter((c) => !optional.includes(c.key) || shown.includes(c.key));
 

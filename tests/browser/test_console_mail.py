@@ -1,0 +1,62 @@
+"""The mail part of the console's device page in a real browser: DEV-04, DEV-12, MAT-03, UI-03, R24."""
+import json
+
+import pytest
+
+import harness
+import seed
+from test_console import page  # noqa: F401
+
+AGENT = "Apple-iPhone10C5/1606.250 <script>\u202e"
+
+
+@pytest.fixture(scope="module")
+def devices(zone):
+    """A managed device with its mail joined, and a mail client that waits for its person."""
+    anna = seed.person_id(zone, harness.PERSON)
+    managed = seed.device(zone, "Managed phone", anna, mode="ios_mdm_eas", last_eas_ms=seed.now_ms() - 120_000)
+    seed.record(zone, managed)
+    seed.record(zone, managed, kind="eas", native_id="LEDDJVC7GT7886JH9N4T9LR1Q0", person_id=anna, push_token=None, push_ok=0, **{
+        "class": "native", "attrs": json.dumps({"type": "iPhone", "user_agent": AGENT, "version": "16.1"}),
+        "match_rule": json.dumps({"tier": "exact", "rule": "easid", "value": "LEDDJVC7GT7886JH9N4T9LR1Q0", "at_ms": 1})})
+    return managed, seed.mail_device(zone, anna, "WAITS0000001", name="Waiting mail app")
+
+
+@pytest.mark.parametrize("size, dark, language", [((1280, 800), False, "en"), ((390, 844), True, "de")])
+def test_mail_on_the_device_page(zone, page, devices, size, dark, language):  # noqa: F811
+    """Protocol, DeviceId, client and why it is here; what a mail client says of itself is text and nothing else."""
+    managed, waiting = devices
+    p = page(size=size, dark=dark, language=language).log_in().open(f"device/{managed}")
+    p.has("LEDDJVC7GT7886JH9N4T9LR1Q0")
+    p.has("16.1")
+    p.has("<script>")
+    p.has("The device itself reported this DeviceId" if language == "en" else "Das Gerät selbst hat diese DeviceId gemeldet")
+    p.driver.execute_script("[...document.querySelectorAll('h2')].find((e) => e.textContent === 'ActiveSync').scrollIntoView()")
+    p.shot(f"mail-{size[0]}")
+    p.fits()
+    p.open(f"device/{waiting}")
+    p.has("no mail passes" if language == "en" else "keine Mail durch")
+    p.shot(f"mail-waits-{size[0]}")
+    p.fits()
+    p.clean()
+
+
+def test_retire_a_mail_device_from_the_console(zone, page, devices):  # noqa: F811
+    """DEV-12: an active mail-only device has no management to leave; it is retired, and its mail stops."""
+    anna = seed.person_id(zone, harness.PERSON)
+    device = seed.mail_device(zone, anna, "RETIRECONS01", name="Old mail app", state="active")
+    zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", device)
+    p = page().log_in().open("devices?cols=mode,last_eas")
+    p.has("Last ActiveSync contact")
+    p.shot("mail-list")
+    p.open(f"device/{device}")
+    p.has("Mail flows while the device is active")
+    p.button("Retire").click()
+    p.button("Retire", "dialog").click()
+    p.closed()
+    p.has("Stopped")
+    assert tuple(zone.sql("SELECT d.state, d.mode, r.state FROM device d JOIN source_record r ON r.device_id = d.id WHERE d.id = ?",
+                          device)[0]) == ("retired", "unknown", "left")
+    p.open(f"device/{device}?tab=timeline")
+    p.has("Mail stopped")
+    p.clean()

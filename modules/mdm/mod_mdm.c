@@ -6,6 +6,7 @@
 #include <http_request.h>
 #include <apr_dbd.h>
 #include <mod_watchdog.h>
+#include "domain/mdm_ldap_gate.h"
 #include "mdm_private.h"
 
 static void register_hooks(apr_pool_t *p);
@@ -114,6 +115,7 @@ static apr_status_t child_end(void *data)
 static void child_init(apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv;
+    int threads = 0;
 
     if (!mdm_core.shm) {
         return;
@@ -121,7 +123,11 @@ static void child_init(apr_pool_t *p, server_rec *s)
     if (!mdm_conf_num(MDM_C_CORE_DUMPS)) {
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither a core file nor a debugger of the same user sees keys (SEC-04) */
     }
-    rv = mdm_dbglue_child(p);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    rv = mdm_ldap_gate_make(p, threads / 2, &mdm_core.env.ldap_gate);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_dbglue_child(p);
+    }
     if (rv == APR_SUCCESS) {
         rv = mdm_listen_child(p);
     }

@@ -2,6 +2,7 @@
 import http.client
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -40,6 +41,7 @@ def add(console, slapd, name, accept=True, tls="ldaps", more=None, **members):
     status, headers, made = console.call("POST", "/sources", body)
     assert status == 201, made
     if accept and tls != "none":
+        console.zone.log.expect("MDM0121")  # a sync may begin before the certificate is accepted
         status, _, made = console.call("PUT", f"/sources/{made['id']}/certificate", {"sha256": slapd.sha256},
                                        If_Match=f'"{made["version"]}"')
         assert status == 200, made
@@ -255,6 +257,36 @@ def test_dead_and_hanging_directory(zone, console, two):
     finally:
         two.thaw()
         drop(console, made["id"])
+
+
+def test_hanging_directory_does_not_hold_the_workers(fresh_zone, two):
+    """REL-04: thirty log-ins to a directory that hangs, one child with sixteen threads: local people log in meanwhile; after a few
+    failures nobody waits for it any more; it is found again by itself."""
+    zone = fresh_zone(children=1, threads=16)
+    zone.log.expect("MDM0120", "MDM0121")
+    console = Console(zone)
+    made = add(console, two, "Fragile", domains=["fragile"], more={"timeout_s": 3})
+    wait_synced(zone, made["id"])
+    assert login(zone, "fred@fragile", "fred-Pass-2") == 204
+    two.freeze()
+    try:
+        with ThreadPoolExecutor(30) as pool:
+            stuck = [pool.submit(login, zone, f"user{i}@fragile", "x") for i in range(30)]
+            harness.wait_for(lambda: sum(f.done() for f in stuck) >= 10)  # the way is full: the rest is refused
+            assert [login(zone, harness.PERSON, harness.PERSON_PASSWORD) for _ in range(3)] == [204] * 3
+            assert not all(f.done() for f in stuck)
+            assert {f.result() for f in stuck} == {503}
+        assert zone.log.has("MDM0003")
+        assert login(zone, "fred@fragile", "fred-Pass-2") == 503
+        zone.log.read()
+        assert sum(1 for x in zone.log.lines if x.id == "MDM0120" and x.bad) <= 9  # who was not let through is no error
+    finally:
+        two.thaw()
+
+    def found_again():
+        """the child that had closed the way opens it; another may have been started meanwhile"""
+        return login(zone, "fred@fragile", "fred-Pass-2") == 204 and zone.log.has("MDM0004", wait=0)
+    harness.wait_for(found_again, timeout=30)
 
 
 def test_secrets_and_refusals(zone, console, one, source):

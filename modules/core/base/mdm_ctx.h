@@ -9,6 +9,7 @@
 typedef struct mdm_db_t mdm_db_t;           /* one borrowed database connection, see db/mdm_db.h */
 typedef struct mdm_dbpool_t mdm_dbpool_t;   /* where connections come from, injected */
 typedef struct mdm_keyring_t mdm_keyring_t; /* sealing keys, see base/mdm_seal.h */
+typedef struct mdm_ldap_gate_t mdm_ldap_gate_t; /* the way to directories, see domain/mdm_ldap_gate.h */
 
 /* Log levels have syslog's and httpd's numbers. */
 enum { MDM_LOG_ERR = 3, MDM_LOG_WARN = 4, MDM_LOG_NOTICE = 5, MDM_LOG_INFO = 6, MDM_LOG_DEBUG = 7, MDM_LOG_TRACE = 8 };
@@ -23,6 +24,7 @@ typedef struct mdm_logsink_t {
 typedef struct mdm_env_t {
     const mdm_dbpool_t *dbpool; /* NULL: no database in this process (pure tests) */
     const mdm_keyring_t *keys;  /* NULL: sealing refuses with MDM_EUNAVAIL */
+    mdm_ldap_gate_t *ldap_gate; /* NULL: directories are asked without limits of this process */
     apr_time_t (*clock)(void *baton); /* NULL: apr_time_now(); microseconds since 1970 */
     void *clock_baton;
     /* After a transaction with change rows has committed: drop these keys from this node's cache now. May be NULL. */

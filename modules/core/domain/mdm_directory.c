@@ -167,7 +167,8 @@ apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, 
         mdm_ldap_close(l);
     }
     if (rv == MDM_EUNAVAIL) {
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0120", 0, "user source %s can't be asked for a log-in: %s", source->name,
+        /* that the way is closed was said when it was */
+        mdm_log(ctx, ctx->retry_after ? MDM_LOG_INFO : MDM_LOG_ERR, "MDM0120", 0, "user source %s can't be asked for a log-in: %s", source->name,
                 ctx->fail_text ? ctx->fail_text : "");
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, TRY_AGAIN);
     }
@@ -367,7 +368,7 @@ apr_status_t mdm_directory_sync(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
         rv = bury(&s);
     }
     if (rv == MDM_EUNAVAIL) {
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0121", 0, "user source %s can't be synchronised: %s", source.name,
+        mdm_log(ctx, ctx->retry_after ? MDM_LOG_INFO : MDM_LOG_ERR, "MDM0121", 0, "user source %s can't be synchronised: %s", source.name,
                 ctx->fail_text ? ctx->fail_text : "");
     }
     job->result = mdm_json_own(ctx, json_pack("{s:s, s:I, s:I, s:I, s:I}", "source", source.name, "people", (json_int_t)s.done,

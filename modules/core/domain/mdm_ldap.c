@@ -18,6 +18,8 @@
 
 static apr_status_t away(mdm_ldap_t *l, const char *doing, int rc)
 {
+    l->lost |= rc == LDAP_SERVER_DOWN || rc == LDAP_TIMEOUT || rc == LDAP_CONNECT_ERROR || rc == LDAP_TIMELIMIT_EXCEEDED
+               || rc == LDAP_UNAVAILABLE || rc == LDAP_BUSY;
     return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "%s: %s", doing, ldap_err2string(rc));
 }
 
@@ -39,6 +41,10 @@ void mdm_ldap_close(mdm_ldap_t *l)
         l->until = 0; /* a good-bye that can't be said at once is not said */
         ldap_unbind_ext_s(l->ld, NULL, NULL);
         l->ld = NULL;
+    }
+    if (l->place) {
+        mdm_ldap_gate_leave(l->ctx, l->place, !l->lost);
+        l->place = NULL;
     }
 }
 
@@ -187,8 +193,15 @@ apr_status_t mdm_ldap_bind(mdm_ldap_t *l)
 
 apr_status_t mdm_ldap_open(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out)
 {
-    apr_status_t rv = mdm_ldap_connect(ctx, conf, out);
+    mdm_ldap_place_t *place = NULL;
+    apr_status_t rv = ctx->env && ctx->env->ldap_gate ? mdm_ldap_gate_enter(ctx, conf->host, conf->port, &place) : APR_SUCCESS;
 
+    *out = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_ldap_connect(ctx, conf, out);
+    (*out)->place = place;
     if (rv == APR_SUCCESS && conf->tls != MDM_LDAP_NONE) {
         rv = mdm_ldap_judge(ctx, conf, (*out)->cert);
     }

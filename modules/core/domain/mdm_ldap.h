@@ -54,7 +54,8 @@ typedef struct mdm_ldap_group_t {
     apr_array_header_t *members; /* of const char *, dn keys; only from mdm_ldap_groups_page() */
 } mdm_ldap_group_t;
 
-/* Connects, judges the certificate, binds as the source's account. MDM_EUNAVAIL with the reason in ctx->fail_text. */
+/* Connects, judges the certificate, binds as the source's account. MDM_EUNAVAIL with the reason in ctx->fail_text; with
+ * ctx->retry_after > 0 it was not even tried (mdm_ldap_gate.h). */
 apr_status_t mdm_ldap_open(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out);
 void mdm_ldap_close(mdm_ldap_t *l);
 /* The containers of the source that l is connected to. */

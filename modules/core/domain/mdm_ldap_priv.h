@@ -4,6 +4,7 @@
 
 #include <ldap.h>
 #include "domain/mdm_ldap.h"
+#include "domain/mdm_ldap_gate.h"
 
 struct mdm_ldap_t {
     mdm_ctx_t *ctx;
@@ -11,9 +12,11 @@ struct mdm_ldap_t {
     LDAP *ld;
     apr_time_t until;  /* when the operation under way must have ended */
     mdm_blob_t cert; /* what the server showed, DER */
+    int lost;        /* it did not answer */
+    mdm_ldap_place_t *place; /* of the process's gate; NULL: none was taken */
 };
 
-/* Connects and shakes hands; sends nothing else. *out is set even if it fails and holds the certificate if there was one. */
+/* Connects and shakes hands, past the gate; sends nothing else. *out is set even if it fails and holds the certificate if there was one. */
 apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out);
 /* Is this the certificate that an administrator accepted (USR-02)? Without an act of theirs, none is. */
 apr_status_t mdm_ldap_judge(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_blob_t der);

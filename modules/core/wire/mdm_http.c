@@ -13,11 +13,13 @@
 #include <curl/curl.h>
 #include "mdm_types.h"
 #include "base/mdm_seal.h"
-#include "wire/mdm_http_breaker.h"
+#include "wire/mdm_breaker.h"
 
 #define HEADERS_MAX 200
 #define HEADER_BYTES_MAX 65536
 #define POLL_MS 200
+#define FAILS_TO_OPEN 5
+#define PAUSE_MAX_MS 300000
 
 /* Why connections are not to be used again: mdm_http_t.stale. */
 enum { TIMED_OUT = 1, RENEW_ASKED = 2 };
@@ -107,7 +109,7 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
     apr_pool_cleanup_register(p, h, client_close, apr_pool_cleanup_null);
     if (!connections_make(h) || (conf->key_pem && !h->conf.key_pem))
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no memory for an HTTP client");
-    h->breakers = mdm_breakers_make(p);
+    h->breakers = mdm_breakers_make(p, FAILS_TO_OPEN, PAUSE_MAX_MS);
     *out = h;
     return APR_SUCCESS;
 }

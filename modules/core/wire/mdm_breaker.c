@@ -1,15 +1,15 @@
 /* Circuit breakers and back-off. */
-#include "wire/mdm_http_breaker.h"
+#include "wire/mdm_breaker.h"
 
 #include <apr_hash.h>
 #include <apr_strings.h>
+#include "wire/mdm_http.h"
 
-#define FAILS_TO_OPEN 5
 #define PAUSE_MS 1000
-#define PAUSE_MAX_MS 300000
 #define TARGETS_MAX 1024
 
 struct mdm_breaker_t {
+    const mdm_breakers_t *all;
     const char *target;
     int fails;    /* in a row */
     int trips;    /* times opened in a row */
@@ -20,12 +20,16 @@ struct mdm_breaker_t {
 struct mdm_breakers_t {
     apr_pool_t *pool; /* own sub-pool, cleared by tidy */
     apr_hash_t *map;
+    int fails_to_open;
+    apr_int64_t pause_max_ms;
 };
 
-mdm_breakers_t *mdm_breakers_make(apr_pool_t *p)
+mdm_breakers_t *mdm_breakers_make(apr_pool_t *p, int fails, apr_int64_t pause_max_ms)
 {
     mdm_breakers_t *all = apr_pcalloc(p, sizeof(*all));
 
+    all->fails_to_open = fails;
+    all->pause_max_ms = pause_max_ms;
     apr_pool_create(&all->pool, p);
     all->map = apr_hash_make(all->pool);
     return all;
@@ -37,6 +41,7 @@ mdm_breaker_t *mdm_breaker_for(mdm_breakers_t *all, const char *target)
 
     if (!b) {
         b = apr_pcalloc(all->pool, sizeof(*b));
+        b->all = all;
         b->target = apr_pstrdup(all->pool, target);
         apr_hash_set(all->map, b->target, APR_HASH_KEY_STRING, b);
     }
@@ -58,7 +63,7 @@ int mdm_breaker_try(mdm_ctx_t *ctx, mdm_breaker_t *b)
     if (!b->until_ms)
         return 1;
     /* more than the longest pause means that the clock was set back */
-    if (b->probing || (left > 0 && left <= PAUSE_MAX_MS * 2))
+    if (b->probing || (left > 0 && left <= b->all->pause_max_ms * 2))
         return 0;
     b->probing = 1;
     return 1;
@@ -66,7 +71,7 @@ int mdm_breaker_try(mdm_ctx_t *ctx, mdm_breaker_t *b)
 
 static void trip(mdm_ctx_t *ctx, mdm_breaker_t *b)
 {
-    apr_int64_t pause = mdm_backoff_ms(b->trips, PAUSE_MS, PAUSE_MAX_MS);
+    apr_int64_t pause = mdm_backoff_ms(b->trips, PAUSE_MS, b->all->pause_max_ms);
 
     if (!b->trips++)
         mdm_log(ctx, MDM_LOG_NOTICE, "MDM0003", APR_SUCCESS,
@@ -85,7 +90,7 @@ void mdm_breaker_note(mdm_ctx_t *ctx, mdm_breaker_t *b, mdm_br_result_e result)
         b->until_ms = 0;
     } else if (b->probing) {
         trip(ctx, b);
-    } else if (result == MDM_BR_AWAY && !b->until_ms && ++b->fails >= FAILS_TO_OPEN) {
+    } else if (result == MDM_BR_AWAY && !b->until_ms && ++b->fails >= b->all->fails_to_open) {
         trip(ctx, b);
     }
 }

@@ -1,0 +1,137 @@
+/* Places and breakers of directories. */
+#include "domain/mdm_ldap_gate.h"
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include "wire/mdm_breaker.h"
+
+#define FAILS_TO_OPEN 3
+#define PAUSE_MAX_MS 30000
+#define WAIT apr_time_from_sec(1)
+#define RETRY_S 10
+#define TARGETS_MAX 256
+
+struct mdm_ldap_place_t { /* one for each directory */
+    mdm_breaker_t *breaker;
+    int in_use;
+};
+
+struct mdm_ldap_gate_t {
+    apr_thread_mutex_t *lock;
+    apr_thread_cond_t *freed;
+    apr_pool_t *parent, *pool; /* the rest is under lock */
+    mdm_breakers_t *breakers;
+    apr_hash_t *directories;
+    int places, on_the_way; /* in use or waiting */
+    apr_uint64_t refused;
+};
+
+static void begin_anew(mdm_ldap_gate_t *g)
+{
+    if (g->pool) {
+        apr_pool_destroy(g->pool);
+    }
+    apr_pool_create(&g->pool, g->parent);
+    g->breakers = mdm_breakers_make(g->pool, FAILS_TO_OPEN, PAUSE_MAX_MS);
+    g->directories = apr_hash_make(g->pool);
+}
+
+apr_status_t mdm_ldap_gate_make(apr_pool_t *p, int places, mdm_ldap_gate_t **out)
+{
+    mdm_ldap_gate_t *g = apr_pcalloc(p, sizeof(*g));
+    apr_status_t rv = apr_thread_mutex_create(&g->lock, APR_THREAD_MUTEX_DEFAULT, p);
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_thread_cond_create(&g->freed, p);
+    }
+    g->parent = p;
+    g->places = places < 4 ? 4 : places;
+    begin_anew(g);
+    *out = rv == APR_SUCCESS ? g : NULL;
+    return rv;
+}
+
+/* Sources come and go: their addresses are forgotten when there are many. */
+static mdm_ldap_place_t *directory_of(mdm_ldap_gate_t *g, const char *target)
+{
+    mdm_ldap_place_t *d;
+
+    if (!g->on_the_way && apr_hash_count(g->directories) > TARGETS_MAX) {
+        begin_anew(g);
+    }
+    if (!(d = apr_hash_get(g->directories, target, APR_HASH_KEY_STRING))) {
+        d = apr_pcalloc(g->pool, sizeof(*d));
+        d->breaker = mdm_breaker_for(g->breakers, target);
+        apr_hash_set(g->directories, apr_pstrdup(g->pool, target), APR_HASH_KEY_STRING, d);
+    }
+    return d;
+}
+
+/* With the lock held: NULL if it may begin, else why not. */
+static const char *wait_in_line(mdm_ctx_t *ctx, mdm_ldap_gate_t *g, mdm_ldap_place_t *d)
+{
+    apr_time_t until = apr_time_now() + WAIT;
+
+    for (;;) {
+        if (!mdm_breaker_try(ctx, d->breaker)) {
+            return "it does not answer and is left alone for a moment";
+        }
+        if (d->in_use < g->places / 2) {
+            return NULL;
+        }
+        mdm_breaker_cancel(d->breaker);
+        if (apr_time_now() >= until) {
+            return "too many ask it at once";
+        }
+        apr_thread_cond_timedwait(g->freed, g->lock, until - apr_time_now());
+    }
+}
+
+apr_status_t mdm_ldap_gate_enter(mdm_ctx_t *ctx, const char *host, int port, mdm_ldap_place_t **out)
+{
+    mdm_ldap_gate_t *g = ctx->env->ldap_gate;
+    const char *why = "too many ask directories at once", *target = apr_psprintf(ctx->pool, "directory %s:%d", host, port);
+
+    apr_thread_mutex_lock(g->lock);
+    *out = directory_of(g, target);
+    if (g->on_the_way < g->places) {
+        g->on_the_way++;
+        if (!(why = wait_in_line(ctx, g, *out))) {
+            (*out)->in_use++;
+        } else {
+            g->on_the_way--;
+        }
+    }
+    g->refused += why != NULL;
+    apr_thread_mutex_unlock(g->lock);
+    if (!why) {
+        return APR_SUCCESS;
+    }
+    *out = NULL;
+    ctx->retry_after = RETRY_S;
+    return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "%s", why);
+}
+
+void mdm_ldap_gate_leave(mdm_ctx_t *ctx, mdm_ldap_place_t *place, int answered)
+{
+    mdm_ldap_gate_t *g = ctx->env->ldap_gate;
+
+    apr_thread_mutex_lock(g->lock);
+    place->in_use--;
+    g->on_the_way--;
+    mdm_breaker_note(ctx, place->breaker, answered ? MDM_BR_ANSWERED : MDM_BR_AWAY);
+    apr_thread_cond_broadcast(g->freed);
+    apr_thread_mutex_unlock(g->lock);
+}
+
+apr_uint64_t mdm_ldap_gate_refused(mdm_ldap_gate_t *g)
+{
+    apr_uint64_t n;
+
+    apr_thread_mutex_lock(g->lock);
+    n = g->refused;
+    apr_thread_mutex_unlock(g->lock);
+    return n;
+}

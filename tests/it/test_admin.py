@@ -116,6 +116,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
     ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0],
            "sources": zone.sql("SELECT id FROM user_source")[0][0],
            "admins": console.get("/me")["id"], "roles": zone.sql("SELECT id FROM role")[0][0],
+           "folders": seed.ROOT_FOLDER, "groups": console.post("/groups", {"name": "Described"})["id"],
            "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
@@ -361,7 +362,7 @@ def test_wrong_type_and_method(zone, console, fleet):
 
 def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
-              "eas-servers": {"servers": []}}
+              "eas-servers": {"servers": []}, "devices": {"add": [NOBODY]}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue

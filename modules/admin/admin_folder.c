@@ -1,0 +1,216 @@
+/* Folders and groups of devices (DEV-01). */
+#include "mdm_admin.h"
+
+#include <http_protocol.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_folder.h"
+
+#define NAME_MAX_BYTES 200
+#define POSITION_MAX 1000000
+
+int mdm_adm_folders(mdm_web_call_t *call)
+{
+    json_t *items = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_folders_json(db, &items);
+    mdm_db_close(db);
+    mdm_json_own(call->ctx, items);
+    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), NULL) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_folder(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_folder_json);
+}
+
+int mdm_adm_folder_create(mdm_web_call_t *call)
+{
+    const char *name = NULL, *parent = MDM_FOLDER_ROOT, *id = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
+                                   {NULL}};
+    json_t *body = NULL;
+    apr_int64_t version;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_folder_create(db, parent, name, &id);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_folder_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "folders", id, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_folder_edit(mdm_web_call_t *call)
+{
+    const char *name = NULL, *parent = NULL, *id = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
+                                   {NULL}};
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_folder_edit(db, id, version, name, parent);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_folder_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+/* Deletes the object in the path under If-Match. */
+static int delete_at(mdm_web_call_t *call, apr_status_t (*fn)(mdm_db_t *, const char *, apr_int64_t))
+{
+    const char *id = NULL;
+    apr_int64_t version = 0;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = fn(db, id, version);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_folder_delete(mdm_web_call_t *call)
+{
+    return delete_at(call, mdm_folder_delete);
+}
+
+int mdm_adm_devices_move(mdm_web_call_t *call)
+{
+    json_t *ids = NULL;
+    const char *folder = NULL;
+    const mdm_jfield_t fields[] = {{"devices", MDM_JF_ARRAY, 1, 1, MDM_DEVICES_AT_ONCE, NULL, 0, &ids, NULL},
+                                   {"folder", MDM_JF_UUID, 1, 0, 0, NULL, 0, &folder, NULL},
+                                   {NULL}};
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_devices_move(db, ids, folder);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+/* ---- groups */
+
+int mdm_adm_groups(mdm_web_call_t *call)
+{
+    json_t *items = NULL;
+    const char *next = NULL;
+    mdm_db_t *db = NULL;
+    mdm_page_t page = {NULL};
+    apr_status_t rv = mdm_adm_page(call, NULL, "groups", &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_groups_json(db, &page, &items, &next);
+    mdm_db_close(db);
+    mdm_json_own(call->ctx, items);
+    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_group_json);
+}
+
+int mdm_adm_group_create(mdm_web_call_t *call)
+{
+    const char *name = NULL, *id = NULL;
+    apr_int64_t position = 0, version;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"position", MDM_JF_INT, 0, 0, POSITION_MAX, NULL, 0, &position, NULL},
+                                   {NULL}};
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_group_create(db, name, position, &id);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_group_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, "groups", id, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group_edit(mdm_web_call_t *call)
+{
+    const char *name = NULL, *id = NULL;
+    apr_int64_t position = 0, version = 0;
+    int given = 0;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+                                   {"position", MDM_JF_INT, 0, 0, POSITION_MAX, NULL, 0, &position, &given},
+                                   {NULL}};
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_if_match(call, &version);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_group_edit(db, id, version, name, given ? &position : NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_group_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group_delete(mdm_web_call_t *call)
+{
+    return delete_at(call, mdm_group_delete);
+}
+
+int mdm_adm_group_devices(mdm_web_call_t *call)
+{
+    json_t *add = NULL, *drop = NULL;
+    const char *id = NULL;
+    const mdm_jfield_t fields[] = {{"add", MDM_JF_ARRAY, 0, 1, MDM_DEVICES_AT_ONCE, NULL, 0, &add, NULL},
+                                   {"remove", MDM_JF_ARRAY, 0, 1, MDM_DEVICES_AT_ONCE, NULL, 0, &drop, NULL},
+                                   {NULL}};
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS && !add && !drop)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "add", "is missing");
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_group_change(db, id, add, drop);
+    rv = mdm_adm_end(db, rv);
+    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}

@@ -136,7 +136,7 @@ def test_limited_administrators(zone, console):
     inner = folder(console, "Limit inner", mine)
     own, foreign = seed.device(zone, "own", folder_id=mine), seed.device(zone, "foreign", folder_id=other)
     role = next(r["id"] for r in console.get("/roles")["items"] if r["name"] == "administrator")
-    console.post("/admins", {"login": "bounded", "name": "B", "kind": "local", "password": "Correct-horse-9", "role": role, "folders": [mine]})
+    console.post("/admins", {"login": "bounded", "name": "B", "kind": "local", "password": "Correct-horse-9", "role_id": role, "folders": [mine]})
     one = Console(zone, "bounded", "Correct-horse-9")
     assert [f["id"] for f in one.get("/folders")["items"]] == [mine, inner]
     one.post("/devices/move", {"devices": [own], "folder": inner})

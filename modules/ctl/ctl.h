@@ -54,6 +54,9 @@ int ctl_reseal(ctl_t *c);
 int ctl_setting_get(ctl_t *c);
 int ctl_setting_set(ctl_t *c);
 int ctl_push_cert(ctl_t *c);
+int ctl_push_renew(ctl_t *c);
+int ctl_push_show(ctl_t *c);
+int ctl_push_request(ctl_t *c);
 int ctl_ca_ensure(ctl_t *c);
 int ctl_policy_demo(ctl_t *c);
 

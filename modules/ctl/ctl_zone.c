@@ -5,9 +5,9 @@
 #include "domain/mdm_ca.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_push_cert.h"
 
 #define DAY_MS (86400 * 1000LL)
-#define TOPIC_PREFIX "com.apple.mgmt."
 #define EXPIRY_WARN_DAYS 30
 
 int ctl_migrate(ctl_t *c)
@@ -143,76 +143,91 @@ int ctl_setting_set(ctl_t *c)
 
 /* ---------------------------------------------------------------- push certificate */
 
-static int push_cert_judge(ctl_t *c, const mdm_certinfo_t *info, int new_topic)
+/* What is in force now. */
+static int push_cert_tell(ctl_t *c)
 {
-    apr_int64_t now = mdm_now_ms(c->ctx);
-    json_t *old = NULL;
+    json_t *all = NULL, *cert;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(c->ctx, &db);
 
-    if (!info->uid || strncmp(info->uid, TOPIC_PREFIX, strlen(TOPIC_PREFIX))) {
-        fputs("mdmctl: this is no MDM push certificate: its subject has no UID that begins with " TOPIC_PREFIX "\n", stderr);
-        return CTL_FAILED;
-    }
-    if (now < info->not_before_ms || now > info->not_after_ms) {
-        fprintf(stderr, "mdmctl: the certificate is valid from %s to %s only\n", mdm_time_text(c->p, info->not_before_ms),
-                mdm_time_text(c->p, info->not_after_ms));
-        return CTL_FAILED;
-    }
-    if (get(c, "apns.topic", &old) == APR_SUCCESS && json_is_string(old) && strcmp(json_string_value(old), info->uid) &&
-        !new_topic) {
-        fprintf(stderr, "mdmctl: the topic would change from %s to %s, and no enrolled device could be reached any more.\n"
-                "Renew the old certificate at Apple instead; --new-topic takes this one all the same.\n",
-                json_string_value(old), info->uid);
-        return CTL_FAILED;
-    }
-    return CTL_OK;
-}
-
-int ctl_push_cert(ctl_t *c)
-{
-    const char *cert_text, *key_text, *pem = "";
-    int new_topic = 0, rc;
-    const ctl_option_t options[] = {{"new-topic", NULL, &new_topic}, {NULL, NULL, NULL}};
-    apr_array_header_t *certs;
-    mdm_certinfo_t info;
-    mdm_key_t *key;
-    apr_status_t rv;
-
-    if (!ctl_args(c, options, 2) || !(cert_text = ctl_file(c, c->pos[0])) || !(key_text = ctl_file(c, c->pos[1]))) {
-        return CTL_USAGE;
-    }
-    rv = mdm_certs_from_pem(c->ctx, cert_text, &certs);
-    if (rv != APR_SUCCESS || !certs->nelts) {
-        return ctl_fail(c, rv != APR_SUCCESS ? rv : MDM_EINPUT, c->pos[0]);
-    }
-    rv = mdm_key_from_pem(c->ctx, key_text, NULL, &key);
     if (rv == APR_SUCCESS) {
-        rv = mdm_cert_info(c->ctx, APR_ARRAY_IDX(certs, 0, mdm_cert_t *), &info);
-    }
-    if (rv != APR_SUCCESS) {
-        return ctl_fail(c, rv, c->pos[1]);
-    }
-    if (!mdm_cert_fits_key(APR_ARRAY_IDX(certs, 0, mdm_cert_t *), key)) {
-        fputs("mdmctl: the key is not the certificate's\n", stderr);
-        return CTL_FAILED;
-    }
-    rc = push_cert_judge(c, &info, new_topic);
-    if (rc != CTL_OK) {
-        return rc;
-    }
-    for (int i = 0; i < certs->nelts; i++) {
-        pem = apr_pstrcat(c->p, pem, mdm_cert_pem(c->p, APR_ARRAY_IDX(certs, i, mdm_cert_t *)), NULL);
-    }
-    {
-        const setting_t all[] = {{"apns.certificate", mdm_json_own(c->ctx, json_string(pem)), 0},
-                                 {"apns.key", mdm_json_own(c->ctx, json_string(mdm_key_pem(c->p, key))), 1},
-                                 {"apns.topic", mdm_json_own(c->ctx, json_string(info.uid)), 0}};
-
-        rv = put(c, all, 3, "push_certificate.import", info.uid);
+        rv = mdm_push_cert_state(db, &all);
+        mdm_db_close(db);
     }
     if (rv != APR_SUCCESS) {
         return ctl_fail(c, rv, "push certificate");
     }
-    printf("topic %s\nvalid until %s\n", info.uid, mdm_time_text(c->p, info.not_after_ms));
+    cert = json_object_get(mdm_json_own(c->ctx, all), "certificate");
+    if (!json_is_object(cert)) {
+        fputs("mdmctl: there is no push certificate\n", stderr);
+        return CTL_FAILED;
+    }
+    printf("topic %s\nsubject %s\nserial %s\nkey %s\nvalid until %s\n", json_string_value(json_object_get(cert, "topic")),
+           json_string_value(json_object_get(cert, "subject")), json_string_value(json_object_get(cert, "serial")),
+           json_string_value(json_object_get(cert, "key")), json_string_value(json_object_get(cert, "not_after")));
+    return CTL_OK;
+}
+
+static int push_cert_import(ctl_t *c, mdm_push_import_t *in)
+{
+    apr_status_t rv = mdm_push_cert_import(c->ctx, in);
+
+    if (rv == MDM_ECONFLICT && c->ctx->fail_field && !strcmp(c->ctx->fail_field, "new_topic")) {
+        fprintf(stderr, "mdmctl: %s --new-topic confirms.\n", c->ctx->fail_text);
+        return CTL_FAILED;
+    }
+    return rv == APR_SUCCESS ? push_cert_tell(c) : ctl_fail(c, rv, "push certificate");
+}
+
+int ctl_push_cert(ctl_t *c)
+{
+    mdm_push_import_t in = {NULL};
+    const ctl_option_t options[] = {{"new-topic", NULL, &in.new_topic}, {NULL, NULL, NULL}};
+
+    if (!ctl_args(c, options, 2) || !(in.certificate = ctl_file(c, c->pos[0])) || !(in.key = ctl_file(c, c->pos[1]))) {
+        return CTL_USAGE;
+    }
+    return push_cert_import(c, &in);
+}
+
+int ctl_push_renew(ctl_t *c)
+{
+    mdm_push_import_t in = {NULL};
+
+    if (!ctl_args(c, NULL, 1) || !(in.certificate = ctl_file(c, c->pos[0]))) {
+        return CTL_USAGE;
+    }
+    return push_cert_import(c, &in);
+}
+
+int ctl_push_show(ctl_t *c)
+{
+    return ctl_args(c, NULL, 0) ? push_cert_tell(c) : CTL_USAGE;
+}
+
+int ctl_push_request(ctl_t *c)
+{
+    mdm_push_subject_t s = {NULL};
+    int keep = 0;
+    const ctl_option_t options[] = {{"organisation", &s.organisation, NULL}, {"unit", &s.unit, NULL}, {"name", &s.name, NULL},
+                                    {"place", &s.place, NULL}, {"state", &s.state, NULL}, {"country", &s.country, NULL},
+                                    {"mail", &s.mail, NULL}, {"keep-key", NULL, &keep}, {NULL, NULL, NULL}};
+    const char *pem = NULL, *file;
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if (!ctl_args(c, options, 0)) {
+        return CTL_USAGE;
+    }
+    rv = mdm_push_request_make(c->ctx, &s, keep);
+    if (rv == APR_SUCCESS && (rv = mdm_db_open(c->ctx, &db)) == APR_SUCCESS) {
+        rv = mdm_push_request_files(db, &pem, &file);
+        mdm_db_close(db);
+    }
+    if (rv != APR_SUCCESS) {
+        return ctl_fail(c, rv, "request");
+    }
+    fputs(pem, stdout);
     return CTL_OK;
 }
 

@@ -43,6 +43,12 @@ static const command_t commands[] = {
      "write a zone setting; JSON \"-\" reads standard input"},
     {"push-cert", "import", ctl_push_cert, NEED_SCHEMA | NEED_KEYS, "CERT.pem KEY.pem [--new-topic]",
      "store Apple's push certificate and its key"},
+    {"push-cert", "renew", ctl_push_renew, NEED_SCHEMA | NEED_KEYS, "CERT.pem",
+     "store the certificate that Apple made of the request, or renewed for the same key"},
+    {"push-cert", "request", ctl_push_request, NEED_SCHEMA | NEED_KEYS,
+     "--organisation O --country CC --mail APPLE-ACCOUNT [--unit OU] [--name CN] [--place L] [--state ST] [--keep-key]",
+     "make a key and a certificate request, and print the request"},
+    {"push-cert", "show", ctl_push_show, NEED_SCHEMA | NEED_KEYS, "", "show topic, subject, serial and end of the push certificate"},
     {"policy", "demo", ctl_policy_demo, NEED_SCHEMA, "", "make an enrolment policy for everybody in the local source"},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -21,8 +21,8 @@ apr_status_t ios_identity(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_t *body
 int ios_device_handler(request_rec *r, const mdm_services_t *svc);
 int ios_scep_handler(request_rec *r, const mdm_services_t *svc);
 
-/* The push job's kind, and what it needs in each child. */
-extern const mdm_jobkind_t ios_push_kind;
+/* Registers the jobs of push, and what they need in each child. */
+void ios_push_jobs(const mdm_services_t *svc);
 void ios_push_child_init(apr_pool_t *p);
 void ios_scep_child_init(apr_pool_t *p);
 /* The authority has changed (MDM_CA_CHANGE). */

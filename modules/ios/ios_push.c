@@ -4,11 +4,13 @@
 
 #include "domain/mdm_job.h"
 #include "domain/mdm_push.h"
+#include "domain/mdm_push_cert.h"
 #include "ios.h"
 
 #define PERIOD_MS 5000
 #define LEASE_S 600
 #define STREAMS 200
+#define WATCH_MS (6 * 3600 * 1000LL)
 #define IDLE_S (12 * 3600) /* Apple wants connections kept for hours; a dead one is noticed when it is used */
 
 static struct {
@@ -31,7 +33,7 @@ void ios_push_child_init(apr_pool_t *p)
 /* The pool is nobody's child: the job's thread may end after pools of the child process. */
 static apr_status_t wire_open(void *baton, mdm_ctx_t *ctx, const mdm_push_conf_t *conf)
 {
-    mdm_http_conf_t c = {.http2 = 1, .max_parallel = STREAMS, .idle_s = IDLE_S};
+    mdm_http_conf_t c = {.http2 = 1, .max_parallel = STREAMS, .max_connections = 2, .idle_s = IDLE_S};
     apr_status_t rv;
 
     if (push.client && !strcmp(push.hash, conf->hash)) {
@@ -113,4 +115,44 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     return rv;
 }
 
-const mdm_jobkind_t ios_push_kind = {MDM_PUSH_JOB, "push", LEASE_S, PERIOD_MS, run};
+/* ---- the certificate: its end, and the test of this node */
+
+static apr_status_t watch(mdm_ctx_t *ctx, mdm_job_t *job)
+{
+    return mdm_push_cert_watch(ctx);
+}
+
+static apr_status_t test(mdm_ctx_t *ctx, mdm_job_t *job)
+{
+    const mdm_services_t *svc = mdm_web_services();
+    mdm_push_server_t server = {svc->conf_str(NULL, "MDMApnsURL"), svc->conf_str(NULL, "MDMApnsCAFile")};
+    mdm_push_conf_t *conf;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_push_conf(db, &server, &conf);
+    mdm_db_close(db);
+    if (rv == APR_SUCCESS) {
+        job->result = mdm_push_test(ctx, conf);
+    }
+    return rv;
+}
+
+static const mdm_jobkind_t push_kind = {MDM_PUSH_JOB, "push", LEASE_S, PERIOD_MS, run};
+static const mdm_jobkind_t watch_kind = {MDM_PUSH_WATCH, "db", 60, WATCH_MS, watch};
+/* Each node has a kind of its own, so that only it claims the test that is meant for it (NOD-04). */
+static mdm_jobkind_t test_kind = {NULL, "test", 60, 0, test};
+
+void ios_push_jobs(const mdm_services_t *svc)
+{
+    static char name[160];
+
+    apr_snprintf(name, sizeof name, "%s@%s", MDM_PUSH_TEST, svc->node_name());
+    test_kind.name = name;
+    svc->job_kind(&push_kind);
+    svc->job_kind(&watch_kind);
+    svc->job_kind(&test_kind);
+}

@@ -74,9 +74,9 @@ static void retrieve(void)
 
     mdm_http_global_init();
     if (svc) {
-        svc->job_kind(&ios_push_kind);
         svc->job_kind(&ios_renew_kind);
         svc->change_watch(MDM_CA_CHANGE, ios_scep_changed);
+        ios_push_jobs(svc);
     }
 }
 

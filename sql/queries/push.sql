@@ -70,6 +70,11 @@ UPDATE push SET lease_owner = NULL, lease_until_ms = 0
 UPDATE push SET lease_owner = NULL, lease_until_ms = 0
  WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
 
+-- Whoever waits for another try gets it now: there is a new certificate.
+-- name: push_retry :exec
+-- args: now:i64
+UPDATE push SET due_ms = :now, attempts = 0 WHERE attempts > 0 AND due_ms > :now;
+
 -- name: push_drop :exec
 -- args: record_id:text
 DELETE FROM push WHERE record_id = :record_id;
@@ -87,3 +92,33 @@ UPDATE source_record SET push_ok = 0 WHERE id = :record_id AND push_token = :pus
 -- args: code:text
 -- cols: at_ms:i64
 SELECT at_ms FROM message WHERE object_kind = 'zone' AND object_id = 'apns' AND code = :code ORDER BY at_ms DESC LIMIT 1;
+
+-- name: push_devices :one
+-- args: topic:text
+-- cols: n:i64
+SELECT count(*) FROM source_record WHERE kind = 'mdm' AND live = 1 AND topic = :topic AND push_token IS NOT NULL;
+
+-- At most 1,000 are counted: this is for people.
+-- name: push_waiting :one
+-- args: now:i64
+-- cols: n:i64, failed:i64
+SELECT count(*), COALESCE(sum(CASE WHEN q.attempts > 0 THEN 1 ELSE 0 END), 0)
+  FROM (SELECT attempts FROM push WHERE due_ms <= :now OR attempts > 0 LIMIT 1000) q;
+
+-- What the certificate was blamed for is settled by a new one.
+-- name: push_messages_done :exec
+-- args: now:i64, by:text
+UPDATE message SET ack_ms = :now, ack_by = :by WHERE object_kind = 'zone' AND object_id = 'apns' AND ack_ms IS NULL;
+
+-- name: push_nodes :many
+-- cols: id:text, name:text, mdm_role:i64, seen_ms:i64
+SELECT id, name, mdm_role, seen_ms FROM node ORDER BY name;
+
+-- name: push_test :one
+-- args: kind:text
+-- cols: state:text, created_ms:i64, finished_ms:i64?, result:text?
+SELECT state, created_ms, finished_ms, result FROM job WHERE kind = :kind ORDER BY created_ms DESC LIMIT 1;
+
+-- name: push_setting_drop :exec
+-- args: name:text
+DELETE FROM zone_setting WHERE name = :name;

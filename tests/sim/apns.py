@@ -2,6 +2,7 @@
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
 import uuid
@@ -15,7 +16,8 @@ import h2.exceptions
 
 class Apns:
     """script[token] = [{"status": 410, "reason": "Unregistered", "timestamp": ms}, …]: taken one by one, the last one stays.
-    Other steps: {"hang": True} never answers, {"goaway": True} answers and ends the connection, {"delay": seconds}.
+    Other steps: {"hang": True} never answers, {"goaway": True} answers and ends the connection, {"goaway": "refuse"} ends it without
+    having looked at the push, {"reset": True} cuts the connection, {"delay": seconds}. A token of zeros is BadDeviceToken.
     listen(token, call): call() runs after each accepted push."""
 
     def __init__(self, cert, key, client_ca, port=0):
@@ -104,6 +106,13 @@ class Apns:
             self.pushes.append(push)
         if step.get("hang"):
             return
+        if step.get("reset"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise StopIteration
+        if step.get("goaway") == "refuse":
+            conn.close_connection(h2.errors.ErrorCodes.NO_ERROR, json.dumps({"reason": "Shutdown"}).encode(), max(stream - 2, 0))
+            sock.sendall(conn.data_to_send())
+            raise StopIteration
         if step.get("delay"):
             time.sleep(step["delay"])
         status, reason = step.get("status", 200), step.get("reason")
@@ -140,6 +149,8 @@ class Apns:
         if not headers.get(":path", "").startswith("/3/device/"):
             return 404, "BadPath"
         if not token or token != token.lower() or any(c not in "0123456789abcdef" for c in token):
+            return 400, "BadDeviceToken"
+        if not token.strip("0"):
             return 400, "BadDeviceToken"
         if not headers.get("apns-topic"):
             return 400, "MissingTopic"

@@ -117,6 +117,7 @@ static const struct {
     {"timeout", "tcp", "Apple's push service did not answer in time: does a firewall swallow the packets?"},
     {"tls", "tls", "No TLS connection: the server's certificate is not trusted, or ours was refused"},
     {"reset", "tls", "The connection was ended: the certificate may have been refused"},
+    {"protocol", "tls", "The connection was ended, or speaks no HTTP/2: the certificate may have been refused, or something stands between"},
 };
 
 static json_t *outcome(mdm_ctx_t *ctx, int ok, const char *step, int status, const char *reason, const char *text)

@@ -43,12 +43,13 @@ CORE_CFLAGS  = $(CSTD) $(WARN) $(SANFLAGS) -Iinclude -Imodules/core -I$(BUILD)/g
 MOD_CFLAGS   = $(CORE_CFLAGS) -fvisibility=default -Imodules/web $(HTTPD_CFLAGS)
 
 # ---- what is built ---------------------------------------------------------------------------------------------------
-MODULES   := mdm enroll ios admin access
+MODULES   := mdm enroll ios admin access eas
 so_mdm    := mod_mdm
 so_enroll := mod_mdm_enroll
 so_ios    := mod_mdm_ios
 so_admin  := mod_mdm_admin
 so_access := mod_mdm_access
+so_eas    := mod_mdm_eas
 SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
 
 CORE_SRC  := $(wildcard modules/core/*/*.c)
@@ -163,7 +164,7 @@ SITESDIR   ?= /etc/apache2/sites-available
 UIDIR      ?= /usr/share/mod_mdm/ui
 SBINDIR    ?= /usr/sbin
 CONF_MODS  := mdm.load mdm.conf
-CONF_SITES := mdm-devices.conf mdm-admin.conf
+CONF_SITES := mdm-devices.conf mdm-admin.conf mdm-mail.conf
 
 install: all ## into apxs's LIBEXECDIR and /etc/apache2 below DESTDIR; configuration that is there stays
 	install -d $(addprefix $(DESTDIR),$(LIBEXECDIR) $(CONFDIR) $(SITESDIR) $(UIDIR) $(SBINDIR))

@@ -9,9 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("MDM_BUILD") or ROOT / ".build")
 LAYERS = {"base": {"base"}, "wire": {"base", "wire"}, "db": {"base", "db"}, "domain": {"base", "wire", "db", "domain"}}
-FEATURES = ("mdm", "enroll", "ios", "admin", "access")
+FEATURES = ("mdm", "enroll", "ios", "admin", "access", "eas")
 MODULES = {"mod_mdm": "mdm_module", "mod_mdm_enroll": "mdm_enroll_module", "mod_mdm_ios": "mdm_ios_module",
-           "mod_mdm_admin": "mdm_admin_module", "mod_mdm_access": "mdm_access_module"}
+           "mod_mdm_admin": "mdm_admin_module", "mod_mdm_access": "mdm_access_module",
+           "mod_mdm_eas": "mdm_eas_module"}
 HTTPD = re.compile(r"^(httpd|http_\w+|ap_\w+|mod_\w+|util_\w+|scoreboard|mpm_common)\.h$")
 
 

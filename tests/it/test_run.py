@@ -67,7 +67,7 @@ def test_run_twice(home):
     first = Started(home, MDM_PORT=str(port), DEMO="2").until("mdm ready")
     path = home / "run.json"
     run = json.loads(path.read_text())
-    assert KEYS <= set(run) and run["eas_url"] is None
+    assert KEYS <= set(run) and run["eas_url"] == f"https://localhost:{port}/Microsoft-Server-ActiveSync"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert run["admin_password"] in first.text and run["admin_url"] in first.text
     zone = Remote(home, run)
@@ -128,7 +128,7 @@ def test_install_and_shipped_configuration(tmp_path, factory):
     key = tmp_path / "keys"
     zf.make_key(key)
     text = "\n".join((mods / n).read_text() for n in ("mdm.load", "mdm.conf"))
-    text += "\n".join((tmp_path / "etc/apache2/sites-available" / n).read_text() for n in ("mdm-devices.conf", "mdm-admin.conf"))
+    text += "\n".join((tmp_path / "etc/apache2/sites-available" / n).read_text() for n in ("mdm-devices.conf", "mdm-admin.conf", "mdm-mail.conf"))
     text = text.replace("/usr/", f"{tmp_path}/usr/").replace("/etc/mod_mdm/keys", str(key)).replace("*:443", f"*:{zone.device_port}")
     text = re.sub(r"/etc/mod_mdm/tls\.(pem|key)", rf"{zone.tls_dir}/server.\1", text)
     zone.extra_main = text

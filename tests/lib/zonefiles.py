@@ -27,11 +27,12 @@ MIME_TYPES = "/etc/mime.types" if os.path.exists("/etc/mime.types") else "/etc/a
 LOADED = [
     "mpm_event", "unixd", "authz_core", "authn_core", "auth_basic", "authn_file", "authz_user", "authz_host", "alias",
     "mime", "dir", "ssl", "socache_shmcb", "dbd", "watchdog", "headers", "log_config", "status", "unique_id",
-    "remoteip", "env", "setenvif", "reqtimeout",
+    "remoteip", "env", "setenvif", "reqtimeout", "proxy", "proxy_http",
 ]
 BUILT_IN = {"unixd", "log_config", "watchdog", "so", "unique_id"}  # compiled in on Debian, some of them
 OURS = [("mdm_module", "mod_mdm"), ("mdm_enroll_module", "mod_mdm_enroll"), ("mdm_ios_module", "mod_mdm_ios"),
-        ("mdm_admin_module", "mod_mdm_admin"), ("mdm_access_module", "mod_mdm_access")]
+        ("mdm_admin_module", "mod_mdm_admin"), ("mdm_access_module", "mod_mdm_access"),
+        ("mdm_eas_module", "mod_mdm_eas")]
 
 
 def httpd_binary():
@@ -277,7 +278,15 @@ MDMAdminFiles "{zone.ui_dir}/admin"
         MDMPortal On
         MDMAccess endpoint
         SetHandler mdm-portal
-    </Location>"""
+    </Location>
+    ProxyTimeout 3600
+    SSLProxyEngine On
+    SSLProxyVerify require
+    SSLProxyCACertificateFile "{zone.tls_dir}/ca.pem"
+    <LocationMatch "(?i)^/Microsoft-Server-ActiveSync(/|/default\\.eas)?$">
+        MDMEas On
+        MDMAccess endpoint deny=503
+    </LocationMatch>"""
         admin = """
     <Location "/admin">
         SetHandler mdm-admin

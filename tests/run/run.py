@@ -20,13 +20,16 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "lib"), str(Path(__file__).resolve().parents[1])]
 import zonefiles as zf  # noqa: E402
+from sim.eas_server import EasServer  # noqa: E402
 
 TOPIC = "com.apple.mgmt.External.demo"
+MAIL_NAME = "Simulated mail"
 PEOPLE = [("anna", "Anna Berg"), ("ben", "Ben Okafor"), ("carla", "Carla Nunes"), ("deniz", "Deniz Kaya"),
           ("eva", "Eva Lindqvist"), ("farid", "Farid Haddad"), ("greta", "Greta Moser"), ("hugo", "Hugo Martin")]
 
@@ -92,7 +95,7 @@ def pick_admin_port(state, address, port):
 class Run:
     def __init__(self):
         self.home = home_folder()
-        self.httpd = self.sim = None
+        self.httpd = self.sim = self.mail = None
         self.stopping = False
 
     # -- state
@@ -131,7 +134,7 @@ class Run:
             address=address, host=host, device_port=port, admin_port=admin_port, public_url=f"https://{host}:{port}",
             module_dir=zf.BUILD / "modules", ui_dir=self.home / "ui", htdocs=self.home / "htdocs", tls_dir=tls,
             key_file=self.home / "secret" / "seal.key", children=2, threads=25, cache_size="16M",
-            log_level="notice ssl:warn mdm:info mdm_enroll:info mdm_ios:info mdm_admin:info",
+            log_level="notice ssl:warn mdm:info mdm_enroll:info mdm_ios:info mdm_admin:info mdm_eas:info",
             extra_main="", extra_device="", extra_admin="")
         try:
             zf.split_db(self.zone.db_url)
@@ -195,6 +198,43 @@ class Run:
         if not self.stopping:
             raise Stop(f"httpd runs but does not answer; see {self.home}/logs:\n{self.log_end()}")
 
+    # -- mail: a simulated ActiveSync server behind the gate, with a mailbox for each demo person
+    def api(self, method, path, body=None, **headers):
+        """One call of the console's API as the administrator: (headers, parsed body)."""
+        conn = http.client.HTTPSConnection("localhost", self.zone.admin_port, timeout=20,
+                                           context=ssl.create_default_context(cafile=str(self.zone.tls_dir / "ca.pem")))
+        sent = {"Sec-Fetch-Site": "same-origin", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        try:
+            conn.request(method, f"/admin{path}", body=body, headers=sent)
+            answer = conn.getresponse()
+            data = answer.read()
+        finally:
+            conn.close()
+        if answer.status >= 400:
+            raise Stop(f"The console answered {answer.status} to {method} {path}: {data.decode(errors='replace')[:300]}")
+        return answer.headers, json.loads(data) if data and "json" in answer.headers.get("Content-Type", "") else None
+
+    def start_mail(self):
+        known = self.state["db"][self.zone.db_url]
+        port = self.state.get("mail_port")
+        self.mail = EasServer({u["login"]: u["password"] for u in known["users"]},
+                              port=port if port and is_free(port, "127.0.0.1") else 0)
+        self.state["mail_port"] = self.mail.port
+        self.save()
+        form = urllib.parse.urlencode(dict(zip(("login", "password"), known["admin"])))
+        headers, _ = self.api("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")
+        as_admin = {"Cookie": headers["Set-Cookie"].split(";")[0], "Content_Type": "application/json"}
+        _, servers = self.api("GET", "/api/v1/eas-servers", **as_admin)
+        mine = next((x for x in servers["items"] if x["name"] == MAIL_NAME), None)
+        if not mine:
+            _, sources = self.api("GET", "/api/v1/sources", **as_admin)
+            local = [x["id"] for x in sources["items"] if x["kind"] == "local"]
+            self.api("POST", "/api/v1/eas-servers", json.dumps({"name": MAIL_NAME, "host": "127.0.0.1", "port": self.mail.port,
+                                                                "tls": False, "sources": local}), **as_admin)
+        elif mine["port"] != self.mail.port:
+            self.api("PATCH", f"/api/v1/eas-servers/{mine['id']}", json.dumps({"port": self.mail.port}), **as_admin,
+                     If_Match=f'"{mine["version"]}"')
+
     def log_end(self):
         text = ""
         for name in ("stderr.log", "error.log"):
@@ -217,7 +257,7 @@ class Run:
     def tell(self):
         known = self.state["db"][self.zone.db_url]
         out = {"admin_url": f"https://{self.zone.host}:{self.zone.admin_port}/admin/", "portal_url": f"{self.zone.public_url}/portal/",
-               "device_url": f"{self.zone.public_url}/mdm", "eas_url": None, "admin_user": known["admin"][0],
+               "device_url": f"{self.zone.public_url}/mdm", "eas_url": f"{self.zone.public_url}/Microsoft-Server-ActiveSync", "admin_user": known["admin"][0],
                "admin_password": known["admin"][1], "users": known["users"], "pid": self.httpd.pid,
                "ca_file": str(self.zone.tls_dir / "ca.pem"), "db": self.zone.db_url}
         fresh = self.home / "run.json.new"
@@ -231,6 +271,7 @@ portal    {out['portal_url']}
         for user in known["users"]:
             print(f"          {user['login']:<8} {user['password']}   ({user['name']})")
         print(f"""devices   {out['device_url']}
+mail      {out['eas_url']}   (ActiveSync; log-ins as in the portal, mailboxes are simulated)
 state     {self.home}   (addresses and passwords: run.json; logs: logs/)
 TLS root  {out['ca_file']}
 
@@ -262,6 +303,8 @@ mdm ready
         for process in (self.sim, self.httpd):
             if process and process.poll() is None:
                 process.terminate()
+        if self.mail:
+            self.mail.close()
         for process in (self.sim, self.httpd):
             if process:
                 try:
@@ -293,6 +336,7 @@ def main():
         run.files()
         run.start()
         if not run.stopping:
+            run.start_mail()
             run.tell()
             run.demo()
             run.wait()

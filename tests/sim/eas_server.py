@@ -221,13 +221,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self):
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
+            parts = []
+            while size := int(self.rfile.readline() or b"x", 16):
+                parts.append(self.rfile.read(size))
                 self.rfile.readline()
             self.rfile.readline()
-            return body
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return b"".join(parts)
+        size = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise ValueError
+        return body
 
     def _user(self):
         """The mailbox of the credentials, None if they are wrong."""
@@ -283,7 +287,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         path, _, query = self.path.partition("?")
-        body = self._body()
+        try:
+            body = self._body()
+        except (ValueError, OSError):  # cut off: no request
+            self.close_connection = True
+            return None
         try:
             request = parse_query(query, self.headers)
             doc = decode(body) if body and "wbxml" in self.headers.get("Content-Type", "") else None

@@ -1,0 +1,56 @@
+/* Inside of mod_mdm_eas: one request on its way through gate and relay, and the servers behind it. */
+#ifndef EAS_H
+#define EAS_H
+
+#include <httpd.h>
+#include "domain/mdm_eas.h"
+#include "domain/mdm_eas_server.h"
+#include "mdm_services.h"
+#include "wire/mdm_eas_doc.h"
+
+/* What each step has found out; in r->pool. */
+typedef struct eas_call_t {
+    request_rec *r;
+    const mdm_services_t *svc;
+    mdm_ctx_t *ctx;
+    mdm_eas_query_t *query;
+    mdm_basic_t basic;
+    mdm_mail_login_t who;
+} eas_call_t;
+
+/* ---- the gate: everything that is decided before a byte goes to a back end */
+int eas_handler(request_rec *r, const mdm_services_t *svc);
+
+/* ---- answers of our own; each is a hook result */
+/* An empty answer. line: NULL, or for codes that httpd has no words for. why: for %{mdm-decision}n. retry_s > 0: Retry-After. */
+int eas_answer(eas_call_t *c, int http, const char *line, const char *why, int retry_s);
+/* 503 + Retry-After, whatever is wrong: a phone takes 401 for a wrong password and 500 for a reason to load folders again. */
+int eas_unavailable(eas_call_t *c, const char *id, apr_status_t rv, const char *why);
+
+/* ---- the relay: hands an allowed request to the person's server and answers with what comes back. Held requests stay in here;
+ * who calls it need not know how they wait. */
+int eas_relay(eas_call_t *c);
+void eas_relay_register(void);
+
+/* ---- servers, in memory of the child */
+apr_status_t eas_servers_child(apr_pool_t *p);
+/* Reads the list again (mdm_change_fn). */
+apr_status_t eas_servers_read(mdm_ctx_t *ctx);
+/* The first server of a user source, copied into p. APR_NOTFOUND: it has none; APR_EAGAIN: the list has not been read yet. */
+apr_status_t eas_server_of(apr_pool_t *p, const char *source_id, mdm_eas_server_t *out);
+
+/* What a server offers, cut to what we know (PXY-05). */
+typedef struct eas_offer_t {
+    char server[37];
+    char versions[64];   /* "12.1,14.0,…" */
+    char commands[512];
+    apr_time_t since;
+} eas_offer_t;
+
+/* Cuts both lists; 0 if no version is left. */
+int eas_offer_make(eas_offer_t *out, const char *server_id, const char *versions, const char *commands);
+void eas_offer_put(const eas_offer_t *offer);
+/* True and a copy if one is kept, however old. */
+int eas_offer_get(const char *server_id, eas_offer_t *out);
+
+#endif

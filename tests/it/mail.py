@@ -1,0 +1,74 @@
+"""Mail in the whole-server tests: an ActiveSync server behind the gate, phones before it."""
+import socket
+import ssl
+
+import harness
+from clients import Console
+from sim.eas_client import Phone
+from sim.eas_server import EasServer
+
+PATH = "/Microsoft-Server-ActiveSync"
+
+
+class Post:
+    """The back end of a running zone, set up in the console for the local people (or another source), and the phones of a test."""
+
+    def __init__(self, zone, users=None, source=None, context=None, **server):
+        self.zone, self.console = zone, Console(zone)
+        self.back = EasServer(users or {harness.PERSON: harness.PERSON_PASSWORD}, context=context)
+        self.phones = []
+        source = source or next(s["id"] for s in self.console.get("/sources")["items"] if s["kind"] == "local")
+        self.row = self.console.post("/eas-servers", {"name": f"Post {self.back.port}", "host": "localhost" if context else "127.0.0.1",
+                                                      "port": self.back.port, "tls": bool(context), "sources": [source], **server})
+
+    def phone(self, user=harness.PERSON, password=harness.PERSON_PASSWORD, zone=None, **more):
+        zone = zone or self.zone
+        made = Phone(zone.device_port, user, password, ca=str(zone.tls_dir / "ca.pem"), **more)
+        self.phones.append(made)
+        return made
+
+    def ready(self, user=harness.PERSON, password=harness.PERSON_PASSWORD, zone=None):
+        """Each child has read the list of servers."""
+        def all_answer():
+            """OPTIONS of several connections"""
+            for _ in range(6):
+                phone = self.phone(user, password, zone)
+                http = phone.options().http
+                phone.close()
+                if http != 200:
+                    return False
+            return True
+        harness.wait_for(all_answer)
+        return self
+
+    def seen(self):
+        """How many requests the back end has got."""
+        with self.back.changed:
+            return len(self.back.requests)
+
+    def close(self):
+        for phone in self.phones:
+            phone.close()
+        status, _, now = self.console.call("GET", f"/eas-servers/{self.row['id']}")
+        if status == 200:
+            self.console.call("DELETE", f"/eas-servers/{self.row['id']}", If_Match=f'"{now["version"]}"')
+        self.back.close()
+
+
+def eas_id(device):
+    """The DeviceId of a simulated Apple device's own mail client, as the device tells it (EASDeviceIdentifier)."""
+    return device.serial * 2
+
+
+def raw(zone, data, timeout=10):
+    """Bytes as they are to the device address; what comes back until the server closes."""
+    with socket.create_connection(("localhost", zone.device_port), timeout=timeout) as plain:
+        with zone.ssl_context().wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(data)
+            got = b""
+            try:
+                while part := sock.recv(65536):
+                    got += part
+            except (ssl.SSLError, ConnectionError):
+                pass
+            return got

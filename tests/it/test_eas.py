@@ -1,0 +1,196 @@
+"""The ActiveSync gate with real servers on both engines (GATE-01, -04, -05, MAT-01, R09, R17, R44, R45, OBS-03)."""
+import base64
+import json
+import time
+
+import pytest
+
+import harness
+from clients import Console, enrolled, portal
+from mail import PATH, Post, eas_id
+from sim.wbxml import Node
+
+BEN = ("ben", "ben-Pass-1")
+ZONE = {"extra_main": 'CustomLog "logs/notes.log" "%>s|%m|%{mdm-user}n|%{mdm-action}n|%{mdm-decision}n|%{mdm-device}n"'}
+FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
+
+
+@pytest.fixture(scope="module")
+def post(zone):
+    zone.ctl("user", "add", BEN[0], "--name", "Ben Other", "--mail", "ben@example.org", "--password-stdin", stdin=BEN[1] + "\n")
+    made = Post(zone, {harness.PERSON: harness.PERSON_PASSWORD, BEN[0]: BEN[1]}).ready()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def known(zone, post):
+    """Enrols an Apple device; the mail client of the same phone is known by its DeviceId: (phone, device id)."""
+    def make(who=None, **more):
+        device = enrolled(zone, who=who and portal(zone, *who))
+        phone = post.phone(*(who or ()), device_id=eas_id(device), **more)
+        return phone, post.console.device(device.udid)["id"]
+    return make
+
+
+def records(zone, device_id):
+    return zone.sql("SELECT person_id, device_id, state FROM source_record WHERE kind = 'eas' AND live = 1 AND native_id = ?",
+                    device_id.upper())
+
+
+def blocked(answer, version):
+    """No mail: 403 up to 12.1, status 129 from 14.0 on (15-decisions)."""
+    return answer.http == 403 if version == "12.1" else (answer.http, answer.status) == (200, 129)
+
+
+@pytest.mark.parametrize("form", ["plain", "base64"])
+@pytest.mark.parametrize("version", ["12.1", "14.1", "16.1"])
+def test_unknown_phone_is_pending(zone, post, form, version):
+    """GATE-01, issue 3 item 1: an object that waits, no mail, and word when to come again."""
+    ident = f"NEW{form}{version.replace('.', 'X')}{zone.db_url[:1]}"
+    phone = post.phone(device_id=ident, form=form, version=version)
+    before = post.seen()
+    for command in ("FolderSync", "Sync", "Ping", "Provision", "SendMail", "Settings"):
+        answer = phone.post(command, FOLDERS if command == "FolderSync" else None, body=b"")
+        assert blocked(answer, version) or (command == "SendMail" and answer.http == 403), (command, answer.http, answer.status)
+        assert int(answer.headers["Retry-After"]) > 0
+    assert post.seen() == before and len(records(zone, ident)) == 1
+    whole = post.console.get(f"/devices/{records(zone, ident)[0][1]}")
+    assert whole["state"] == "pending" and whole["mode"] == "eas"
+
+
+def test_one_phone_is_one_device(zone, post, known):
+    """MAT-01: the enrolled phone's mail client joins its object at once; mail flows; unenrolling stops it on the next request."""
+    phone, ident = known()
+    assert phone.options().http == 200
+    assert phone.folder_sync().status == 1 and phone.sync() == []
+    post.back.deliver(harness.PERSON, "Subject: hello\r\n\r\nworld")
+    assert phone.ping(1).status in (1, 2) and len(phone.sync()) == 1
+    assert phone.send(b"Subject: out\r\n\r\nx").http == 200
+    assert post.back.boxes[harness.PERSON].sent.pop() == b"Subject: out\r\n\r\nx"
+    whole = post.console.get(f"/devices/{ident}")
+    assert whole["mode"] == "ios_mdm_eas" and records(zone, phone.device_id)[0][1] == ident
+    post.console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire"})
+    began, before = time.monotonic(), post.seen()
+    harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), "14.1"), timeout=2)
+    assert time.monotonic() - began < 2.5
+    before = post.seen()
+    assert blocked(phone.post("Sync", body=b""), "14.1") and post.seen() == before
+
+
+CREDENTIALS = [None, "", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"anna").decode(), "Bearer x",
+               "Basic " + base64.b64encode(b"anna:").decode(), "Basic " + base64.b64encode(b":x").decode(),
+               "Basic " + base64.b64encode(b"anna:wrong\0" + harness.PERSON_PASSWORD.encode()).decode(),
+               "Basic " + base64.b64encode(b"nobody:x").decode(), "Basic " + base64.b64encode(b"anna:wrong").decode()]
+
+
+@pytest.mark.parametrize("header", CREDENTIALS, ids=lambda x: str(x)[:16])
+def test_wrong_credentials(zone, post, header):
+    """USR-09, issue 3: 401 for wrong and missing ones, nothing reaches the back end, no record is made."""
+    phone, before = post.phone(device_id="WRONGCRED0001"), post.seen()
+    for method in ("POST", "OPTIONS"):
+        headers = {k: v for k, v in phone.headers().items() if k != "Authorization"}
+        phone.http.request(method, f"{PATH}?{phone.query('FolderSync')}", headers={**headers, **({"Authorization": header} if header else {})})
+        answer = phone.finish()
+        assert answer.http == 401 and answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert post.seen() == before and not records(zone, "WRONGCRED0001")
+
+
+def contradictions(phone):
+    """Requests that say two things at once, in both forms: (query, headers)."""
+    plain, packed = dict(phone.headers()), {k: v for k, v in phone.headers().items() if k != "MS-ASProtocolVersion"}
+    q = f"User=anna&DeviceId={phone.device_id}&DeviceType=iPhone&Cmd=Sync"
+
+    def blob(user=b"anna", twice=False, key=None, cut=0, device=None):
+        ident = (device or phone.device_id).encode()
+        raw = bytes([141, 0, 9, 4, len(ident)]) + ident + (b"\0" if key is None else b"\4" + key) + b"\6iPhone"
+        raw += bytes([8, len(user)]) + user + (bytes([8, 3]) + b"ben" if twice else b"")
+        return base64.b64encode(raw[:len(raw) - cut]).decode()
+    return {
+        "another user": [(q.replace("anna", "ben"), plain), (blob(b"ben"), packed)],
+        "another domain": [(q.replace("anna", "anna%40elsewhere.example"), {**plain, "Authorization": "Basic " + base64.b64encode(
+            f"anna@example.org:{harness.PERSON_PASSWORD}".encode()).decode()})],
+        "user twice": [(q + "&User=ben", plain), (blob(twice=True), packed)],
+        "two devices": [(q + "&DeviceId=OTHER1234567", plain), (q + "&deviceid=OTHER1234567", plain)],
+        "two commands": [(q + "&Cmd=SendMail", plain)],
+        "two versions": [(q, {**plain, "MS-ASProtocolVersion": "14.1, 12.1"}), (blob(), {**packed, "MS-ASProtocolVersion": "16.1"})],
+        "two keys": [(blob(key=b"\1\0\0\0"), {**packed, "X-MS-PolicyKey": "2"})],
+        "no device": [(q.replace(phone.device_id, ""), plain)],
+        "cut": [(q.replace("iPhone", "%4"), plain), (blob(cut=3), packed)],
+        "wild device": [(q.replace(phone.device_id, "a%2F..%2Fb"), plain), (blob(device="a/../b"), packed)],
+        "no version": [(q, packed)],
+        "old version": [(q, {**plain, "MS-ASProtocolVersion": "1.0"})],
+        "no such command": [(q.replace("Sync", "Format"), plain)],
+    }
+
+
+def test_contradictions_are_refused_alike(zone, post, known):
+    """R45, GATE-01: parts that contradict are refused in both query forms, before anything reaches the back end."""
+    phone, _ = known()
+    assert phone.post("FolderSync", FOLDERS).status == 1
+    before = post.seen()
+    for name, requests in contradictions(phone).items():
+        for query, headers in requests:
+            phone.http.request("POST", f"{PATH}?{query}", headers=headers)
+            assert phone.finish().http == (501 if "command" in name else 400), (name, query)
+    assert post.seen() == before
+
+
+def test_both_forms_get_the_same_verdict(zone, post, known):
+    """R45: known, unknown, retired, another person's: the verdict does not depend on the form or on the case of the DeviceId."""
+    phone, ident = known()
+    for version in ("12.1", "14.1"):
+        for user, password, device, want in [(harness.PERSON, harness.PERSON_PASSWORD, phone.device_id, True),
+                                             (*BEN, phone.device_id, False), (harness.PERSON, harness.PERSON_PASSWORD, "UNSEEN00001", False)]:
+            for form in ("plain", "base64"):
+                for spelling in (device, device.upper(), device.lower()):
+                    answer = post.phone(user, password, device_id=spelling, form=form, version=version).post("FolderSync", FOLDERS)
+                    assert (answer.status == 1) if want else blocked(answer, version), (version, user, spelling, form)
+
+
+def test_device_id_of_another_person(zone, post, known):
+    """R17, GATE-05: a record of its own that waits, an exception on the first one, whose state stays."""
+    phone, ident = known()
+    assert phone.folder_sync().status == 1
+    thief = post.phone(*BEN, device_id=phone.device_id)
+    assert blocked(thief.post("FolderSync", FOLDERS), "14.1")
+    assert not [r for r in post.back.requests if base64.b64decode(r["headers"]["Authorization"][6:]).startswith(b"ben:") and
+                r["Cmd"] != "OPTIONS"]
+    rows = records(zone, phone.device_id)
+    assert len(rows) == 2 and len({r[0] for r in rows}) == 2 and len({r[1] for r in rows}) == 2
+    assert phone.post("FolderSync", FOLDERS).status == 1
+    assert zone.sql("SELECT COUNT(*) FROM message WHERE object_id = ?", ident)[0][0] == 1
+
+
+def test_notes_for_logs(zone, post, known):
+    """OBS-03"""
+    phone, ident = known()
+    path = zone.root / "logs" / "notes.log"
+    phone.post("FolderSync", FOLDERS)
+    post.phone(password="wrong").options()
+    post.phone(device_id="NOTES000001").post("Sync", body=b"")
+
+    def lines():
+        text = path.read_text()
+        return [f"200|POST|anna|FolderSync|allow|{ident}" in text, "401|OPTIONS|-|OPTIONS|log-in refused|-" in text,
+                "200|POST|anna|Sync|pending|" in text]
+    harness.wait_for(lambda: all(lines()))
+
+
+def test_contact_is_noted(zone, post, known):
+    """PXY-06, PRF-12: the object shows when its mail client was last here."""
+    phone, ident = known()
+    phone.folder_sync()
+    harness.wait_for(lambda: post.console.get(f"/devices/{ident}")["last_eas_at"], timeout=15, step=0.3)
+
+
+def test_no_server_for_a_source(factory, db):
+    """Nothing to relay to: 503, for OPTIONS too."""
+    zone = factory.zone(db).start()
+    post = Post(zone, enabled=False)
+    try:
+        phone = post.phone()
+        assert phone.options().http == 503 and int(phone.options().headers["Retry-After"]) > 0
+    finally:
+        post.close()
+        zone.close()

@@ -149,7 +149,8 @@ RETURNING name;
 
 -- name: eas_device_left :exec
 -- args: id:text
-UPDATE device SET mode = CASE WHEN state = 'retired' THEN 'unknown' ELSE REPLACE(mode, '_eas', '') END, version = version + 1
+UPDATE device SET mode = CASE WHEN mode = 'eas' AND state = 'retired' THEN 'unknown' ELSE REPLACE(mode, '_eas', '') END,
+       version = version + 1
  WHERE id = :id;
 
 -- ---------------------------------------------------------------- merging

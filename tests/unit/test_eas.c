@@ -663,6 +663,11 @@ static apr_status_t unenrol_delete(mdm_db_t *db, const char *device, const char 
     return mdm_unenroll_apple(db, device, 0, 1, reason);
 }
 
+static apr_status_t take_back(mdm_db_t *db, const char *device, const char *reason)
+{
+    return mdm_command_cancel(db, device, ask(z, "SELECT id FROM command WHERE device_id = '%s' AND open = 1 AND leaving = 1", device));
+}
+
 static void test_unenrolment_stops_mail_at_once(void **state)
 {
     phone_t *d = dev_enrolled(z, "BYE1");
@@ -671,6 +676,11 @@ static void test_unenrolment_stops_mail_at_once(void **state)
     assert_int_equal(contact("BYE100000001"), APR_SUCCESS);
     assert_int_equal(with(d->device, unenrol), APR_SUCCESS);
     assert_string_equal(verdict("BYE100000001"), "blocked");
+    assert_string_equal(dev(d->device, "mode"), "ios_mdm");
+    assert_int_equal(with(d->device, take_back), APR_SUCCESS); /* before the device heard of it */
+    assert_int_equal(contact("BYE100000001"), APR_SUCCESS);
+    assert_string_equal(verdict("BYE100000001"), "allow");
+    assert_string_equal(dev(d->device, "mode"), "ios_mdm_eas");
     d = dev_enrolled(z, "BYE2");
     tells(d, "BYE200000001");
     assert_int_equal(contact("BYE200000001"), APR_SUCCESS);
@@ -689,50 +699,100 @@ static void test_unenrolment_stops_mail_at_once(void **state)
 
 /* ---------------------------------------------------------------- at once */
 
+#define RACERS 3
+#define ROUNDS 5
+
 typedef struct racer_t {
     mdm_ctx_t *ctx;
-    int error;
+    const phone_t *const *phones; /* not NULL: they tell their DeviceIds; else mail clients make themselves known */
+    apr_status_t error;
 } racer_t;
+
+static const char *race_id(apr_pool_t *p, int i)
+{
+    return apr_psprintf(p, "RACE%08d", i);
+}
+
+static apr_status_t told(mdm_ctx_t *ctx, const phone_t *d, const char *easid)
+{
+    mdm_plist_t *m = mdm_plist_dict(ctx->pool);
+    apr_status_t rv;
+    mdm_db_t *db;
+
+    mdm_plist_add_str(ctx->pool, mdm_plist_add_dict(ctx->pool, m, "QueryResponses"), "EASDeviceIdentifier", easid);
+    if ((rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_db_begin(db);
+    rv = mdm_db_end(db, rv == APR_SUCCESS ? mdm_apple_absorb(db, d->device, "DeviceInformation", m) : rv);
+    mdm_db_close(db);
+    return rv;
+}
 
 static void *APR_THREAD_FUNC race(apr_thread_t *thread, void *data)
 {
     racer_t *r = data;
 
-    for (int i = 0; i < 5 && !r->error; i++) {
-        mdm_eas_client_t c = {.person_id = z->person->id, .device_id = apr_psprintf(r->ctx->pool, "RACE%08d", i),
-                              .device_type = "iPhone", .user_agent = IPHONE, .version = 161};
+    for (int i = 0; i < ROUNDS && !r->error; i++) {
+        mdm_eas_client_t c = {.person_id = z->person->id, .device_id = race_id(r->ctx->pool, i), .device_type = "iPhone",
+                              .user_agent = IPHONE, .version = 161};
 
-        r->error = mdm_eas_first_contact(r->ctx, &c);
+        r->error = r->phones ? told(r->ctx, r->phones[i], c.device_id) : mdm_eas_first_contact(r->ctx, &c);
     }
     return NULL;
 }
 
-static void test_concurrent_first_contacts(void **state)
+/* All at once, each on a connection of its own. */
+static void run_race(const phone_t *const *phones)
 {
-    apr_thread_t *threads[3];
-    racer_t racers[3] = {{0}};
-    apr_pool_t *pools[3];
+    apr_thread_t *threads[RACERS];
+    racer_t racers[RACERS] = {{0}};
+    apr_pool_t *pools[RACERS];
     apr_status_t rv;
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < RACERS; i++) {
         mdm_env_t *env;
 
         apr_pool_create(&pools[i], NULL); /* pools of threads are not related */
         env = apr_pmemdup(pools[i], &z->t->env, sizeof *env);
         assert_int_equal(mdm_dbpool_direct(pools[i], z->t->params, &env->dbpool), APR_SUCCESS);
         racers[i].ctx = mdm_ctx_make(pools[i], env, &mdm_log_stderr, (void *)(intptr_t)MDM_LOG_ERR);
+        racers[i].phones = i == 0 ? phones : NULL;
+    }
+    for (int i = 0; i < RACERS; i++) {
         assert_int_equal(apr_thread_create(&threads[i], NULL, race, &racers[i], pools[i]), APR_SUCCESS);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < RACERS; i++) {
         apr_thread_join(&rv, threads[i]);
         assert_int_equal(racers[i].error, APR_SUCCESS);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < RACERS; i++) {
         apr_pool_destroy(pools[i]);
     }
+}
+
+static void test_concurrent_first_contacts(void **state)
+{
+    run_race(NULL);
     assert_string_equal(count("source_record WHERE kind = 'eas'"), "5");
     assert_string_equal(count("device"), "5");
     assert_string_equal(count("audit WHERE action = 'eas.first_contact'"), "5");
+}
+
+/* Whoever is first, the phone's own word or its mail: afterwards it is one device. */
+static void test_mail_and_word_at_once(void **state)
+{
+    const phone_t *phones[ROUNDS];
+
+    for (int i = 0; i < ROUNDS; i++) {
+        phones[i] = dev_enrolled(z, apr_psprintf(z->t->pool, "RACER%d", i));
+    }
+    run_race(phones);
+    assert_string_equal(count("device"), "5");
+    for (int i = 0; i < ROUNDS; i++) {
+        assert_string_equal(record(race_id(z->t->pool, i), "device_id"), phones[i]->device);
+        assert_string_equal(verdict(race_id(z->t->pool, i)), "allow");
+    }
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -746,7 +806,7 @@ int main(void)
         T(test_merge_keeps_what_was_in_use), T(test_merge_leaves_decisions_alone), T(test_one_place_per_class), T(test_complete),
         T(test_complete_obeys_the_policy), T(test_retire_and_return), T(test_retired_comes_back_as_the_policy_says),
         T(test_checkout_stops_mail), T(test_managed_again_gets_its_mail_back), T(test_unenrolment_stops_mail_at_once),
-        T(test_concurrent_first_contacts),
+        T(test_concurrent_first_contacts), T(test_mail_and_word_at_once),
     };
 
     apr_initialize();

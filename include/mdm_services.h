@@ -44,6 +44,15 @@ typedef struct mdm_caller_t {
     const char *session_hash; /* session.token_hash if by cookie */
 } mdm_caller_t;
 
+/* What feature modules count. A row here is a figure in mod_status, its JSON and the metrics of the node: enum, name, meaning. */
+#define MDM_TALLIES(X) \
+    X(MDM_N_ACCESS_ADMIN, "access_denied_admin", "requests to the console that an address filter refused") \
+    X(MDM_N_ACCESS_ENDPOINT, "access_denied_endpoint", "requests of devices and to the portal that an address filter refused") \
+    X(MDM_N_ACCESS_TOOLS, "access_denied_tools", "downloads that an address filter refused") \
+    X(MDM_N_PUSHES, "pushes_accepted", "pushes that Apple's service has accepted")
+#define MDM_TALLY_ENUM(id, name, help) id,
+typedef enum { MDM_TALLIES(MDM_TALLY_ENUM) MDM_N_COUNT } mdm_tally_e;
+
 /* Reads again what somebody has changed, in the child's background thread: once after the start, then after each change row
  * of its kind, within MDMChangeInterval. An error: asked again at the next tick. */
 typedef apr_status_t (*mdm_change_fn)(struct mdm_ctx_t *ctx);
@@ -105,6 +114,9 @@ typedef struct mdm_services_t {
 
     /* ---- changes: registered like jobs, before children exist. */
     apr_status_t (*change_watch)(const char *kind, mdm_change_fn fn);
+
+    /* ---- figures: adds n to a count of the node (ACC-08, OBS-01). Cheap; from any thread. */
+    void (*count)(mdm_tally_e which, apr_uint64_t n);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));

@@ -171,6 +171,9 @@ static int deny(request_rec *r, const dir_conf_t *dir, const mdm_services_t *svc
 
     apr_table_setn(r->notes, "mdm-decision", apr_psprintf(r->pool, "access-denied %s %s %d", name, v->source, v->position));
     if (svc) {
+        svc->count(dir->category == MDM_ACCESS_ADMIN      ? MDM_N_ACCESS_ADMIN
+                   : dir->category == MDM_ACCESS_ENDPOINT ? MDM_N_ACCESS_ENDPOINT
+                                                          : MDM_N_ACCESS_TOOLS, 1);
         mdm_log(svc->request_ctx(r), MDM_LOG_INFO, "MDM0902", 0, "no access to %s for %s (peer %s): filter %d of %s", name,
                 r->useragent_ip, r->connection->client_ip, v->position, v->source);
     }

@@ -107,6 +107,7 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     rv = mdm_push_run(ctx, &server, &wire, &push.state, job->stop, &sent, &more);
     apr_thread_mutex_unlock(push.lock);
     if (sent) {
+        svc->count(MDM_N_PUSHES, (apr_uint64_t)sent);
         mdm_log(ctx, MDM_LOG_DEBUG, "MDM0471", 0, "%d pushes were accepted", sent);
     }
     if (more) {

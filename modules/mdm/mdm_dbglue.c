@@ -109,6 +109,7 @@ static apr_status_t enter(void)
         apr_thread_cond_timedwait(glue.freed, glue.lock, apr_time_from_msec(100));
     }
     glue.in_use++;
+    __atomic_store_n(&mdm_core.child->db_in_use, (apr_uint32_t)glue.in_use, __ATOMIC_RELAXED);
     glue.opening = 1;
     glue.opening_since = apr_time_now();
     apr_thread_mutex_unlock(glue.lock);
@@ -120,6 +121,7 @@ static void leave(int was_open)
     apr_thread_mutex_lock(glue.lock);
     glue.opening = was_open ? glue.opening : 0;
     glue.in_use -= was_open != 0;
+    __atomic_store_n(&mdm_core.child->db_in_use, (apr_uint32_t)glue.in_use, __ATOMIC_RELAXED);
     apr_thread_cond_broadcast(glue.freed);
     apr_thread_mutex_unlock(glue.lock);
 }

@@ -18,7 +18,6 @@ static struct {
     apr_pool_t *pool;    /* under lock */
     apr_thread_t *thread; /* under lock */
     const char *keywords[OPTIONS_MAX], *values[OPTIONS_MAX]; /* const once the thread runs */
-    apr_uint32_t up;
 } own;
 
 /* ---------------------------------------------------------------- one connection */
@@ -123,14 +122,14 @@ static void *APR_THREAD_FUNC listener(apr_thread_t *t, void *data)
         if (connect_to(pg) && subscribe(pg)) {
             apr_time_t begun = apr_time_now();
 
-            __atomic_store_n(&own.up, 1, __ATOMIC_RELAXED);
+            __atomic_store_n(&mdm_core.child->listening, 1, __ATOMIC_RELAXED);
             if (told) {
                 ap_log_error(APLOG_MARK, APLOG_INFO, 0, mdm_core.main, "MDM0262: changes of other nodes are heard of again");
                 told = 0;
             }
             mdm_steward_hurry(); /* what came before we listened */
             serve(pg);
-            __atomic_store_n(&own.up, 0, __ATOMIC_RELAXED);
+            __atomic_store_n(&mdm_core.child->listening, 0, __ATOMIC_RELAXED);
             attempt = apr_time_now() - begun > STABLE ? 0 : attempt;
             if (!mdm_core.stop) {
                 MDM_COUNT(listen_lost);
@@ -186,11 +185,6 @@ void mdm_listen_like(void *pg)
         apr_thread_create(&own.thread, NULL, listener, NULL, own.pool);
     }
     apr_thread_mutex_unlock(own.lock);
-}
-
-int mdm_listen_up(void)
-{
-    return (int)__atomic_load_n(&own.up, __ATOMIC_RELAXED);
 }
 
 apr_status_t mdm_listen_child(apr_pool_t *p)

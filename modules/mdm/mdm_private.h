@@ -61,6 +61,12 @@ typedef struct {
 
 #define MDM_COUNTERS 16384u
 
+typedef struct { /* what one child has just now; it counts while the child lives */
+    apr_uint32_t pid, db_in_use, listening;
+} mdm_child_t;
+
+#define MDM_CHILDREN 1024
+
 typedef struct {
     unsigned char secret[16];
     apr_uint32_t away, schema;    /* breaker; schema of the database */
@@ -72,12 +78,19 @@ typedef struct {
     apr_uint32_t node_refused;    /* logged already */
     apr_uint32_t stewards;        /* children alive */
     apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written,
-        notifications, listen_lost, mail_cached, mail_checked, mail_refused, mail_stale;
+        polls, mail_requests, notifications, listen_lost, mail_cached, mail_checked, mail_refused, mail_stale;
+    apr_uint64_t tallies[MDM_N_COUNT];
+    mdm_child_t children[MDM_CHILDREN];
     mdm_counter_t counters[MDM_COUNTERS];
 } mdm_shm_t;
 
 /* Makes mdm_core's shm, cache and logins. */
 apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size);
+/* This child's own figures: its place in the segment (or one beside it, if there are too many children), and giving it back. */
+mdm_child_t *mdm_shm_child(void);
+void mdm_shm_child_end(void);
+/* All children that live, added up; pid: how many they are. */
+mdm_child_t mdm_shm_children(void);
 /* True for the one caller that may do something now that is due every `every_ms`. */
 int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms);
 apr_int64_t mdm_ms(void);
@@ -87,6 +100,7 @@ apr_int64_t mdm_ms(void);
 typedef struct {
     server_rec *main;
     mdm_shm_t *shm;        /* NULL before post_config's second pass */
+    mdm_child_t *child;    /* never NULL from child_init on */
     mdm_devcache_t *cache;
     mdm_logincache_t *logins;
     mdm_env_t env;
@@ -136,7 +150,6 @@ void mdm_steward_hurry(void); /* read the changes now */
 /* LISTEN (mdm_listen.c): begins with the first connection (PGconn) that the pool has made, to the same database. */
 apr_status_t mdm_listen_child(apr_pool_t *p);
 void mdm_listen_like(void *pg);
-int mdm_listen_up(void);
 void mdm_listen_stop(void);
 apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
 apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn);

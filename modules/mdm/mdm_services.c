@@ -211,6 +211,7 @@ static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *
         memset(a, 0, sizeof(a));
     }
     mdm_devcache_contact(mdm_core.cache, rec, mdm_now_ms(ctx), a);
+    rec->kind == MDM_KIND_EAS ? MDM_COUNT(mail_requests) : MDM_COUNT(polls);
 }
 
 /* ---------------------------------------------------------------- the table */
@@ -225,6 +226,13 @@ static const char *node_name(void)
     return mdm_conf_text(MDM_C_NODE_NAME);
 }
 
+static void count(mdm_tally_e which, apr_uint64_t n)
+{
+    if ((unsigned)which < MDM_N_COUNT) {
+        __atomic_fetch_add(&mdm_core.shm->tallies[which], n, __ATOMIC_RELAXED);
+    }
+}
+
 static const mdm_services_t table = {
     .api = MDM_SERVICES_API, .size = sizeof(mdm_services_t), .env = env, .request_ctx = mdm_core_request_ctx,
     .server_ctx = mdm_core_ctx, .device_by_cert = device_by_cert, .device_by_udid = device_by_udid,
@@ -232,7 +240,8 @@ static const mdm_services_t table = {
     .job_kind = mdm_jobs_kind, .job_wake = mdm_jobs_wake, .throttle_check = mdm_throttle_check,
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
-    .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch};
+    .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch,
+    .count = count};
 
 const mdm_services_t *mdm_core_services(void)
 {

@@ -1,5 +1,6 @@
 /* Owns the shared segment: made once per generation, cold; old children keep theirs until they end. */
 #include <apr_shm.h>
+#include <signal.h>
 #include "mdm_private.h"
 
 mdm_core_t mdm_core;
@@ -32,6 +33,50 @@ apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size)
     }
     mdm_wipe(secret, sizeof(secret));
     return rv == APR_SUCCESS ? mdm_devcache_init(base + head + logins, cache_size, seed, &mdm_core.cache) : rv;
+}
+
+static int lives(apr_uint32_t pid)
+{
+    return pid && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
+
+mdm_child_t *mdm_shm_child(void)
+{
+    static mdm_child_t beside;
+    int i;
+
+    for (i = 0; i < MDM_CHILDREN; i++) {
+        mdm_child_t *c = &mdm_core.shm->children[i];
+        apr_uint32_t was = __atomic_load_n(&c->pid, __ATOMIC_SEQ_CST);
+
+        if (!lives(was) && __atomic_compare_exchange_n(&c->pid, &was, (apr_uint32_t)getpid(), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            c->db_in_use = c->listening = 0;
+            return c;
+        }
+    }
+    return &beside;
+}
+
+void mdm_shm_child_end(void)
+{
+    __atomic_store_n(&mdm_core.child->pid, 0, __ATOMIC_SEQ_CST);
+}
+
+mdm_child_t mdm_shm_children(void)
+{
+    mdm_child_t all = {0, 0, 0};
+    int i;
+
+    for (i = 0; i < MDM_CHILDREN; i++) {
+        const mdm_child_t *c = &mdm_core.shm->children[i];
+
+        if (lives(__atomic_load_n(&c->pid, __ATOMIC_RELAXED))) {
+            all.pid++;
+            all.db_in_use += __atomic_load_n(&c->db_in_use, __ATOMIC_RELAXED);
+            all.listening += __atomic_load_n(&c->listening, __ATOMIC_RELAXED);
+        }
+    }
+    return all;
 }
 
 int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms)

@@ -109,6 +109,7 @@ static apr_status_t child_end(void *data)
     mdm_listen_stop();
     mdm_jobs_stop();
     mdm_steward_stop();
+    mdm_shm_child_end();
     return APR_SUCCESS;
 }
 
@@ -120,6 +121,7 @@ static void child_init(apr_pool_t *p, server_rec *s)
     if (!mdm_core.shm) {
         return;
     }
+    mdm_core.child = mdm_shm_child();
     if (!mdm_conf_num(MDM_C_CORE_DUMPS)) {
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither a core file nor a debugger of the same user sees keys (SEC-04) */
     }

@@ -1,4 +1,5 @@
 """Address filters on both databases: who gets in from where, and who can't be shut out (ACC-01..08, R11, R42)."""
+import json
 import time
 
 import pytest
@@ -31,7 +32,12 @@ TOOLS = """
         MDMAccess endpoint deny=503
     </Location>
 """
-ZONE = {"extra_main": PROXY, "extra_admin": TOOLS}
+STATUS = """
+    <Location "/core-status">
+        SetHandler mdm-status
+    </Location>
+"""
+ZONE = {"extra_main": PROXY, "extra_admin": TOOLS, "extra_device": STATUS}
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +218,15 @@ def test_mistakes_in_httpd_conf(factory, line, why):
     zone.prepare()
     code, text = zone.config_test()
     assert code and why in text
+
+
+def test_refusals_are_counted(zone, console):
+    """ACC-08: each refused request once, by category, in all children; who may come is not counted."""
+    def counts():
+        body = json.loads(zone.request("GET", "/core-status")[2])
+        return [body[f"access_denied_{c}"] for c in ("admin", "endpoint", "tools")]
+    before = counts()
+    assert [admin(zone, "/tools/page.html", "203.0.113.7")[0] for _ in range(5)] == [403] * 5
+    assert ask(zone, zone.portal_url, "203.0.113.9")[0] in (403, 503)
+    assert admin(zone, "/tools/page.html", "192.0.2.1")[0] == 200
+    assert [b - a for a, b in zip(before, counts())] == [0, 1, 5]

@@ -1,6 +1,7 @@
 """The core module as a whole: configuration, schema check, node, AuthType MDM, throttle, status, jobs, invalidation,
 database outages (REL-01..06, NOD-01, USR-10, SEC-07, PRF-01, PRF-12)."""
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
@@ -12,6 +13,12 @@ from harness import wait_for
 ZONE = {"extra_device": """
     <Location "/core-status">
         SetHandler mdm-status
+    </Location>
+    <Location "/core-metrics">
+        SetHandler mdm-metrics
+    </Location>
+    <Location "/core-page">
+        SetHandler server-status
     </Location>
     <Location "/core-auth">
         AuthType MDM
@@ -36,6 +43,43 @@ def test_status_json_shows_node_cache_and_database(zone):
     assert found["db_away"] == 0 and found["db_schema_fits"] == 1
     assert found["cache_slots"] > 10000
     assert zone.request("POST", "/core-status")[0] == 405
+
+
+def test_metrics_and_status_page_show_the_same_figures(zone):
+    """OBS-01, OBS-02: Prometheus' text format, line by line; no figure is missing in one of the three."""
+    code, headers, body = zone.request("GET", "/core-metrics")
+    assert code == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = body.decode().splitlines()
+    assert len(lines) % 3 == 0 and body.endswith(b"\n")
+    found = {}
+    for about, kind, sample in zip(lines[::3], lines[1::3], lines[2::3]):
+        name, value = re.fullmatch(r'(mdm_\w+)(?:\{version="[^"]+",node="[^"]+"\})? (\d+)', sample).groups()
+        assert about.startswith(f"# HELP {name} ") and kind in (f"# TYPE {name} gauge", f"# TYPE {name} counter")
+        assert kind.endswith("counter") == name.endswith("_total")
+        found[re.sub("^mdm_|_total$", "", name)] = int(value)
+    shown = status(zone)
+    assert set(found) - {"info"} == set(shown) - {"version", "node"}
+    page = zone.request("GET", "/core-page?auto")[2].decode()
+    assert {x[4:].split(":")[0] for x in page.splitlines() if x.startswith("MDM_")} == set(found) - {"info"}
+    assert "Mobile devices (mod_mdm" in zone.request("GET", "/core-page")[2].decode()
+    assert zone.request("POST", "/core-metrics")[0] == 405
+    code, _, body = zone.request("HEAD", "/core-metrics")
+    assert (code, body) == (200, b"")
+
+
+def test_a_node_name_is_no_metric(fresh_zone):
+    """OBS-02, SEC-05: quotes and backslashes in a label."""
+    zone = fresh_zone(children=1, extra_main='MDMNodeName "a\\"} 1 \\\\"', extra_device=ZONE["extra_device"])
+    assert 'node="a\\"} 1 \\\\"} 1' in zone.request("GET", "/core-metrics")[2].decode()
+
+
+def test_figures_of_a_killed_child_are_gone(fresh_zone):
+    """OBS-01, REL-03: what a child has now counts while it lives."""
+    zone = fresh_zone(children=2, extra_device=ZONE["extra_device"])
+    zone.log.expect("AH00052")
+    wait_for(lambda: status(zone)["children"] >= 2)
+    zone.kill_child()
+    wait_for(lambda: status(zone)["children"] == len(zone.child_pids()) and status(zone)["db_in_use"] == 0)
 
 
 def test_node_is_registered_and_seen(zone):

@@ -13,7 +13,7 @@ import harness
 import seed
 from clients import Console, enrolled, new_device
 
-PAGES = ["overview", "devices", "pending", "people", "sources", "audit", "jobs", "nodes", "push", "access", "profile"]
+PAGES = ["overview", "devices", "groups", "pending", "people", "sources", "audit", "jobs", "nodes", "push", "access", "profile"]
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 

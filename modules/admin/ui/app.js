@@ -4,7 +4,7 @@ import { h, fill, icon, button, say, empty } from './ui.js';
 import { t, lang } from './words.js';
 
 const nav = [
-  ['overview', 'home', 'device:read'], ['devices', 'devices', 'device:read'], ['pending', 'pending', 'pending:read'], ['people', 'people', 'person:read'], ['sources', 'box', 'source:read'],
+  ['overview', 'home', 'device:read'], ['devices', 'devices', 'device:read'], ['groups', 'box', 'device:read'], ['pending', 'pending', 'pending:read'], ['people', 'people', 'person:read'], ['sources', 'box', 'source:read'],
   ['audit', 'audit', 'audit:read'], ['jobs', 'jobs', 'zone:read'], ['nodes', 'nodes', 'zone:read'], ['push', 'bell', 'zone:read'], ['access', 'key', 'zone:read'],
 ];
 const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };

@@ -1,6 +1,7 @@
 // The list of devices: its filters, order and columns are its address.
 import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
+import { tree, moveTo, addTo } from '../tree.js';
 import { t } from '../words.js';
 
 const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance', 'last_eas'];
@@ -22,7 +23,7 @@ const columns = (shown) => [
   { key: 'contact', label: t('last_contact'), tight: true, sort: 'last_contact', cell: (d) => time(d.last_contact_at) },
 ].filter((c) => !optional.includes(c.key) || shown.includes(c.key));
 
-export default async function page({ main, query, signal, may }) {
+export default async function page({ main, query, signal, may, again }) {
   const { cols, ...filter } = query;
   const shown = cols === undefined ? shownFirst : cols.split(',');
   const state = { items: [], next: null };
@@ -32,18 +33,27 @@ export default async function page({ main, query, signal, may }) {
   const get = (cursor) => api('GET', `devices${toQuery({ ...filter, cursor })}`, { signal });
 
   const draw = () => {
-    if (state.items.length === 0) {
+    if (state.items.length === 0 && !state.next) {
       const filtered = Object.keys(filter).some((k) => k !== 'sort');
       return fill(list, empty(filtered ? t('no_match') : t('no_devices'), 'devices', filtered
         ? h('a', { class: 'btn', href: '#/devices' }, t('reset')) : h('a', { class: 'btn primary', href: '#/pending' }, t('new_enrollment'))));
     }
     return fill(list,
-      picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), button(t('refresh'), 'refresh', many), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
-      table(columns(shown), state.items, { sort: filter.sort || 'name', onsort: (sort) => go({ sort }), pick: may('device:task') ? draw : null, picked }),
+      picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), may('device:task') && button(t('refresh'), 'refresh', many),
+        may('device:write') && button(t('move'), 'folder', () => moveTo(folders, [...picked], moved)), may('group:write') && button(t('group_put'), 'box', () => addTo(groups.filter((g) => g.kind === 'static'), [...picked], moved)), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
+      table(columns(shown), state.items, { sort: filter.sort || 'name', onsort: (sort) => go({ sort }), pick: may('device:task') || may('device:write') ? draw : null, picked }),
       pager(list, state, more));
   };
   const more = async () => {
-    try { const r = await get(state.next); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
+    try {
+      const had = state.items.length;
+      while (state.next && state.items.length === had) { // a page may be short, with more behind it
+        const r = await get(state.next);
+        state.items.push(...r.data.items);
+        state.next = r.data.next;
+      }
+      draw();
+    } catch (e) { say(e); }
   };
   function many() {
     const ids = [...picked];
@@ -60,8 +70,10 @@ export default async function page({ main, query, signal, may }) {
     } });
   }
 
-  const first = await get();
+  const moved = () => { picked.clear(); again(); };
+  const [first, { data: { items: folders } }, { data: { items: groups } }] = await Promise.all([get(), api('GET', 'folders', { signal }), api('GET', 'groups?limit=200', { signal })]);
   Object.assign(state, first.data);
+  if (!state.items.length && state.next) await more();
   draw();
   const select = (key, label, values, group) => h('div', {}, h('label', { for: `q-${key}` }, label), h('select', { id: `q-${key}`, onchange: (e) => go({ [key]: e.target.value }) },
     h('option', { value: '' }, t('all')), values.map((v) => h('option', { value: v, selected: filter[key] === v }, word(group, v)))));
@@ -73,7 +85,10 @@ export default async function page({ main, query, signal, may }) {
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
       select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),
       select('platform', t('platform'), ['ios', 'android', 'windows', 'unknown'], 'plat'),
-      select('ownership', t('ownership'), ['corporate', 'personal'], 'own')), list);
+      select('ownership', t('ownership'), ['corporate', 'personal'], 'own'),
+      groups.length ? h('div', {}, h('label', { for: 'q-group' }, t('group')), h('select', { id: 'q-group', onchange: (e) => go({ group: e.target.value }) }, h('option', { value: '' }, t('all')),
+        groups.map((g) => h('option', { value: g.id, selected: filter.group === g.id }, g.name)))) : null),
+    h('div', { class: 'beside' }, tree(folders, filter.folder || '', { go: (folder) => go({ folder }), again, write: may('folder:write') }), list));
   poll(`devices${toQuery(filter)}`, signal, (d) => {
     const rest = state.items.slice(d.items.length).filter((x) => !d.items.some((y) => y.id === x.id));
     state.items = state.items.length > d.items.length ? [...d.items, ...rest] : d.items;

@@ -1,4 +1,4 @@
-/* Devices: list, page, edit, tasks (DEV-02..04, DEV-08, DEV-12). */
+/* Devices: list, page, edit, refresh, what belongs to one (DEV-02..04, DEV-08). */
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
@@ -9,8 +9,6 @@
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
 
-#define REASON_MAX 500
-#define COMMANDS_SHOWN 200
 
 static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "lost", "sort", NULL};
 
@@ -251,7 +249,7 @@ int mdm_adm_device_edit(mdm_web_call_t *call)
                              : mdm_adm_fail(call, rv);
 }
 
-static apr_status_t audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail)
+apr_status_t mdm_adm_audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail)
 {
     json_t *d = NULL;
     apr_status_t rv = mdm_device_json(db, id, &d, NULL);
@@ -277,7 +275,7 @@ static apr_status_t do_refresh(mdm_web_call_t *call, mdm_db_t *db, const char *i
         return mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "The device is not under management: there is nothing to refresh.");
     if (rv == APR_SUCCESS)
         rv = mdm_command_refresh(db, record);
-    return rv == APR_SUCCESS ? audit_device(db, "device.refresh", id, NULL) : rv;
+    return rv == APR_SUCCESS ? mdm_adm_audit_device(db, "device.refresh", id, NULL) : rv;
 }
 
 int mdm_adm_device_refresh(mdm_web_call_t *call)
@@ -289,88 +287,9 @@ int mdm_adm_device_refresh(mdm_web_call_t *call)
     return rc;
 }
 
-typedef struct leave_t {
-    const char *wipe, *then, *reason;
-} leave_t;
-
-static apr_status_t do_unenroll(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
-{
-    const leave_t *l = arg;
-    json_t *d = NULL;
-    apr_status_t rv = mdm_device_json(db, id, &d, NULL);
-
-    if (rv != APR_SUCCESS)
-        return rv;
-    json_decref(d);
-    rv = mdm_unenroll_apple(db, id, strcmp(l->wipe, "full") == 0, strcmp(l->then, "delete") == 0, l->reason);
-    if (rv == APR_NOTFOUND)
-        rv = mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "The device is not under management: retire or delete it instead.");
-    return rv;
-}
-
-int mdm_adm_device_unenroll(mdm_web_call_t *call)
-{
-    static const char *const wipes[] = {"selective", "full", NULL}, *const thens[] = {"retire", "delete", NULL};
-    leave_t l = {NULL, NULL, ""};
-    const mdm_jfield_t fields[] = {{"wipe", MDM_JF_ENUM, 1, 0, 0, wipes, 0, &l.wipe, NULL},
-                                   {"then", MDM_JF_ENUM, 1, 0, 0, thens, 0, &l.then, NULL},
-                                   {"reason", MDM_JF_STR, 0, 0, REASON_MAX, NULL, 0, &l.reason, NULL},
-                                   {NULL}};
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-    int rc;
-
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rc = mdm_adm_act(call, do_unenroll, &l, HTTP_ACCEPTED);
-    if (call->r->status == HTTP_ACCEPTED)
-        call->svc->job_wake();
-    return rc;
-}
-
-static apr_status_t do_retire(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
-{
-    return mdm_device_retire(db, id, arg);
-}
-
-static apr_status_t do_unretire(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
-{
-    return mdm_device_unretire(db, id, arg);
-}
-
-static apr_status_t do_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
-{
-    return mdm_device_delete(db, id, arg);
-}
-
-static int with_reason(mdm_web_call_t *call, mdm_adm_act_fn fn)
-{
-    const char *reason = "";
-    const mdm_jfield_t fields[] = {{"reason", MDM_JF_STR, 0, 0, REASON_MAX, NULL, 0, &reason, NULL}, {NULL}};
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-
-    return rv == APR_SUCCESS ? mdm_adm_act(call, fn, reason, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
-}
-
-int mdm_adm_device_retire(mdm_web_call_t *call)
-{
-    return with_reason(call, do_retire);
-}
-
-int mdm_adm_device_unretire(mdm_web_call_t *call)
-{
-    return with_reason(call, do_unretire);
-}
-
-int mdm_adm_device_delete(mdm_web_call_t *call)
-{
-    return mdm_adm_act(call, do_delete, "", HTTP_NO_CONTENT);
-}
-
 /* ---- what belongs to one device. A list of an unknown device is 404, not empty. */
 
-typedef apr_status_t (*sub_fn)(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
-
-static int sub_list(mdm_web_call_t *call, const char *what, sub_fn fn)
+int mdm_adm_sub_list(mdm_web_call_t *call, const char *what, mdm_adm_sub_fn fn)
 {
     const char *id = NULL, *next = NULL;
     json_t *device = NULL, *items = NULL;
@@ -397,64 +316,47 @@ static apr_status_t records(mdm_db_t *db, const char *id, const mdm_page_t *page
     return mdm_device_records(db, id, out);
 }
 
-static apr_status_t list_commands(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
-{
-    apr_pool_t *p = mdm_db_ctx(db)->pool;
-    apr_array_header_t *rows = NULL;
-    apr_status_t rv = mdm_command_list(db, id, COMMANDS_SHOWN, &rows);
-    int i;
-
-    if (rv != APR_SUCCESS)
-        return rv;
-    *out = json_array();
-    for (i = 0; i < rows->nelts; i++) {
-        const mdm_command_t *c = &APR_ARRAY_IDX(rows, i, mdm_command_t);
-        json_array_append_new(
-            *out, json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", c->id,
-                            "request_type", c->request_type, "state", c->state, "open", c->open != 0, "leaving",
-                            c->leaving != 0, "seq", (json_int_t)c->seq, "offers", (json_int_t)c->offers, "created_by",
-                            c->created_by ? c->created_by : "", "created_at", mdm_adm_time(p, c->created_ms), "sent_at",
-                            mdm_adm_time(p, c->sent_ms), "notnow_at", mdm_adm_time(p, c->notnow_ms), "done_at",
-                            mdm_adm_time(p, c->done_ms), "expires_at", mdm_adm_time(p, c->expires_ms), "error",
-                            c->error ? mdm_adm_parsed(c->error) : json_null(), "why", mdm_adm_text(c->why)));
-    }
-    return APR_SUCCESS;
-}
-
 int mdm_adm_device_records(mdm_web_call_t *call)
 {
-    return sub_list(call, "records", records);
+    return mdm_adm_sub_list(call, "records", records);
 }
 
 int mdm_adm_device_apps(mdm_web_call_t *call)
 {
-    return sub_list(call, "apps", mdm_device_apps);
+    return mdm_adm_sub_list(call, "apps", mdm_device_apps);
 }
 
 int mdm_adm_device_events(mdm_web_call_t *call)
 {
-    return sub_list(call, "events", mdm_device_events);
+    return mdm_adm_sub_list(call, "events", mdm_device_events);
 }
 
-int mdm_adm_device_commands(mdm_web_call_t *call)
+static apr_status_t profiles(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
 {
-    return sub_list(call, "commands", list_commands);
+    return mdm_device_section(db, id, "profiles", page, out, next);
 }
 
-static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+static apr_status_t certificates(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
 {
-    json_t *detail = json_pack("{s:s}", "command", (const char *)arg);
-    apr_status_t rv = mdm_command_cancel(db, id, arg);
-
-    if (rv == APR_SUCCESS)
-        rv = audit_device(db, "command.cancel", id, detail);
-    json_decref(detail);
-    return rv;
+    return mdm_device_section(db, id, "certificates", page, out, next);
 }
 
-int mdm_adm_command_cancel(mdm_web_call_t *call)
+static apr_status_t restrictions(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
 {
-    if (!mdm_is_uuid(call->args[1]))
-        return mdm_adm_fail(call, APR_NOTFOUND);
-    return mdm_adm_act(call, do_cancel, call->args[1], HTTP_NO_CONTENT);
+    return mdm_device_section(db, id, "restrictions", page, out, next);
+}
+
+int mdm_adm_device_profiles(mdm_web_call_t *call)
+{
+    return mdm_adm_sub_list(call, "profiles", profiles);
+}
+
+int mdm_adm_device_certificates(mdm_web_call_t *call)
+{
+    return mdm_adm_sub_list(call, "certificates", certificates);
+}
+
+int mdm_adm_device_restrictions(mdm_web_call_t *call)
+{
+    return mdm_adm_sub_list(call, "restrictions", restrictions);
 }

@@ -76,6 +76,12 @@ apr_status_t mdm_adm_begin(mdm_web_call_t *call, mdm_db_t **db);
 /* Commits or rolls back by rv, closes, and answers what came of it. */
 apr_status_t mdm_adm_end(mdm_db_t *db, apr_status_t rv);
 
+/* The whole of a route that lists something of the device in its path; an unknown device is 404, not empty (admin_device.c). */
+typedef apr_status_t (*mdm_adm_sub_fn)(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
+int mdm_adm_sub_list(mdm_web_call_t *call, const char *what, mdm_adm_sub_fn fn);
+/* Audits an act on a device under its name; APR_NOTFOUND if there is none. */
+apr_status_t mdm_adm_audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail);
+
 /* ---- JSON bits */
 json_t *mdm_adm_time(apr_pool_t *p, apr_int64_t ms); /* null for 0 */
 json_t *mdm_adm_text(const char *s);                 /* null for NULL and "" */

@@ -402,7 +402,7 @@ static apr_status_t unenroll(mdm_web_call_t *call, mdm_db_t *db)
     if (!strcmp(mode, "no")) {
         return mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "You can't unenrol this device yourself. Ask your IT support.");
     }
-    return mdm_unenroll_apple(db, d->id, 0, !strcmp(mode, "delete"), "unenrolled by its owner in the portal");
+    return mdm_unenroll_apple(db, d->id, 0, !strcmp(mode, "delete"), NULL, "unenrolled by its owner in the portal");
 }
 
 static int device_delete(mdm_web_call_t *call)

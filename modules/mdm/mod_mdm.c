@@ -98,6 +98,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
     mdm_jobs_kind(&mdm_prune_kind);
+    mdm_jobs_kind(&mdm_commands_kind);
     mdm_jobs_kind(&mdm_ldapsync_kind);
     register_tick(s, pconf);
     return OK;

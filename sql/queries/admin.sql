@@ -159,6 +159,6 @@ SELECT (SELECT COUNT(*) FROM person),
        (SELECT COUNT(*) FROM node),
        (SELECT COUNT(*) FROM node WHERE seen_ms > :now_ms - 90000),
        (SELECT COUNT(*) FROM policy WHERE type = 'enrollment' AND published > 0),
-       (SELECT COUNT(*) FROM source_record s LEFT JOIN device d ON d.id = s.device_id
-         WHERE s.live = 1 AND s.queued > 0 AND (:limit = '' OR d.folder_id IN ({below})));
+       (SELECT COUNT(DISTINCT c.record_id) FROM command c LEFT JOIN device d ON d.id = c.device_id
+         WHERE c.open = 1 AND (:limit = '' OR d.folder_id IN ({below})));
 

@@ -26,7 +26,7 @@ UPDATE certificate SET record_id = NULL WHERE record_id = :record_id;
 -- name: apple_authenticated :exec1
 -- args: record_id:text, topic:text?, again:i64, now:i64
 UPDATE source_record
-   SET state = 'authenticated', push_ok = 0, topic = COALESCE(:topic, topic), queued = 0, awaiting_configuration = 0,
+   SET state = 'authenticated', push_ok = 0, topic = COALESCE(:topic, topic), awaiting_configuration = 0,
        generation = generation + :again, last_seen_ms = :now
  WHERE id = :record_id AND live = 1;
 
@@ -38,7 +38,7 @@ UPDATE source_record
        state = CASE WHEN state = 'leaving' THEN 'leaving' ELSE 'enrolled' END,
        unlock_token = COALESCE(:unlock_token, unlock_token), awaiting_configuration = :awaiting, last_seen_ms = :now
  WHERE id = :record_id AND live = 1
-RETURNING device_id, queued;
+RETURNING device_id, (SELECT count(*) FROM command q WHERE q.record_id = source_record.id AND q.open = 1);
 
 -- name: apple_bootstrap :exec1
 -- args: record_id:text, bootstrap_token:text?
@@ -65,7 +65,7 @@ SELECT r.device_id, r.state, r.native_id, d.state, d.name
 -- args: record_id:text, now:i64
 UPDATE source_record
    SET live = 0, state = 'left', push_ok = 0, push_token = NULL, push_magic = NULL, unlock_token = NULL,
-       bootstrap_token = NULL, queued = 0, last_seen_ms = :now
+       bootstrap_token = NULL, last_seen_ms = :now
  WHERE id = :record_id AND live = 1;
 
 -- name: apple_device_left :exec
@@ -91,23 +91,29 @@ capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, 
 (SELECT COUNT(*) FROM source_record s JOIN match_key k ON k.record_id = s.id AND k.space = 'easid' AND k.value = :eas_key
           WHERE s.device_id = device.id AND s.kind = 'mdm' AND s.live = 1)
 
--- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown. eas_known: this DeviceId is its match key
--- already.
+-- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown. "watch" holds the values whose change
+-- people want to see; what it said before comes back. eas_known: the DeviceId is a match key already.
 -- name: inventory_device :one
--- args: device_id:text, section:text, body:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
--- cols: eas_known:i64
+-- args: device_id:text, section:text, body:text, watch:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
+-- cols: was:text?, eas_known:i64
 -- only: pgsql
 UPDATE device SET
-    inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(CAST(:section AS text), CAST(:body AS jsonb)) AS text),
+    inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(
+        CAST(:section AS text), CAST(:body AS jsonb),
+        'was', COALESCE(CAST(inventory AS jsonb) -> 'watch', '{}'),
+        'watch', COALESCE(CAST(inventory AS jsonb) -> 'watch', '{}') || CAST(:watch AS jsonb)) AS text),
     {inventory_set}
  WHERE id = :device_id
-RETURNING {inventory_known};
+RETURNING CAST(inventory AS jsonb) ->> 'was',
+          {inventory_known};
 -- only: sqlite3
 UPDATE device SET
-    inventory = json_set(inventory, '$.' || :section, json(:body)),
+    inventory = json_set(inventory, '$.' || :section, json(:body),
+        '$.was', json(COALESCE(json_extract(inventory, '$.watch'), '{}')),
+        '$.watch', json_patch(COALESCE(json_extract(inventory, '$.watch'), '{}'), :watch)),
     {inventory_set}
  WHERE id = :device_id
-RETURNING {inventory_known};
+RETURNING json_extract(inventory, '$.was'), {inventory_known};
 
 -- name: inventory_apps :exec
 -- args: device_id:text, apps:text
@@ -128,20 +134,4 @@ ON CONFLICT (device_id, identifier) DO UPDATE
  WHERE (a.name, a.version, a.short_version, a.detail) <> (excluded.name, excluded.version, excluded.short_version, excluded.detail)
     OR a.size IS DISTINCT FROM excluded.size;
 -- only: sqlite3
-INSERT INTO device_app (device_id, identifier, name, version, short_version, size, detail)
-SELECT :device_id, json_extract(value, '$.identifier'), json_extract(value, '$.name'), json_extract(value, '$.version'),
-       json_extract(value, '$.short_version'), json_extract(value, '$.size'), json_extract(value, '$.detail')
-  FROM json_each(:apps) WHERE true
-ON CONFLICT (device_id, identifier) DO UPDATE
-   SET name = excluded.name, version = excluded.version, short_version = excluded.short_version, size = excluded.size,
-       detail = excluded.detail;
-
--- SQLite has no DELETE inside WITH: this goes before inventory_apps there, and is not used on PostgreSQL.
--- name: inventory_apps_gone :exec
--- args: device_id:text, apps:text
--- only: pgsql
-DELETE FROM device_app WHERE device_id = :device_id
-   AND identifier NOT IN (SELECT x.identifier FROM jsonb_to_recordset(CAST(:apps AS jsonb)) AS x(identifier text));
--- only: sqlite3
-DELETE FROM device_app WHERE device_id = :device_id
-   AND identifier NOT IN (SELECT json_extract(value, '$.identifier') FROM json_each(:apps));
+INSERT INTO device_app_list (device_id, apps) VALUES (:device_id, :apps);

@@ -1,5 +1,4 @@
--- The command queue. "queued" of the record only says whether to look: it is raised with each command and counted again
--- when an offer finds nothing.
+-- The command queue. Open commands are few and have an index of their own: nothing here grows with the history (PRF-02).
 
 -- name: command_record :one
 -- args: device_id:text
@@ -13,10 +12,10 @@ UPDATE command SET open = 0, state = 'superseded', done_ms = :now
 
 -- name: command_seq :one
 -- args: record_id:text
--- cols: seq:i64, queued:i64, waiting:i64, device_id:text?, state:text
-UPDATE source_record SET queue_seq = queue_seq + 1, queued = queued + 1
+-- cols: seq:i64, waiting:i64, device_id:text?, state:text
+UPDATE source_record SET queue_seq = queue_seq + 1
  WHERE id = :record_id AND live = 1
-RETURNING queue_seq, queued,
+RETURNING queue_seq,
           (SELECT count(*) FROM command c WHERE c.record_id = source_record.id AND c.open = 1), device_id, state;
 
 -- name: command_insert :exec
@@ -41,15 +40,16 @@ RETURNING id, request_type, payload, sealed;
 
 -- Ends one and offers the next: a whole answer in one statement (PRF-02).
 -- name: command_answer :many
--- args: record_id:text, done:text, state:text, error:text?, now:i64
+-- args: record_id:text, done:text, leaving:i64, state:text, error:text?, result:text?, now:i64
 -- cols: id:text, request_type:text, payload:text, sealed:i64, open:i64, leaving:i64
 UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                    open = CASE WHEN id = :done THEN 0 ELSE 1 END,
                    done_ms = CASE WHEN id = :done THEN :now ELSE done_ms END,
                    error = CASE WHEN id = :done THEN :error ELSE error END,
+                   result = CASE WHEN id = :done THEN :result ELSE result END,
                    sent_ms = CASE WHEN id = :done THEN sent_ms ELSE :now END,
                    offers = offers + CASE WHEN id = :done THEN 0 ELSE 1 END
- WHERE (id = :done AND record_id = :record_id AND open = 1)
+ WHERE (id = :done AND record_id = :record_id AND open = 1 AND leaving <= :leaving)
     OR id = (SELECT c.id FROM command c
               WHERE c.record_id = :record_id AND c.open = 1 AND c.id <> :done AND c.state <> 'notnow'
                 AND (c.expires_ms IS NULL OR c.expires_ms > :now)
@@ -70,22 +70,13 @@ RETURNING offers;
 UPDATE command SET open = 0, state = 'error', error = :error, done_ms = :now
  WHERE id = :id AND record_id = :record_id AND state NOT IN ('cancelled', 'superseded', 'expired');
 
--- name: command_lock :exec1
--- args: record_id:text
-UPDATE source_record SET queued = queued WHERE id = :record_id;
-
--- name: command_expire :exec
--- args: record_id:text, now:i64
+-- name: command_expire :many
+-- args: now:i64
+-- cols: id:text, device_id:text?, task_id:text?
 UPDATE command SET open = 0, state = 'expired', done_ms = :now
- WHERE record_id = :record_id AND open = 1 AND expires_ms <= :now;
-
--- name: command_recount :one
--- args: record_id:text
--- cols: queued:i64, device_id:text?
-UPDATE source_record
-   SET queued = (SELECT count(*) FROM command c WHERE c.record_id = :record_id AND c.open = 1)
- WHERE id = :record_id
-RETURNING queued, device_id;
+ WHERE id IN (SELECT c.id FROM command c WHERE c.open = 1 AND c.expires_ms IS NOT NULL AND c.expires_ms <= :now
+               ORDER BY c.expires_ms LIMIT 500)
+RETURNING id, device_id, task_id;
 
 -- name: command_clear :exec
 -- args: record_id:text, now:i64
@@ -105,9 +96,9 @@ SELECT open FROM command WHERE id = :id AND device_id = :device_id;
 
 -- name: command_list :many
 -- args: device_id:text, max:i64
--- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, push_ok:i64, record_state:text, push_error:text?
+-- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, refusals:i64, result:text?, push_ok:i64, record_state:text, push_error:text?
 SELECT c.id, c.request_type, c.state, c.created_by, c.error, c.seq, c.open, c.leaving, c.offers, c.created_ms, c.sent_ms,
-       c.notnow_ms, c.done_ms, c.expires_ms, r.push_ok, r.state, p.last_error
+       c.notnow_ms, c.done_ms, c.expires_ms, c.refusals, c.result, r.push_ok, r.state, p.last_error
   FROM command c JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
  WHERE c.device_id = :device_id
  ORDER BY c.created_ms DESC, c.seq DESC LIMIT :max;
@@ -116,6 +107,45 @@ SELECT c.id, c.request_type, c.state, c.created_by, c.error, c.seq, c.open, c.le
 -- args: record_id:text
 -- cols: unlock_token:text?
 SELECT unlock_token FROM source_record WHERE id = :record_id;
+
+-- A removal or wipe that the device refused is offered again, until it was refused so often.
+-- name: leave_again :one
+-- args: id:text, record_id:text, now:i64, most:i64
+-- cols: open:i64, refusals:i64
+UPDATE command SET refusals = refusals + 1, open = CASE WHEN refusals + 1 < :most THEN 1 ELSE 0 END,
+                   state = CASE WHEN refusals + 1 < :most THEN 'notnow' ELSE state END,
+                   notnow_ms = CASE WHEN refusals + 1 < :most THEN :now ELSE notnow_ms END,
+                   done_ms = CASE WHEN refusals + 1 < :most THEN NULL ELSE done_ms END
+ WHERE id = :id AND record_id = :record_id AND leaving = 1
+RETURNING open, refusals;
+
+-- The open removal or wipe of a device.
+-- name: leave_open :one
+-- args: device_id:text
+-- cols: id:text, record_id:text, request_type:text, state:text
+SELECT c.id, c.record_id, c.request_type, c.state FROM source_record r JOIN command c ON c.record_id = r.id
+ WHERE r.device_id = :device_id AND r.live = 1 AND r.state = 'leaving' AND c.open = 1 AND c.leaving = 1;
+
+-- Sent wipes that were never answered: a device that erases itself says so at most once (facts 3.4). A device that calls gets it
+-- again, which renews the time.
+-- name: leave_silent :many
+-- args: before:i64
+-- cols: record_id:text
+SELECT record_id FROM command
+ WHERE open = 1 AND leaving = 1 AND sent_ms < :before AND state = 'sent' AND request_type = 'EraseDevice' LIMIT 100;
+
+-- The device object goes, its wipe stays.
+-- name: leave_detach_commands :exec
+-- args: record_id:text
+UPDATE command SET device_id = NULL WHERE record_id = :record_id AND open = 1 AND leaving = 1;
+
+-- name: leave_detach_record :exec
+-- args: record_id:text
+UPDATE source_record SET device_id = NULL WHERE id = :record_id;
+
+-- name: leave_forget :exec
+-- args: record_id:text
+DELETE FROM source_record WHERE id = :record_id AND device_id IS NULL;
 
 -- name: unenroll_begin :exec1
 -- args: record_id:text
@@ -130,3 +160,12 @@ UPDATE source_record SET state = CASE WHEN push_token IS NULL THEN 'authenticate
 -- args: device_id:text, state:text
 -- cols: name:text
 UPDATE device SET state = :state, version = version + 1 WHERE id = :device_id RETURNING name;
+
+-- What decides which actions a device can get.
+-- name: action_facts :one
+-- args: device_id:text
+-- cols: name:text, state:text, os_version:text, supervised:i64?, inventory:text, record_id:text?, record_state:text?, unlock:i64, leaving:text?
+SELECT d.name, d.state, d.os_version, d.supervised, d.inventory, r.id, r.state, CASE WHEN r.unlock_token IS NULL THEN 0 ELSE 1 END,
+       (SELECT c.state FROM command c WHERE c.record_id = r.id AND c.open = 1 AND c.leaving = 1 LIMIT 1)
+  FROM device d LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.live = 1
+ WHERE d.id = :device_id;

@@ -209,7 +209,8 @@ DELETE FROM device WHERE id = :id;
 -- args: device_id:text
 -- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, attrs:text, match_rule:text, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?
 SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN s.push_token IS NULL THEN 0 ELSE 1 END,
-       s.generation, s.queued, s.expelled, s.attrs, s.match_rule, s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error
+       s.generation, (SELECT COUNT(*) FROM command o WHERE o.record_id = s.id AND o.open = 1), s.expelled, s.attrs, s.match_rule,
+       s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error
   FROM source_record s LEFT JOIN push q ON q.record_id = s.id
  WHERE s.device_id = :device_id
  ORDER BY s.live DESC, s.last_seen_ms DESC, s.id
@@ -222,11 +223,20 @@ UPDATE certificate SET record_id = NULL
 
 -- name: device_apps :many
 -- args: device_id:text, after:text, count:i64
--- cols: identifier:text, name:text, version:text, short_version:text, size:i64?, managed:i64
-SELECT identifier, name, version, short_version, size, managed
-  FROM device_app
- WHERE device_id = :device_id AND identifier > :after
- ORDER BY identifier
+-- cols: identifier:text, name:text, version:text, short_version:text, size:i64?, managed:text?
+-- only: pgsql
+SELECT a.identifier, a.name, a.version, a.short_version, a.size,
+       CAST(d.inventory AS jsonb) -> 'managed_apps' -> a.identifier ->> 'status'
+  FROM device_app a JOIN device d ON d.id = a.device_id
+ WHERE a.device_id = :device_id AND a.identifier > :after
+ ORDER BY a.identifier
+ LIMIT :count;
+-- only: sqlite3
+SELECT a.identifier, a.name, a.version, a.short_version, a.size,
+       (SELECT json_extract(m.value, '$.status') FROM json_each(d.inventory, '$.managed_apps') m WHERE m.key = a.identifier)
+  FROM device_app a JOIN device d ON d.id = a.device_id
+ WHERE a.device_id = :device_id AND a.identifier > :after
+ ORDER BY a.identifier
  LIMIT :count;
 
 -- name: device_events :many

@@ -187,13 +187,13 @@ SELECT COALESCE(MAX(u.ms), 0) FROM (
 -- name: enroll_record_end :exec
 -- args: id:text, now:i64
 UPDATE source_record SET live = 0, state = 'left', push_ok = 0, push_token = NULL, push_magic = NULL, unlock_token = NULL,
-       queued = 0, last_seen_ms = :now WHERE id = :id;
+       last_seen_ms = :now WHERE id = :id;
 
 -- name: enroll_record_again :exec1
 -- args: id:text, person_id:text, topic:text?, attrs:text, now:i64
 UPDATE source_record SET person_id = :person_id, state = 'authenticated', generation = generation + 1, topic = :topic,
        push_token = NULL, push_magic = NULL, push_ok = 0, unlock_token = NULL, bootstrap_token = NULL,
-       awaiting_configuration = 0, expelled = 0, queued = 0, attrs = :attrs, last_seen_ms = :now
+       awaiting_configuration = 0, expelled = 0, attrs = :attrs, last_seen_ms = :now
  WHERE id = :id AND live = 1;
 
 -- name: enroll_record_add :exec

@@ -28,3 +28,68 @@ UPDATE certificate SET renew_ms = (not_before_ms + not_after_ms) / 2;
 CREATE INDEX certificate_renew ON certificate (renew_ms) WHERE slot = 'current' AND status = 'active';
 CREATE INDEX certificate_ends ON certificate (not_after_ms, fingerprint) WHERE slot = 'current' AND status = 'active';
 CREATE INDEX certificate_old ON certificate (superseded_ms) WHERE status = 'superseded';
+
+-- Commands: what they brought, and how often they were refused; a wipe outlives its device object (DEV-12). Whether a record has open
+-- ones is asked of the table, not counted beside it.
+DROP INDEX command_open;
+ALTER TABLE source_record DROP COLUMN queued;
+-- only: pgsql
+ALTER TABLE command ALTER COLUMN device_id DROP NOT NULL;
+ALTER TABLE command ADD COLUMN result TEXT;
+ALTER TABLE command ADD COLUMN refusals BIGINT NOT NULL DEFAULT 0;
+-- only: sqlite3
+ALTER TABLE command RENAME TO command_old;
+CREATE TABLE command (
+    id TEXT PRIMARY KEY,
+    record_id TEXT NOT NULL REFERENCES source_record (id) ON DELETE CASCADE,
+    device_id TEXT REFERENCES device (id) ON DELETE CASCADE, -- NULL: a wipe whose object was deleted
+    seq BIGINT NOT NULL,
+    request_type TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    sealed BIGINT NOT NULL DEFAULT 0,
+    open BIGINT NOT NULL DEFAULT 1,
+    state TEXT NOT NULL,
+    coalesce_key TEXT,
+    leaving BIGINT NOT NULL DEFAULT 0,
+    task_id TEXT,
+    offers BIGINT NOT NULL DEFAULT 0,
+    created_ms BIGINT NOT NULL,
+    created_by TEXT NOT NULL DEFAULT '',
+    sent_ms BIGINT,
+    notnow_ms BIGINT,
+    done_ms BIGINT,
+    expires_ms BIGINT,
+    error TEXT,
+    result TEXT,                    -- JSON: what the answer said beyond its status, if nothing else keeps it
+    refusals BIGINT NOT NULL DEFAULT 0, -- removal and wipe: how often the device answered with an error
+    UNIQUE (record_id, seq)
+);
+INSERT INTO command (id, record_id, device_id, seq, request_type, payload, sealed, open, state, coalesce_key, leaving, task_id,
+                         offers, created_ms, created_by, sent_ms, notnow_ms, done_ms, expires_ms, error)
+SELECT id, record_id, device_id, seq, request_type, payload, sealed, open, state, coalesce_key, leaving, task_id, offers,
+       created_ms, created_by, sent_ms, notnow_ms, done_ms, expires_ms, error FROM command_old;
+DROP TABLE command_old;
+CREATE INDEX command_device ON command (device_id, created_ms);
+CREATE INDEX command_done ON command (done_ms);
+CREATE INDEX command_task ON command (task_id);
+-- all
+CREATE INDEX command_open ON command (record_id, seq) WHERE open = 1;
+CREATE INDEX command_expiry ON command (expires_ms) WHERE open = 1 AND expires_ms IS NOT NULL;
+CREATE INDEX command_leaving ON command (sent_ms) WHERE open = 1 AND leaving = 1;
+
+-- SQLite has no DELETE inside WITH: a list of apps is written through this view, so that it is one statement there as well.
+-- only: sqlite3
+CREATE VIEW device_app_list AS SELECT device_id, detail AS apps FROM device_app;
+CREATE TRIGGER device_app_list_put INSTEAD OF INSERT ON device_app_list
+BEGIN
+    DELETE FROM device_app WHERE device_id = NEW.device_id
+       AND identifier NOT IN (SELECT json_extract(value, '$.identifier') FROM json_each(NEW.apps));
+    INSERT INTO device_app (device_id, identifier, name, version, short_version, size, detail)
+    SELECT NEW.device_id, json_extract(value, '$.identifier'), json_extract(value, '$.name'), json_extract(value, '$.version'),
+           json_extract(value, '$.short_version'), json_extract(value, '$.size'), json_extract(value, '$.detail')
+      FROM json_each(NEW.apps) WHERE true
+    ON CONFLICT (device_id, identifier) DO UPDATE
+       SET name = excluded.name, version = excluded.version, short_version = excluded.short_version, size = excluded.size,
+           detail = excluded.detail;
+END;
+-- all

@@ -174,7 +174,7 @@ def fill_queues(bench, commands):
         bench.zone.sql("INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms)"
                        " SELECT gen_random_uuid()::text, r.id, r.device_id, r.queue_seq + n, 'DeviceLock', '{}', 'queued', 0"
                        f" FROM source_record r, generate_series(1, {commands}) n WHERE r.native_id = ? AND r.live = 1", device.udid)
-        bench.zone.sql(f"UPDATE source_record SET queued = {commands}, queue_seq = queue_seq + {commands}"
+        bench.zone.sql(f"UPDATE source_record SET queue_seq = queue_seq + {commands}"
                        " WHERE native_id = ? AND live = 1", device.udid)
     bench.zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('all', '', 0)")
     time.sleep(1.5)  # the node has seen it

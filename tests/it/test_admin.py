@@ -14,7 +14,7 @@ import yaml
 import harness
 import seed
 from clients import Console, enrolled, new_device, portal
-from sim.device import Refused
+from sim.device import REFRESHES, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUTE = re.compile(r'^ROUTE\("(\w+)", "([^"]+)", (\w+), (NULL|"[^"]+"), (\d+), (\d), (\w+)\)', re.M)
@@ -362,7 +362,8 @@ def test_wrong_type_and_method(zone, console, fleet):
 
 def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
-              "eas-servers": {"servers": []}, "devices": {"add": [NOBODY]}}
+              "eas-servers": {"servers": []}, "devices": {"add": [NOBODY]},
+              "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue
@@ -374,15 +375,15 @@ def test_unknown_objects_are_404(console):
 
 
 def test_refresh_unenrol_on_a_real_device(zone, console):
-    """DEV-08, DEV-12: refresh queues the three questions; unenrolment removes the profile and retires the object."""
+    """DEV-08, DEV-12: refresh queues its questions; unenrolment removes the profile and retires the object."""
     device = enrolled(zone, new_device(zone))
     ident = console.device(device.udid)["id"]
     assert console.call("POST", f"/devices/{ident}/refresh")[0] == 202
     opened = [c for c in console.get(f"/devices/{ident}/commands")["items"] if c["open"]]
-    assert {c["request_type"] for c in opened} == {"DeviceInformation", "SecurityInfo", "InstalledApplicationList"}
+    assert {c["request_type"] for c in opened} == REFRESHES
     assert console.call("POST", f"/devices/{ident}/commands/{opened[0]['id']}/cancel")[0] == 204
     problem(console.call("POST", f"/devices/{ident}/commands/{opened[0]['id']}/cancel"), 409)
-    assert len(device.poll()) == 2
+    assert len(device.poll()) == len(REFRESHES) - 1
     problem(console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "maybe", "then": "retire"}), 400, "wipe")
     assert console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire", "reason": "left"})[0] == 202
     problem(console.call("POST", f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire"}), 409)

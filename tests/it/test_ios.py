@@ -14,7 +14,7 @@ import zonefiles as zf
 from clients import Console, enrolled, new_device, portal
 from harness import wait_for
 from sim.apns import Apns
-from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Refused
+from sim.device import CHECKIN_TYPE, CONNECT_TYPE, REFRESHES, Refused
 
 pytestmark = pytest.mark.san
 FORBIDDEN = {401, 403, 404, 410}
@@ -252,7 +252,7 @@ def test_commands_survive_a_kill(zone, device, console):
     zone.kill_child()
     wait_for(zone.answers)
     device.http.close()
-    assert {"DeviceInformation", "SecurityInfo", "InstalledApplicationList"} == {k for k, s in device.poll() if s == "Acknowledged"}
+    assert REFRESHES == {k for k, s in device.poll() if s == "Acknowledged"}
 
 
 def test_reenrolment_clears_the_queue(zone, console):
@@ -266,7 +266,7 @@ def test_reenrolment_clears_the_queue(zone, console):
     assert zone.sql("SELECT push_ok FROM source_record WHERE native_id = ? AND live = 1", back.udid) == [(0,)]
     assert back.connect(Status="Idle") is None
     back.token_update(UnlockToken=None)
-    assert len(back.poll()) == 3
+    assert len(back.poll()) == len(REFRESHES)
     assert console.device(back.udid)["id"] == ident
     assert zone.sql("SELECT count(*) FROM source_record WHERE native_id = ? AND unlock_token IS NOT NULL", back.udid) == [(1,)]
 
@@ -372,7 +372,7 @@ def test_push_wakes_a_device(pushed):
     console.post(f"/devices/{ident}/refresh")
     wait_for(lambda: woken)
     assert time.monotonic() - began < 3, "the job is woken, not waited for"
-    assert len(woken[0]) == 3
+    assert len(woken[0]) == len(REFRESHES)
     push = apns.of(device.token)[-1]
     assert len(apns.of(device.token)) == count + 1
     assert push["headers"]["apns-topic"] == harness.TOPIC and push["headers"]["apns-push-type"] == "mdm"

@@ -155,6 +155,11 @@ class Profile:
         return found[0]["PayloadContent"]
 
 
+# What a server asks for on a refresh.
+REFRESHES = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList", "ManagedApplicationList", "ProfileList", "CertificateList",
+             "Restrictions"}
+
+
 class Device:
     """One device. cafile: the roots it trusts from the factory. Everything it knows is in attributes."""
 
@@ -301,7 +306,8 @@ class Device:
         return done
 
     # -- commands
-    leaving = False
+    leaving = supervised = lost = False
+    managed = frozenset()
     NEVER_NOT_NOW = {"DeviceInformation", "ProfileList", "DeviceLock", "EraseDevice", "ClearPasscode",
                      "ProvisioningProfileList", "InstalledApplicationList", "Restrictions"}
 
@@ -323,9 +329,9 @@ class Device:
             "UDID": self.udid, "DeviceName": self.name, "OSVersion": self.os_version, "BuildVersion": self.build,
             "ModelName": self.model_name.split(" ")[0], "Model": self.model, "ProductName": self.product,
             "SerialNumber": self.serial, "DeviceCapacity": self.capacity, "AvailableDeviceCapacity": round(self.capacity * .4, 2),
-            "BatteryLevel": 0.71, "CellularTechnology": 1 if phone else 0, "IsSupervised": False,
+            "BatteryLevel": 0.71, "CellularTechnology": 1 if phone else 0, "IsSupervised": self.supervised,
             "IsDeviceLocatorServiceEnabled": True, "IsActivationLockEnabled": False, "IsDoNotDisturbInEffect": False,
-            "DeviceID": "", "IsCloudBackupEnabled": True, "IsMDMLostModeEnabled": False, "EASDeviceIdentifier": self.serial * 2,
+            "DeviceID": "", "IsCloudBackupEnabled": True, "IsMDMLostModeEnabled": self.lost, "EASDeviceIdentifier": self.serial * 2,
             "WiFiMAC": "02:" + ":".join(f"{b:02x}" for b in self.token[:5]),
             "BluetoothMAC": "02:" + ":".join(f"{b:02x}" for b in self.token[5:10]), "IsNetworkTethered": False,
             "SupplementalBuildVersion": self.build, "iTunesStoreAccountIsActive": True, "IsRoaming": False,
@@ -353,6 +359,10 @@ class Device:
             {"Identifier": i, "Name": n, "Version": v, "ShortVersion": v, "BundleSize": s << 20, "DynamicSize": s << 18,
              "IsValidated": True, "Installing": False} for i, n, v, s in self.apps]}
 
+    def do_ManagedApplicationList(self, command):
+        return "Acknowledged", {"ManagedApplicationList": {
+            i: {"Status": "Managed", "ManagementFlags": 1, "HasConfiguration": False, "IsValidated": True} for i in sorted(self.managed)}}
+
     def do_ProfileList(self, command):
         own = self.profile.plist
         return "Acknowledged", {"ProfileList": [
@@ -364,7 +374,37 @@ class Device:
                                                      "Data": der.cert_der(self.cert)}]}
 
     def do_Restrictions(self, command):
-        return "Acknowledged", {"GlobalRestrictions": {"restrictedBool": {}, "restrictedValue": {}}}
+        return "Acknowledged", {"GlobalRestrictions": {"restrictedBool": {"allowCamera": {"value": True}},
+                                                       "restrictedValue": {"maxInactivity": {"value": 5}}}}
+
+    def do_EnableLostMode(self, command):
+        if not self.supervised:
+            return "Error", error("MCMDMErrorDomain", 12067, "The device is not supervised")
+        self.lost = True
+        return "Acknowledged", {}
+
+    def do_DisableLostMode(self, command):
+        if not self.lost:
+            return "Error", error("MCMDMErrorDomain", 12069, "The device is not in lost mode")
+        self.lost = False
+        return "Acknowledged", {}
+
+    def do_DeviceLocation(self, command):
+        if not self.lost:
+            return "Error", error("MCMDMErrorDomain", 12069, "The device is not in lost mode")
+        return "Acknowledged", {"Latitude": 52.52, "Longitude": 13.405, "HorizontalAccuracy": 12.5,
+                                "Timestamp": "2026-11-21T10:00:00Z"}
+
+    def do_RestartDevice(self, command):
+        return ("Acknowledged", {}) if self.supervised else ("Error", error("MCMDMErrorDomain", 12079, "Not supervised"))
+
+    do_ShutDownDevice = do_RestartDevice
+
+    def do_Settings(self, command):
+        for item in command["Settings"]:
+            if item["Item"] == "DeviceName":
+                self.name = item["DeviceName"]
+        return "Acknowledged", {"Settings": [{"Status": "Acknowledged"} for _ in command["Settings"]]}
 
     def do_DeviceLock(self, command):
         self.locked = True

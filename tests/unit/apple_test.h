@@ -93,7 +93,7 @@ static UNUSED const char *ask(zone_t *z, const char *fmt, ...)
 /* What the cache would know now. */
 static UNUSED void reload(zone_t *z, phone_t *d)
 {
-    const char *flags[] = {"queued > 0", "state = 'leaving'", "expelled = 1", "state = 'enrolled'"};
+    const char *flags[] = {"EXISTS (SELECT 1 FROM command q WHERE q.record_id = source_record.id AND q.open = 1)", "state = 'leaving'", "expelled = 1", "state = 'enrolled'"};
     const apr_uint32_t bits[] = {MDM_DEVF_QUEUED, MDM_DEVF_LEAVING, MDM_DEVF_EXPELLED, MDM_DEVF_ENROLLED};
 
     memset(&d->rec, 0, sizeof d->rec);
@@ -199,7 +199,6 @@ static UNUSED phone_t *dev_enrolled(zone_t *z, const char *udid)
     reload(z, d);
     assert_int_equal(say(z, d, token_msg(z, d, udid, "unlock-me"), &a, NULL), APR_SUCCESS);
     sql(z, "UPDATE command SET open = 0, state = 'acknowledged' WHERE record_id = '%s'", d->record);
-    sql(z, "UPDATE source_record SET queued = 0 WHERE id = '%s'", d->record);
     sql(z, "DELETE FROM push");
     reload(z, d);
     return d;

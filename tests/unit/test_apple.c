@@ -1,5 +1,6 @@
 /* Check-in and connect (IOS-01..05, SEC-01, DEV-14, PRF-01..03, R12, R38, R39). MDM_TEST_DB chooses the engine. */
 #include "apple_test.h"
+#include "domain/mdm_device.h"
 
 static zone_t *z;
 
@@ -63,7 +64,7 @@ static void test_enrolment(void **state)
     assert_memory_equal(record(d, "unlock_token"), "s1.k1.", 6);
     assert_string_equal(device(d, "state"), "active");
     assert_string_equal(ask(z, "SELECT state FROM pending_enrollment WHERE device_id = '%s'", d->device), "completed");
-    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1", d->record), "3");
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1", d->record), "7");
     assert_string_equal(ask(z, "SELECT count(*) FROM push WHERE record_id = '%s'", d->record), "1");
     assert_true(d->rec.flags & MDM_DEVF_QUEUED);
 }
@@ -145,7 +146,7 @@ static void test_reenrolment(void **state)
     assert_string_equal(record(d, "push_ok"), "1");
     assert_string_equal(record(d, "unlock_token"), unlock);
     assert_string_equal(record(d, "generation"), "2");
-    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1", d->record), "3");
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1", d->record), "7");
 }
 
 /* PRF-03: an unchanged token is only looked at. */
@@ -199,11 +200,83 @@ static void test_statement_counts(void **state)
     assert_string_equal(offered(z, a, &given), "");
     assert_string_equal(state_of(id), "acknowledged");
     assert_string_equal(device(d, "os_version"), "18.1");
-    /* The next Idle finds nothing and says so to the caches; the one after that costs nothing. */
-    reload(z, d);
-    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
-    reload(z, d);
+    reload(z, d); /* the queue is seen empty at once: the next Idle costs nothing */
     assert_false(d->rec.flags & MDM_DEVF_QUEUED);
+}
+
+/* PRF-02: no cycle of any query takes more than three statements, whatever has gone before; one that finds a change writes an event. */
+static void test_cycles(void **state)
+{
+    static const struct {
+        const char *type, *key, *json;
+        int want;
+    } cases[] = {
+        {"DeviceLock", "MessageResult", "\"Success\"", 2},
+        {"SecurityInfo", "SecurityInfo", "{\"PasscodePresent\": true}", 3},
+        {"InstalledApplicationList", "InstalledApplicationList", "[{\"Identifier\": \"a.b\"}]", 3},
+        {"ManagedApplicationList", "ManagedApplicationList", "{\"a.b\": {\"Status\": \"Managed\"}}", 3},
+        {"ProfileList", "ProfileList", "[]", 3},
+        {"CertificateList", "CertificateList", "[]", 3},
+        {"Restrictions", "GlobalRestrictions", "{}", 3},
+        {"SecurityInfo", "SecurityInfo", "{\"PasscodePresent\": false}", 4},
+    };
+    phone_t *d = dev_enrolled(z, "UDID-CYCLE");
+    apr_uint64_t n, all;
+    mdm_apple_answer_t *a;
+    const char *id;
+
+    sql(z, "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, open, created_ms) "
+           "SELECT 'h' || c.seq || d.id, c.record_id, c.device_id, -1000 - c.seq - length(d.id), 'DeviceLock', '{}', 'error', 0, 0 "
+           "FROM command c JOIN device d ON d.id = c.device_id WHERE c.record_id = '%s'", d->record);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mdm_command_add_t add = {.request_type = cases[i].type};
+        mdm_plist_t *m, *content;
+
+        id = queue(z, d, &add);
+        assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, &n), APR_SUCCESS);
+        all = n - 1;
+        assert_string_equal(offered(z, a, NULL), cases[i].type);
+        m = status_msg(z, d, "Acknowledged", id);
+        assert_int_equal(mdm_plist_from_json(z->t->ctx, mdm_json_own(z->t->ctx, json_loads(cases[i].json, JSON_DECODE_ANY, NULL)),
+                                             &content), APR_SUCCESS);
+        mdm_plist_append(m, cases[i].key, content);
+        assert_int_equal(say(z, d, m, &a, &n), APR_SUCCESS);
+        all += n - 1;
+        assert_int_equal(all, cases[i].want);
+        assert_string_equal(state_of(id), "acknowledged");
+    }
+    assert_string_equal(ask(z, "SELECT detail FROM device_event WHERE device_id = '%s' AND kind = 'changed'", d->device),
+                        "{\"passcode_present\":{\"before\":true,\"after\":false}}");
+    assert_string_equal(ask(z, "SELECT result FROM command WHERE device_id = '%s' AND request_type = 'DeviceLock' AND state = 'acknowledged' "
+                               "AND result IS NOT NULL", d->device), "{\"MessageResult\":\"Success\"}");
+}
+
+/* DEV-15: a server's clock that steps by a day, both ways, strands nothing. */
+static void test_clock_steps(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-CLOCK");
+    mdm_command_add_t lock = {.request_type = "DeviceLock"};
+    apr_time_t now = z->t->now;
+    mdm_apple_answer_t *a;
+    const char *ids[4], *given;
+
+    for (int i = 0; i < 4; i++) {
+        z->t->now = now + (i % 2 ? -1 : 1) * apr_time_from_sec(86400);
+        ids[i] = queue(z, d, &lock);
+    }
+    z->t->now = now - apr_time_from_sec(2 * 86400);
+    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    for (int i = 0; i < 4; i++) {
+        offered(z, a, &given);
+        assert_string_equal(given, ids[i]);
+        z->t->now += (i % 2 ? 3 : -1) * apr_time_from_sec(86400);
+        assert_int_equal(say(z, d, status_msg(z, d, i == 1 ? "NotNow" : "Acknowledged", given), &a, NULL), APR_SUCCESS);
+    }
+    assert_string_equal(offered(z, a, NULL), "");
+    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    offered(z, a, &given);
+    assert_string_equal(given, ids[1]);
+    z->t->now = now;
 }
 
 /* IOS-05: order, NotNow passed over in this session and offered again on Idle, results twice, unknown results. */
@@ -360,9 +433,9 @@ static void unenroll(phone_t *d, int wipe, int del)
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
     assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
-    assert_int_equal(mdm_unenroll_apple(db, d->device, wipe, del, "lost"), APR_SUCCESS);
+    assert_int_equal(mdm_unenroll_apple(db, d->device, wipe, del, NULL, "lost"), APR_SUCCESS);
     assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
-    assert_int_equal(mdm_unenroll_apple(db, d->device, wipe, del, "lost"), MDM_ECONFLICT);
+    assert_int_equal(mdm_unenroll_apple(db, d->device, wipe, del, NULL, "lost"), MDM_ECONFLICT);
     mdm_db_close(db);
     reload(z, d);
 }
@@ -430,6 +503,130 @@ static void test_wipe_taken_back(void **state)
     assert_string_equal(record(d, "state"), "enrolled");
 }
 
+static const char *wipe_of(phone_t *d)
+{
+    return ask(z, "SELECT id FROM command WHERE record_id = '%s' AND leaving = 1", d->record);
+}
+
+static void act(apr_status_t (*fn)(mdm_db_t *db, const char *id, const char *reason), phone_t *d, apr_status_t want)
+{
+    apr_status_t rv;
+    mdm_db_t *db;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    rv = fn(db, d->device, "test");
+    assert_int_equal(rv, want);
+    assert_int_equal(mdm_db_end(db, rv), want);
+    mdm_db_close(db);
+}
+
+/* DEV-12: a removal that the device refuses is asked for again, and ends after a few refusals; a refused wipe stays to be seen. */
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *udid;
+        int wipe, del;
+        const char *state;
+    } cases[] = {{"UDID-NO1", 0, 0, "retired"}, {"UDID-NO2", 0, 1, ""}, {"UDID-NO3", 1, 0, "retired"}, {"UDID-NO4", 1, 1, "retired"}};
+    mdm_apple_answer_t *a;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        phone_t *d = dev_enrolled(z, cases[i].udid);
+        const char *id;
+
+        unenroll(d, cases[i].wipe, cases[i].del);
+        id = wipe_of(d);
+        for (int n = 0; n < MDM_LEAVE_REFUSALS; n++) {
+            assert_string_equal(record(d, "state"), "leaving");
+            assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+            assert_string_equal(offered(z, a, NULL), cases[i].wipe ? "EraseDevice" : "RemoveProfile");
+            assert_int_equal(say(z, d, status_msg(z, d, n ? "Error" : "CommandFormatError", id), &a, NULL), APR_SUCCESS);
+            assert_string_equal(offered(z, a, NULL), "");
+        }
+        assert_string_equal(device(d, "state"), cases[i].state);
+        assert_string_equal(cert(d, "status"), "revoked");
+        assert_string_equal(ask(z, "SELECT count(*) FROM message WHERE object_id = '%s' AND code = 'wipe.refused'", d->device),
+                            cases[i].wipe ? "1" : "0");
+    }
+}
+
+/* DEV-12: an administrator gives up waiting; a device that is not leaving can't be given up. */
+static void test_given_up(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-GIVEUP");
+    mdm_apple_answer_t *a;
+
+    act(mdm_leave_give_up, d, MDM_ECONFLICT);
+    unenroll(d, 0, 0);
+    act(mdm_leave_give_up, d, APR_SUCCESS);
+    assert_string_equal(record(d, "state"), "left");
+    assert_string_equal(device(d, "state"), "retired");
+    assert_string_equal(cert(d, "status"), "revoked");
+    reload(z, d);
+    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), MDM_EIDENTITY);
+    act(mdm_device_unretire, d, APR_SUCCESS);
+    assert_string_equal(device(d, "state"), "removed");
+}
+
+/* DEV-12: the object is deleted while its wipe is pending: the wipe stays with its identity, and is delivered if the device returns. */
+static void test_wipe_outlives_its_object(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-GHOST"), *back;
+    mdm_apple_answer_t *a;
+    const char *id, *gone;
+
+    unenroll(d, 1, 1);
+    act(mdm_device_delete, d, APR_SUCCESS);
+    gone = d->device;
+    assert_string_equal(device(d, "state"), "");
+    assert_string_equal(record(d, "state"), "leaving");
+    assert_string_equal(cert(d, "status"), "active");
+    memset(d->rec.device, 0, sizeof d->rec.device); /* what the cache loads now */
+    assert_int_equal(say(z, d, token_msg(z, d, "new token", NULL), &a, NULL), APR_SUCCESS);
+    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    assert_string_equal(offered(z, a, &id), "EraseDevice");
+    assert_int_equal(say(z, d, status_msg(z, d, "Acknowledged", id), &a, NULL), APR_SUCCESS);
+    assert_string_equal(record(d, "state"), "");
+    assert_string_equal(cert(d, "status"), "revoked");
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE id = '%s'", id), "0");
+
+    back = dev_enrolled(z, "UDID-GHOST2");
+    unenroll(back, 1, 0);
+    act(mdm_device_delete, back, APR_SUCCESS);
+    back = dev_enrolled(z, "UDID-GHOST2"); /* enrolled again, by a log-in: that ends the old identity and its wipe */
+    assert_string_equal(device(back, "state"), "active");
+    assert_string_not_equal(back->device, gone);
+    assert_int_equal(say(z, back, status_msg(z, back, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    assert_string_equal(offered(z, a, NULL), "");
+}
+
+/* facts 3.4: a wipe that was sent and never answered counts as done after a day; a selective removal does not. */
+static void test_silent_wipe(void **state)
+{
+    phone_t *wiped = dev_enrolled(z, "UDID-SILENT"), *other = dev_enrolled(z, "UDID-SILENT2");
+    apr_time_t now = z->t->now;
+    mdm_apple_answer_t *a;
+    mdm_db_t *db;
+    int n;
+
+    unenroll(wiped, 1, 1);
+    unenroll(other, 0, 1);
+    assert_int_equal(say(z, wiped, status_msg(z, wiped, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    assert_int_equal(say(z, other, status_msg(z, other, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    for (int hours = 23; hours <= 25; hours += 2) {
+        z->t->now = now + apr_time_from_sec(hours * 3600);
+        assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+        assert_int_equal(mdm_leave_silent(db, &n), APR_SUCCESS);
+        mdm_db_close(db);
+        assert_int_equal(n, hours > 24);
+    }
+    z->t->now = now;
+    assert_string_equal(device(wiped, "state"), "");
+    assert_string_equal(cert(wiped, "status"), "revoked");
+    assert_string_equal(device(other, "state"), "wipe_pending");
+}
+
 /* IOS-04: the one 403, and only by an administrator's decision. */
 static void test_expelled(void **state)
 {
@@ -483,6 +680,8 @@ int main(void)
         cmocka_unit_test(test_reenrolment),
         cmocka_unit_test(test_unchanged_token),
         cmocka_unit_test(test_statement_counts),
+        cmocka_unit_test(test_cycles),
+        cmocka_unit_test(test_clock_steps),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_error_chain),
         cmocka_unit_test(test_useless_answers),
@@ -492,6 +691,10 @@ int main(void)
         cmocka_unit_test(test_unenrol),
         cmocka_unit_test(test_wipe_and_delete),
         cmocka_unit_test(test_wipe_taken_back),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_wipe_outlives_its_object),
+        cmocka_unit_test(test_silent_wipe),
         cmocka_unit_test(test_expelled),
         cmocka_unit_test(test_idle_needs_no_database),
     };

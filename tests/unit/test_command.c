@@ -22,7 +22,7 @@ static int empty(void **state)
 {
     sql(z, "DELETE FROM command");
     sql(z, "DELETE FROM push");
-    sql(z, "UPDATE source_record SET queued = 0, state = 'enrolled'");
+    sql(z, "UPDATE source_record SET state = 'enrolled'");
     sql(z, "UPDATE device SET state = 'active'");
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
     return 0;
@@ -41,6 +41,13 @@ static const char *add(const char *type, const char *key, apr_int64_t expires)
 
     assert_int_equal(mdm_command_enqueue(db, &a, &id), APR_SUCCESS);
     return id;
+}
+
+static apr_status_t answered(const char *id, const char *state, mdm_command_done_t **done, mdm_command_offer_t **offer)
+{
+    mdm_command_said_t said = {.id = id, .state = state};
+
+    return mdm_command_answer(db, d->record, &said, done, offer);
 }
 
 static const char *column(const char *id, const char *name)
@@ -68,10 +75,10 @@ static void test_order_survives_clock(void **state)
     two = add("RestartDevice", NULL, 0);
     assert_string_equal(next(0), one);
     assert_string_equal(next(0), one); /* not answered: offered again */
-    assert_int_equal(mdm_command_answer(db, d->record, one, "acknowledged", NULL, &done, &offer), APR_SUCCESS);
+    assert_int_equal(answered(one, "acknowledged", &done, &offer), APR_SUCCESS);
     assert_string_equal(done->request_type, "DeviceLock");
     assert_string_equal(offer->id, two);
-    assert_int_equal(mdm_command_answer(db, d->record, one, "error", "{}", &done, &offer), APR_SUCCESS);
+    assert_int_equal(answered(one, "error", &done, &offer), APR_SUCCESS);
     assert_null(done);
     assert_string_equal(column(one, "state"), "acknowledged");
     z->t->now += apr_time_from_sec(86400);
@@ -117,39 +124,101 @@ static void test_bad_command_blocks_nothing(void **state)
         assert_string_equal(next(0), bad);
     }
     assert_string_equal(next(0), good);
-    assert_int_equal(mdm_command_answer(db, d->record, good, "acknowledged", NULL, &done, &offer), APR_SUCCESS);
+    assert_int_equal(answered(good, "acknowledged", &done, &offer), APR_SUCCESS);
     assert_string_equal(offer->id, bad);
 }
 
 static void test_expiry(void **state)
 {
     const char *id = add("DeviceLock", NULL, mdm_now_ms(z->t->ctx) + 1000);
+    int n;
 
     assert_string_equal(next(0), id);
     z->t->now += apr_time_from_sec(2);
     assert_string_equal(next(0), "");
-    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
-    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
-    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    reload(z, d);
+    assert_true(d->rec.flags & MDM_DEVF_QUEUED);
+    assert_int_equal(mdm_command_expire(db, &n), APR_SUCCESS);
+    assert_int_equal(n, 1);
     assert_string_equal(column(id, "state"), "expired");
-    assert_string_equal(ask(z, "SELECT queued FROM source_record WHERE id = '%s'", d->record), "0");
+    reload(z, d);
+    assert_false(d->rec.flags & MDM_DEVF_QUEUED);
+    assert_int_equal(mdm_command_expire(db, &n), APR_SUCCESS);
+    assert_int_equal(n, 0);
 }
 
-/* The cached flag: announced when the queue fills and when it is found empty, not in between. */
+/* Each command is announced, since a cache may have seen the queue empty a moment ago; several of one transaction once. */
 static void test_announcements(void **state)
 {
     const char *query = "SELECT count(*) FROM change WHERE kind = 'device'";
     int before = atoi(ask(z, query));
 
     add("DeviceLock", NULL, 0);
-    assert_int_equal(atoi(ask(z, query)), before + 1);
     add("DeviceLock", NULL, 0);
-    assert_int_equal(atoi(ask(z, query)), before + 1);
-    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
-    assert_int_equal(atoi(ask(z, query)), before + 1);
-    assert_int_equal(mdm_command_clear(db, d->record), APR_SUCCESS);
-    assert_int_equal(mdm_command_settle(db, d->record), APR_SUCCESS);
     assert_int_equal(atoi(ask(z, query)), before + 2);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_command_refresh(db, d->record), APR_SUCCESS);
+    add("DeviceLock", NULL, 0);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    assert_int_equal(atoi(ask(z, query)), before + 3);
+}
+
+/* IOS-05: why a command is where it is, in one sentence, for each state that it can be in. */
+static void test_why(void **state)
+{
+    static const struct {
+        const char *command, *record, *says;
+    } cases[] = {
+        {"state = 'queued'", "push_ok = 1", "Waiting for the device"},
+        {"state = 'queued'", "push_ok = 0", "push token"},
+        {"state = 'sent', offers = 1", "push_ok = 1", "the answer is awaited"},
+        {"state = 'sent', offers = 2", "push_ok = 1", "more than once"},
+        {"state = 'sent', offers = 5", "push_ok = 1", "other commands go before it"},
+        {"state = 'notnow'", "push_ok = 1", "locked or busy"},
+        {"state = 'notnow', leaving = 1, refusals = 2", "state = 'leaving'", "has refused it 2 times"},
+        {"state = 'queued'", "state = 'leaving'", "being unenrolled"},
+        {"state = 'queued'", "state = 'authenticated'", "begun to enrol again"},
+        {"state = 'queued', expires_ms = 1", "push_ok = 1", "time is over"},
+    };
+    const char *id = add("DeviceLock", NULL, 0);
+    apr_array_header_t *list;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sql(z, "UPDATE command SET offers = 0, leaving = 0, refusals = 0, expires_ms = NULL WHERE id = '%s'", id);
+        sql(z, "UPDATE source_record SET state = 'enrolled', push_ok = 1 WHERE id = '%s'", d->record);
+        sql(z, "UPDATE command SET %s WHERE id = '%s'", cases[i].command, id);
+        sql(z, "UPDATE source_record SET %s WHERE id = '%s'", cases[i].record, d->record);
+        assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
+        assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, cases[i].says));
+    }
+    sql(z, "UPDATE command SET expires_ms = NULL, state = 'queued' WHERE id = '%s'", id);
+    sql(z, "UPDATE push SET last_error = 'TooManyRequests' WHERE record_id = '%s'", d->record);
+    assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
+    assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, "TooManyRequests"));
+}
+
+/* IOS-12: a raw command goes out as it was given, and lies sealed in the queue; nothing too long is taken. */
+static void test_raw(void **state)
+{
+    json_t *payload = json_pack("{s:[i, b], s:{s:s}}", "Things", 1, 1, "Blob", "$data", "AAEC");
+    mdm_command_add_t a = {.record_id = d->record, .request_type = "SomethingNew", .payload = payload};
+    const char *id;
+    mdm_command_offer_t *o;
+    mdm_plist_t *root;
+
+    assert_int_equal(mdm_command_enqueue(db, &a, NULL), MDM_EINPUT);
+    a.raw = 1;
+    assert_int_equal(mdm_command_enqueue(db, &a, &id), APR_SUCCESS);
+    assert_null(strstr(column(id, "payload"), "Things"));
+    assert_int_equal(mdm_command_next(db, d->record, 0, &o), APR_SUCCESS);
+    assert_int_equal(mdm_plist_parse(z->t->ctx, o->body.data, o->body.len, &root), APR_SUCCESS);
+    root = (mdm_plist_t *)mdm_plist_get(root, "Command");
+    assert_string_equal(mdm_plist_str(root, "RequestType"), "SomethingNew");
+    assert_int_equal(mdm_plist_get(root, "Things")->count, 2);
+    assert_int_equal(mdm_plist_data(root, "Blob")->len, 3);
+    json_object_set_new(payload, "Long", json_string(memset(apr_pcalloc(z->t->pool, MDM_COMMAND_MAX_BYTES + 1), 'x', MDM_COMMAND_MAX_BYTES)));
+    assert_int_equal(mdm_command_enqueue(db, &a, NULL), MDM_ETOOBIG);
+    json_decref(payload);
 }
 
 static void test_cancel_and_list(void **state)
@@ -209,8 +278,12 @@ static const mdm_plist_t *body(const char *type, const char *json, apr_status_t 
     json_t *payload = json ? json_loads(json, 0, NULL) : NULL;
     mdm_plist_t *root = NULL;
     mdm_blob_t out;
+    apr_status_t rv = mdm_command_check(z->t->ctx, type, payload);
 
-    assert_int_equal(mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, &out), want);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, &out);
+    }
+    assert_int_equal(rv, want);
     json_decref(payload);
     if (want != APR_SUCCESS) {
         return NULL;
@@ -253,6 +326,21 @@ static void test_bodies(void **state)
     body("InstallProfile", "{\"Payload\": \"text\"}", MDM_EINPUT);
     body("DeviceLock", "{\"RequestType\": \"EraseDevice\"}", MDM_EINPUT);
     body("DeviceLock", "[]", MDM_EINPUT);
+    body("DeviceLock", "{\"Message\": null}", MDM_EINPUT);
+    body("DeviceInformation", "{\"Queries\": []}", MDM_EINPUT);
+    body("DeviceInformation", "{\"Queries\": [1]}", MDM_EINPUT);
+    body("EnableLostMode", NULL, MDM_EINPUT);
+    body("EnableLostMode", "{\"Footnote\": \"Call us\"}", APR_SUCCESS);
+    body("InstallApplication", "{\"ManagementFlags\": 1}", MDM_EINPUT);
+    body("InstallApplication", "{\"iTunesStoreID\": 1, \"Identifier\": \"a.b\"}", MDM_EINPUT);
+    body("InstallApplication", "{\"ManifestURL\": \"http://x/\"}", MDM_EINPUT);
+    body("InstallApplication", "{\"iTunesStoreID\": 361309726, \"ChangeManagementState\": \"Managed\"}", APR_SUCCESS);
+    body("InviteToProgram", "{\"ProgramID\": \"com.apple.cloudvpp\", \"InvitationURL\": \"https://x/\"}", APR_SUCCESS);
+    body("Settings", "{\"Settings\": [{\"Item\": \"Nonsense\"}]}", MDM_EINPUT);
+    body("Settings", "{\"Settings\": []}", MDM_EINPUT);
+    body("EraseDevice", "{\"ReturnToService\": {\"Enabled\": true, \"WiFiProfileData\": {\"$data\": \"AAEC\"}}, \"PIN\": \"123456\"}", APR_SUCCESS);
+    body("EraseDevice", "{\"ReturnToService\": {\"$data\": \"AAEC\"}}", MDM_EINPUT);
+    body("InstallProfile", "{\"Payload\": {\"$data\": \"no base64!\"}}", MDM_EINPUT);
     body("FormatTheMoon", NULL, MDM_EINPUT);
     body("ClearPasscode", NULL, MDM_ECONFLICT); /* no unlock token known */
 }
@@ -276,7 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_order_survives_clock), T(test_coalesce), T(test_bounded), T(test_bad_command_blocks_nothing), T(test_expiry),
-        T(test_announcements), T(test_cancel_and_list), T(test_sealed_payload), T(test_bodies), T(test_clear_passcode),
+        T(test_announcements), T(test_why), T(test_raw), T(test_cancel_and_list), T(test_sealed_payload), T(test_bodies), T(test_clear_passcode),
     };
 
     apr_initialize();

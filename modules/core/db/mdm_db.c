@@ -481,10 +481,25 @@ apr_status_t mdm_db_end(mdm_db_t *db, apr_status_t rv)
     return rv;
 }
 
+static int noted(const mdm_db_t *db, const char *kind, const char *key)
+{
+    for (int i = 0; db->in_tx && i + 1 < db->changes->nelts; i += 2) {
+        if (!strcmp(APR_ARRAY_IDX(db->changes, i, const char *), kind)
+            && !strcmp(APR_ARRAY_IDX(db->changes, i + 1, const char *), key)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 apr_status_t mdm_change_add(mdm_db_t *db, const char *kind, const char *key)
 {
-    apr_status_t rv = mdm_q_change_add(db, kind, key, mdm_now_ms(db->ctx), NULL);
+    apr_status_t rv;
 
+    if (noted(db, kind, key)) {
+        return APR_SUCCESS; /* one row tells a transaction's readers all */
+    }
+    rv = mdm_q_change_add(db, kind, key, mdm_now_ms(db->ctx), NULL);
     if (rv != APR_SUCCESS) {
         return rv;
     }

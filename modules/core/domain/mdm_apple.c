@@ -316,7 +316,7 @@ static apr_status_t store_token(call_t *c, const token_t *t, const char *sealed)
         rv = mdm_push_wake(c->db, id->record_id, 0);
         c->a->wake = 1;
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && id->device_id) {
         rv = mdm_change_add(c->db, "device", id->device_id);
     }
     return mdm_db_end(c->db, rv);
@@ -380,7 +380,11 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
     if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_left(db, record_id, mdm_now_ms(ctx));
     }
-    if (rv != APR_SUCCESS || !r->device_id) {
+    if (rv == APR_SUCCESS && !r->device_id) { /* a wipe that outlived its object */
+        rv = mdm_q_apple_cert_unlink(db, record_id, NULL);
+        return rv == APR_SUCCESS ? mdm_q_leave_forget(db, record_id, NULL) : rv;
+    }
+    if (rv != APR_SUCCESS) {
         return rv;
     }
     detail = json_pack("{s:s, s:s}", "why", why, "was", r->device_state ? r->device_state : "");
@@ -492,7 +496,8 @@ static apr_status_t check_identity(call_t *c)
         return APR_SUCCESS;
     }
     /* "issued" and bound: a renewed identity, accepted beside the old one (IOS-06). */
-    if ((!is(c->id->status, "active") && !is(c->id->status, "issued")) || !c->id->live || !c->id->device_id) {
+    if ((!is(c->id->status, "active") && !is(c->id->status, "issued")) || !c->id->live ||
+        (!c->id->device_id && !is(c->id->state, "leaving"))) { /* a wipe outlives its object */
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is not in use any more.");
     }
     c->a->device_id = c->id->device_id;

@@ -32,7 +32,7 @@ apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
 /* Ends a record's management: by CheckOut, after a removal was confirmed, or because an administrator gives up on a device
  * that never answered. Record left, certificates revoked, queue closed, push row gone; the device object becomes removed
  * (left by itself), stays retired, or is deleted (was wipe_pending). Audited. In a transaction.
- * why: "checkout", "confirmed", "given_up". */
+ * why: "checkout", "confirmed", "given_up", "refused", "silent". */
 apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *why);
 
 #endif

@@ -41,17 +41,18 @@ static void give(call_t *c, const mdm_command_offer_t *offer)
     c->a->decision = apr_pstrcat(c->ctx->pool, "command ", offer->request_type, NULL);
 }
 
-/* ---------------------------------------------------------------- Idle */
-
-static apr_status_t settle(call_t *c)
+/* The queue was seen empty: this node's cache asks again, and from then on Idle costs no SQL. Others find out when they are asked, or
+ * within a minute; whoever queues something tells them all. */
+static void seen_empty(call_t *c)
 {
-    apr_status_t rv = mdm_db_begin(c->db);
+    const mdm_env_t *env = c->ctx->env;
 
-    if (rv == APR_SUCCESS) {
-        rv = mdm_command_settle(c->db, c->record_id);
+    if (env->changed) {
+        env->changed(env->changed_baton, "cert", c->who->fingerprint);
     }
-    return mdm_db_end(c->db, rv);
 }
+
+/* ---------------------------------------------------------------- Idle */
 
 static apr_status_t do_idle(call_t *c)
 {
@@ -60,7 +61,8 @@ static apr_status_t do_idle(call_t *c)
 
     if (APR_STATUS_IS_NOTFOUND(rv)) {
         offer = NULL;
-        rv = settle(c); /* from now on Idle costs no SQL */
+        seen_empty(c);
+        rv = APR_SUCCESS;
     }
     give(c, offer);
     return rv;
@@ -109,13 +111,6 @@ static apr_status_t absorb(call_t *c, const mdm_command_done_t *done)
     return mdm_command_fail(c->db, c->record_id, done->id, c->ctx->fail_text ? c->ctx->fail_text : "The answer is of no use.");
 }
 
-/* A removal or wipe that the device refuses: only a human can tell what to do. */
-static apr_status_t leave_failed(call_t *c, const mdm_command_done_t *done)
-{
-    return mdm_message(c->db, "device", c->device_id, MDM_MSG_ERROR, "unenroll.failed",
-                       apr_psprintf(c->ctx->pool, "The device refused %s: unenrol it again, or give it up.", done->request_type));
-}
-
 static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char *state)
 {
     int ok = !strcmp(state, "acknowledged");
@@ -126,31 +121,52 @@ static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char
         return APR_SUCCESS;
     }
     if (done->leaving) {
-        return ok ? mdm_apple_leave(c->db, c->record_id, "confirmed") : leave_failed(c, done);
+        return ok ? mdm_apple_leave(c->db, c->record_id, "confirmed") : mdm_leave_refused(c->db, c->record_id, c->device_id, done);
     }
-    return ok ? absorb(c, done) : APR_SUCCESS;
+    return ok && c->device_id ? absorb(c, done) : APR_SUCCESS;
 }
 
-static apr_status_t result(call_t *c, const char *state, const char *error)
+static apr_status_t in_transaction(call_t *c, const mdm_command_said_t *said, mdm_command_done_t **done,
+                                    mdm_command_offer_t **next)
 {
-    mdm_command_done_t *done = NULL;
-    mdm_command_offer_t *next = NULL;
     apr_status_t rv = mdm_db_begin(c->db);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_command_answer(c->db, c->record_id, c->uuid, state, error, &done, &next);
+        rv = mdm_command_answer(c->db, c->record_id, said, done, next);
     }
-    if (rv == APR_SUCCESS && !done && !c->msg) {
-        return APR_NOTFOUND; /* unreadable, and about no command of ours */
+    if (rv == APR_SUCCESS && !*done && !c->msg) {
+        rv = APR_NOTFOUND; /* unreadable, and about no command of ours */
     }
     if (rv == APR_SUCCESS) {
+        rv = finish(c, *done, said->state);
+    }
+    return mdm_db_end(c->db, rv);
+}
+
+/* An answer that brings nothing to store elsewhere is one statement and needs no transaction around it. A removal or wipe is not ended
+ * that way: what is not found is looked for again, in a transaction. */
+static apr_status_t result(call_t *c, const char *state, const char *error)
+{
+    mdm_command_said_t said = {c->uuid, state, error, c->msg ? mdm_apple_result(c->ctx, c->msg) : NULL, 0};
+    int plain = c->msg && !mdm_apple_inventory_in(c->msg) && !(c->who->rec->flags & MDM_DEVF_LEAVING);
+    mdm_command_done_t *done = NULL;
+    mdm_command_offer_t *next = NULL;
+    apr_status_t rv = plain ? mdm_command_answer(c->db, c->record_id, &said, &done, &next) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS && done) {
         rv = finish(c, done, state);
+    } else if (rv == APR_SUCCESS) {
+        said.leaving = 1;
+        rv = in_transaction(c, &said, &done, &next);
     }
-    if (rv == APR_SUCCESS) {
-        give(c, done && done->leaving && !strcmp(state, "acknowledged") ? NULL : next);
-        rv = mdm_db_commit(c->db);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    return rv;
+    if (!next) {
+        seen_empty(c);
+    }
+    give(c, done && done->leaving ? NULL : next);
+    return APR_SUCCESS;
 }
 
 static apr_status_t do_acknowledged(call_t *c)
@@ -217,6 +233,7 @@ static const char *our_uuid(mdm_ctx_t *ctx, const char *s)
 
 static apr_status_t who_is_it(call_t *c, const char *native)
 {
+    static const unsigned char none[16];
     const mdm_devrec_t *rec = c->who->rec;
     mdm_q_apple_record_t *row;
     apr_status_t rv;
@@ -225,7 +242,9 @@ static apr_status_t who_is_it(call_t *c, const char *native)
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The device has not authenticated yet.");
     }
     c->record_id = mdm_uuid_text(c->ctx->pool, rec->record);
-    c->device_id = c->a->device_id = mdm_uuid_text(c->ctx->pool, rec->device);
+    if (memcmp(rec->device, none, sizeof none) != 0) { /* a wipe outlives its object */
+        c->device_id = c->a->device_id = mdm_uuid_text(c->ctx->pool, rec->device);
+    }
     if (!native) {
         return APR_SUCCESS; /* an unreadable message: the certificate alone says whose queue it is */
     }

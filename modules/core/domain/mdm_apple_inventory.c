@@ -7,10 +7,14 @@
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_eas.h"
+#include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
 #define MAX_APPS 5000
 #define MAX_TEXT 255
+#define MAX_SECTION 524288 /* bytes of JSON */
+#define MAX_RESULT 16384
+#define MAX_RESULT_KEYS 50
 
 const char *const mdm_apple_device_queries[] = {
     "DeviceName", "ModelName", "Model", "ModelNumber", "ProductName", "SerialNumber", "UDID", "EASDeviceIdentifier",
@@ -67,58 +71,121 @@ static const double *real(mdm_ctx_t *ctx, const mdm_plist_t *dict, const char *k
     return *out >= 0 && *out < 1e9 ? out : NULL;
 }
 
-/* A section of the inventory as JSON text; white space of numbers and the like stay as the device said. */
-static const char *section_text(mdm_ctx_t *ctx, const mdm_plist_t *dict)
-{
-    json_t *j = mdm_plist_to_json(dict);
-    const char *out = j ? mdm_json_text(ctx->pool, j) : "{}";
+/* ---------------------------------------------------------------- storing, noticing changes */
 
-    json_decref(j);
+/* The values whose change people want to see: names of our own, which pages and events show. */
+static const struct {
+    const char *section, *key, *name;
+} watched[] = {
+    {"device", "DeviceName", "name"}, {"device", "OSVersion", "os_version"}, {"device", "BuildVersion", "build"},
+    {"device", "IsSupervised", "supervised"}, {"device", "DataRoamingEnabled", "data_roaming"},
+    {"device", "IsActivationLockEnabled", "activation_lock"}, {"device", "IsDeviceLocatorServiceEnabled", "locator"},
+    {"device", "IsCloudBackupEnabled", "cloud_backup"}, {"device", "iTunesStoreAccountIsActive", "store_account"},
+    {"device", "IsMDMLostModeEnabled", "lost_mode"}, {"device", "EASDeviceIdentifier", "eas_device_id"},
+    {"security", "PasscodePresent", "passcode_present"}, {"security", "PasscodeCompliant", "passcode_compliant"},
+    {"security", "HardwareEncryptionCaps", "encryption"},
+};
+static const char *const watched_line[] = {"phone", "iccid", "imei", "home_carrier", "roaming", NULL};
+
+static json_t *watch_of(mdm_ctx_t *ctx, const char *section, json_t *body)
+{
+    json_t *out = mdm_json_own(ctx, json_object()), *line = json_array_get(json_object_get(body, "lines"), 0);
+
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
+        json_t *v = strcmp(watched[i].section, section) == 0 ? json_object_get(body, watched[i].key) : NULL;
+        if (v) {
+            json_object_set(out, watched[i].name, v);
+        }
+    }
+    for (const char *const *name = watched_line; line && *name; name++) {
+        json_t *v = json_object_get(line, *name);
+        if (v) {
+            json_object_set(out, *name, v);
+        }
+    }
     return out;
 }
 
-static apr_status_t store(mdm_db_t *db, const char *device_id, const char *section, const char *body, const found_t *f)
+/* An identifier that mail clients say as well, told for the first time. */
+static apr_status_t match_mail(mdm_db_t *db, const char *device_id, const char *key)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *key = mdm_eas_key(ctx->pool, f->eas_id), *record_id;
-    mdm_q_inventory_device_t *row;
-    apr_status_t rv = mdm_q_inventory_device(db, device_id, section, body, mdm_now_ms(ctx), f->model, f->product, f->serial, f->udid,
-                                             f->imei, f->eas_id, key, f->os, f->build, f->phone, f->supervised, f->passcode,
-                                             f->compliant, f->encryption, f->battery, f->capacity, f->available, &row);
+    const char *record_id;
+    apr_status_t rv = mdm_command_record(db, device_id, &record_id);
 
-    if (rv == APR_SUCCESS && key && !row->eas_known && (rv = mdm_command_record(db, device_id, &record_id)) == APR_SUCCESS) {
-        rv = mdm_eas_match_apple(db, record_id, key);
-    }
-    return rv == APR_NOTFOUND ? APR_SUCCESS : rv; /* deleted meanwhile, or no longer managed */
+    return rv == APR_SUCCESS ? mdm_eas_match_apple(db, record_id, key) : rv;
 }
 
-/* The subscription that carries data, else the first: its IMEI and number are the device's. */
-static const mdm_plist_t *main_line(const mdm_plist_t *responses)
+/* What the device said before and says otherwise now becomes one event. */
+static apr_status_t note_changes(mdm_db_t *db, const char *device_id, json_t *watch, const char *was_text)
 {
-    const mdm_plist_t *list = mdm_plist_get(responses, "ServiceSubscriptions"), *first = NULL;
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *was = mdm_json_own(ctx, json_loads(was_text ? was_text : "{}", 0, NULL));
+    json_t *changes = mdm_json_own(ctx, json_object()), *now;
+    const char *name;
 
-    if (!list || list->type != MDM_PL_ARRAY) {
-        return NULL;
-    }
-    for (const mdm_plist_t *s = list->child; s; s = s->next) {
-        if (s->type == MDM_PL_DICT && mdm_plist_bool(s, "IsDataPreferred", 0)) {
-            return s;
+    json_object_foreach(watch, name, now) {
+        json_t *before = json_object_get(was, name);
+        if (before && !json_equal(before, now)) {
+            json_object_set_new(changes, name, json_pack("{s:O, s:O}", "before", before, "after", now));
         }
-        first = !first && s->type == MDM_PL_DICT ? s : first;
     }
-    return first;
+    return json_object_size(changes) ? mdm_device_event(db, device_id, NULL, "changed", changes) : APR_SUCCESS;
+}
+
+/* Takes the reference of body. */
+static apr_status_t store(mdm_db_t *db, const char *device_id, const char *section, json_t *body, const found_t *f)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *watch = watch_of(ctx, section, mdm_json_own(ctx, body));
+    const char *json = mdm_json_text(ctx->pool, body), *key = mdm_eas_key(ctx->pool, f->eas_id);
+    mdm_q_inventory_device_t *row;
+    apr_status_t rv;
+
+    if (strlen(json) > MAX_SECTION) {
+        return mdm_fail(ctx, MDM_ETOOBIG, section, "The answer is too long to keep.");
+    }
+    rv = mdm_q_inventory_device(db, device_id, section, json, mdm_json_text(ctx->pool, watch), mdm_now_ms(ctx), f->model,
+                                f->product, f->serial, f->udid, f->imei, f->eas_id, key, f->os, f->build, f->phone, f->supervised,
+                                f->passcode, f->compliant, f->encryption, f->battery, f->capacity, f->available, &row);
+    if (rv == APR_SUCCESS && json_object_size(watch)) {
+        rv = note_changes(db, device_id, watch, row->was);
+    }
+    if (rv == APR_SUCCESS && key && !row->eas_known) {
+        rv = match_mail(db, device_id, key);
+    }
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* deleted meanwhile, or no longer managed */
+}
+
+/* ---------------------------------------------------------------- DeviceInformation, SecurityInfo */
+
+/* What we asked for, and nothing else that a device may have said. */
+static json_t *device_section(mdm_ctx_t *ctx, const mdm_plist_t *q, json_t *lines)
+{
+    json_t *out = json_object();
+
+    for (const char *const *key = mdm_apple_device_queries; *key; key++) {
+        const mdm_plist_t *n = mdm_plist_get(q, *key);
+        json_t *v = n && strcmp(*key, "ServiceSubscriptions") != 0 ? mdm_apple_bounded(ctx, n) : NULL;
+        if (v) {
+            json_object_set_new(out, *key, v);
+        }
+    }
+    json_object_set_new(out, "lines", lines);
+    return out;
 }
 
 static apr_status_t device(mdm_db_t *db, const char *device_id, const mdm_plist_t *a)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const mdm_plist_t *q = mdm_plist_get(a, "QueryResponses"), *line;
+    const mdm_plist_t *q = mdm_plist_get(a, "QueryResponses");
+    json_t *lines, *line;
     found_t f = {0};
 
     if (!q || q->type != MDM_PL_DICT) {
         return mdm_fail(ctx, MDM_EINPUT, "QueryResponses", "The answer has no query responses.");
     }
-    line = main_line(q);
+    lines = mdm_apple_lines(ctx, q);
+    line = json_array_get(lines, 0);
     f.model = text(ctx, q, "ModelName");
     f.product = text(ctx, q, "ProductName");
     f.serial = text(ctx, q, "SerialNumber");
@@ -126,15 +193,15 @@ static apr_status_t device(mdm_db_t *db, const char *device_id, const mdm_plist_
     f.eas_id = text(ctx, q, "EASDeviceIdentifier");
     f.os = text(ctx, q, "OSVersion");
     f.build = text(ctx, q, "BuildVersion");
-    f.imei = line ? text(ctx, line, "IMEI") : NULL;
+    f.imei = json_string_value(json_object_get(line, "imei"));
     f.imei = f.imei ? f.imei : text(ctx, q, "IMEI");
-    f.phone = line ? text(ctx, line, "PhoneNumber") : NULL;
+    f.phone = json_string_value(json_object_get(line, "phone"));
     f.phone = f.phone ? f.phone : text(ctx, q, "PhoneNumber");
     f.supervised = number(ctx, q, "IsSupervised");
     f.battery = real(ctx, q, "BatteryLevel");
     f.capacity = real(ctx, q, "DeviceCapacity");
     f.available = real(ctx, q, "AvailableDeviceCapacity");
-    return store(db, device_id, "device", section_text(ctx, q), &f);
+    return store(db, device_id, "device", device_section(ctx, q, lines), &f);
 }
 
 static apr_status_t security(mdm_db_t *db, const char *device_id, const mdm_plist_t *a)
@@ -149,8 +216,10 @@ static apr_status_t security(mdm_db_t *db, const char *device_id, const mdm_plis
     f.encryption = number(ctx, s, "HardwareEncryptionCaps");
     f.passcode = number(ctx, s, "PasscodePresent");
     f.compliant = number(ctx, s, "PasscodeCompliant");
-    return store(db, device_id, "security", section_text(ctx, s), &f);
+    return store(db, device_id, "security", mdm_apple_bounded(ctx, s), &f);
 }
+
+/* ---------------------------------------------------------------- apps */
 
 static void add_app(mdm_ctx_t *ctx, json_t *apps, const mdm_plist_t *app)
 {
@@ -163,7 +232,7 @@ static void add_app(mdm_ctx_t *ctx, json_t *apps, const mdm_plist_t *app)
         return; /* apps that are just being installed have no identifier yet */
     }
     row = json_pack("{s:s, s:s, s:s, s:s, s:o}", "identifier", id, "name", name ? name : "", "version", version ? version : "",
-                    "short_version", brief ? brief : "", "detail", mdm_plist_to_json(app));
+                    "short_version", brief ? brief : "", "detail", mdm_apple_bounded(ctx, app));
     if (size >= 0 && size < APR_INT64_MAX / 2 && more >= 0 && more < APR_INT64_MAX / 2) {
         json_object_set_new(row, "size", json_integer(size + more));
     }
@@ -176,7 +245,6 @@ static apr_status_t apps(mdm_db_t *db, const char *device_id, const mdm_plist_t 
     const mdm_plist_t *list = mdm_plist_get(a, "InstalledApplicationList");
     json_t *by_id, *rows, *row;
     const char *body, *key;
-    apr_status_t rv = APR_SUCCESS;
 
     if (!list || list->type != MDM_PL_ARRAY) {
         return mdm_fail(ctx, MDM_EINPUT, "InstalledApplicationList", "The answer has no list of apps.");
@@ -197,22 +265,40 @@ static apr_status_t apps(mdm_db_t *db, const char *device_id, const mdm_plist_t 
     body = mdm_json_text(ctx->pool, rows);
     json_decref(rows);
     json_decref(by_id);
-    if (mdm_db_is_sqlite(db)) {
-        rv = mdm_q_inventory_apps_gone(db, device_id, body, NULL);
-    }
-    return rv == APR_SUCCESS ? mdm_q_inventory_apps(db, device_id, body, NULL) : rv;
+    return mdm_q_inventory_apps(db, device_id, body, NULL);
 }
 
-/* Answers that are kept as they came: which key holds the content, and of what type. */
+/* ---------------------------------------------------------------- lists that are kept as one section */
+
+static json_t *location(mdm_ctx_t *ctx, const mdm_plist_t *a)
+{
+    static const char *const keys[] = {"Latitude", "Longitude", "HorizontalAccuracy", "VerticalAccuracy", "Altitude", "Speed",
+                                       "Course", "Timestamp", NULL};
+    json_t *out = json_object();
+
+    for (const char *const *key = keys; *key; key++) {
+        const mdm_plist_t *n = mdm_plist_get(a, *key);
+        json_t *v = n ? mdm_apple_bounded(ctx, n) : NULL;
+        if (v) {
+            json_object_set_new(out, *key, v);
+        }
+    }
+    return out;
+}
+
+/* Which key holds the content, of what type it is, and how it is kept. whole: from the answer itself. */
 static const struct {
     const char *type, *key, *section;
     mdm_pl_type_e kind;
+    json_t *(*keep)(mdm_ctx_t *ctx, const mdm_plist_t *content);
+    int whole;
 } kept[] = {
-    {"ProfileList", "ProfileList", "profiles", MDM_PL_ARRAY},
-    {"CertificateList", "CertificateList", "certificates", MDM_PL_ARRAY},
-    {"ProvisioningProfileList", "ProvisioningProfileList", "provisioning", MDM_PL_ARRAY},
-    {"ManagedApplicationList", "ManagedApplicationList", "managed_apps", MDM_PL_DICT},
-    {"Restrictions", "GlobalRestrictions", "restrictions", MDM_PL_DICT},
+    {"ProfileList", "ProfileList", "profiles", MDM_PL_ARRAY, mdm_apple_profiles, 0},
+    {"CertificateList", "CertificateList", "certificates", MDM_PL_ARRAY, mdm_apple_certificates, 0},
+    {"ProvisioningProfileList", "ProvisioningProfileList", "provisioning", MDM_PL_ARRAY, mdm_apple_provisioning, 0},
+    {"ManagedApplicationList", "ManagedApplicationList", "managed_apps", MDM_PL_DICT, mdm_apple_managed_apps, 0},
+    {"Restrictions", "GlobalRestrictions", "restrictions", MDM_PL_DICT, mdm_apple_restrictions, 0},
+    {"DeviceLocation", "Latitude", "location", MDM_PL_REAL, location, 1},
 };
 
 static apr_status_t keep(mdm_db_t *db, const char *device_id, const char *request_type, const mdm_plist_t *a)
@@ -228,21 +314,77 @@ static apr_status_t keep(mdm_db_t *db, const char *device_id, const char *reques
         if (!content || content->type != kept[i].kind) {
             return mdm_fail(ctx, MDM_EINPUT, kept[i].key, "The answer has no %s.", kept[i].key);
         }
-        return store(db, device_id, kept[i].section, section_text(ctx, content), &none);
+        return store(db, device_id, kept[i].section, kept[i].keep(ctx, kept[i].whole ? a : content), &none);
     }
     return APR_SUCCESS;
 }
 
+static const struct {
+    const char *type, *key;
+    apr_status_t (*take)(mdm_db_t *db, const char *device_id, const mdm_plist_t *answer);
+} queries[] = {
+    {"DeviceInformation", "QueryResponses", device},
+    {"SecurityInfo", "SecurityInfo", security},
+    {"InstalledApplicationList", "InstalledApplicationList", apps},
+};
+
 apr_status_t mdm_apple_absorb(mdm_db_t *db, const char *device_id, const char *request_type, const mdm_plist_t *answer)
 {
-    if (!strcmp(request_type, "DeviceInformation")) {
-        return device(db, device_id, answer);
-    }
-    if (!strcmp(request_type, "SecurityInfo")) {
-        return security(db, device_id, answer);
-    }
-    if (!strcmp(request_type, "InstalledApplicationList")) {
-        return apps(db, device_id, answer);
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        if (!strcmp(request_type, queries[i].type)) {
+            return queries[i].take(db, device_id, answer);
+        }
     }
     return keep(db, device_id, request_type, answer);
+}
+
+static int stored_key(const char *key)
+{
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        if (!strcmp(key, queries[i].key)) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (!strcmp(key, kept[i].key)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int mdm_apple_inventory_in(const mdm_plist_t *answer)
+{
+    for (const mdm_plist_t *n = answer->child; n; n = n->next) {
+        if (stored_key(n->key)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *mdm_apple_result(mdm_ctx_t *ctx, const mdm_plist_t *answer)
+{
+    static const char *const common[] = {"UDID", "EnrollmentID", "Status", "CommandUUID", "RequestType", "ErrorChain", "UserID",
+                                         "EnrollmentUserID", "UserShortName", "UserLongName", "NotOnConsole", NULL};
+    json_t *out = NULL;
+    const char *json;
+
+    for (const mdm_plist_t *n = answer->child; n; n = n->next) {
+        const char *const *c = common;
+        while (*c && strcmp(*c, n->key) != 0) {
+            c++;
+        }
+        if (!*c && !stored_key(n->key)) {
+            json_t *v = mdm_apple_bounded(ctx, n);
+            out = out ? out : mdm_json_own(ctx, json_object());
+            if (v && json_object_size(out) < MAX_RESULT_KEYS) {
+                json_object_set_new(out, mdm_clean(ctx->pool, n->key, MAX_TEXT), v);
+            } else {
+                json_decref(v);
+            }
+        }
+    }
+    json = out && json_object_size(out) ? mdm_json_text(ctx->pool, out) : NULL;
+    return json && strlen(json) > MAX_RESULT ? "{\"cut\":true}" : json;
 }

@@ -1,4 +1,4 @@
-/* The command queue (IOS-05, DEV-14): order by sequence, one statement per offer. */
+/* The command queue (IOS-05, DEV-14): order by sequence, one statement per offer; an answer and the next offer are one, too. */
 #include <string.h>
 
 #include <apr_strings.h>
@@ -6,26 +6,22 @@
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_command.h"
-#include "domain/mdm_eas.h"
-#include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
 
 #define PAYLOAD_PURPOSE "command.payload:"
 #define MAX_BROKEN 8 /* commands whose body can't be made, ended in one request */
 
-static apr_status_t announce(mdm_db_t *db, const char *device_id)
-{
-    return device_id ? mdm_change_add(db, "device", device_id) : APR_SUCCESS;
-}
-
 /* ---------------------------------------------------------------- adding */
 
-static apr_status_t payload_text(mdm_ctx_t *ctx, const mdm_command_add_t *add, const char *id, const char **out)
+static apr_status_t payload_text(mdm_ctx_t *ctx, const mdm_command_add_t *add, int seal, const char *id, const char **out)
 {
     const char *text = add->payload ? mdm_json_text(ctx->pool, add->payload) : "{}";
 
-    if (!add->secret) {
+    if (strlen(text) > MDM_COMMAND_MAX_BYTES) {
+        return mdm_fail(ctx, MDM_ETOOBIG, "payload", "A command may have %d bytes at most.", MDM_COMMAND_MAX_BYTES);
+    }
+    if (!seal) {
         *out = text;
         return APR_SUCCESS;
     }
@@ -46,16 +42,18 @@ static apr_status_t may_add(mdm_ctx_t *ctx, const mdm_command_add_t *add, const 
     return APR_SUCCESS;
 }
 
-apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
+/* One row more in the queue; nobody is told yet. */
+static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const char **id, const char **device_id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
     mdm_q_command_seq_t *seq = NULL;
     const char *uuid = mdm_uuid(ctx->pool), *text;
-    apr_status_t rv = uuid ? mdm_command_check(ctx, add->request_type, add->payload) : MDM_EUNAVAIL;
+    int seal = add->secret || add->raw || mdm_command_secret(add->request_type);
+    apr_status_t rv = !uuid ? MDM_EUNAVAIL : add->raw ? APR_SUCCESS : mdm_command_check(ctx, add->request_type, add->payload);
 
     if (rv == APR_SUCCESS) {
-        rv = payload_text(ctx, add, uuid, &text);
+        rv = payload_text(ctx, add, seal, uuid, &text);
     }
     if (rv == APR_SUCCESS && add->coalesce_key) {
         rv = mdm_q_command_supersede(db, add->record_id, add->coalesce_key, now, NULL);
@@ -67,15 +65,32 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
         rv = may_add(ctx, add, seq);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, add->secret,
+        rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, seal,
                                   add->coalesce_key, add->leaving, add->task_id, now, ctx->actor.name,
                                   add->expires_ms ? &add->expires_ms : NULL, NULL);
     }
-    if (rv == APR_SUCCESS && seq->queued == 1) {
-        rv = announce(db, seq->device_id);
-    }
     if (rv == APR_SUCCESS) {
-        rv = mdm_push_wake(db, add->record_id, 0);
+        *id = uuid;
+        *device_id = seq->device_id;
+    }
+    return rv;
+}
+
+/* Always announced: a cache may have seen the queue empty a moment ago, and then a device would not be told for a minute. */
+static apr_status_t tell(mdm_db_t *db, const char *record_id, const char *device_id)
+{
+    apr_status_t rv = mdm_change_add(db, "device", device_id);
+
+    return rv == APR_SUCCESS ? mdm_push_wake(db, record_id, 0) : rv;
+}
+
+apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
+{
+    const char *uuid, *device_id;
+    apr_status_t rv = append(db, add, &uuid, &device_id);
+
+    if (rv == APR_SUCCESS) {
+        rv = tell(db, add->record_id, device_id);
     }
     if (rv == APR_SUCCESS && id) {
         *id = uuid;
@@ -83,16 +98,19 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
     return rv;
 }
 
+const char *const mdm_command_refreshes[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList",
+                                             "ManagedApplicationList", "ProfileList", "CertificateList", "Restrictions", NULL};
+
 apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id)
 {
-    static const char *const types[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList"};
+    const char *id, *device_id = NULL;
     apr_status_t rv = APR_SUCCESS;
 
-    for (size_t i = 0; rv == APR_SUCCESS && i < sizeof types / sizeof types[0]; i++) {
-        mdm_command_add_t add = {.record_id = record_id, .request_type = types[i], .coalesce_key = types[i]};
-        rv = mdm_command_enqueue(db, &add, NULL);
+    for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
+        mdm_command_add_t add = {.record_id = record_id, .request_type = *type, .coalesce_key = *type};
+        rv = append(db, &add, &id, &device_id);
     }
-    return rv;
+    return rv == APR_SUCCESS ? tell(db, record_id, device_id) : rv;
 }
 
 apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id)
@@ -116,15 +134,22 @@ static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r)
     if (r->expires_ms && !r->expires_ms_null && r->expires_ms <= mdm_now_ms(ctx)) {
         return "Its time is over: it is not sent any more.";
     }
-    if (!strcmp(r->record_state, "leaving") && !r->leaving) {
+    if (strcmp(r->record_state, "leaving") == 0 && !r->leaving) {
         return "The device is being unenrolled and gets nothing else.";
+    }
+    if (strcmp(r->record_state, "authenticated") == 0) {
+        return "The device has begun to enrol again and has not sent its push token; until then it gets nothing.";
+    }
+    if (r->refusals) {
+        return apr_psprintf(ctx->pool, "The device has refused it %" APR_INT64_T_FMT " times; it is offered again.", r->refusals);
     }
     if (!strcmp(r->state, "notnow")) {
         return "The device was locked or busy and put it off; it is offered again at its next contact.";
     }
     if (!strcmp(r->state, "sent")) {
-        return r->offers > 1 ? "Sent more than once without an answer; it is offered again at the next contact."
-                             : "Sent; the answer is awaited.";
+        return r->offers >= 5 ? "Sent many times without an answer; other commands go before it now."
+               : r->offers > 1 ? "Sent more than once without an answer; it is offered again at the next contact."
+                               : "Sent; the answer is awaited.";
     }
     if (!r->push_ok) {
         return "The device can't be woken: its push token is missing or was refused. It gets this at its next contact.";
@@ -150,27 +175,13 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
         mdm_command_t *c = apr_array_push(*out);
         *c = (mdm_command_t){.id = r->id, .request_type = r->request_type, .state = r->state, .created_by = r->created_by,
                              .error = r->error, .seq = r->seq, .open = r->open, .leaving = r->leaving, .offers = r->offers,
-                             .created_ms = r->created_ms, .why = why(ctx, r)};
+                             .created_ms = r->created_ms, .result = r->result, .why = why(ctx, r)};
         c->sent_ms = r->sent_ms_null ? 0 : r->sent_ms;
         c->notnow_ms = r->notnow_ms_null ? 0 : r->notnow_ms;
         c->done_ms = r->done_ms_null ? 0 : r->done_ms;
         c->expires_ms = r->expires_ms_null ? 0 : r->expires_ms;
     }
     return APR_SUCCESS;
-}
-
-static apr_status_t cancel_leaving(mdm_db_t *db, const char *record_id, const char *device_id)
-{
-    mdm_q_unenroll_device_t *device;
-    apr_status_t rv = mdm_q_unenroll_undo(db, record_id, NULL);
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_unenroll_device(db, device_id, "active", &device);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_audit(db, "device.unenroll_cancel", "device", device_id, device->name, "done", NULL);
-    }
-    return rv == APR_SUCCESS ? announce(db, device_id) : rv;
 }
 
 apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char *id)
@@ -187,7 +198,7 @@ apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char 
         }
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, there->open ? "The device has it already." : "The command has ended.");
     }
-    return rv == APR_SUCCESS && row->leaving ? cancel_leaving(db, row->record_id, device_id) : rv;
+    return rv == APR_SUCCESS && row->leaving ? mdm_leave_cancelled(db, row->record_id, device_id) : rv;
 }
 
 apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id)
@@ -281,21 +292,22 @@ apr_status_t mdm_command_next(mdm_db_t *db, const char *record_id, int skip_notn
     return rv == APR_SUCCESS ? offer(db, record_id, row, skip_notnow, out) : rv;
 }
 
-apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const char *id, const char *state, const char *error,
+apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const mdm_command_said_t *said,
                                 mdm_command_done_t **done, mdm_command_offer_t **next)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows;
     mdm_q_command_next_t *row = NULL;
-    apr_status_t rv = mdm_q_command_answer(db, record_id, id, state, error, mdm_now_ms(ctx), &rows);
+    apr_status_t rv = mdm_q_command_answer(db, record_id, said->id, said->leaving, said->state, said->error, said->result,
+                                           mdm_now_ms(ctx), &rows);
 
     *done = NULL;
     *next = NULL;
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_command_answer_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_answer_t);
-        if (!strcmp(r->id, id)) {
+        if (!strcmp(r->id, said->id)) {
             *done = apr_pcalloc(ctx->pool, sizeof **done);
-            **done = (mdm_command_done_t){r->id, r->request_type, r->payload, (int)r->leaving};
+            **done = (mdm_command_done_t){r->id, r->request_type, (int)r->leaving};
         } else {
             row = apr_pcalloc(ctx->pool, sizeof *row);
             row->id = r->id;
@@ -325,78 +337,15 @@ apr_status_t mdm_command_notnow(mdm_db_t *db, const char *record_id, const char 
     return rv;
 }
 
-apr_status_t mdm_command_settle(mdm_db_t *db, const char *record_id)
+apr_status_t mdm_command_expire(mdm_db_t *db, int *count)
 {
-    mdm_q_command_recount_t *row = NULL;
-    apr_status_t rv = mdm_q_command_lock(db, record_id);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_command_expire(db, mdm_now_ms(mdm_db_ctx(db)), &rows);
 
-    /* The lock comes first: an enqueue that is under way holds the record, and the count then sees its command. */
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_command_expire(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_command_recount(db, record_id, &row);
-    }
-    if (rv == APR_SUCCESS && row->queued == 0) {
-        rv = announce(db, row->device_id);
+    *count = rv == APR_SUCCESS ? rows->nelts : 0;
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_command_expire_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_expire_t);
+        rv = r->device_id ? mdm_change_add(db, "device", r->device_id) : APR_SUCCESS;
     }
     return rv;
-}
-
-/* ---------------------------------------------------------------- leaving */
-
-static apr_status_t audit_leave(mdm_db_t *db, const char *device_id, const char *name, int wipe, int del, const char *reason)
-{
-    json_t *detail = json_pack("{s:s, s:s, s:s}", "how", wipe ? "wipe" : "selective", "then", del ? "delete" : "retire",
-                               "reason", reason ? reason : "");
-    apr_status_t rv = mdm_audit(db, "device.unenroll", "device", device_id, name, "done", detail);
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_device_event(db, device_id, NULL, "unenroll.asked", detail);
-    }
-    json_decref(detail);
-    return rv;
-}
-
-static apr_status_t queue_leave(mdm_db_t *db, const char *record_id, int wipe)
-{
-    json_t *payload = wipe ? json_object() : json_pack("{s:s}", "Identifier", MDM_ENROLL_PROFILE_ID);
-    mdm_command_add_t add = {.record_id = record_id, .request_type = wipe ? "EraseDevice" : "RemoveProfile",
-                             .payload = payload, .leaving = 1};
-    apr_status_t rv = mdm_command_enqueue(db, &add, NULL);
-
-    json_decref(payload);
-    return rv;
-}
-
-apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, int del, const char *reason)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_q_command_record_t *record;
-    mdm_q_unenroll_device_t *device;
-    apr_status_t rv = mdm_q_command_record(db, device_id, &record);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_q_unenroll_begin(db, record->id);
-    if (APR_STATUS_IS_NOTFOUND(rv)) {
-        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device is being unenrolled already.");
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_unenroll_device(db, device_id, del ? "wipe_pending" : "retired", &device);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = audit_leave(db, device_id, device->name, wipe, del, reason);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_eas_leave(db, device_id, "unenrolled");
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_command_clear(db, record->id);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = queue_leave(db, record->id, wipe);
-    }
-    return rv == APR_SUCCESS ? announce(db, device_id) : rv;
 }

@@ -9,7 +9,8 @@
 #include "domain/mdm_command.h"
 #include "wire/mdm_plist.h"
 
-typedef enum { K_END = 0, K_STR, K_INT, K_BOOL, K_DATA, K_ARRAY, K_DICT } kind_e;
+typedef enum { K_END = 0, K_STR, K_INT, K_BOOL, K_DATA, K_STRS, K_DICT, K_URL, K_ITEMS } kind_e;
+static const char *const kind_names[] = {"", "string", "integer", "boolean", "data", "strings", "object", "https address", "items"};
 
 typedef struct field_t {
     const char *key;
@@ -17,42 +18,56 @@ typedef struct field_t {
     int required;
 } field_t;
 
-enum { B_QUERIES = 1, B_UNLOCK = 2 }; /* keys that the server adds */
+enum {
+    B_QUERIES = 1, B_UNLOCK = 2, /* keys that the server adds */
+    B_SECRET = 4,                /* may hold passwords and keys: sealed */
+    B_ANY = 8, B_ONE = 16        /* needs one of its first three keys; exactly one */
+};
+#define MAX_FIELDS 12
 
 typedef struct encoder_t {
     const char *type;
-    int adds;
-    field_t fields[8];
+    int flags;
+    field_t fields[MAX_FIELDS];
 } encoder_t;
 
+#define NO_KEYS {{NULL, K_END, 0}}
+
 static const encoder_t encoders[] = {
-    {"DeviceInformation", B_QUERIES, {{"Queries", K_ARRAY, 0}}},
-    {"SecurityInfo", 0, {{NULL, K_END, 0}}},
-    {"InstalledApplicationList", 0, {{"Identifiers", K_ARRAY, 0}, {"ManagedAppsOnly", K_BOOL, 0}, {"Items", K_ARRAY, 0}}},
-    {"ManagedApplicationList", 0, {{"Identifiers", K_ARRAY, 0}}},
+    {"DeviceInformation", B_QUERIES, {{"Queries", K_STRS, 0}}},
+    {"SecurityInfo", 0, NO_KEYS},
+    {"InstalledApplicationList", 0, {{"Identifiers", K_STRS, 0}, {"ManagedAppsOnly", K_BOOL, 0}, {"Items", K_STRS, 0}}},
+    {"ManagedApplicationList", 0, {{"Identifiers", K_STRS, 0}}},
     {"ProfileList", 0, {{"ManagedOnly", K_BOOL, 0}}},
     {"CertificateList", 0, {{"ManagedOnly", K_BOOL, 0}}},
     {"ProvisioningProfileList", 0, {{"ManagedOnly", K_BOOL, 0}}},
     {"Restrictions", 0, {{"ProfileRestrictions", K_BOOL, 0}}},
     {"DeviceLock", 0, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}}},
-    {"ClearPasscode", B_UNLOCK, {{NULL, K_END, 0}}},
-    {"EraseDevice", 0, {{"PreserveDataPlan", K_BOOL, 0}, {"DisallowProximitySetup", K_BOOL, 0}, {"ReturnToService", K_DICT, 0}}},
-    {"RestartDevice", 0, {{NULL, K_END, 0}}},
-    {"ShutDownDevice", 0, {{NULL, K_END, 0}}},
-    {"EnableLostMode", 0, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}, {"Footnote", K_STR, 0}}},
-    {"DisableLostMode", 0, {{NULL, K_END, 0}}},
-    {"PlayLostModeSound", 0, {{NULL, K_END, 0}}},
-    {"DeviceLocation", 0, {{NULL, K_END, 0}}},
-    {"InstallProfile", 0, {{"Payload", K_DATA, 1}}},
+    {"ClearPasscode", B_UNLOCK, NO_KEYS},
+    {"EraseDevice", B_SECRET,
+     {{"PreserveDataPlan", K_BOOL, 0}, {"DisallowProximitySetup", K_BOOL, 0}, {"ReturnToService", K_DICT, 0}, {"PIN", K_STR, 0},
+      {"ObliterationBehavior", K_STR, 0}}},
+    {"RestartDevice", 0, {{"NotifyUser", K_BOOL, 0}}},
+    {"ShutDownDevice", 0, NO_KEYS},
+    {"EnableLostMode", B_ANY, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}, {"Footnote", K_STR, 0}}},
+    {"DisableLostMode", 0, NO_KEYS},
+    {"PlayLostModeSound", 0, NO_KEYS},
+    {"DeviceLocation", 0, NO_KEYS},
+    {"InstallProfile", B_SECRET, {{"Payload", K_DATA, 1}}},
     {"RemoveProfile", 0, {{"Identifier", K_STR, 1}}},
-    {"InstallApplication", 0,
-     {{"iTunesStoreID", K_INT, 0}, {"Identifier", K_STR, 0}, {"ManifestURL", K_STR, 0}, {"Options", K_DICT, 0},
-      {"ManagementFlags", K_INT, 0}, {"Configuration", K_DICT, 0}, {"Attributes", K_DICT, 0}}},
+    {"InstallApplication", B_ONE | B_SECRET,
+     {{"iTunesStoreID", K_INT, 0}, {"Identifier", K_STR, 0}, {"ManifestURL", K_URL, 0}, {"Options", K_DICT, 0},
+      {"ManagementFlags", K_INT, 0}, {"ChangeManagementState", K_STR, 0}, {"Configuration", K_DICT, 0}, {"Attributes", K_DICT, 0}}},
     {"RemoveApplication", 0, {{"Identifier", K_STR, 1}}},
-    {"InviteToProgram", 0, {{"ProgramID", K_STR, 1}, {"InvitationURL", K_STR, 1}}},
-    {"Settings", 0, {{"Settings", K_ARRAY, 1}}},
-    {"DeviceConfigured", 0, {{NULL, K_END, 0}}},
+    {"ApplyRedemptionCode", B_SECRET, {{"Identifier", K_STR, 1}, {"RedemptionCode", K_STR, 1}}},
+    {"InviteToProgram", 0, {{"ProgramID", K_STR, 1}, {"InvitationURL", K_URL, 1}}},
+    {"Settings", B_SECRET, {{"Settings", K_ITEMS, 1}}},
+    {"DeviceConfigured", 0, NO_KEYS},
 };
+
+static const char *const setting_items[] = {"OrganizationInfo", "MDMOptions", "DeviceName", "Wallpaper", "DataRoaming", "VoiceRoaming",
+                                            "PersonalHotspot", "Bluetooth", "ApplicationConfiguration", "ApplicationAttributes",
+                                            "TimeZone", "AccessibilitySettings", NULL};
 
 static const encoder_t *find(const char *type)
 {
@@ -64,21 +79,62 @@ static const encoder_t *find(const char *type)
     return NULL;
 }
 
+static int is_strings(const json_t *v)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach((json_t *)v, i, item) {
+        if (!json_is_string(item) || json_string_length(item) == 0) {
+            return 0;
+        }
+    }
+    return json_is_array(v) && json_array_size(v) > 0;
+}
+
+static int is_items(const json_t *v)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach((json_t *)v, i, item) {
+        const char *name = json_string_value(json_object_get(item, "Item"));
+        const char *const *known = setting_items;
+
+        while (name && *known && strcmp(*known, name) != 0) {
+            known++;
+        }
+        if (!name || !*known) {
+            return 0;
+        }
+    }
+    return json_is_array(v) && json_array_size(v) > 0;
+}
+
+static int is_data(const json_t *v)
+{
+    return json_object_size(v) == 1 && json_is_string(json_object_get(v, "$data"));
+}
+
 static int fits(kind_e kind, const json_t *v)
 {
     switch (kind) {
     case K_STR:
         return json_is_string(v) && json_string_length(v) > 0;
+    case K_URL:
+        return json_is_string(v) && !strncmp(json_string_value(v), "https://", 8);
     case K_INT:
         return json_is_integer(v);
     case K_BOOL:
         return json_is_boolean(v);
     case K_DATA:
-        return json_is_string(json_object_get(v, "$data"));
-    case K_ARRAY:
-        return json_is_array(v);
+        return is_data(v);
+    case K_STRS:
+        return is_strings(v);
+    case K_ITEMS:
+        return is_items(v);
     case K_DICT:
-        return json_is_object(v);
+        return json_is_object(v) && !is_data(v);
     default:
         return 0;
     }
@@ -86,7 +142,7 @@ static int fits(kind_e kind, const json_t *v)
 
 static const field_t *field(const encoder_t *e, const char *key)
 {
-    for (const field_t *f = e->fields; f < e->fields + 8 && f->kind; f++) {
+    for (const field_t *f = e->fields; f < e->fields + MAX_FIELDS && f->kind; f++) {
         if (!strcmp(f->key, key)) {
             return f;
         }
@@ -94,10 +150,30 @@ static const field_t *field(const encoder_t *e, const char *key)
     return NULL;
 }
 
+static apr_status_t check_required(mdm_ctx_t *ctx, const encoder_t *e, json_t *payload)
+{
+    int some = 0;
+
+    for (const field_t *f = e->fields; f < e->fields + MAX_FIELDS && f->kind; f++) {
+        int there = json_object_get(payload, f->key) != NULL;
+
+        if (f->required && !there) {
+            return mdm_fail(ctx, MDM_EINPUT, "payload", "%s needs the key %s.", e->type, f->key);
+        }
+        some += there && f < e->fields + 3;
+    }
+    if ((e->flags & (B_ANY | B_ONE) && !some) || (e->flags & B_ONE && some > 1)) {
+        return mdm_fail(ctx, MDM_EINPUT, "payload", "%s needs %s of %s, %s and %s.", e->type, e->flags & B_ONE ? "exactly one" : "one",
+                        e->fields[0].key, e->fields[1].key, e->fields[2].key);
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t mdm_command_check(mdm_ctx_t *ctx, const char *request_type, json_t *payload)
 {
     const encoder_t *e = find(request_type);
     const char *key;
+    mdm_plist_t *plist;
     json_t *v;
 
     if (!e) {
@@ -115,12 +191,29 @@ apr_status_t mdm_command_check(mdm_ctx_t *ctx, const char *request_type, json_t 
             return mdm_fail(ctx, MDM_EINPUT, "payload", "The key %s of %s has a value of the wrong kind.", f->key, e->type);
         }
     }
-    for (const field_t *f = e->fields; f < e->fields + 8 && f->kind; f++) {
-        if (f->required && !json_object_get(payload, f->key)) {
-            return mdm_fail(ctx, MDM_EINPUT, "payload", "%s needs the key %s.", e->type, f->key);
-        }
+    if (payload && mdm_plist_from_json(ctx, payload, &plist) != APR_SUCCESS) {
+        return mdm_fail(ctx, MDM_EINPUT, "payload", "The keys of %s hold something that no property list can carry.", e->type);
     }
-    return APR_SUCCESS;
+    return check_required(ctx, e, payload);
+}
+
+int mdm_command_secret(const char *request_type)
+{
+    const encoder_t *e = find(request_type);
+
+    return e && (e->flags & B_SECRET);
+}
+
+json_t *mdm_command_keys(const char *request_type)
+{
+    const encoder_t *e = find(request_type);
+    json_t *out = e ? json_array() : NULL;
+
+    for (const field_t *f = e ? e->fields : NULL; f && f < e->fields + MAX_FIELDS && f->kind; f++) {
+        json_array_append_new(out, json_pack("{s:s, s:s, s:b}", "name", f->key, "kind", kind_names[f->kind], "required",
+                                             f->required));
+    }
+    return out;
 }
 
 static void add_queries(mdm_ctx_t *ctx, mdm_plist_t *command)
@@ -156,24 +249,22 @@ apr_status_t mdm_command_body(mdm_ctx_t *ctx, const char *record_id, const char 
 {
     const encoder_t *e = find(request_type);
     mdm_plist_t *root, *command;
-    apr_status_t rv = mdm_command_check(ctx, request_type, payload);
+    apr_status_t rv = APR_SUCCESS;
     char *uuid;
 
-    if (rv == APR_SUCCESS) {
-        if (payload) {
-            rv = mdm_plist_from_json(ctx, payload, &command);
-        } else {
-            command = mdm_plist_dict(ctx->pool);
-        }
+    if (payload) {
+        rv = mdm_plist_from_json(ctx, payload, &command);
+    } else {
+        command = mdm_plist_dict(ctx->pool);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
     mdm_plist_add_str(ctx->pool, command, "RequestType", request_type);
-    if (e->adds & B_QUERIES) {
+    if (e && e->flags & B_QUERIES) {
         add_queries(ctx, command);
     }
-    if (e->adds & B_UNLOCK) {
+    if (e && e->flags & B_UNLOCK && !mdm_plist_get(command, "UnlockToken")) {
         rv = add_unlock(ctx, command, record_id, unlock);
         if (rv != APR_SUCCESS) {
             return rv;

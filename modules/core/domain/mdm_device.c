@@ -48,6 +48,14 @@ apr_status_t mdm_device_within(mdm_db_t *db, const char *id)
     return *limit ? mdm_q_device_within(db, id, limit, &q) : APR_SUCCESS;
 }
 
+static json_t *inventory_json(const char *text)
+{
+    json_t *j = json_or_empty(text);
+
+    mdm_device_lists_drop(j);
+    return j;
+}
+
 apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
@@ -91,7 +99,7 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
             {"capacity_gb", real_or_null(d->capacity_gb_null, d->capacity_gb)},
             {"free_gb", real_or_null(d->free_gb_null, d->free_gb)},
             {"compliance", json_string(d->compliance)},
-            {"inventory", json_or_empty(d->inventory)},
+            {"inventory", inventory_json(d->inventory)},
             {"inventory_at", time_or_null(p, d->inventory_ms_null, d->inventory_ms)},
             {"test_device", json_boolean(d->test_device != 0)},
             {"lost_since", time_or_null(p, d->lost_ms_null, d->lost_ms)},
@@ -163,10 +171,10 @@ apr_status_t mdm_device_apps(mdm_db_t *db, const char *id, const mdm_page_t *pag
     *out = json_array();
     for (i = 0; i < rows->nelts && i < page->count; i++) {
         const mdm_q_device_apps_t *a = &APR_ARRAY_IDX(rows, i, mdm_q_device_apps_t);
-        json_array_append_new(*out, json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "identifier", a->identifier, "name", a->name,
+        json_array_append_new(*out, json_pack("{s:s, s:s, s:s, s:s, s:o, s:b, s:s?}", "identifier", a->identifier, "name", a->name,
                                               "version", a->version, "short_version", a->short_version, "size",
                                               a->size_null ? json_null() : json_integer(a->size), "managed",
-                                              a->managed != 0));
+                                              a->managed && strcmp(a->managed, "Managed") == 0, "status", a->managed));
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next(mdm_db_ctx(db), page, a->identifier, "");
     }

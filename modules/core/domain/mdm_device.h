@@ -48,6 +48,12 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
 apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out);
 /* Installed apps, one page by identifier: JSON array. New reference. */
 apr_status_t mdm_device_apps(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
+/* One of the long lists of the inventory: "profiles", "certificates", "provisioning", "restrictions" ([{"name", "value"}]). New
+ * reference; APR_NOTFOUND: no such device. */
+apr_status_t mdm_device_section(mdm_db_t *db, const char *id, const char *section, const mdm_page_t *page, json_t **out,
+                                const char **next);
+/* Takes what has a list of its own, and what is kept for comparison, out of an inventory. */
+void mdm_device_lists_drop(json_t *inventory);
 /* The timeline, newest first. New reference. */
 apr_status_t mdm_device_events(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next);
 
@@ -64,7 +70,8 @@ apr_status_t mdm_device_edit(mdm_db_t *db, const char *id, apr_int64_t version, 
 apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason);
 /* Lets the person enrol a retired device again onto this object. MDM_ECONFLICT if it is not retired. */
 apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reason);
-/* Deletes the object with its history, in any state. Revoked identities stay known to the authority. */
+/* Deletes the object with its history, in any state. A wipe that is pending is kept with its identities and delivered if the device
+ * returns; else management ends. Revoked identities stay known to the authority. */
 apr_status_t mdm_device_delete(mdm_db_t *db, const char *id, const char *reason);
 
 #endif

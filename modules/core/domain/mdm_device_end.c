@@ -62,10 +62,12 @@ apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reaso
 apr_status_t mdm_device_delete(mdm_db_t *db, const char *id, const char *reason)
 {
     mdm_q_device_full_t *d;
-    int n;
+    int n, kept = 0;
     apr_status_t rv = mdm_q_device_full(db, id, &d);
 
     if (rv == APR_SUCCESS)
+        rv = mdm_leave_detach(db, id, &kept);
+    if (rv == APR_SUCCESS && !kept)
         rv = end_record(db, id);
     if (rv == APR_SUCCESS)
         rv = mdm_q_device_certs_detach(db, id, &n);

@@ -1,0 +1,39 @@
+/* Owns the job that ends what nobody will answer any more: commands whose time is over, wipes that were never confirmed. */
+#include "domain/mdm_command.h"
+#include "domain/mdm_job.h"
+#include "mdm_private.h"
+
+#define PERIOD_MS 60000
+
+/* One bounded step in a transaction of its own; *n = how many it ended. */
+static apr_status_t step(mdm_ctx_t *ctx, apr_status_t (*fn)(mdm_db_t *db, int *count), int *n)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    *n = 0;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_db_begin(db);
+    if (rv == APR_SUCCESS) {
+        rv = fn(db, n);
+    }
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
+    return rv;
+}
+
+static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
+{
+    int n;
+    apr_status_t rv;
+
+    do {
+        rv = step(ctx, mdm_command_expire, &n);
+    } while (rv == APR_SUCCESS && n && !mdm_job_stopping(job));
+    return rv == APR_SUCCESS ? step(ctx, mdm_leave_silent, &n) : rv;
+}
+
+const mdm_jobkind_t mdm_commands_kind = {
+    .name = "command.tidy", .target_class = "db", .lease_s = 120, .period_ms = PERIOD_MS, .run = run};

@@ -655,12 +655,12 @@ static void test_managed_again_gets_its_mail_back(void **state)
 
 static apr_status_t unenrol(mdm_db_t *db, const char *device, const char *reason)
 {
-    return mdm_unenroll_apple(db, device, 0, 0, reason);
+    return mdm_unenroll_apple(db, device, 0, 0, NULL, reason);
 }
 
 static apr_status_t unenrol_delete(mdm_db_t *db, const char *device, const char *reason)
 {
-    return mdm_unenroll_apple(db, device, 0, 1, reason);
+    return mdm_unenroll_apple(db, device, 0, 1, NULL, reason);
 }
 
 static apr_status_t take_back(mdm_db_t *db, const char *device, const char *reason)

@@ -1,7 +1,7 @@
 /* A load generator for kept-alive mutual-TLS connections: each sends its own request again and again and checks each answer.
  *
  * load --connect HOST:PORT --ca FILE --list FILE --connections N --seconds S [--method PUT] [--path /mdm] [--type T]
- *      [--expect-bytes N] [--new-connections] [--cycle]
+ *      [--header LINE]... [--expect-bytes N] [--new-connections] [--cycle]
  * The list has one line per client: "<PEM file with certificate and key, or -> <body file, or -> [<result file>]". With --cycle a
  * command in the answer to the body is acknowledged: by the result file, whose 36 characters "@" become its CommandUUID. Then the
  * body is sent again. Prints one JSON object. */
@@ -43,6 +43,7 @@ static struct {
     double seconds;
 } opt = { .host = "127.0.0.1", .method = "PUT", .path = "/mdm", .type = "application/x-apple-aspen-mdm", .connections = 32,
           .expect = -1, .seconds = 5 };
+static char headers[2048]; /* whole lines */
 
 static client_t *clients;
 static int nclients, epfd;
@@ -50,6 +51,7 @@ static long done, failed, cut, reconnects, cycles;
 static float *latency;
 static long nlatency;
 #define MAX_LATENCY 4000000L
+#define HEAD_MAX 4096
 
 static double now(void)
 {
@@ -78,16 +80,17 @@ static char *slurp(const char *path, size_t *len)
 static char *make_request(const char *body_file, size_t *len)
 {
     size_t body_len = 0;
-    char *body = strcmp(body_file, "-") ? slurp(body_file, &body_len) : NULL, *out = calloc(1, body_len + 1025);
+    char *body = strcmp(body_file, "-") ? slurp(body_file, &body_len) : NULL, *out = calloc(1, body_len + HEAD_MAX + 1);
     int head;
 
     if (!out) die("memory");
     if (body)
-        head = snprintf(out, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\nContent-Type: %s\r\n"
-                        "Content-Length: %zu\r\n\r\n", opt.method, opt.path, opt.port, opt.type, body_len);
+        head = snprintf(out, HEAD_MAX, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\nContent-Type: %s\r\n"
+                        "Content-Length: %zu\r\n%s\r\n", opt.method, opt.path, opt.port, opt.type, body_len, headers);
     else
-        head = snprintf(out, 1024, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\n\r\n", opt.method,
-                        opt.path, opt.port);
+        head = snprintf(out, HEAD_MAX, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: MDM/1.0\r\n%s\r\n", opt.method,
+                        opt.path, opt.port, headers);
+    if (head >= HEAD_MAX) die("path and headers are too long: request");
     if (body) memcpy(out + head, body, body_len);
     *len = (size_t)head + body_len;
     free(body);
@@ -260,6 +263,10 @@ static void options(int argc, char **argv)
         else if (!strcmp(argv[i], "--method")) opt.method = v;
         else if (!strcmp(argv[i], "--path")) opt.path = v;
         else if (!strcmp(argv[i], "--type")) opt.type = v;
+        else if (!strcmp(argv[i], "--header")) {
+            size_t used = strlen(headers);
+            if ((size_t)snprintf(headers + used, sizeof headers - used, "%s\r\n", v) >= sizeof headers - used) die(v);
+        }
         else if (!strcmp(argv[i], "--connections")) opt.connections = atoi(v);
         else if (!strcmp(argv[i], "--seconds")) opt.seconds = atof(v);
         else if (!strcmp(argv[i], "--expect-bytes")) opt.expect = atol(v);

@@ -41,6 +41,18 @@ class Post:
         harness.wait_for(all_answer)
         return self
 
+    def edit(self, **change):
+        path = f"/eas-servers/{self.row['id']}"
+        status, _, now = self.console.call("PATCH", path, change, If_Match=f'"{self.console.get(path)["version"]}"')
+        assert status == 200, now
+
+    def settle(self):
+        """The children have read all changes made so far: one that comes after them has its effect."""
+        self.edit(enabled=False)
+        harness.wait_for(lambda: self.phone().options().http == 503)
+        self.edit(enabled=True)
+        self.ready()
+
     def seen(self):
         """How many requests the back end has got."""
         with self.back.changed:

@@ -78,6 +78,27 @@ def test_one_phone_is_one_device(zone, post, known):
     assert blocked(phone.post("Sync", body=b""), "14.1") and post.seen() == before
 
 
+@pytest.mark.parametrize("form, version", [("plain", "12.1"), ("base64", "16.1")])
+def test_completed_in_the_portal_until_retired(zone, post, form, version):
+    """Issue 3 item 1, POR-05, GATE-01: pending, completed by its owner, mail, retired by an administrator: no mail within 2 s."""
+    phone = post.phone(device_id=f"PORTAL{form}0", form=form, version=version)
+    assert blocked(phone.post("FolderSync", FOLDERS), version)
+    device = records(zone, phone.device_id)[0][1]
+    status, got = portal(zone).call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})
+    assert status == 200, got
+    harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 200 and phone.folder_sync().status == 1, timeout=3)
+    post.back.deliver(harness.PERSON, "Subject: hello\r\n\r\nworld")
+    found = phone.sync()
+    assert found and phone.fetch(found[-1]) == b"Subject: hello\r\n\r\nworld"
+    assert phone.ping(1).status == 1 and phone.send(b"Subject: out\r\n\r\nx").http == 200
+    assert post.back.boxes[harness.PERSON].sent.pop() == b"Subject: out\r\n\r\nx"
+    post.console.post(f"/devices/{device}/retire", {"reason": "test"})
+    harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), version), timeout=2)
+    before = post.seen()
+    assert blocked(phone.post("Sync", body=b""), version) and post.seen() == before
+    assert len(records(zone, phone.device_id)) == 1  # it is not pending again
+
+
 CREDENTIALS = [None, "", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"anna").decode(), "Bearer x",
                "Basic " + base64.b64encode(b"anna:").decode(), "Basic " + base64.b64encode(b":x").decode(),
                "Basic " + base64.b64encode(b"anna:wrong\0" + harness.PERSON_PASSWORD.encode()).decode(),

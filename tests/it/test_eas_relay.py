@@ -187,19 +187,13 @@ def test_cut_within_the_answer(zone, post, phone):
 def test_dead_back_end(zone, post, phone):
     """Nobody listens: 503, also for OPTIONS that were never answered."""
     zone.log.expect("AH00957", "AH01114", "AH00898", "AH00959")
-    port = zf.free_port()
-    path = f"/eas-servers/{post.row['id']}"
-
-    def move(to):
-        status, _, now = post.console.call("PATCH", path, {"port": to}, If_Match=f'"{post.console.get(path)["version"]}"')
-        assert status == 200, now
-    move(port)
+    post.edit(port=zf.free_port())
     try:
         harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
         answer = harness.wait_for(lambda: (a := phone.options()).http == 503 and a)
         assert int(answer.headers["Retry-After"]) == 60
     finally:
-        move(post.back.port)
+        post.edit(port=post.back.port)
         post.ready()
     assert phone.post("FolderSync", FOLDERS).status == 1
 
@@ -287,14 +281,9 @@ def test_phone_that_leaves_within_its_mail(zone, post, phone):
 
 def test_user_name_in_the_form_of_the_server(zone, post, phone):
     """EAS-03: log-in and User= are written as the back end wants them, in both query forms."""
-    path = f"/eas-servers/{post.row['id']}"
-
-    def form(**change):
-        status, _, now = post.console.call("PATCH", path, change, If_Match=f'"{post.console.get(path)["version"]}"')
-        assert status == 200, now
     try:
         for change, want in [({"user_form": "domain_user", "domain": "CORP"}, "CORP\\anna"), ({"user_form": "mail"}, "anna@example.org")]:
-            form(**change)
+            post.edit(**change)
             for phone.form in ("plain", "base64"):
                 def rewritten():
                     assert phone.post("FolderSync", FOLDERS).status == 1
@@ -303,7 +292,7 @@ def test_user_name_in_the_form_of_the_server(zone, post, phone):
                     return got["User"] == want and login == f"{want}:{harness.PERSON_PASSWORD}"
                 harness.wait_for(rewritten)
     finally:
-        form(user_form="as_typed")
+        post.edit(user_form="as_typed")
         post.ready()
 
 

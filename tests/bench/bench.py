@@ -28,7 +28,8 @@ from sim.wbxml import Node, encode  # noqa: E402
 from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Device, Portal  # noqa: E402
 
 ROUNDS, SECONDS, CONNECTIONS, DEVICES, QUEUE = 3, 4, 32, 8, 3000
-MAIL = 300  # bytes of a mail server's answer
+FOLDERS = encode(Node("FH.FolderSync", Node("FH.SyncKey", "F1")))
+NO_NEWS = encode(Node("FH.FolderSync", Node("FH.Status", 1), Node("FH.SyncKey", "F1"), Node("FH.Changes", Node("FH.Count", 0))))
 TICK = os.sysconf("SC_CLK_TCK")
 POLL = CONNECT_TYPE.split(";")[0]
 CONTACTS = re.compile(r"UPDATE device SET last_contact_ms = v\.ms")
@@ -238,7 +239,7 @@ Listen 127.0.0.1:{bench.mail_port}
     ForceType application/vnd.ms-sync.wbxml
 </VirtualHost>""")
     back.prepare()
-    (back.htdocs / PATH[1:]).write_bytes(b"x" * MAIL)
+    (back.htdocs / PATH[1:]).write_bytes(NO_NEWS)
     return back.start()
 
 
@@ -248,15 +249,23 @@ def prf_04(bench):
     phone = Phone(bench.zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, device_id=eas_id(bench.devices[0]),
                   ca=str(bench.zone.tls_dir / "ca.pem"))
     body = bench.folder / "foldersync"
-    body.write_bytes(encode(Node("FH.FolderSync", Node("FH.SyncKey", "0"))))
+    body.write_bytes(FOLDERS)
     query, headers = phone.query("FolderSync"), [f"{k}: {v}" for k, v in phone.headers().items() if k != "User-Agent"]
     back, console = mail_server(bench), Console(bench.zone)
     source = next(s["id"] for s in console.get("/sources")["items"] if s["kind"] == "local")
     console.post("/eas-servers", {"name": "Bench", "host": "127.0.0.1", "port": bench.mail_port, "tls": False, "sources": [source]})
-    harness.wait_for(lambda: all(phone.post("FolderSync", body=body.read_bytes()).http == 200 or phone.close() for _ in range(8)))
+
+    def ready():
+        """Both children know the server and the phone."""
+        codes = []
+        for _ in range(8):
+            codes.append(phone.post("FolderSync", body=FOLDERS).http)
+            phone.close()
+        return set(codes) == {200}
+    harness.wait_for(ready)
 
     def run(path):
-        return bench.load(kind="application/vnd.ms-sync.wbxml", method="POST", path=f"{path}?{query}", raw=body, headers=headers, expect=MAIL)
+        return bench.load(kind="application/vnd.ms-sync.wbxml", method="POST", path=f"{path}?{query}", raw=body, headers=headers, expect=len(NO_NEWS))
     floors, works = bench.turns(lambda: run("/bare"), lambda: run(PATH))
     back.close()
     got = row("PRF-04", "ActiveSync through the gate (floor: bare ProxyPass to the same server)", works, floors,

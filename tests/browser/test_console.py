@@ -12,6 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 import harness
 import seed
 from clients import Console, enrolled, new_device
+from sim.device import REFRESHES
 
 PAGES = ["overview", "devices", "groups", "pending", "people", "sources", "audit", "jobs", "nodes", "push", "access", "profile"]
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
@@ -193,19 +194,68 @@ def test_refresh_and_unenrol(zone, page):
     ident = Console(zone).device(device.udid)["id"]
     p = page().log_in().open(f"device/{ident}")
     p.button("Refresh").click()
-    p.has("3 commands wait")
+    p.has(f"{len(REFRESHES)} commands wait")
     device.poll()
     p.until(lambda: "commands wait" not in p.find("#why").text)
     p.find("#tab-apps").click()
     p.has(device.apps[0][0])
     p.find("#tab-timeline").click()
     p.find(".line li")
-    p.button("Unenrol").click()
+    p.button("Actions").click()
+    p.button("Unenrol", "dialog").click()
+    p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "dialog")) == 1 and p.driver.find_elements(By.CSS_SELECTOR, "#f-reason"))
     p.has(device.serial, "dialog")
     p.shot("unenrol")
     p.button("Unenrol", "dialog").click()
     p.closed()
     p.has("Retired")
+    p.clean()
+
+
+@pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
+def test_device_actions(zone, page, size, language):
+    """DEV-04, DEV-07: the page shows every section; only what applies is offered, the rest with its reason; a wipe asks for the name."""
+    en = language == "en"
+    device = new_device(zone)
+    device.supervised = True
+    enrolled(zone, device)
+    console = Console(zone)
+    ident = console.device(device.udid)["id"]
+    console.post(f"/devices/{ident}/commands", {"request_type": "EnableLostMode", "payload": {"Message": "x"}})
+    device.poll()
+    console.post(f"/devices/{ident}/commands", {"request_type": "DeviceLocation"})
+    device.poll()
+    p = page(size=size, language=language).log_in().open(f"device/{ident}")
+    p.has("52.52")
+    p.fits()
+    p.shot(f"device-info-{size[0]}")
+    for tab, text in (("profiles", device.profile.identifier), ("certificates", "identity"), ("restrictions", "maxInactivity"), ("commands", "EnableLostMode"),
+                      ("timeline", "Lost mode:" if en else "Verloren-Modus:")):
+        p.open(f"device/{ident}?tab={tab}").has(text)
+        p.fits()
+        p.shot(f"device-{tab}-{size[0]}")
+    p.button("Actions" if en else "Aktionen").click()
+    p.find("dialog summary").click()
+    p.has("it is in lost mode" if en else "es ist im Verloren-Modus", "dialog")
+    p.shot(f"device-actions-{size[0]}")
+    p.button("Lost mode off" if en else "Verloren-Modus aus", "dialog").click()
+    p.has("located" if en else "geortet", "dialog")
+    p.button("Lost mode off" if en else "Verloren-Modus aus", "dialog .foot").click()
+    p.closed()
+    assert ("DisableLostMode", "Acknowledged") in device.poll()
+    p.button("Actions" if en else "Aktionen").click()
+    p.button("Erase everything" if en else "Alles löschen", "dialog").click()
+    p.find("#f-confirm").send_keys("wrong")
+    p.button("Erase everything" if en else "Alles löschen", "dialog .foot").click()
+    p.find("#f-confirm[aria-invalid]").clear()
+    p.shot(f"device-wipe-{size[0]}")
+    p.find("#f-confirm").send_keys(console.get(f"/devices/{ident}")["name"])
+    p.button("Erase everything" if en else "Alles löschen", "dialog .foot").click()
+    p.closed()
+    p.button("Actions" if en else "Aktionen").click()
+    p.button("Take the removal back" if en else "Abmeldung zurücknehmen", "dialog").click()
+    p.until(lambda: console.get(f"/devices/{ident}")["state"] == "active")
+    assert "EraseDevice" not in dict(device.poll())
     p.clean()
 
 

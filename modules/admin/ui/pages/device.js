@@ -2,6 +2,7 @@
 import { api, poll } from '../api.js';
 import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system } from '../ui.js';
 import { t } from '../words.js';
+import { menu, target } from './device_actions.js';
 
 const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
 const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('no'));
@@ -31,13 +32,19 @@ const mail = (d, r) => panel(t('mail_client'), [[t('state'), word('mail', r.live
 
 function info(d, records) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
+  const i = d.inventory.device || {}, sec = d.inventory.security || {}, where = d.inventory.location;
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
   return h('div', { class: 'cols' },
     panel(t('general'), [[t('person'), d.person && [name(d.person.name), ' ', h('span', { class: 'muted' }, d.person.login)]], [t('model'), [d.model, d.product].filter(Boolean).join(' · ')],
-      [t('os'), system(d)], [t('build'), mono(d.build)], [t('serial'), mono(d.serial)], [t('udid'), mono(d.udid)], [t('imei'), mono(d.imei)], [t('phone'), d.phone]]),
+      [t('device_name'), i.DeviceName && name(i.DeviceName)], [t('serial'), mono(d.serial)], [t('udid'), mono(d.udid)], [t('imei'), mono(d.imei)], [t('phone'), d.phone], [t('inventory_at'), time(d.inventory_at)]]),
     panel(t('administration'), [[t('ownership'), word('own', d.ownership)], [t('level'), word('level', d.level)], [t('mode'), word('mode', d.mode)], [t('folder'), d.folder.name], [t('department'), d.department], [t('site'), d.site], [t('location'), d.location], [t('notes'), d.notes && h('bdi', {}, d.notes)], [t('enrolled'), time(d.enrolled_at)]]),
-    panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('supervised'), yesno(d.supervised)], [t('compliance'), word('comp', d.compliance)]]),
-    panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)], [t('inventory_at'), time(d.inventory_at)]]),
+    panel(t('os_section'), [[t('os'), system(d)], [t('build'), mono(d.build)], [t('supplemental'), [i.SupplementalBuildVersion, i.SupplementalOSVersionExtra].filter(Boolean).join(' ')], [t('time_zone'), i.TimeZone && h('bdi', {}, i.TimeZone)], [t('supervised'), yesno(d.supervised)], [t('user_enrolled'), yesno(sec.ManagementStatus?.IsUserEnrollment)], [t('dnd'), yesno(i.IsDoNotDisturbInEffect)], [t('diagnostics'), yesno(i.DiagnosticSubmissionEnabled)]]),
+    panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('compliance'), word('comp', d.compliance)], [t('locator'), yesno(i.IsDeviceLocatorServiceEnabled)], [t('activation_lock'), yesno(i.IsActivationLockEnabled)], [t('lost_mode'), yesno(i.IsMDMLostModeEnabled)], [t('jailbroken'), t('unknown')]]),
+    panel(t('network'), [[t('wifi_mac'), mono(i.WiFiMAC)], [t('bluetooth_mac'), mono(i.BluetoothMAC)], [t('hotspot'), yesno(i.PersonalHotspotEnabled)], [t('tethered'), yesno(i.IsNetworkTethered)], [t('ip'), mono(d.last_contact_ip)]]),
+    panel(t('cloud'), [[t('cloud_backup'), yesno(i.IsCloudBackupEnabled)], [t('last_backup'), i.LastCloudBackupDate && time(i.LastCloudBackupDate)], [t('store_account'), yesno(i.iTunesStoreAccountIsActive)], [t('eas_device_id'), mono(d.eas_device_id)]]),
+    panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)]]),
+    (i.lines || []).map((l) => panel(t('cellular'), [[t('slot'), [l.slot, l.label].filter(Boolean).join(' · ')], [t('phone'), l.phone], [t('carrier'), l.carrier && h('bdi', {}, l.carrier)], [t('home_carrier'), l.home_carrier && h('bdi', {}, l.home_carrier)], [t('roaming'), yesno(l.roaming)], [t('data_roaming'), yesno(i.DataRoamingEnabled)], [t('imei'), mono(l.imei)], [t('iccid'), mono(l.iccid)], [t('eid'), mono(l.eid)], [t('modem'), i.ModemFirmwareVersion]])),
+    where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
       [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), mono(d.last_contact_ip)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
     clients.map((r) => mail(d, r)));
@@ -60,10 +67,25 @@ const appList = (items) => h('div', { class: 'panel flush' }, table([
   { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.identifier)), h('span', { class: 'sub mono' }, a.identifier)] },
   { label: t('version'), cell: (a) => a.short_version || a.version || '–' },
   { label: t('size'), cell: (a) => (a.size ? `${number(Math.round(a.size / 1e5) / 10)} MB` : '–') },
-  { label: t('managed'), cell: (a) => yesno(a.managed) }], items));
+  { label: t('managed'), cell: (a) => (a.status && !a.managed ? h('bdi', {}, a.status) : yesno(a.managed)) }], items));
+
+const profileList = (items) => h('div', { class: 'panel flush' }, table([
+  { label: t('name'), lead: true, cell: (p) => [h('span', { class: 'main' }, name(p.name || p.identifier || '–')), h('span', { class: 'sub mono' }, p.identifier)] },
+  { label: t('organization'), cell: (p) => (p.organization ? name(p.organization) : '–') },
+  { label: t('contents'), cell: (p) => h('span', { class: 'small' }, (p.payloads || []).map((x) => x.type).join(', ') || '–') },
+  { label: t('signed'), cell: (p) => yesno(p.signed) }], items));
+const certificateList = (items) => h('div', { class: 'panel flush' }, table([
+  { label: t('name'), lead: true, cell: (c) => [h('span', { class: 'main' }, name(c.name || c.subject || '–')), h('span', { class: 'sub' }, c.issuer && name(c.issuer))] },
+  { label: t('identity'), cell: (c) => yesno(c.identity) }, { label: t('valid_until'), tight: true, cell: (c) => time(c.not_after) },
+  { label: 'SHA-256', cell: (c) => (c.fingerprint ? h('span', { class: 'mono small', title: c.fingerprint }, `${c.fingerprint.slice(0, 16)}…`) : '–') }], items));
+const restrictionList = (items) => h('div', { class: 'panel flush' }, table([
+  { label: t('name'), lead: true, cell: (r) => h('span', { class: 'mono' }, r.name) },
+  { label: t('value'), cell: (r) => (typeof r.value === 'boolean' ? yesno(r.value) : h('bdi', {}, [r.value].flat().join(', '))) }], items));
 
 const detail = (o) => { const s = Object.entries(o || {}).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(' · '); return s && h('div', { class: 'muted small' }, h('bdi', {}, s)); };
-const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, word('ev', e.kind.replaceAll('.', '_'))), detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
+const changes = (o) => h('div', { class: 'small' }, Object.entries(o).map(([k, c]) => h('div', {}, `${t(`w_${k}`, k)}: `, h('bdi', {}, plain(c.before)), ' → ', h('bdi', {}, plain(c.after)))));
+const plain = (v) => (typeof v === 'boolean' ? yesno(v) : String(v));
+const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, word('ev', e.kind.replaceAll('.', '_'))), e.kind === 'changed' ? changes(e.detail) : detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
 export const auditList = (items, withObject) => h('div', { class: 'panel flush' }, table([
   { label: t('what'), lead: true, cell: (a) => [h('span', { class: 'main' }, a.action), detail(a.detail)] },
   { label: t('who'), cell: (a) => [name(a.actor.name || a.actor.kind), h('span', { class: 'sub' }, a.actor.ip)] },
@@ -72,7 +94,7 @@ export const auditList = (items, withObject) => h('div', { class: 'panel flush' 
 
 function commandList(items, id, may, again) {
   return h('div', { class: 'panel flush' }, table([
-    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error) : null] },
+    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error.reason ? c.error : { text: (c.error.chain || []).map((x) => `${x.text} (${x.domain} ${x.code})`).join(', ') }) : null, c.result ? detail(c.result) : null] },
     { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => (c.created_by ? name(c.created_by) : t('by_system')) },
     { label: t('created'), tight: true, cell: (c) => time(c.created_at) }, { label: t('ended'), tight: true, cell: (c) => time(c.done_at) },
     { label: '', cell: (c) => (c.open && may('device:task') ? h('div', { class: 'acts' }, button(t('take_back'), null, async () => {
@@ -80,7 +102,6 @@ function commandList(items, id, may, again) {
     })) : null) }], items));
 }
 
-const target = (d) => h('p', { class: 'alert warn' }, t('one_device', null, [d.name, d.serial, d.person?.name].filter(Boolean).join(' · ')));
 
 function edit(id, again) {
   return async () => {
@@ -95,18 +116,14 @@ function edit(id, again) {
   };
 }
 
-function acts(d, id, may, again) {
+function acts(d, id, commands, may, again) {
   const managed = d.state === 'active' && d.mode.startsWith('ios');
   const ask = (title, lead, path, after) => dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [{ name: 'reason', label: t('reason'), max: 500 }],
     save: async (v) => { await api('POST', `devices/${id}/${path}`, { body: v }); toast(t('saved')); after(); } });
-  const unenroll = () => dialog({ title: t('unenroll'), lead: [t('unenroll_lead'), target(d)], submit: t('unenroll'), danger: true, body: h('p', { class: 'muted small' }, t('unenroll_mail')), fields: [
-    { name: 'wipe', label: t('wipe'), type: 'radio', value: 'selective', options: [['selective', t('wipe_selective')], ['full', t('wipe_full')]] },
-    { name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] }, { name: 'reason', label: t('reason'), max: 500 }],
-  save: async (v) => { await api('POST', `devices/${id}/unenroll`, { body: v }); toast(t('unenroll_done')); again(); } });
   return [
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
     may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
-    managed && may('device:task') && button(t('unenroll'), 'exit', unenroll, 'danger'),
+    d.mode.startsWith('ios') && may('device:task') && button(t('actions'), 'menu', () => menu(d, id, commands, may, again)),
     d.state !== 'retired' && (d.state !== 'active' || d.level === 'email_only') && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
     d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),
     may('device:write') && button(t('del'), 'trash', () => dialog({ title: t('del'), lead: [t('del_lead'), target(d)], submit: t('del'), danger: true,
@@ -119,7 +136,8 @@ export default async function page({ main, id, query, signal, may, again }) {
   const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal })]);
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
   let [d, records, commands] = (await get()).map((r) => r.data.items || r.data);
-  const tabs = { info: (b) => fill(b, info(d, records)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'),
+  const tabs = { info: (b) => fill(b, info(d, records)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+    certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };
   const now = Object.hasOwn(tabs, query.tab || '') ? query.tab : 'info';
@@ -128,7 +146,7 @@ export default async function page({ main, id, query, signal, may, again }) {
     fill(heading, h('section', { class: 'panel' }, h('div', { class: 'head' },
       h('div', { class: 'hero' }, h('span', { class: 'glyph' }, icon('devices')), h('div', {}, h('h1', {}, name(d.name)),
         h('div', { class: 'muted' }, chip(d.state), ' ', d.test_device ? chip('test') : null, ' ', d.person ? name(d.person.name) : t('no_owner')))),
-      h('div', { class: 'acts' }, acts(d, id, may, again))), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
+      h('div', { class: 'acts' }, acts(d, id, commands, may, again))), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
   };
   const keys = Object.keys(tabs);
   const open = (key) => { location.hash = `#/device/${id}${key === 'info' ? '' : `?tab=${key}`}`; };

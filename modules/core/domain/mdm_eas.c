@@ -192,7 +192,7 @@ static apr_status_t room(first_t *f)
 
     if (rv == APR_SUCCESS && (rv = mdm_q_eas_pending_count(f->db, f->person->id, &n)) == APR_SUCCESS
         && n->n >= MDM_EAS_PENDING_MAX) {
-        rv = mdm_fail(f->ctx, MDM_EDENIED, NULL, "You have %d mail devices that are not finished. Complete or remove them first.",
+        rv = mdm_fail(f->ctx, MDM_EDENIED, NULL, "You have %d mail devices that are not finished. Complete them in the portal, or ask your IT support.",
                       MDM_EAS_PENDING_MAX);
     }
     return rv;

@@ -453,8 +453,11 @@ apr_status_t mdm_enroll_room(mdm_db_t *db, const mdm_enroll_policy_t *policy, co
     mdm_q_pending_counts_t *n;
     apr_status_t rv;
 
-    if (!policy->max_devices || (rv = mdm_q_pending_counts(db, person_id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
-        return policy->max_devices ? rv : APR_SUCCESS;
+    if (!policy->max_devices) {
+        return APR_SUCCESS;
+    }
+    if ((rv = mdm_q_pending_counts(db, person_id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
+        return rv;
     }
     if (n->devices - has >= policy->max_devices) {
         return mdm_fail(ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",

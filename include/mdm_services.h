@@ -49,6 +49,9 @@ typedef struct mdm_caller_t {
     X(MDM_N_ACCESS_ADMIN, "access_denied_admin", "requests to the console that an address filter refused") \
     X(MDM_N_ACCESS_ENDPOINT, "access_denied_endpoint", "requests of devices and to the portal that an address filter refused") \
     X(MDM_N_ACCESS_TOOLS, "access_denied_tools", "downloads that an address filter refused") \
+    X(MDM_N_MAIL_ALLOWED, "mail_allowed", "requests of mail clients that may have their mail") \
+    X(MDM_N_MAIL_WITHHELD, "mail_withheld", "requests of mail clients that may have no mail") \
+    X(MDM_N_MAIL_UNAVAILABLE, "mail_unavailable", "requests of mail clients that were told to come again") \
     X(MDM_N_PUSHES, "pushes_accepted", "pushes that Apple's service has accepted")
 #define MDM_TALLY_ENUM(id, name, help) id,
 typedef enum { MDM_TALLIES(MDM_TALLY_ENUM) MDM_N_COUNT } mdm_tally_e;

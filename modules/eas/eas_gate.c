@@ -54,6 +54,7 @@ int eas_unavailable(eas_call_t *c, const char *id, apr_status_t rv, const char *
 
     const char *text = c->ctx->fail_text ? c->ctx->fail_text : "";
 
+    c->svc->count(MDM_N_MAIL_UNAVAILABLE, 1);
     mdm_log(c->ctx, known ? MDM_LOG_INFO : MDM_LOG_ERR, id, rv, "%s%s%s", why, *text ? ": " : "", text);
     return eas_answer(c, HTTP_SERVICE_UNAVAILABLE, NULL, "unavailable", c->ctx->retry_after > 0 ? c->ctx->retry_after : RETRY_S);
 }
@@ -80,6 +81,7 @@ static int no_mail(eas_call_t *c, const char *why, int retry_s)
 {
     mdm_eas_answer_t a;
 
+    c->svc->count(MDM_N_MAIL_WITHHELD, 1);
     mdm_eas_status_answer(c->r->pool, c->query, MDM_EAS_ST_DEVICE_BLOCKED, &a);
     if (!a.body.len) {
         return eas_answer(c, a.http, a.line, why, retry_s);
@@ -236,6 +238,7 @@ static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
         return eas_answer(c, HTTP_REQUEST_ENTITY_TOO_LARGE, NULL, "too large", 0);
     }
     apr_table_setn(c->r->notes, "mdm-decision", text);
+    c->svc->count(MDM_N_MAIL_ALLOWED, 1);
     return eas_relay(c);
 }
 

@@ -6,7 +6,7 @@
 #define GOOD_MS (5 * 60000LL)
 #define BAD_MS 10000LL
 #define AWAY_MS (4 * 3600000LL)
-#define WAIT_MS 1000 /* for another request that asks the same */
+#define WAIT_MS 3000 /* for another request that asks the same */
 
 /* What is remembered decides: *rv is the answer. *known: was right within the last hours. */
 static int remembered(mdm_ctx_t *ctx, const mdm_loginkey_t *key, mdm_mail_login_t *out, int *known, apr_status_t *rv)

@@ -11,7 +11,8 @@ from mail import PATH, Post, eas_id
 from sim.wbxml import Node
 
 BEN = ("ben", "ben-Pass-1")
-ZONE = {"extra_main": 'CustomLog "logs/notes.log" "%>s|%m|%{mdm-user}n|%{mdm-action}n|%{mdm-decision}n|%{mdm-device}n"'}
+ZONE = {"extra_main": 'CustomLog "logs/notes.log" "%>s|%m|%{mdm-user}n|%{mdm-action}n|%{mdm-decision}n|%{mdm-device}n"',
+        "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>'}
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 
 
@@ -215,3 +216,17 @@ def test_no_server_for_a_source(factory, db):
     finally:
         post.close()
         zone.close()
+
+
+def test_decisions_are_counted(zone, post, known):
+    """OBS-01: what was let through and what was withheld, and what the gate knew of log-ins without asking."""
+    def counts():
+        body = json.loads(zone.request("GET", "/core-status")[2])
+        return [body[n] for n in ("mail_allowed", "mail_withheld", "mail_logins_checked")]
+    phone, _ = known()
+    assert phone.folder_sync().status == 1
+    stranger = post.phone(device_id="COUNTED0001" + zone.db_url[:1])
+    before = counts()
+    assert [phone.folder_sync().status for _ in range(3)] == [1] * 3
+    assert all(blocked(stranger.post("Sync", body=b""), "14.1") for _ in range(2))
+    assert [b - a for a, b in zip(before, counts())] == [3, 2, 0]

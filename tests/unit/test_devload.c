@@ -11,7 +11,7 @@
 
 static dbtest_t *T;
 static mdm_devcache_t *C;
-static apr_uint64_t segment[1 << 15];
+static apr_uint64_t segment[1 << 15] __attribute__((aligned(4096)));
 
 static int setup(void **state)
 {

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <apr_strings.h>
 #include "domain/mdm_devload.h"
 #include "domain/mdm_ca.h"
 #include "mdm_sql_gen.h"
@@ -37,15 +38,12 @@ mdm_devkey_t mdm_devkey_native(const mdm_devcache_t *cache, const char *native_i
 mdm_devkey_t mdm_devkey_eas(const mdm_devcache_t *cache, const char *person_id, const char *device_id)
 {
     char buf[256]; /* person ids are 36 characters, DeviceIds at most 32: longer ones are no record's */
-    apr_size_t n = strlen(person_id), m = strlen(device_id);
+    apr_size_t n = 0;
 
-    if (n + 1 + m > sizeof(buf)) {
-        n = m = 0;
+    if (strlen(person_id) + strlen(device_id) + 2 <= sizeof(buf)) {
+        n = (apr_size_t)apr_snprintf(buf, sizeof(buf), "%s\n%s", person_id, device_id);
     }
-    memcpy(buf, person_id, n);
-    buf[n] = '\n';
-    memcpy(buf + n + 1, device_id, m);
-    return mdm_devcache_key(cache, 'e', buf, n + 1 + m);
+    return mdm_devcache_key(cache, 'e', buf, n);
 }
 
 static mdm_devkey_t devkey_device(const mdm_devcache_t *cache, const unsigned char uuid[16])

@@ -72,14 +72,14 @@ apr_status_t mdm_logincache_init(void *mem, apr_size_t size, const unsigned char
 
 apr_status_t mdm_logincache_key(const mdm_logincache_t *c, const char *login, const char *password, mdm_loginkey_t *out)
 {
-    apr_size_t n = strlen(login) + 1, m = strlen(password);
+    apr_size_t n = strlen(login) + 1, m = strlen(password) + 1;
     unsigned char small[512], *text = n + m <= sizeof(small) ? small : OPENSSL_malloc(n + m);
     int ok;
 
     if (!text) {
         return MDM_EUNAVAIL;
     }
-    memcpy(text, login, n); /* with its NUL: no other pair gives the same bytes */
+    memcpy(text, login, n); /* with the NULs: no other pair gives the same bytes */
     memcpy(text + n, password, m);
     ok = HMAC(EVP_sha256(), c->secret, sizeof(c->secret), text, n + m, out->hash, NULL) != NULL;
     mdm_wipe(text, n + m);

@@ -49,10 +49,10 @@ def test_set_up_mail_on_a_phone(zone, browse, anna, language, dark, size):  # no
     shot(phone, f"mail-found-{language}")
     fits(phone)
     press(phone, Keys.ENTER, "[data-complete]")
-    find(phone, ".live.good + .button")
+    find(phone, ".live.good + a.button")
     shot(phone, f"mail-done-{language}")
     assert tuple(zone.sql("SELECT state, ownership FROM device WHERE id = ?", device)[0]) == ("active", "corporate")
-    phone.find_element(By.CSS_SELECTOR, ".live.good + .button").click()
+    phone.find_element(By.CSS_SELECTOR, ".live.good + a.button").click()
     find(phone, f"[data-id='{device}'] [data-state=active]")
     clean(phone)
 

@@ -118,6 +118,17 @@ def test_wrong_credentials(zone, post, header):
     assert post.seen() == before and not records(zone, "WRONGCRED0001")
 
 
+def test_refusals_read_no_body(zone, post):
+    """R09: whoever gets no mail is told so before a byte of a huge body is sent, and the connection ends."""
+    for phone in (post.phone(password="wrong"), post.phone(device_id="NOBODY00001"), post.phone(device_id="a/b")):
+        phone.http.putrequest("POST", f"{PATH}?{phone.query('SendMail')}")
+        for name, value in {**phone.headers(), "Content-Type": "message/rfc822", "Content-Length": "1000000000"}.items():
+            phone.http.putheader(name, value)
+        phone.http.endheaders()
+        answer = phone.finish()
+        assert (answer.http in (400, 401) or answer.status == 129) and answer.headers["Connection"] == "close"
+
+
 def contradictions(phone):
     """Requests that say two things at once, in both forms: (query, headers)."""
     plain, packed = dict(phone.headers()), {k: v for k, v in phone.headers().items() if k != "MS-ASProtocolVersion"}

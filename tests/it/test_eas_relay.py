@@ -339,12 +339,26 @@ def test_http2_is_refused_at_the_start(factory, more, word):
     zone.close()
 
 
-def test_mod_proxy_must_be_there(factory):
-    """PXY-03"""
+@pytest.mark.parametrize("missing, words", [("proxy_http_module", ("MDM0820", "mod_proxy_http")),
+                                            ("SSLProxyVerify", ("MDM0824", "SSLProxyVerify require"))])
+def test_what_the_relay_needs_is_checked_at_the_start(factory, missing, words):
+    """PXY-03, R46: httpd -t says it."""
     zone = factory.zone("sqlite3")
     zone.prepare()
     conf = zone.root / "httpd.conf"
-    conf.write_text("\n".join(x for x in conf.read_text().splitlines() if "proxy_http_module" not in x))
+    conf.write_text("\n".join(x for x in conf.read_text().splitlines() if missing not in x))
     code, said = zone.config_test()
-    assert code != 0 and "MDM0820" in said and "mod_proxy_http" in said
+    assert code != 0 and all(word in said for word in words), said
     zone.close()
+
+
+def test_address_filter_holds_for_mail(factory):
+    """ACC-03, GATE-06: a client from an address that may not come is asked to come again; nothing reaches the back end."""
+    zone = factory.zone("sqlite3", extra_main='MDMAccessRule endpoint deny "127.0.0.0/8, ::1" "nobody"').start()
+    post = Post(zone)
+    try:
+        answer = post.phone().options()
+        assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0 and post.seen() == 0
+    finally:
+        post.close()
+        zone.close()

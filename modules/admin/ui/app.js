@@ -3,11 +3,18 @@ import { api } from './api.js';
 import { h, fill, icon, button, say, empty } from './ui.js';
 import { t, lang } from './words.js';
 
-const nav = [
-  ['overview', 'home', 'device:read'], ['devices', 'devices', 'device:read'], ['groups', 'box', 'device:read'], ['pending', 'pending', 'pending:read'], ['people', 'people', 'person:read'], ['sources', 'box', 'source:read'],
-  ['audit', 'audit', 'audit:read'], ['jobs', 'jobs', 'zone:read'], ['nodes', 'nodes', 'zone:read'], ['push', 'bell', 'zone:read'], ['access', 'key', 'zone:read'],
-];
+// Groups of the navigation: heading, then pages with icon, right, and their section of the docs.
+const groups = [
+  ['nav_devices', ['overview', 'home', 'device:read', 'operations#the-console'], ['devices', 'devices', 'device:read', 'operations#the-console'], ['pending', 'pending', 'pending:read', 'iphone#enrolling']],
+  ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'people#ldap-sources']],
+  ['nav_mail'],
+  ['nodes', ['nodes', 'nodes', 'zone:read', 'operations'], ['access', 'key', 'zone:read', 'access']],
+  ['admins', ['admins', 'me', 'admin:read', 'administrators']],
+  ['nav_zone', ['audit', 'audit', 'audit:read', 'administrators#audit'], ['jobs', 'jobs', 'zone:read', 'operations']],
+].filter(([, ...list]) => list.length);
+const nav = groups.flatMap(([, ...list]) => list);
 const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };
+const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'operations#the-console', profile: 'administrators#your-own-account' };
 let me, leave, frame;
 const main = h('main', { id: 'main', tabindex: '-1' });
 
@@ -43,6 +50,8 @@ async function show() {
     const stage = h('div');
     await mod.default({ main: stage, id, query, signal: mine.signal, may, me, again: show });
     if (mine.signal.aborted) return;
+    const [doc, part] = manual[page].split('#');
+    stage.querySelector('.head')?.append(h('a', { class: 'help', href: `help/${doc}.html${part ? `#${part}` : ''}`, target: 'mdm-help', rel: 'noopener', 'aria-label': t('help'), title: t('help') }, icon('question')));
     fill(main, stage);
     window.scrollTo(0, 0);
   } catch (e) {
@@ -64,6 +73,11 @@ function brand() {
   return h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'icon.svg', alt: '' }), 'mod_mdm');
 }
 
+function theme() {
+  const mine = localStorage.getItem('mdm-theme');
+  if (mine) document.documentElement.dataset.theme = mine; else delete document.documentElement.dataset.theme;
+}
+
 function build() {
   document.documentElement.lang = lang();
   const toggle = (on) => { frame.classList.toggle('open', on); frame.querySelector('.top button').setAttribute('aria-expanded', String(on)); };
@@ -73,7 +87,8 @@ function build() {
       onclick: () => { toggle(true); frame.querySelector('.nav a').focus(); } }, icon('menu')), brand()),
     h('button', { class: 'veil', type: 'button', tabindex: '-1', 'aria-label': t('close'), onclick: () => toggle(false) }),
     h('nav', { class: 'side', id: 'side', 'aria-label': t('app'), onkeydown: (e) => e.key === 'Escape' && toggle(false) }, brand(),
-      h('ul', { class: 'nav' }, nav.filter(([, , r]) => may(r)).map(([p, pic]) => h('li', {}, h('a', { href: `#/${p}`, 'data-page': p }, icon(pic), t(p))))),
+      groups.map(([title, ...list]) => [t(title), list.filter(([, , r]) => may(r))]).filter(([, list]) => list.length).map(([title, list]) => [h('p', { class: 'navhead' }, title),
+        h('ul', { class: 'nav', 'aria-label': title }, list.map(([p, pic]) => h('li', {}, h('a', { href: `#/${p}`, 'data-page': p }, icon(pic), t(p)))))]),
       h('div', { class: 'who' },
         h('ul', { class: 'nav' }, h('li', {}, h('a', { href: '#/profile', 'data-page': 'profile' }, icon('me'), h('bdi', {}, me.name || me.login)))),
         button(t('logout'), 'out', logout, 'quiet'))),
@@ -82,6 +97,8 @@ function build() {
 }
 
 addEventListener('hashchange', () => { show().then(() => main.focus({ preventScroll: true })); });
+addEventListener('mdm-theme', theme);
+theme();
 addEventListener('mdm-language', () => { build(); show(); });
 try {
   me = (await api('GET', 'me')).data;

@@ -104,6 +104,15 @@ export function table(columns, rows, { sort, onsort, pick, picked } = {}) {
       columns.map((c) => h('td', { class: `${c.lead ? 'lead' : ''} ${c.tight ? 'tight' : ''}`, 'data-label': c.lead ? null : c.label || null }, c.cell(r))))))));
 }
 
+// all: [[key, label]]; open(key) goes there. The panel it steers has the id "panel".
+export function tabbar(all, now, open) {
+  const bar = h('div', { class: 'tabs', role: 'tablist', onkeydown: (e) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key], keys = [...bar.children];
+    if (step) keys[(keys.indexOf(document.activeElement) + step + keys.length) % keys.length].focus();
+  } }, all.map(([key, label]) => h('button', { type: 'button', role: 'tab', id: `tab-${key}`, 'data-tab': key, 'aria-selected': String(key === now), 'aria-controls': 'panel', tabindex: key === now ? '0' : '-1', onclick: () => open(key) }, label)));
+  return bar;
+}
+
 // A list that grows by "more".
 export function pager(box, state, load) {
   const next = state.next && button(t('more'), 'down', load);
@@ -125,6 +134,11 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
       inputs[f.name] = h('fieldset', {}, h('legend', {}, f.label), all, h('div', { id: `${id}-say` }));
       return inputs[f.name];
     }
+    if (f.type === 'checks') {
+      const boxes = f.options.map(([v, l]) => h('label', { class: 'check' }, h('input', { type: 'checkbox', value: v, checked: f.value.has(v) }), l));
+      inputs[f.name] = h('fieldset', {}, h('legend', {}, f.label), boxes, f.hint && h('p', { class: 'hint' }, f.hint), h('div', { id: `${id}-say` }));
+      return inputs[f.name];
+    }
     inputs[f.name] = f.type === 'select'
       ? h('select', common, f.options.map(([v, l]) => h('option', { value: v, selected: v === f.value }, l)))
       : f.type === 'area' ? h('textarea', { ...common, value: f.value || '' })
@@ -142,7 +156,8 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
     fill(trouble);
     for (const f of fields) { fill(document.getElementById(`f-${f.name}-say`)); inputs[f.name].removeAttribute('aria-invalid'); }
     const values = {};
-    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : f.type === 'radio' ? inputs[f.name].querySelector(':checked').value : inputs[f.name].value;
+    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : f.type === 'radio' ? inputs[f.name].querySelector(':checked').value
+      : f.type === 'checks' ? [...inputs[f.name].querySelectorAll(':checked')].map((b) => b.value) : inputs[f.name].value;
     go.disabled = true;
     try {
       await save(values);

@@ -1,6 +1,6 @@
 // One device: what is going on and why, then everything known.
 import { api, poll } from '../api.js';
-import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system } from '../ui.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar } from '../ui.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
 
@@ -148,12 +148,8 @@ export default async function page({ main, id, query, signal, may, again }) {
         h('div', { class: 'muted' }, chip(d.state), ' ', d.test_device ? chip('test') : null, ' ', d.person ? name(d.person.name) : t('no_owner')))),
       h('div', { class: 'acts' }, acts(d, id, commands, may, again))), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
   };
-  const keys = Object.keys(tabs);
   const open = (key) => { location.hash = `#/device/${id}${key === 'info' ? '' : `?tab=${key}`}`; };
-  const bar = h('div', { class: 'tabs', role: 'tablist', onkeydown: (e) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
-    if (step) bar.querySelectorAll('button')[(keys.indexOf(document.activeElement.dataset.tab) + step + keys.length) % keys.length].focus();
-  } }, keys.map((key) => h('button', { type: 'button', role: 'tab', id: `tab-${key}`, 'data-tab': key, 'aria-selected': String(key === now), 'aria-controls': 'panel', tabindex: key === now ? '0' : '-1', onclick: () => open(key) }, t(key))));
+  const bar = tabbar(Object.keys(tabs).map((key) => [key, t(key)]), now, open);
   drawHead();
   await tabs[now](box, signal);
   fill(main, h('a', { class: 'crumb', href: '#/devices' }, icon('left'), t('devices')), heading, bar, box);

@@ -17,11 +17,11 @@ SAY       = @$(if $(filter 1,$(V)),set -x;,echo "  $(1)";)
 
 # ---- packages: the one list ------------------------------------------------------------------------------------------
 PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
-             libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3
+             libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3 python3-markdown
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
 PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml postgresql \
              sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils libwbxml2-utils \
-             slapd ldap-utils
+             slapd ldap-utils $(if $(shell command -v npm),,npm)
 include tests/packages.mk
 
 # ---- flags -----------------------------------------------------------------------------------------------------------
@@ -113,6 +113,7 @@ ui:
 	@mkdir -p $(BUILD)/ui/admin $(BUILD)/ui/portal
 	@[ ! -d modules/admin/ui ] || cp -r modules/admin/ui/. $(BUILD)/ui/admin/
 	@[ ! -f docs/openapi.yaml ] || cp docs/openapi.yaml $(BUILD)/ui/admin/
+	@$(PYTHON) modules/admin/help.py docs $(BUILD)/ui/admin/help
 	@[ ! -d modules/enroll/ui ] || cp -r modules/enroll/ui/. $(BUILD)/ui/portal/
 
 # ---- unit tests ------------------------------------------------------------------------------------------------------

@@ -3,18 +3,18 @@ import { api } from './api.js';
 import { h, fill, icon, button, say, empty } from './ui.js';
 import { t, lang } from './words.js';
 
-// Groups of the navigation: heading, then pages with icon, right, and their section of the docs.
+// Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
-  ['nav_devices', ['overview', 'home', 'device:read', 'operations#the-console'], ['devices', 'devices', 'device:read', 'operations#the-console'], ['pending', 'pending', 'pending:read', 'iphone#enrolling']],
-  ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'people#ldap-sources']],
+  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
+  ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['nav_mail'],
-  ['nodes', ['nodes', 'nodes', 'zone:read', 'operations'], ['access', 'key', 'zone:read', 'access']],
+  ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
-  ['nav_zone', ['audit', 'audit', 'audit:read', 'administrators#audit'], ['jobs', 'jobs', 'zone:read', 'operations']],
+  ['nav_zone', ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ].filter(([, ...list]) => list.length);
 const nav = groups.flatMap(([, ...list]) => list);
 const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };
-const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'operations#the-console', profile: 'administrators#your-own-account' };
+const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', profile: 'my-account' };
 let me, leave, frame;
 const main = h('main', { id: 'main', tabindex: '-1' });
 
@@ -50,8 +50,7 @@ async function show() {
     const stage = h('div');
     await mod.default({ main: stage, id, query, signal: mine.signal, may, me, again: show });
     if (mine.signal.aborted) return;
-    const [doc, part] = manual[page].split('#');
-    stage.querySelector('.head')?.append(h('a', { class: 'help', href: `help/${doc}.html${part ? `#${part}` : ''}`, target: 'mdm-help', rel: 'noopener', 'aria-label': t('help'), title: t('help') }, icon('question')));
+    (stage.querySelector('.head .acts') || stage.querySelector('.head'))?.append(h('a', { class: 'help', href: `help/console.html#${manual[page]}`, target: 'mdm-help', rel: 'noopener', 'aria-label': t('help'), title: t('help') }, icon('question')));
     fill(main, stage);
     window.scrollTo(0, 0);
   } catch (e) {

@@ -22,7 +22,7 @@ static const struct {
     int acts;
 } areas[] = {{"device", READ | WRITE | TASK}, {"folder", READ | WRITE}, {"group", READ | WRITE}, {"pending", READ | WRITE},
              {"exception", READ | WRITE}, {"task", READ | WRITE}, {"policy", READ | WRITE}, {"bundle", READ | WRITE},
-             {"person", READ | WRITE}, {"source", READ | WRITE}, {"mail", READ | WRITE}, {"push", READ | WRITE},
+             {"person", READ | WRITE}, {"source", READ | WRITE}, {"mail", READ | WRITE},
              {"zone", READ | WRITE}, {"admin", READ | WRITE}, {"audit", READ}};
 
 #define AREAS (sizeof(areas) / sizeof(areas[0]))

@@ -92,8 +92,8 @@ export async function tokenForm(again, path, admin) {
     { name: 'days', label: t('adm_days'), type: 'number', value: '90', required: true }],
   save: async (v) => {
     const made = (await api('POST', path, { body: { ...v, days: Number(v.days) } })).data;
+    again(); // closes dialogs, so the secret comes after
     dialog({ title: t('adm_token_made'), lead: t('adm_token_once'), body: copyField(made.token, t('adm_token')) });
-    again();
   } });
 }
 

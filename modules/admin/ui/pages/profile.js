@@ -25,6 +25,6 @@ export default async function page({ main, me, signal, again }) {
       h('p'), !me.by_group && button(t('own_password'), 'key', change)),
     h('section', { class: 'panel' }, h('div', { class: 'field' }, h('label', { for: 'lang' }, t('language')), choose),
       h('div', { class: 'field' }, h('label', { for: 'theme' }, t('theme')), theme), h('a', { href: url('openapi.yaml') }, t('api_doc')))),
-  !me.by_group && h('section', { class: 'panel flush' }, h('div', { class: 'head inset' }, h('h2', {}, t('adm_own_tokens')), h('div', { class: 'acts' }, button(t('adm_token_add'), 'plus', () => tokenForm(again, 'me/tokens').catch(say)))),
+  !me.by_group && h('section', { class: 'panel flush apart' }, h('div', { class: 'head inset' }, h('h2', {}, t('adm_own_tokens')), h('div', { class: 'acts' }, button(t('adm_token_add'), 'plus', () => tokenForm(again, 'me/tokens').catch(say)))),
     keys.length ? tokens(keys, true, again, 'me/tokens') : empty(t('adm_no_tokens'), 'key')));
 }

@@ -199,7 +199,8 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     foreign = [seed.device(zone, f"Limit {i}", anna, folder_id=f, lost_ms=seed.now_ms()) for i, f in ((2, outside), (3, seed.ROOT_FOLDER))]
     for i, ident in enumerate(mine + foreign):
         zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, 1, 2, 'x', 'x')", str(uuid.uuid4()), ident)
-    made = make(console, roles, "limited", "administrator", folders=[inside])
+    wide = console.post("/roles", {"name": "wide", "rights": {"*": ["*"]}})
+    made = make(console, roles | {"wide": wide["id"]}, "limited", "wide", folders=[inside])
     assert made["folders"] == [{"id": inside, "name": "Inside"}]
     one = Console(zone, "limited", PASSWORD)
     token = bearer(zone, one.post("/me/tokens", {"name": "t", "days": 1})["token"])
@@ -228,9 +229,6 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     assert zone.sql("SELECT COUNT(*) FROM device WHERE name LIKE 'Limit %'")[0][0] == 4
     assert one.call("PATCH", f"/devices/{mine[1]}", {"name": "Limit mine"}, If_Match='"1"')[0] == 200
     # Whoever is limited gives no rights on, and the limit goes with all folders: then the whole zone.
-    wide = console.post("/roles", {"name": "wide", "rights": {"*": ["*"]}})
-    edit(console, f"/admins/{made['id']}", {"role_id": wide["id"]})
-    one = Console(zone, "limited", PASSWORD)
     problem(one.call("POST", "/admins", {"login": "free", "kind": "local", "role_id": roles["auditor"], "password": PASSWORD}), 403)
     problem(edit(one, f"/admins/{made['id']}", {"folders": []}), 403)
     zone.sql("DELETE FROM device WHERE folder_id IN (?, ?)", inside, below)

@@ -10,19 +10,19 @@
 
 #define SUPER "super_admin"
 
-enum { READ = 1, WRITE = 2, TASK = 4 };
+enum { READ = 1, WRITE = 2, TASK = 4, RAW = 8, EVERY = 15 };
 
 static const struct {
     const char *name;
     int bit;
-} acts[] = {{"read", READ}, {"write", WRITE}, {"task", TASK}};
+} acts[] = {{"read", READ}, {"write", WRITE}, {"task", TASK}, {"raw", RAW}};
 
 static const struct {
     const char *name;
     int acts;
-} areas[] = {{"device", READ | WRITE | TASK}, {"folder", READ | WRITE}, {"group", READ | WRITE}, {"pending", READ | WRITE},
-             {"exception", READ | WRITE}, {"task", READ | WRITE}, {"policy", READ | WRITE}, {"bundle", READ | WRITE},
-             {"person", READ | WRITE}, {"source", READ | WRITE}, {"mail", READ | WRITE},
+} areas[] = {{"device", READ | WRITE | TASK}, {"command", RAW}, {"folder", READ | WRITE}, {"group", READ | WRITE},
+             {"pending", READ | WRITE}, {"exception", READ | WRITE}, {"task", READ | WRITE}, {"policy", READ | WRITE},
+             {"bundle", READ | WRITE}, {"person", READ | WRITE}, {"source", READ | WRITE}, {"mail", READ | WRITE},
              {"zone", READ | WRITE}, {"admin", READ | WRITE}, {"audit", READ}};
 
 #define AREAS (sizeof(areas) / sizeof(areas[0]))
@@ -50,7 +50,7 @@ static int act_bit(const char *name)
     unsigned k;
 
     if (name && strcmp(name, "*") == 0)
-        return READ | WRITE | TASK;
+        return EVERY;
     for (k = 0; name && k < ACTS; k++) {
         if (strcmp(name, acts[k].name) == 0)
             return acts[k].bit;
@@ -63,7 +63,7 @@ static int area_acts(const char *name)
     unsigned i;
 
     if (strcmp(name, "*") == 0)
-        return READ | WRITE | TASK;
+        return EVERY;
     for (i = 0; i < AREAS; i++) {
         if (strcmp(name, areas[i].name) == 0)
             return areas[i].acts;

@@ -10,5 +10,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(CORE_LIB)
 bench: packages-test all $(BUILD)/bench/load $(BUILD)/bench/bench_devcache $(BUILD)/bench/bench_cidr ## measure (BENCH=PRF-01,PRF-07): table and bench.json
 	@$(RUN_ENV) BENCH='$(BENCH)' exec $(PYTHON) -W ignore tests/bench/bench.py
 
-soak: packages-test all ## a long run with restarts and killed children (SOAK_MINUTES=60, SOAK_DB=sqlite3)
+KILL_CYCLES ?= 10000
+soak: packages-test all ## long runs with restarts and killed children (SOAK_MINUTES=60, SOAK_DB=sqlite3, KILL_CYCLES=10000)
+	@$(RUN_ENV) KILL_CYCLES=$(KILL_CYCLES) $(PYTHON) -W ignore -m pytest -q tests/it/test_commands.py -k kill
 	@$(RUN_ENV) exec $(PYTHON) -W ignore tests/bench/soak.py

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import threading
-import uuid
 
 import pytest
 
@@ -258,10 +257,10 @@ def test_kill_in_command_cycles(fresh_zone):
     devices = [enrolled(zone, new_device(zone)) for _ in range(4)]
     each, stop = max(CYCLES // len(devices), 5), threading.Event()
     for device in devices:
-        record, owner, seq = zone.sql("SELECT id, device_id, queue_seq FROM source_record WHERE native_id = ?", device.udid)[0]
-        for n in range(each + 20):
-            zone.sql("INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms) VALUES (?, ?, ?, ?,"
-                     " 'DeviceLock', '{}', 'queued', 0)", str(uuid.uuid4()), record, owner, seq + 1 + n)
+        zone.sql("INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms)"
+                 f" WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {each + 20})"
+                 " SELECT substr(r.id, 1, 24) || CAST(100000000000 + n.i AS TEXT), r.id, r.device_id, r.queue_seq + n.i, 'DeviceLock', '{}',"
+                 " 'queued', 0 FROM source_record r, n WHERE r.native_id = ?", device.udid)
     zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('all', '', 0)")
     workers = [Worker(d, each) for d in devices]
 
@@ -277,7 +276,7 @@ def test_kill_in_command_cycles(fresh_zone):
     killing = threading.Thread(target=killer, daemon=True)
     killing.start()
     for w in workers:
-        w.join(240)
+        w.join(240 + CYCLES)
     stop.set()
     killing.join()
     wait_for(zone.answers)

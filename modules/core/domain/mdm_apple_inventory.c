@@ -370,12 +370,15 @@ const char *mdm_apple_result(mdm_ctx_t *ctx, const mdm_plist_t *answer)
     json_t *out = NULL;
     const char *json;
 
+    if (mdm_apple_inventory_in(answer)) {
+        return NULL; /* kept with the device */
+    }
     for (const mdm_plist_t *n = answer->child; n; n = n->next) {
         const char *const *c = common;
         while (*c && strcmp(*c, n->key) != 0) {
             c++;
         }
-        if (!*c && !stored_key(n->key)) {
+        if (!*c) {
             json_t *v = mdm_apple_bounded(ctx, n);
             out = out ? out : mdm_json_own(ctx, json_object());
             if (v && json_object_size(out) < MAX_RESULT_KEYS) {

@@ -11,7 +11,7 @@
 apr_status_t mdm_apple_absorb(mdm_db_t *db, const char *device_id, const char *request_type, const mdm_plist_t *answer);
 /* True if an answer holds something that mdm_apple_absorb() would store, whatever the command was. */
 int mdm_apple_inventory_in(const mdm_plist_t *answer);
-/* What else an answer says, as bounded JSON; NULL if it says nothing else. */
+/* What an answer says that is not stored with the device, as bounded JSON; NULL if it says nothing. */
 const char *mdm_apple_result(mdm_ctx_t *ctx, const mdm_plist_t *answer);
 
 /* The DeviceInformation query keys, NULL-terminated. */

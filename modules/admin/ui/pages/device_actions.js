@@ -47,7 +47,7 @@ function leave(d, id, full, again) {
   const label = t(full ? 'do_wipe' : 'unenroll');
   dialog({ title: label, lead: [t(full ? 'do_wipe_sub' : 'do_unenroll_sub'), target(d)], submit: label, danger: true, body: h('p', { class: 'muted small' }, t('unenroll_mail')), fields: [
     { name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] },
-    ...(full ? [{ name: 'plan', label: t('do_keep_plan'), type: 'check' }, { name: 'confirm', label: t('do_confirm', null, d.name), required: true, max: 200 }] : []),
+    ...(full ? [{ name: 'plan', label: t('do_keep_plan'), type: 'check' }, { name: 'confirm', label: t('do_confirm', null, `\u2068${d.name}\u2069`), required: true, max: 200 }] : []),
     { name: 'reason', label: t('reason'), max: 500 }],
   save: async (v) => {
     if (full && v.confirm.trim() !== d.name.trim()) throw Object.assign(new Error(t('do_confirm_wrong')), { field: 'confirm' });

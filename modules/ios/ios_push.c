@@ -9,7 +9,7 @@
 
 #define PERIOD_MS 5000
 #define LEASE_S 600
-#define STREAMS 200
+#define STREAMS 80 /* fewer than a connection takes before the server has said how many it allows */
 #define WATCH_MS (6 * 3600 * 1000LL)
 #define IDLE_S (12 * 3600) /* Apple wants connections kept for hours; a dead one is noticed when it is used */
 

@@ -49,3 +49,9 @@ class Apple:
         chain = (self.vendor.public_bytes(PEM) + self.ca.public_bytes(PEM)).decode()
         return plistlib.dumps({"PushCertRequestCSR": base64.b64encode(der).decode(), "PushCertCertificateChain": chain,
                                "PushCertSignature": base64.b64encode(signature).decode()})
+
+    def pair(self, folder):
+        """Files of a push certificate and its key."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return (self._write(folder / "push.pem", self.certify(key.public_key()).public_bytes(PEM)),
+                self._write(folder / "push.key", zf._pem_key(key)))

@@ -278,6 +278,26 @@ def test_untrusted_certificate_is_told(zone, console, apple, apns):
     assert (mine["ok"], mine["step"], mine["status"]) == (False, "tls", 0), mine
 
 
+def test_every_node_is_tested(factory, db, apple, apns):
+    """NOD-04: the answer lists the nodes that failed, and why; here one whose way to Apple is closed."""
+    conf = f"MDMApnsCAFile {apple.root}\nMDMApnsURL "
+    one = factory.zone(db, children=1, extra_main=f"{conf}{apns.url}\nMDMNodeName one").start()
+    root = factory.root / f"{one.root.name}-two"
+    root.mkdir()
+    two = harness.Zone(one.db_url, root=root, tls_dir=one.tls_dir, key_file=one.key_file, children=1,
+                       extra_main=f"{conf}https://localhost:{zf.free_port()}\nMDMNodeName two").start()
+    try:
+        wait_for(lambda: one.sql("SELECT count(*) FROM node WHERE seen_ms > 0") == [(2,)])
+        console = Console(one)
+        configured(console, apple)
+        results = {r["node"]: r for r in ask_test(console)}
+        assert results["one"]["ok"] is True
+        assert (results["two"]["ok"], results["two"]["step"], results["two"]["reason"]) == (False, "tcp", "connect")
+    finally:
+        two.close()
+        one.close()
+
+
 @pytest.mark.parametrize("days, severity", [(29, 2), (6, 3), (0.5, 3)])
 def test_expiry_is_told(zone, console, apple, days, severity):
     """PSH-05: 30, 14, 7 and 1 days before the end, each once: message and audit."""

@@ -86,6 +86,7 @@ static int connections_make(mdm_http_t *h)
     if (h->multi) {
         curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
         curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)h->conf.max_connections);
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 2L * h->conf.max_parallel); /* the server's limit counts */
         curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->conf.max_parallel);
     }
     h->stale = 0;

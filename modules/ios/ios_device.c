@@ -114,7 +114,7 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
     ios_identity_t id;
     mdm_blob_t body;
     mdm_devrec_t rec;
-    mdm_apple_who_t who = {NULL, &rec, svc->device_is_native};
+    mdm_apple_who_t who = {NULL, &rec, svc->device_is_native, svc->device_by_udid};
     mdm_apple_answer_t *a = NULL;
     apr_status_t rv = read_and_prove(r, ctx, e->limit, &body, &id);
 

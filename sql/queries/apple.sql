@@ -135,3 +135,33 @@ ON CONFLICT (device_id, identifier) DO UPDATE
     OR a.size IS DISTINCT FROM excluded.size;
 -- only: sqlite3
 INSERT INTO device_app_list (device_id, apps) VALUES (:device_id, :apps);
+
+-- ---------------------------------------------------------------- user channels (IOS-01)
+
+-- name: apple_user :one
+-- args: native_id:text, device_id:text
+-- cols: id:text, topic:text?, push_token:text?, push_magic:text?, push_ok:i64, awaiting:i64, queued:i64
+SELECT id, topic, push_token, push_magic, push_ok, awaiting_configuration, queued
+  FROM source_record WHERE kind = 'mdm' AND native_id = :native_id AND live = 1 AND class <> '' AND device_id = :device_id;
+
+-- A channel of the device's record: same device, same person, enrolled with its first token.
+-- name: apple_user_add :exec1
+-- args: id:text, record_id:text, class:text, native_id:text, topic:text, push_token:text, push_magic:text, awaiting:i64, attrs:text, now:i64
+INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, topic, push_token, push_token_ms, push_magic,
+                           push_ok, awaiting_configuration, attrs, first_seen_ms, last_seen_ms)
+SELECT :id, r.device_id, r.person_id, 'mdm', :class, :native_id, 'enrolled', :topic, :push_token, :now, :push_magic, 1, :awaiting,
+       :attrs, :now, :now
+  FROM source_record r WHERE r.id = :record_id AND r.live = 1 AND r.state = 'enrolled';
+
+-- The live channels of a device but for those that spoke last.
+-- name: apple_users :many
+-- args: device_id:text, keep:i64
+-- cols: id:text
+SELECT id FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class <> '' AND live = 1
+ ORDER BY last_seen_ms DESC, id LIMIT 1000 OFFSET :keep;
+
+-- name: apple_user_of_command :one
+-- args: command:text, device_id:text
+-- cols: id:text
+SELECT r.id FROM command c JOIN source_record r ON r.id = c.record_id
+ WHERE c.id = :command AND c.open = 1 AND r.device_id = :device_id AND r.kind = 'mdm' AND r.class <> '' AND r.live = 1;

@@ -174,16 +174,6 @@ def test_poll_without_content_type(zone, device):
         assert zone.request("PUT", "/mdm/connect", idle, {"Content-Type": kind}, cert=pem(device))[0] == 400
 
 
-def test_no_user_channel(zone, device):
-    """UserAuthenticate is declined with 410, the one exception; other user messages never touch the device's channel."""
-    assert zone.request("PUT", "/mdm/checkin", checkin(device, "UserAuthenticate"), {"Content-Type": CHECKIN_TYPE},
-                        cert=pem(device))[0] == 410
-    before = state(zone, device)
-    with pytest.raises(Refused):
-        device.token_update(Token=b"user", UserID="FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", UserShortName="x")
-    assert state(zone, device) == before
-
-
 def test_hostile_text(zone, device, console):
     """Control characters and markup of a device stay data, and reach no log line as they are (R24, R28)."""
     evil = "<script>alert(1)</script>\u202e'; DROP TABLE device; -- %n ${x}"

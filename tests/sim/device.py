@@ -158,6 +158,39 @@ class Profile:
 # What a server asks for on a refresh.
 REFRESHES = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList", "ManagedApplicationList", "ProfileList", "CertificateList",
              "Restrictions"}
+EVERYBODY = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"  # UserID of all users of a Shared iPad
+
+
+class User:
+    """The channel of one user of a device: own token, own queue, the device's identity."""
+
+    def __init__(self, device, ident, short=None, long=None):
+        self.device = device
+        self.names = {k: v for k, v in (("UserID", ident), ("UserShortName", short), ("UserLongName", long)) if v}
+        self.native = f"{device.udid}:{short if ident.upper() == EVERYBODY else ident}"
+        self.token = hashlib.sha256(self.native.encode()).digest()
+        self.magic, self.answers, self.handled = str(uuid.uuid4()).upper(), {}, []
+
+    def token_update(self, **keys):
+        return self.device.checkin("TokenUpdate", **{"Token": self.token, "PushMagic": self.magic, **self.names, **keys})
+
+    def check_out(self):
+        return self.device.checkin("CheckOut", **self.names)
+
+    def connect(self, **message):
+        return self.device.connect(**{**self.names, **message})
+
+    def poll(self):
+        command = self.connect(Status="Idle", NotOnConsole=False, NeedSyncResponse=True)
+        done = []
+        while command is not None:
+            kind = command["Command"]["RequestType"]
+            keys = dict(self.answers.get(kind, {}))
+            status = keys.pop("Status", "Acknowledged")
+            done.append((kind, status))
+            command = self.connect(Status=status, CommandUUID=command["CommandUUID"], **keys)
+        self.handled += done
+        return done
 
 
 class Device:
@@ -304,6 +337,10 @@ class Device:
                     self.enrolled = False  # best effort, once: the server may have let it go already
                 break
         return done
+
+    def user(self, ident, *names):
+        """A person's channel on this device (macOS, Shared iPad): UserID, short and long name."""
+        return User(self, ident, *names)
 
     # -- commands
     leaving = supervised = lost = False

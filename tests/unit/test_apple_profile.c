@@ -83,7 +83,9 @@ static void enrolment_profile_says_what_phones_need_IOS_07(void **state)
     assert_int_equal(mdm_plist_int(mdm, "AccessRights", 0), 8191);
     assert_true(mdm_plist_bool(mdm, "SignMessage", 0));
     assert_true(mdm_plist_bool(mdm, "CheckOutWhenRemoved", 0));
-    assert_null(mdm_plist_get(mdm, "ServerCapabilities"));
+    assert_int_equal(mdm_plist_get(mdm, "ServerCapabilities")->count, 2);
+    assert_string_equal(mdm_plist_get(mdm, "ServerCapabilities")->child->str, "com.apple.mdm.per-user-connections");
+    assert_string_equal(mdm_plist_get(mdm, "ServerCapabilities")->last->str, "com.apple.mdm.bootstraptoken");
 
     scep = mdm_plist_get(scep, "PayloadContent");
     assert_string_equal(mdm_plist_str(scep, "URL"), "https://mdm.example.org/scep");

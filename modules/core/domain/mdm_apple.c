@@ -5,6 +5,7 @@
 
 #include "base/mdm_seal.h"
 #include "domain/mdm_apple_priv.h"
+#include "domain/mdm_apple_user.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_eas.h"
@@ -23,6 +24,7 @@ typedef struct call_t {
     const mdm_apple_who_t *who;
     const mdm_plist_t *msg;
     const char *native;
+    const char *user, *user_native; /* NULL: the device itself */
     mdm_q_apple_identity_t *id;
     mdm_apple_answer_t *a;
     mdm_pending_t *pending;    /* Authenticate of a fresh certificate */
@@ -45,7 +47,9 @@ apr_status_t mdm_apple_native(mdm_ctx_t *ctx, const mdm_plist_t *msg, const char
 {
     const char *key = mdm_plist_get(msg, "EnrollmentID") ? "EnrollmentID" : "UDID";
 
-    return mdm_plist_need_str(ctx, msg, key, MDM_APPLE_MAX_ID, out);
+    apr_status_t rv = mdm_plist_need_str(ctx, msg, key, MDM_APPLE_MAX_ID, out);
+
+    return rv == APR_SUCCESS && strchr(*out, ':') ? mdm_fail(ctx, MDM_EINPUT, key, "The id must not have a colon.") : rv;
 }
 
 apr_status_t mdm_apple_mismatch(mdm_ctx_t *ctx, const char *native)
@@ -193,6 +197,9 @@ static apr_status_t authenticate_again(call_t *c)
         rv = mdm_command_clear(c->db, id->record_id);
     }
     if (rv == APR_SUCCESS) {
+        rv = mdm_apple_users_end(c->db, id->device_id);
+    }
+    if (rv == APR_SUCCESS) {
         rv = mdm_q_apple_device_os(c->db, id->device_id, word(c, "OSVersion"), word(c, "BuildVersion"),
                                    word(c, "ProductName"), NULL);
     }
@@ -210,8 +217,13 @@ static apr_status_t check_identity(call_t *c);
 
 static apr_status_t do_authenticate(call_t *c)
 {
-    apr_status_t rv = APR_EAGAIN;
+    const char *topic;
+    apr_status_t rv = mdm_plist_need_str(c->ctx, c->msg, "Topic", MDM_APPLE_MAX_ID, &topic);
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = APR_EAGAIN;
     for (int tries = 0; APR_STATUS_IS_EAGAIN(rv) && tries < 2; tries++) {
         if (tries) {
             rv = check_identity(c);
@@ -227,18 +239,29 @@ static apr_status_t do_authenticate(call_t *c)
 /* ---------------------------------------------------------------- TokenUpdate */
 
 typedef struct token_t {
-    const char *topic, *magic, *token;
+    mdm_apple_token_t t;
     const mdm_blob_t *unlock; /* NULL: not given, or the same as the stored one */
-    apr_int64_t awaiting;
 } token_t;
+
+/* Data that may be missing (NULL), but is nothing else and not too long. */
+static apr_status_t secret_data(call_t *c, const char *key, const mdm_blob_t **out)
+{
+    const mdm_plist_t *node = mdm_plist_get(c->msg, key);
+
+    *out = mdm_plist_data(c->msg, key);
+    if (node && (!*out || (*out)->len > MAX_SECRET)) {
+        return mdm_fail(c->ctx, MDM_EINPUT, key, "It must be data of at most %d bytes.", MAX_SECRET);
+    }
+    return APR_SUCCESS;
+}
 
 static apr_status_t read_token(call_t *c, token_t *t)
 {
     const mdm_blob_t *data = mdm_plist_data(c->msg, "Token");
-    apr_status_t rv = mdm_plist_need_str(c->ctx, c->msg, "Topic", MDM_APPLE_MAX_ID, &t->topic);
+    apr_status_t rv = mdm_plist_need_str(c->ctx, c->msg, "Topic", MDM_APPLE_MAX_ID, &t->t.topic);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_plist_need_str(c->ctx, c->msg, "PushMagic", MDM_APPLE_MAX_ID, &t->magic);
+        rv = mdm_plist_need_str(c->ctx, c->msg, "PushMagic", MDM_APPLE_MAX_ID, &t->t.magic);
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -246,13 +269,9 @@ static apr_status_t read_token(call_t *c, token_t *t)
     if (!data || data->len == 0 || data->len > MAX_TOKEN) {
         return mdm_fail(c->ctx, MDM_EINPUT, "Token", "The push token must have 1 to %d bytes.", MAX_TOKEN);
     }
-    t->unlock = mdm_plist_data(c->msg, "UnlockToken");
-    if (t->unlock && t->unlock->len > MAX_SECRET) {
-        return mdm_fail(c->ctx, MDM_EINPUT, "UnlockToken", "The unlock token is too long.");
-    }
-    t->token = mdm_hex(c->ctx->pool, data->data, data->len);
-    t->awaiting = mdm_plist_bool(c->msg, "AwaitingConfiguration", 0);
-    return APR_SUCCESS;
+    t->t.token = mdm_hex(c->ctx->pool, data->data, data->len);
+    t->t.awaiting = mdm_plist_bool(c->msg, "AwaitingConfiguration", 0);
+    return secret_data(c, "UnlockToken", &t->unlock);
 }
 
 /* An unlock token that we have already is not stored again: sealing it anew would be a write each time (PRF-03). */
@@ -274,8 +293,8 @@ static void drop_known_unlock(call_t *c, token_t *t)
 
 static int unchanged(const mdm_q_apple_identity_t *id, const token_t *t)
 {
-    return (is(id->state, "enrolled") || is(id->state, "leaving")) && id->push_ok == 1 && is(id->topic, t->topic) &&
-           is(id->push_token, t->token) && is(id->push_magic, t->magic) && id->awaiting == t->awaiting && !t->unlock;
+    return (is(id->state, "enrolled") || is(id->state, "leaving")) && id->push_ok == 1 && is(id->topic, t->t.topic) &&
+           is(id->push_token, t->t.token) && is(id->push_magic, t->t.magic) && id->awaiting == t->t.awaiting && !t->unlock;
 }
 
 /* The channel is up: the device object becomes active and is asked what it is. */
@@ -307,7 +326,7 @@ static apr_status_t store_token(call_t *c, const token_t *t, const char *sealed)
     apr_status_t rv = mdm_db_begin(c->db);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_apple_token(c->db, id->record_id, t->topic, t->token, t->magic, sealed, t->awaiting, mdm_now_ms(c->ctx), &row);
+        rv = mdm_q_apple_token(c->db, id->record_id, t->t.topic, t->t.token, t->t.magic, sealed, t->t.awaiting, mdm_now_ms(c->ctx), &row);
     }
     c->a->decision = "token stored";
     if (rv == APR_SUCCESS && !is(id->state, "enrolled") && !is(id->state, "leaving")) {
@@ -322,6 +341,16 @@ static apr_status_t store_token(call_t *c, const token_t *t, const char *sealed)
     return mdm_db_end(c->db, rv);
 }
 
+static apr_status_t user_token(call_t *c, const mdm_apple_token_t *t)
+{
+    int news;
+    apr_status_t rv = mdm_apple_user_token(c->db, c->id->record_id, c->id->device_id, c->user, c->user_native, c->msg, t, &news,
+                                           &c->a->wake);
+
+    c->a->decision = news ? "user token stored" : "unchanged";
+    return rv;
+}
+
 static apr_status_t do_token(call_t *c)
 {
     token_t t;
@@ -330,6 +359,9 @@ static apr_status_t do_token(call_t *c)
 
     if (rv != APR_SUCCESS) {
         return rv;
+    }
+    if (c->user) {
+        return user_token(c, &t.t);
     }
     drop_known_unlock(c, &t);
     if (unchanged(c->id, &t)) {
@@ -387,6 +419,10 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    rv = mdm_apple_users_end(db, r->device_id);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     detail = json_pack("{s:s, s:s}", "why", why, "was", r->device_state ? r->device_state : "");
     rv = mdm_audit(db, "device.left", "device", r->device_id, r->device_name ? r->device_name : "", "done", detail);
     if (rv == APR_SUCCESS) {
@@ -398,12 +434,16 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
 
 static apr_status_t do_checkout(call_t *c)
 {
-    apr_status_t rv = mdm_db_begin(c->db);
+    apr_status_t rv;
 
+    c->a->decision = "left";
+    if (c->user) {
+        return mdm_apple_user_leave(c->db, c->id->device_id, c->user_native);
+    }
+    rv = mdm_db_begin(c->db);
     if (rv == APR_SUCCESS) {
         rv = mdm_apple_leave(c->db, c->id->record_id, "checkout");
     }
-    c->a->decision = "left";
     return mdm_db_end(c->db, rv);
 }
 
@@ -411,14 +451,11 @@ static apr_status_t do_checkout(call_t *c)
 
 static apr_status_t do_set_bootstrap(call_t *c)
 {
-    const mdm_blob_t *token = mdm_plist_data(c->msg, "BootstrapToken");
+    const mdm_blob_t *token;
     const char *sealed = NULL;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv = secret_data(c, "BootstrapToken", &token);
 
-    if (token && token->len > MAX_SECRET) {
-        return mdm_fail(c->ctx, MDM_EINPUT, "BootstrapToken", "The bootstrap token is too long.");
-    }
-    if (token && token->len) {
+    if (rv == APR_SUCCESS && token && token->len) {
         rv = mdm_seal(c->ctx, purpose(c, "bootstrap_token"), token->data, token->len, &sealed);
     }
     c->a->decision = sealed ? "token stored" : "token deleted";
@@ -443,9 +480,19 @@ static apr_status_t do_get_bootstrap(call_t *c)
     return rv == APR_SUCCESS ? mdm_plist_write(c->ctx->pool, dict, &c->a->body) : rv;
 }
 
-static apr_status_t do_refuse(call_t *c)
+static apr_status_t do_get_token(call_t *c)
 {
-    return mdm_fail(c->ctx, MDM_EINPUT, "MessageType", "%s was not announced by this server.", c->a->action);
+    return mdm_apple_get_token(c->ctx, c->msg);
+}
+
+static apr_status_t do_declarative(call_t *c)
+{
+    return mdm_apple_declarative(c->ctx, c->msg, c->a);
+}
+
+static apr_status_t do_return_to_service(call_t *c)
+{
+    return mdm_apple_return_to_service(c->ctx, c->a);
 }
 
 /* ---------------------------------------------------------------- dispatch */
@@ -454,15 +501,16 @@ static const struct {
     const char *type;
     apr_status_t (*run)(call_t *c);
     int fresh; /* allowed before the certificate is bound */
+    int user;  /* said on a user channel, too */
 } messages[] = {
-    {"Authenticate", do_authenticate, 1},
-    {"TokenUpdate", do_token, 0},
-    {"CheckOut", do_checkout, 0},
-    {"SetBootstrapToken", do_set_bootstrap, 0},
-    {"GetBootstrapToken", do_get_bootstrap, 0},
-    {"GetToken", do_refuse, 0},
-    {"DeclarativeManagement", do_refuse, 0},
-    {"ReturnToService", do_refuse, 0},
+    {"Authenticate", do_authenticate, 1, 0},
+    {"TokenUpdate", do_token, 0, 1},
+    {"CheckOut", do_checkout, 0, 1},
+    {"SetBootstrapToken", do_set_bootstrap, 0, 0},
+    {"GetBootstrapToken", do_get_bootstrap, 0, 0},
+    {"GetToken", do_get_token, 0, 1},
+    {"DeclarativeManagement", do_declarative, 0, 1},
+    {"ReturnToService", do_return_to_service, 0, 0},
 };
 
 /* Asks the database who the certificate is; the cache may be a second old, a check-in is rare and changes things. */
@@ -526,17 +574,18 @@ static apr_status_t run(call_t *c, size_t i)
 static apr_status_t dispatch(call_t *c)
 {
     if (!strcmp(c->a->action, "UserAuthenticate")) {
-        c->a->status = 410; /* there is no user channel */
+        c->a->status = 410; /* users of a directory that macOS asks about have no channel here; local and managed ones ask without it */
         c->a->decision = "declined";
         return APR_SUCCESS;
     }
-    if (mdm_plist_get(c->msg, "UserID")) {
-        return mdm_fail(c->ctx, MDM_EINPUT, "UserID", "There is no user channel.");
-    }
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
-        if (!strcmp(c->a->action, messages[i].type)) {
-            return run(c, i);
+        if (strcmp(c->a->action, messages[i].type) != 0) {
+            continue;
         }
+        if (c->user && !messages[i].user) {
+            return mdm_fail(c->ctx, MDM_EINPUT, "UserID", "%s is said by devices only.", messages[i].type);
+        }
+        return run(c, i);
     }
     return mdm_fail(c->ctx, MDM_EINPUT, "MessageType", "The message type is unknown.");
 }
@@ -556,6 +605,9 @@ apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_apple_native(ctx, msg, &c.native);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_user(ctx, msg, c.native, &c.user, &c.user_native);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_apple_standing(ctx, who, a);

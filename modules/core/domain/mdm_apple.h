@@ -11,6 +11,8 @@ typedef struct mdm_apple_who_t {
     const mdm_devrec_t *rec;
     /* True if the record's native id is this one (services->device_is_native). NULL: the database is asked. */
     int (*is_native)(const mdm_devrec_t *rec, const char *native_id);
+    /* The live record with this native id, for user channels (services->device_by_udid). NULL: the database is asked. */
+    apr_status_t (*by_native)(struct mdm_ctx_t *ctx, const char *native_id, mdm_devrec_t *out);
 } mdm_apple_who_t;
 
 typedef struct mdm_apple_answer_t {

@@ -8,6 +8,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_apple_priv.h"
+#include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
@@ -26,6 +27,8 @@ typedef struct call_t {
     const mdm_apple_who_t *who;
     const mdm_plist_t *msg; /* NULL: the message could not be read */
     const char *record_id, *device_id;
+    int user;         /* a user channel: its answers say nothing of the device */
+    int queued;       /* something may wait */
     const char *uuid; /* of the command it reports; "" if there is none that could be ours */
     mdm_apple_answer_t *a;
 } call_t;
@@ -48,7 +51,7 @@ static void seen_empty(call_t *c)
     const mdm_env_t *env = c->ctx->env;
 
     if (env->changed) {
-        env->changed(env->changed_baton, "cert", c->who->fingerprint);
+        env->changed(env->changed_baton, c->user ? "device" : "cert", c->user ? c->device_id : c->who->fingerprint);
     }
 }
 
@@ -123,7 +126,7 @@ static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char
     if (done->leaving) {
         return ok ? mdm_apple_leave(c->db, c->record_id, "confirmed") : mdm_leave_refused(c->db, c->record_id, c->device_id, done);
     }
-    return ok && c->device_id ? absorb(c, done) : APR_SUCCESS;
+    return ok && c->device_id && !c->user ? absorb(c, done) : APR_SUCCESS;
 }
 
 static apr_status_t in_transaction(call_t *c, const mdm_command_said_t *said, mdm_command_done_t **done,
@@ -273,6 +276,37 @@ static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
     return rv;
 }
 
+/* The user's record instead of the device's. APR_NOTFOUND: the channel is not known (any more). */
+static apr_status_t find_user(call_t *c, const char *native)
+{
+    mdm_q_apple_user_t *row;
+    mdm_devrec_t rec;
+    apr_status_t rv;
+
+    c->user = 1;
+    if (c->who->by_native) {
+        rv = c->who->by_native(c->ctx, native, &rec);
+        if (rv == APR_SUCCESS && memcmp(rec.device, c->who->rec->device, sizeof rec.device) != 0) {
+            return mdm_apple_mismatch(c->ctx, native);
+        }
+        if (rv == APR_SUCCESS) {
+            c->record_id = mdm_uuid_text(c->ctx->pool, rec.record);
+            c->queued = (rec.flags & MDM_DEVF_QUEUED) != 0;
+        }
+        return rv;
+    }
+    rv = mdm_db_open(c->ctx, &c->db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_apple_user(c->db, native, c->device_id, &row);
+        mdm_db_close(c->db);
+    }
+    if (rv == APR_SUCCESS) {
+        c->record_id = row->id;
+        c->queued = row->queued > 0;
+    }
+    return rv;
+}
+
 static apr_status_t do_promote(call_t *c)
 {
     return mdm_identity_promote(c->db, c->who->fingerprint);
@@ -289,7 +323,7 @@ static apr_status_t dispatch(call_t *c, const char *status)
         if (statuses[i].needs_uuid && !uuid) {
             return mdm_fail(c->ctx, MDM_EINPUT, "CommandUUID", "A result needs its CommandUUID.");
         }
-        if (!statuses[i].needs_uuid && !(c->who->rec->flags & MDM_DEVF_QUEUED)) {
+        if (!statuses[i].needs_uuid && !c->queued) {
             c->a->decision = "nothing";
             return APR_SUCCESS; /* PRF-01: no SQL */
         }
@@ -305,9 +339,15 @@ static apr_status_t do_unreadable(call_t *c)
 {
     json_t *j = json_pack("{s:s}", "reason", "The device's answer could not be read.");
     const char *error = mdm_json_text(c->ctx->pool, j);
+    mdm_q_apple_user_of_command_t *row;
+    apr_status_t rv = c->device_id ? mdm_q_apple_user_of_command(c->db, c->uuid, c->device_id, &row) : APR_NOTFOUND;
 
     json_decref(j);
-    return result(c, "error", error);
+    if (rv == APR_SUCCESS) { /* one of its users said it */
+        c->record_id = row->id;
+        c->user = 1;
+    }
+    return rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv) ? result(c, "error", error) : rv;
 }
 
 /* A device repeats its result until it is accepted. If it is one that no parser can read, its queue would stand still (R38): so
@@ -341,7 +381,7 @@ static apr_status_t unreadable(call_t *c, const mdm_blob_t *body, apr_status_t r
 apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out)
 {
     mdm_plist_t *msg;
-    const char *native;
+    const char *native, *user, *user_native;
     mdm_apple_answer_t *a = apr_pcalloc(ctx->pool, sizeof *a);
     call_t c = {.ctx = ctx, .who = who, .a = a, .uuid = ""};
     apr_status_t rv;
@@ -373,9 +413,15 @@ apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
         return rv;
     }
     c.msg = msg;
-    if (mdm_plist_get(msg, "UserID")) {
-        a->decision = "no user channel";
-        return APR_SUCCESS;
+    c.queued = (who->rec->flags & MDM_DEVF_QUEUED) != 0;
+    rv = mdm_apple_user(ctx, msg, native, &user, &user_native);
+    if (rv == APR_SUCCESS && user) {
+        rv = who->rec->flags & MDM_DEVF_LEAVING ? APR_NOTFOUND : find_user(&c, user_native);
+        if (APR_STATUS_IS_NOTFOUND(rv)) { /* it has to bring a token first, and gets nothing from a device that leaves */
+            a->decision = "no such user channel";
+            ctx->fail_text = NULL;
+            return APR_SUCCESS;
+        }
     }
-    return dispatch(&c, a->action);
+    return rv == APR_SUCCESS ? dispatch(&c, a->action) : rv;
 }

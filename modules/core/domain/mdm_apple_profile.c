@@ -131,7 +131,7 @@ static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_c
                             const char *identity)
 {
     apr_pool_t *p = ctx->pool;
-    mdm_plist_t *d = mdm_plist_add_dict(p, list, NULL);
+    mdm_plist_t *d = mdm_plist_add_dict(p, list, NULL), *can;
 
     if (!head(ctx, d, "com.apple.mdm", ID_ENROLL ".mdm", "Device management",
               apr_psprintf(p, "Lets %s manage this device.", organisation(conf)))) {
@@ -144,6 +144,9 @@ static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_c
     mdm_plist_add_int(p, d, "AccessRights", ACCESS_RIGHTS);
     mdm_plist_add_bool(p, d, "SignMessage", conf->sign_message != 0);
     mdm_plist_add_bool(p, d, "CheckOutWhenRemoved", 1);
+    can = mdm_plist_add_array(p, d, "ServerCapabilities"); /* what is implemented, and nothing else */
+    mdm_plist_add_str(p, can, NULL, "com.apple.mdm.per-user-connections");
+    mdm_plist_add_str(p, can, NULL, "com.apple.mdm.bootstraptoken");
     return APR_SUCCESS;
 }
 

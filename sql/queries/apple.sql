@@ -141,7 +141,8 @@ INSERT INTO device_app_list (device_id, apps) VALUES (:device_id, :apps);
 -- name: apple_user :one
 -- args: native_id:text, device_id:text
 -- cols: id:text, topic:text?, push_token:text?, push_magic:text?, push_ok:i64, awaiting:i64, queued:i64
-SELECT id, topic, push_token, push_magic, push_ok, awaiting_configuration, queued
+SELECT id, topic, push_token, push_magic, push_ok, awaiting_configuration,
+       (SELECT count(*) FROM command q WHERE q.record_id = source_record.id AND q.open = 1)
   FROM source_record WHERE kind = 'mdm' AND native_id = :native_id AND live = 1 AND class <> '' AND device_id = :device_id;
 
 -- A channel of the device's record: same device, same person, enrolled with its first token.

@@ -36,7 +36,7 @@ def queue(zone, native, kind="ProfileList"):
     zone.sql("INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms)"
              " SELECT ?, id, device_id, queue_seq + 1, ?, '{}', 'queued', 1 FROM source_record WHERE native_id = ? AND live = 1",
              ident, kind, native)
-    zone.sql("UPDATE source_record SET queue_seq = queue_seq + 1, queued = queued + 1 WHERE native_id = ? AND live = 1", native)
+    zone.sql("UPDATE source_record SET queue_seq = queue_seq + 1 WHERE native_id = ? AND live = 1", native)
     zone.sql("INSERT INTO change (kind, key, at_ms) SELECT 'device', device_id, 0 FROM source_record WHERE native_id = ?", native)
     return ident
 

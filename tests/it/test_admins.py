@@ -1,4 +1,6 @@
 """Administrators, roles, API tokens and folder limits through the API, on both databases (USR-12, API-03, API-04, R29, R35)."""
+import base64
+import hashlib
 import re
 import uuid
 
@@ -237,3 +239,42 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     assert edit(console, f"/admins/{made['id']}", {"folders": []})[0] == 200
     one = Console(zone, "limited", PASSWORD)
     assert {d["id"] for d in one.get("/devices?q=limit")["items"]} == set(foreign)
+
+
+# ---- administrators whom another httpd module authenticates --------------------------------------------------------
+def test_members_of_a_group(fresh_zone):
+    """USR-12: r->user of another module is an administrator by name, else through one directory group; membership and doubt are obeyed."""
+    zone = fresh_zone(start=False)
+    users = zone.root / "htpasswd"
+    hashed = base64.b64encode(hashlib.sha1(b"secret-1").digest()).decode()
+    zone.extra_admin = (f'<Location "/admin">\n  AuthType Basic\n  AuthName "Admin"\n  AuthBasicProvider file\n  AuthUserFile "{users}"\n'
+                        "  Require valid-user\n</Location>\n")
+    users.write_text("".join(f"{name}:{{SHA}}{hashed}\n" for name in ("carla", "dora", "boss")))
+    users.chmod(0o644)
+    zone.start()
+    source, group = str(uuid.uuid4()), str(uuid.uuid4())
+    zone.sql("INSERT INTO user_source (id, name, kind, position, simple, enabled, config, created_ms) VALUES (?, 'Corp', 'ldap', 5, 0, 1, '{}', 1)", source)
+    zone.sql("INSERT INTO user_group (id, source_id, name, dn) VALUES (?, ?, 'Desk', 'cn=Desk,ou=Grüße,o=Org')", group, source)
+    person = str(uuid.uuid4())
+    zone.sql("INSERT INTO person (id, source_id, login, login_key, name, created_ms) VALUES (?, ?, 'Carla', 'carla', 'Carla', 1)", person, source)
+    zone.sql("INSERT INTO user_group_member (group_id, person_id) VALUES (?, ?)", group, person)
+    role = zone.sql("SELECT id FROM role WHERE name = 'auditor'")[0][0]
+    entry = str(uuid.uuid4())
+    zone.sql("INSERT INTO admin (id, login, login_key, name, kind, role_id, created_ms) VALUES (?, 'CN=Desk,OU=Grüße,O=Org', 'cn=desk,ou=grüße,o=org', '', 'group', ?, 1)", entry, role)
+
+    def who(name):
+        one = Console(zone, login=None)
+        one.headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:secret-1".encode()).decode()
+        status, _, body = one.call("GET", "/me")
+        return (body["login"], body["role"], body["by_group"]) if status == 200 else status
+    assert who("carla") == ("carla", "auditor", True)
+    assert who("dora") == 401
+    twin = str(uuid.uuid4())
+    other = str(uuid.uuid4())
+    zone.sql("INSERT INTO user_source (id, name, kind, position, simple, enabled, config, created_ms) VALUES (?, 'Other', 'ldap', 6, 0, 1, '{}', 1)", other)
+    zone.sql("INSERT INTO person (id, source_id, login, login_key, name, created_ms) VALUES (?, ?, 'carla', 'carla', 'Carla', 1)", twin, other)
+    assert who("carla") == 401  # which of the two it is, nobody knows
+    zone.sql("DELETE FROM person WHERE id = ?", twin)
+    assert who("carla") == ("carla", "auditor", True)
+    zone.sql("DELETE FROM user_group_member WHERE person_id = ?", person)
+    assert who("carla") == 401

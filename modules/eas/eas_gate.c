@@ -212,7 +212,7 @@ static void note_device(eas_call_t *c, const mdm_devrec_t *rec)
     c->svc->device_contact(c->ctx, rec, c->r->useragent_ip);
 }
 
-/* LimitRequestBody by the announced length: httpd would read so much before it says so. */
+/* LimitRequestBody by the announced length; chunked bodies are counted on their way (eas_relay.c). */
 static int body_fits(request_rec *r)
 {
     const char *text = apr_table_get(r->headers_in, "Content-Length");

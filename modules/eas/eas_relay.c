@@ -50,7 +50,7 @@ typedef struct relay_t {
     eas_offer_t offer;      /* to OPTIONS */
 } relay_t;
 
-static ap_filter_rec_t *judge_filter;
+static ap_filter_rec_t *judge_filter, *limit_filter;
 
 /* ---------------------------------------------------------------- what comes back */
 
@@ -165,9 +165,33 @@ static apr_status_t judge_out(ap_filter_t *f, apr_bucket_brigade *bb)
     return APR_SUCCESS;
 }
 
+/* httpd does not apply LimitRequestBody to proxied requests. Announced lengths are checked before (eas_gate.c); this is for chunked
+ * bodies, which mod_proxy passes on in pieces whatever filters there are. */
+static apr_status_t limit_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block, apr_off_t n)
+{
+    apr_off_t *left = f->ctx, len;
+    apr_status_t rv = ap_get_brigade(f->next, bb, mode, block, n);
+
+    if (rv == APR_SUCCESS && apr_brigade_length(bb, 0, &len) == APR_SUCCESS && len > 0 && (*left -= len) < 0) {
+        apr_brigade_cleanup(bb);
+        rv = APR_ENOSPC;
+    }
+    return rv;
+}
+
+static void limit_chunked(request_rec *r)
+{
+    apr_off_t limit = ap_get_limit_req_body(r);
+
+    if (limit > 0 && apr_table_get(r->headers_in, "Transfer-Encoding")) {
+        ap_add_input_filter_handle(limit_filter, apr_pmemdup(r->pool, &limit, sizeof(limit)), r, r->connection);
+    }
+}
+
 void eas_relay_register(void)
 {
     judge_filter = ap_register_output_filter("MDM_EAS_JUDGE", judge_out, NULL, AP_FTYPE_CONTENT_SET);
+    limit_filter = ap_register_input_filter("MDM_EAS_LIMIT", limit_in, NULL, AP_FTYPE_CONTENT_SET);
 }
 
 /* ---------------------------------------------------------------- what goes out */
@@ -249,6 +273,7 @@ static int ask(relay_t *x, apr_table_t *headers, const char *url)
     ap_filter_t *filter;
 
     let_body_come(r);
+    limit_chunked(r);
     filter = ap_add_output_filter_handle(judge_filter, x, r, r->connection);
     r->headers_in = headers;
     r->filename = apr_pstrdup(r->pool, url);

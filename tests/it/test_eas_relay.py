@@ -259,7 +259,7 @@ def test_body_over_the_limit(zone, post, phone):
         for _ in range(33):
             phone.http.send(b"10000\r\n" + part + b"\r\n")
         code = phone.finish().http
-    except OSError:  # the server has answered and closed while we were still sending
+    except ConnectionError:  # the server has answered and closed while we were still sending
         code = 413
     assert code == 413 and len(post.back.boxes[harness.PERSON].sent) == sent
     phone.close()

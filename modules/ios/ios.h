@@ -13,9 +13,18 @@ typedef struct ios_identity_t {
     const char *hex;
 } ios_identity_t;
 
-/* By the TLS client certificate, else by Mdm-Signature over the body (body NULL: not read yet). APR_NOTFOUND: the request brings
- * neither; APR_INCOMPLETE: there is a signature, read the body and ask again; MDM_EINPUT, MDM_EIDENTITY: it does not fit. */
-apr_status_t ios_identity(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_t *body, ios_identity_t *out);
+/* By the TLS client certificate, the header of a listed proxy, or Mdm-Signature over the body, each that is there (body NULL: not read
+ * yet). *other is filled, and *others 1, if two of them are different certificates: they must belong to one device, which is the caller's
+ * to judge. APR_NOTFOUND: the request brings none; APR_INCOMPLETE: there is a signature, read the body and ask again; MDM_EINPUT,
+ * MDM_EIDENTITY: one does not fit. */
+apr_status_t ios_identity(request_rec *r, mdm_ctx_t *ctx, const mdm_blob_t *body, ios_identity_t *out, ios_identity_t *other,
+                          int *others);
+
+/* MDMCertificateHeader: who may bring a certificate in which header; of a server. */
+typedef struct ios_conf_t {
+    const char *header;           /* NULL: nobody */
+    const struct mdm_cidr_set_t *proxies;
+} ios_conf_t;
 
 /* Handlers "mdm-device" and "mdm-scep". */
 int ios_device_handler(request_rec *r, const mdm_services_t *svc);

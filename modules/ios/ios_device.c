@@ -94,9 +94,9 @@ static void name_actor(request_rec *r, mdm_ctx_t *ctx, const mdm_devrec_t *rec)
     }
 }
 
-static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, apr_size_t limit, mdm_blob_t *body, ios_identity_t *id)
+static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, apr_size_t limit, mdm_blob_t *body, ios_identity_t id[2], int *two)
 {
-    apr_status_t rv = ios_identity(r, ctx, NULL, id); /* before a byte of the body is read (R09, R10) */
+    apr_status_t rv = ios_identity(r, ctx, NULL, &id[0], &id[1], two); /* before a byte of the body is read (R09, R10) */
     apr_status_t read;
 
     if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
@@ -106,29 +106,47 @@ static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, apr_size_t li
     if (read != APR_SUCCESS) {
         return mdm_fail(ctx, read, NULL, read == MDM_ETOOBIG ? "The message is too long." : "The message was cut off.");
     }
-    return rv == APR_INCOMPLETE ? ios_identity(r, ctx, body, id) : rv;
+    return rv == APR_INCOMPLETE ? ios_identity(r, ctx, body, &id[0], &id[1], two) : rv;
+}
+
+/* Two channels with two certificates: right only while a device changes from one to the other, on a connection that is still open. */
+static apr_status_t agree(const mdm_services_t *svc, mdm_ctx_t *ctx, const mdm_devrec_t *rec, const ios_identity_t *other)
+{
+    mdm_devrec_t also;
+    apr_status_t rv = svc->device_by_cert(ctx, other->sha256, &also);
+
+    if (rv == APR_SUCCESS && (also.flags & rec->flags & MDM_DEVF_LINKED) && !(also.flags & MDM_DEVF_REVOKED)
+        && !memcmp(also.record, rec->record, sizeof also.record)) {
+        return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv)
+               ? mdm_fail(ctx, MDM_EIDENTITY, NULL, "The request brings the identities of two devices.") : rv;
 }
 
 static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, const endpoint_t *e)
 {
-    ios_identity_t id;
+    ios_identity_t id[2];
     mdm_blob_t body;
     mdm_devrec_t rec;
+    int two;
     mdm_apple_who_t who = {NULL, &rec, svc->device_is_native, svc->device_by_udid};
     mdm_apple_answer_t *a = NULL;
-    apr_status_t rv = read_and_prove(r, ctx, e->limit, &body, &id);
+    apr_status_t rv = read_and_prove(r, ctx, e->limit, &body, id, &two);
 
     if (rv == APR_SUCCESS) {
-        rv = svc->device_by_cert(ctx, id.sha256, &rec);
+        rv = svc->device_by_cert(ctx, id[0].sha256, &rec);
         if (APR_STATUS_IS_NOTFOUND(rv)) {
             rv = mdm_fail(ctx, MDM_EIDENTITY, NULL, "The certificate was not issued by this server.");
         }
+    }
+    if (rv == APR_SUCCESS && two) {
+        rv = agree(svc, ctx, &rec, &id[1]);
     }
     if (rv != APR_SUCCESS) {
         return refuse(r, ctx, e->id, rv);
     }
     name_actor(r, ctx, &rec);
-    who.fingerprint = id.hex;
+    who.fingerprint = id[0].hex;
     rv = e->engine(ctx, &who, &body, &a);
     if (a) {
         note(r, a);

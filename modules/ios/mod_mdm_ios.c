@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include <ap_expr.h>
+#include <apr_strings.h>
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
@@ -9,6 +10,7 @@
 #include <http_request.h>
 
 #include "domain/mdm_ca.h"
+#include "domain/mdm_cidr.h"
 #include "ios.h"
 #include "wire/mdm_http.h"
 
@@ -97,8 +99,54 @@ static void hooks(apr_pool_t *p)
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
+/* ---------------------------------------------------------------- configuration */
+
+static void *conf_make(apr_pool_t *p, server_rec *s)
+{
+    return apr_pcalloc(p, sizeof(ios_conf_t));
+}
+
+static void *conf_merge(apr_pool_t *p, void *base, void *add)
+{
+    return ((ios_conf_t *)add)->header ? add : base;
+}
+
+static const char *set_header(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    ios_conf_t *conf = ap_get_module_config(cmd->server->module_config, &mdm_ios_module);
+    mdm_ctx_t *ctx = mdm_ctx_make(cmd->temp_pool, NULL, NULL, NULL);
+    apr_array_header_t *words = apr_array_make(cmd->temp_pool, 4, sizeof(char *)), *ranges;
+    const apr_array_header_t *list[1];
+    const char *err = ap_check_cmd_context(cmd, NOT_IN_DIR_CONTEXT);
+
+    if (err) {
+        return err;
+    }
+    if (argc < 3 || strcasecmp(argv[1], "from") != 0) {
+        return "MDMCertificateHeader: want <header> from <addresses of the proxies>";
+    }
+    for (int i = 2; i < argc; i++) {
+        apr_size_t len = strlen(argv[i]);
+        APR_ARRAY_PUSH(words, char *) = apr_pstrmemdup(cmd->temp_pool, argv[i], len - (len && argv[i][len - 1] == ','));
+    }
+    if (mdm_cidr_parse(ctx, "", apr_array_pstrcat(cmd->temp_pool, words, ','), &ranges, NULL) != APR_SUCCESS) {
+        return apr_psprintf(cmd->pool, "MDMCertificateHeader: %s", ctx->fail_text);
+    }
+    list[0] = ranges;
+    if (mdm_cidr_compile(cmd->pool, list, 1, &conf->proxies) != APR_SUCCESS) {
+        return "MDMCertificateHeader: the addresses can't be used";
+    }
+    conf->header = apr_pstrdup(cmd->pool, argv[0]);
+    return NULL;
+}
+
+static const command_rec commands[] = {
+    AP_INIT_TAKE_ARGV("MDMCertificateHeader", set_header, NULL, RSRC_CONF,
+                      "<header> from <addresses>: proxies that say in this header which client certificate a device has"),
+    {NULL}};
+
 module AP_MODULE_DECLARE_DATA mdm_ios_module = {
-    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks,
+    STANDARD20_MODULE_STUFF, NULL, NULL, conf_make, conf_merge, commands, hooks,
 #if defined(AP_MODULE_FLAG_NONE)
     AP_MODULE_FLAG_NONE
 #endif

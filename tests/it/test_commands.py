@@ -1,5 +1,6 @@
 """Commands, inventory and leaving from the console's API to the device and back (IOS-05, IOS-09, IOS-12, DEV-04, DEV-08..15, REL-01)."""
 import base64
+import contextlib
 import os
 import random
 import signal
@@ -211,6 +212,7 @@ def test_refused_and_given_up(console, zone):
     with pytest.raises(Refused):
         stubborn.connect(Status="Idle")
     assert actions(console, two)["cancel_leaving"]["applies"] and actions(console, two)["give_up"]["applies"]
+    assert actions(console, two)["unretire"]["reason"] == "leaving" and console.call("POST", f"/devices/{two}/unretire", {})[0] == 409
     silent.connect(Status="Idle")
     assert actions(console, two)["cancel_leaving"]["reason"] == "delivered"
     console.post(f"/devices/{two}/give-up", {"reason": "sold"})
@@ -264,13 +266,19 @@ def test_kill_in_command_cycles(fresh_zone):
     zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('all', '', 0)")
     workers = [Worker(d, each) for d in devices]
 
+    killed = []
+
     def killer():
-        while not stop.wait(random.uniform(0.15, 0.6)):
-            for pid in random.sample(zone.child_pids(), 1):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+        """At random points of the work, not of the clock."""
+        due = 10
+        while not stop.wait(0.002):
+            done = sum(len(w.acknowledged) for w in workers)
+            if done < due:
+                continue
+            due = done + random.randint(20, max(60, CYCLES // 50))
+            with contextlib.suppress(ProcessLookupError, IndexError):
+                os.kill(random.choice(zone.child_pids()), signal.SIGKILL)
+                killed.append(done)
     for w in workers:
         w.start()
     killing = threading.Thread(target=killer, daemon=True)
@@ -280,6 +288,7 @@ def test_kill_in_command_cycles(fresh_zone):
     stop.set()
     killing.join()
     wait_for(zone.answers)
+    assert len(killed) >= 3
     assert [w.wrong for w in workers] == [[]] * len(workers) and not any(w.is_alive() for w in workers)
     for w in workers:
         assert len(set(w.acknowledged)) == len(w.acknowledged), "a command was given again after its result was acknowledged"

@@ -312,6 +312,27 @@ static void test_queue(void **state)
     assert_string_equal(offered(z, a, NULL), "");
 }
 
+/* IOS-05: what is put off again and again is pushed for later and later, between minutes and half a day. */
+static void test_notnow_backs_off(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-LATER");
+    mdm_command_add_t list = {.request_type = "ProfileList"};
+    const char *id = queue(z, d, &list);
+    apr_int64_t now = mdm_now_ms(z->t->ctx), first = 0, due = 0;
+    mdm_apple_answer_t *a;
+
+    for (int i = 0; i < 12; i++) {
+        sql(z, "DELETE FROM push WHERE record_id = '%s'", d->record);
+        assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+        assert_int_equal(say(z, d, status_msg(z, d, "NotNow", id), &a, NULL), APR_SUCCESS);
+        due = apr_atoi64(ask(z, "SELECT due_ms FROM push WHERE record_id = '%s'", d->record)) - now;
+        first = first ? first : due;
+        assert_true(due >= 60 * 1000LL && due <= 24 * 3600 * 1000LL);
+    }
+    assert_true(due > 8 * first);
+    assert_string_equal(state_of(id), "notnow");
+}
+
 static void test_error_chain(void **state)
 {
     phone_t *d = dev_enrolled(z, "UDID-ERR");
@@ -683,6 +704,7 @@ int main(void)
         cmocka_unit_test(test_cycles),
         cmocka_unit_test(test_clock_steps),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_notnow_backs_off),
         cmocka_unit_test(test_error_chain),
         cmocka_unit_test(test_useless_answers),
         cmocka_unit_test(test_wrong_messages),

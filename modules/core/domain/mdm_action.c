@@ -12,7 +12,7 @@
 
 enum {
     N_MANAGED = 1, N_SUPERVISED = 2, N_LOST = 4, N_NOT_LOST = 8, N_UNLOCK = 16, N_NOT_UE = 32, N_LEAVING = 64, N_QUEUED = 128,
-    N_RETIRED = 256, N_UNMANAGED = 512
+    N_RETIRED = 256, N_UNMANAGED = 512, N_NOT_LEAVING = 1024
 };
 
 const mdm_action_t mdm_actions[] = {
@@ -47,7 +47,7 @@ const mdm_action_t mdm_actions[] = {
     {"cancel_leaving", NULL, N_QUEUED, NULL, NULL},
     {"give_up", NULL, N_LEAVING, NULL, NULL},
     {"retire", NULL, N_UNMANAGED, NULL, NULL},
-    {"unretire", NULL, N_RETIRED, NULL, NULL},
+    {"unretire", NULL, N_RETIRED | N_NOT_LEAVING, NULL, NULL},
     {NULL, NULL, 0, NULL, NULL},
 };
 
@@ -61,6 +61,11 @@ static int managed(const mdm_action_facts_t *f)
 static int is_leaving(const mdm_action_facts_t *f)
 {
     return f->leaving != NULL;
+}
+
+static int not_leaving(const mdm_action_facts_t *f)
+{
+    return !f->leaving;
 }
 
 static int queued(const mdm_action_facts_t *f)
@@ -112,6 +117,7 @@ static const struct {
     {N_LEAVING, is_leaving, "not_leaving", "No removal or wipe of this device is pending."},
     {N_QUEUED, queued, "delivered", "The device has its removal or wipe already."},
     {N_RETIRED, retired, "not_retired", "The device is not retired."},
+    {N_NOT_LEAVING, not_leaving, "leaving", "Its removal or wipe is still pending."},
     {N_UNMANAGED, unmanaged, "managed", "The device is under management, retired, or leaving."},
     {N_MANAGED, managed, "not_managed", "The device is not under management."},
     {N_NOT_UE, not_user_enrolled, "user_enrolled", "The device is its owner's (user enrolment): that is not allowed."},

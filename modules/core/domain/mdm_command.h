@@ -105,6 +105,8 @@ apr_status_t mdm_leave_refused(mdm_db_t *db, const char *record_id, const char *
 /* An administrator waits no longer: management ends as if the device had confirmed. MDM_ECONFLICT if it isn't leaving. In a
  * transaction. */
 apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *reason);
+/* True while a removal or wipe of the device is pending. */
+int mdm_leave_pending(mdm_db_t *db, const char *device_id);
 /* The object is about to be deleted while its wipe is pending: record, identities and wipe stay without it, *kept = 1. Else *kept = 0
  * and nothing was done. In a transaction. */
 apr_status_t mdm_leave_detach(mdm_db_t *db, const char *device_id, int *kept);

@@ -147,6 +147,13 @@ apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *
     return rv == APR_SUCCESS ? mdm_apple_leave(db, row->record_id, "given_up") : rv;
 }
 
+int mdm_leave_pending(mdm_db_t *db, const char *device_id)
+{
+    mdm_q_leave_open_t *row;
+
+    return mdm_q_leave_open(db, device_id, &row) == APR_SUCCESS;
+}
+
 /* ---------------------------------------------------------------- the object goes first */
 
 apr_status_t mdm_leave_detach(mdm_db_t *db, const char *device_id, int *kept)

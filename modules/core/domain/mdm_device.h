@@ -68,7 +68,7 @@ apr_status_t mdm_device_edit(mdm_db_t *db, const char *id, apr_int64_t version, 
 /* Ends management from our side without asking the device: its identities are revoked, open commands closed. In a transaction; audited.
  * Retire keeps object and history; MDM_ECONFLICT if it is retired already. */
 apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason);
-/* Lets the person enrol a retired device again onto this object. MDM_ECONFLICT if it is not retired. */
+/* Lets the person enrol a retired device again onto this object. MDM_ECONFLICT if it is not retired, or its removal or wipe is pending. */
 apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reason);
 /* Deletes the object with its history, in any state. A wipe that is pending is kept with its identities and delivered if the device
  * returns; else management ends. Revoked identities stay known to the authority. */

@@ -52,6 +52,8 @@ apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reaso
 
     if (rv == APR_SUCCESS && strcmp(d->state, "retired") != 0)
         rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "The device is not retired.");
+    if (rv == APR_SUCCESS && mdm_leave_pending(db, id))
+        rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "Its removal or wipe is still pending: take it back, or wait no longer.");
     if (rv == APR_SUCCESS)
         rv = mdm_q_device_state_set(db, id, "removed", NULL);
     if (rv == APR_SUCCESS)

@@ -60,6 +60,7 @@ def test_unknown_phone_is_pending(zone, post, form, version):
     assert whole["state"] == "pending" and whole["mode"] == "eas"
 
 
+@pytest.mark.san
 def test_one_phone_is_one_device(zone, post, known):
     """MAT-01: the enrolled phone's mail client joins its object at once; mail flows; unenrolling stops it on the next request."""
     phone, ident = known()

@@ -54,6 +54,7 @@ def test_options_is_the_intersection(zone, post, phone, monkeypatch):
     assert phone.options().http == 200 and post.seen() == before
 
 
+@pytest.mark.san
 @pytest.mark.parametrize("form", ["plain", "base64"])
 def test_back_end_gets_one_canonical_line(zone, post, phone, form):
     """R44, SEC-06: rebuilt from parsed parts; no header that the protocol does not need; none is dropped by another one's order."""
@@ -132,6 +133,7 @@ FAULTS = [({"status": 401, "headers": {"WWW-Authenticate": "Basic"}}, 503, "refu
           ({"status": 457, "headers": {"X-MS-Credential-Service-Url": "https://x.example/pw"}}, 457, None), ({"status": 501}, 501, None)]
 
 
+@pytest.mark.san
 @pytest.mark.parametrize("step, code, word", FAULTS, ids=lambda x: str(x)[:30])
 def test_what_a_back_end_may_say(zone, post, phone, step, code, word):
     """Facts 2.8, 2.9, 4: never 401 for a back end's refusal, never 500 or 502, no redirect, no page."""
@@ -161,6 +163,7 @@ def test_answers_pass_with_their_headers(zone, post, phone):
         assert name not in answer.headers
 
 
+@pytest.mark.san
 @pytest.mark.parametrize("fault", ["reset", "hang"])
 def test_broken_before_the_answer(zone, post, phone, fault):
     """A back end that resets or says nothing: 503 for a first request and for a later one of the same connection alike."""
@@ -173,6 +176,7 @@ def test_broken_before_the_answer(zone, post, phone, fault):
         assert phone.post("FolderSync", FOLDERS).status == 1
 
 
+@pytest.mark.san
 def test_cut_within_the_answer(zone, post, phone):
     """The phone notices: it gets no whole answer, and no error that would make it load everything again."""
     zone.log.expect("AH01110", "AH10104", "AH00898")
@@ -240,6 +244,7 @@ def test_large_bodies_stream(zone, post, phone):
     assert most[0] - before < 16 << 10, (before, most[0])
 
 
+@pytest.mark.san
 def test_body_over_the_limit(zone, post, phone):
     """R09: refused by its length before anything of it is read; a chunked one when it has become too long."""
     zone.log.expect("AH01588", "AH02608", "AH01097")

@@ -12,6 +12,7 @@ static struct {
     const char *body, *url, *sent;
     const apr_table_t *headers;
     int wake_meanwhile;
+    const char *error; /* with rv; NULL: "connect" */
     const char *hang; /* part of a URL that is never answered */
     int hung_ms;
     void (*while_hanging)(void);
@@ -134,7 +135,7 @@ static mdm_http_req_t *wire_step(void *baton, mdm_ctx_t *ctx, int wait_ms)
             apns.wake_meanwhile = 0;
             wake(0);
         }
-        return answer(r, apns.rv, apns.rv ? 0 : apns.status, apns.rv ? "connect" : NULL);
+        return answer(r, apns.rv, apns.rv ? 0 : apns.status, apns.rv ? apns.error ? apns.error : "connect" : NULL);
     }
     if (wait_ms) {
         z->t->now += apr_time_from_msec(wait_ms);
@@ -376,6 +377,21 @@ static void test_outage(void **state)
     assert_true(z->t->now - back > apr_time_from_sec(20));
 }
 
+/* R38: a cut connection takes many pushes with it and says nothing of the service: soon again, and the others go on. */
+static void test_cut_connection(void **state)
+{
+    crowd(50);
+    apns.rv = APR_ECONNRESET;
+    apns.error = "reset";
+    assert_int_equal(run(), 0);
+    assert_int_equal(apns.requests, 50);
+    assert_string_equal(ask(z, "SELECT count(*) FROM push WHERE attempts = 1 AND due_ms <= %" APR_INT64_T_FMT,
+                            mdm_now_ms(z->t->ctx) + 2000), "50");
+    apns.rv = APR_SUCCESS;
+    z->t->now += apr_time_from_sec(2);
+    assert_int_equal(run(), 50);
+}
+
 /* The certificate is refused for all: one message, one push each quarter of an hour, and all go out when it is accepted again. */
 static void test_refused_for_all(void **state)
 {
@@ -550,7 +566,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_not_configured), T(test_request), T(test_dead_tokens), T(test_back_off), T(test_trouble), T(test_wake_while_sending),
-        T(test_later_wake), T(test_lease), T(test_batches), T(test_hanging), T(test_stopped), T(test_outage), T(test_refused_for_all),
+        T(test_later_wake), T(test_lease), T(test_batches), T(test_hanging), T(test_stopped), T(test_outage), T(test_cut_connection),
+        T(test_refused_for_all),
         T(test_replaced_certificate), T(test_fault), T(test_old_news), T(test_renews_after_shutdown), T(test_spread), T(test_verdicts),
         T(test_judge),
     };

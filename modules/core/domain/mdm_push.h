@@ -74,7 +74,7 @@ typedef struct mdm_push_wire_t {
 
 /* What a sender remembers from run to run; zeroed by its owner at first. */
 typedef struct mdm_push_state_t {
-    int away;               /* failures on the way, in a row; many: the service is away */
+    int away;               /* weighed failures on the way, in a row; many: the service is away */
     int rate;               /* pushes per second, doubling: after an outage; 0 = no limit */
     apr_int64_t rate_ms;    /* when it doubled last */
     apr_int64_t window_ms;  /* of the second that is counted */

@@ -64,6 +64,9 @@ mdm_push_verdict_e mdm_push_judge(mdm_ctx_t *ctx, const mdm_http_req_t *req, apr
     *again_ms = PAUSE_MS;
     if (req->rv != APR_SUCCESS) {
         *reason = req->error ? req->error : "not sent";
+        if (!strcmp(*reason, "reset") || !strcmp(*reason, "protocol")) {
+            *again_ms = SOON_MS; /* the connection was cut, perhaps before the push was looked at */
+        }
         return MDM_PUSH_AGAIN;
     }
     if (req->response.len && mdm_json_parse(ctx, (const char *)req->response.data, req->response.len, &j) == APR_SUCCESS) {

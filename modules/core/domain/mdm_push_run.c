@@ -16,7 +16,8 @@
 #define BACKOFF_CAP_MS (6 * 3600 * 1000LL)
 #define STOP_AGAIN_MS (15 * 60 * 1000LL)
 #define MESSAGE_MS (24 * 3600 * 1000LL) /* the same trouble is told once a day */
-#define AWAY 5                         /* failures in a row */
+#define FAILED 32                      /* weight of a failure to reach it; a cut connection, which takes many with it, weighs 1 */
+#define AWAY (5 * FAILED)              /* failures in a row */
 #define RATE_FIRST 50                  /* pushes per second after an outage, … */
 #define RATE_LAST 1600                 /* … doubling up to this, then without limit */
 #define RATE_STEP_MS 30000
@@ -119,7 +120,8 @@ static void note_way(run_t *run, const mdm_http_req_t *req)
         }
         s->away = 0;
     } else if (req->rv != APR_EINTR) {
-        s->away += s->away < AWAY;
+        int cut = req->error && (!strcmp(req->error, "reset") || !strcmp(req->error, "protocol"));
+        s->away += s->away < AWAY ? (cut ? 1 : FAILED) : 0;
         run->halt |= s->away >= AWAY;
     }
 }

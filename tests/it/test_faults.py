@@ -64,6 +64,47 @@ def test_database_stopped(own_zone, cluster):
     out_and_back(own_zone, device, lambda: cluster.stop("immediate"), cluster.start)
 
 
+def every_message(device):
+    """(content type, message) of each kind, of the device and of a user."""
+    for user in ({}, {"UserID": "ANNA"}):
+        for kind in ("Authenticate", "TokenUpdate", "CheckOut", "SetBootstrapToken", "GetBootstrapToken", "GetToken", "UserAuthenticate",
+                     "DeclarativeManagement", "ReturnToService", "Nonsense"):
+            yield CHECKIN_TYPE, {"MessageType": kind, "UDID": device.udid, "Topic": "x", "Token": b"t", "PushMagic": "m",
+                                 "TokenServiceType": "com.apple.maid", "Endpoint": "tokens", **user}
+        for status in ("Idle", "Acknowledged", "Error", "CommandFormatError", "NotNow", "Nonsense"):
+            yield CONNECT_TYPE, {"UDID": device.udid, "Status": status, "CommandUUID": "0B1D3A60-0000-4000-8000-000000000001", **user}
+
+
+def test_ios04_statuses(own_zone, cluster):
+    """IOS-04: for each message our trouble is 503, an identity that does not fit 400, the administrator's decision 403 with Apple's JSON."""
+    zone, device, other, out = own_zone, *(enrolled(own_zone) for _ in range(3))
+    zone.log.expect(*AWAY)
+
+    def say(cert):
+        for kind, message in every_message(device):
+            yield message, zone.request("PUT", "/mdm", plistlib.dumps(message), {"Content-Type": kind},
+                                        cert=cert and f"{cert.files}/identity.pem")
+    for cert in (other, None):
+        for message, (status, _, body) in say(cert):
+            assert (status, body) == (400, b""), (message, status)
+    zone.sql("UPDATE source_record SET expelled = 1 WHERE native_id = ?", out.udid)
+    zone.sql("INSERT INTO change (kind, key, at_ms) SELECT 'device', device_id, 0 FROM source_record WHERE native_id = ?", out.udid)
+    idle = plistlib.dumps({"UDID": out.udid, "Status": "Idle"})
+    wait_for(lambda: zone.request("PUT", "/mdm", idle, {"Content-Type": CONNECT_TYPE}, cert=f"{out.files}/identity.pem")[0] == 403)
+    for message, (status, headers, body) in say(out):
+        assert status == 403 and headers.get_content_type() == "application/json" and b"com.apple.unrecognized.device" in body, message
+    cluster.stop("immediate")
+    try:
+        wait_for(lambda: ask(zone, device)[2] < 2 and zone.log.has("MDM0210"), timeout=15)
+        for cert in (device, other, out, None):
+            for message, (status, headers, body) in say(cert):
+                assert status == 503 and body == b"" and int(headers["Retry-After"]) > 0, (message, status)
+    finally:
+        cluster.start()
+    wait_for(lambda: ask(zone, device)[0] == 200, timeout=20, step=0.3)
+    assert device.poll() == []
+
+
 def test_database_hanging(own_zone, cluster):
     """SIGSTOP: connections stay open and nothing answers."""
     device = enrolled(own_zone)

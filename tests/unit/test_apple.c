@@ -580,6 +580,8 @@ static void test_given_up(void **state)
 
     act(mdm_leave_give_up, d, MDM_ECONFLICT);
     unenroll(d, 0, 0);
+    act(mdm_device_unretire, d, MDM_ECONFLICT);
+    sql(z, "UPDATE command SET open = 0, state = 'error' WHERE record_id = '%s'", d->record); /* one that could not be made */
     act(mdm_leave_give_up, d, APR_SUCCESS);
     assert_string_equal(record(d, "state"), "left");
     assert_string_equal(device(d, "state"), "retired");

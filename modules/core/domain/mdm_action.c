@@ -60,12 +60,12 @@ static int managed(const mdm_action_facts_t *f)
 
 static int is_leaving(const mdm_action_facts_t *f)
 {
-    return f->leaving != NULL;
+    return f->record_state && !strcmp(f->record_state, "leaving");
 }
 
 static int not_leaving(const mdm_action_facts_t *f)
 {
-    return !f->leaving;
+    return !is_leaving(f);
 }
 
 static int queued(const mdm_action_facts_t *f)
@@ -105,7 +105,7 @@ static int retired(const mdm_action_facts_t *f)
 
 static int unmanaged(const mdm_action_facts_t *f)
 {
-    return !managed(f) && !retired(f) && !f->leaving;
+    return !managed(f) && !retired(f) && !is_leaving(f);
 }
 
 static const struct {

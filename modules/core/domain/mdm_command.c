@@ -49,7 +49,7 @@ static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const cha
     apr_int64_t now = mdm_now_ms(ctx);
     mdm_q_command_seq_t *seq = NULL;
     const char *uuid = mdm_uuid(ctx->pool), *text;
-    int seal = add->secret || add->raw || mdm_command_secret(add->request_type);
+    int seal = add->secret || add->raw || (json_object_size(add->payload) && mdm_command_secret(add->request_type));
     apr_status_t rv = !uuid ? MDM_EUNAVAIL : add->raw ? APR_SUCCESS : mdm_command_check(ctx, add->request_type, add->payload);
 
     if (rv == APR_SUCCESS) {

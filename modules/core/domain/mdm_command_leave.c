@@ -132,11 +132,21 @@ apr_status_t mdm_leave_silent(mdm_db_t *db, int *count)
     return rv;
 }
 
+/* A leaving record may have no open command: one that could not be made was ended. */
+static apr_status_t leaving_record(mdm_db_t *db, const char *device_id, const char **record_id)
+{
+    mdm_q_command_record_t *row;
+    apr_status_t rv = mdm_q_command_record(db, device_id, &row);
+
+    *record_id = rv == APR_SUCCESS ? row->id : NULL;
+    return rv == APR_SUCCESS && strcmp(row->state, "leaving") != 0 ? APR_NOTFOUND : rv;
+}
+
 apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *reason)
 {
-    mdm_q_leave_open_t *row;
     json_t *detail = mdm_json_own(mdm_db_ctx(db), json_pack("{s:s}", "reason", reason ? reason : ""));
-    apr_status_t rv = mdm_q_leave_open(db, device_id, &row);
+    const char *record_id;
+    apr_status_t rv = leaving_record(db, device_id, &record_id);
 
     if (APR_STATUS_IS_NOTFOUND(rv)) {
         return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, "No removal or wipe of this device is pending.");
@@ -144,14 +154,14 @@ apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, "device.give_up", "device", device_id, "", "done", detail);
     }
-    return rv == APR_SUCCESS ? mdm_apple_leave(db, row->record_id, "given_up") : rv;
+    return rv == APR_SUCCESS ? mdm_apple_leave(db, record_id, "given_up") : rv;
 }
 
 int mdm_leave_pending(mdm_db_t *db, const char *device_id)
 {
-    mdm_q_leave_open_t *row;
+    const char *record_id;
 
-    return mdm_q_leave_open(db, device_id, &row) == APR_SUCCESS;
+    return leaving_record(db, device_id, &record_id) == APR_SUCCESS;
 }
 
 /* ---------------------------------------------------------------- the object goes first */

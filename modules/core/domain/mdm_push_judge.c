@@ -19,21 +19,21 @@
 /* The facts' table. Status 0: a reason that counts with any status. */
 static const struct {
     int status;
-    const char *reason; /* NULL: any other of this status */
     mdm_push_verdict_e verdict;
+    const char *reason; /* NULL: any other of this status */
     apr_int64_t again_ms;
 } rules[] = {
-    {400, "BadDeviceToken", MDM_PUSH_DEAD, 0},
-    {400, "DeviceTokenNotForTopic", MDM_PUSH_DEAD, 0},
-    {0, "BadTopic", MDM_PUSH_STOP, 0},
-    {0, "MissingTopic", MDM_PUSH_STOP, 0},
-    {0, "TopicDisallowed", MDM_PUSH_STOP, 0},
-    {0, "IdleTimeout", MDM_PUSH_AGAIN, SOON_MS},
-    {0, "Shutdown", MDM_PUSH_AGAIN, PAUSE_MS},
-    {400, NULL, MDM_PUSH_FAULT, 0}, /* InvalidPushType, BadExpirationDate, BadPriority, BadMessageId, … */
-    {403, NULL, MDM_PUSH_STOP, 0},  /* BadCertificate, BadCertificateEnvironment, Forbidden, those of provider tokens */
-    {410, NULL, MDM_PUSH_DEAD, 0},  /* Unregistered, ExpiredToken */
-    {429, NULL, MDM_PUSH_AGAIN, TOKEN_PAUSE_MS},
+    {400, MDM_PUSH_DEAD, "BadDeviceToken", 0},
+    {400, MDM_PUSH_DEAD, "DeviceTokenNotForTopic", 0},
+    {0, MDM_PUSH_STOP, "BadTopic", 0},
+    {0, MDM_PUSH_STOP, "MissingTopic", 0},
+    {0, MDM_PUSH_STOP, "TopicDisallowed", 0},
+    {0, MDM_PUSH_AGAIN, "IdleTimeout", SOON_MS},
+    {0, MDM_PUSH_AGAIN, "Shutdown", PAUSE_MS},
+    {400, MDM_PUSH_FAULT, NULL, 0}, /* InvalidPushType, BadExpirationDate, BadPriority, BadMessageId, … */
+    {403, MDM_PUSH_STOP, NULL, 0},  /* BadCertificate, BadCertificateEnvironment, Forbidden, those of provider tokens */
+    {410, MDM_PUSH_DEAD, NULL, 0},  /* Unregistered, ExpiredToken */
+    {429, MDM_PUSH_AGAIN, NULL, TOKEN_PAUSE_MS},
 };
 
 mdm_push_verdict_e mdm_push_verdict(int status, const char *reason, apr_int64_t timestamp_ms, apr_int64_t token_ms, int attempts,

@@ -30,7 +30,7 @@ static int days_left(apr_int64_t now, apr_int64_t until)
 static apr_status_t cert_read(mdm_db_t *db, mdm_certinfo_t *info)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_cert_t *cert;
+    mdm_cert_t *cert = NULL;
     json_t *pem;
     apr_status_t rv = mdm_setting_get(db, "apns.certificate", &pem);
 

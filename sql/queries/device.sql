@@ -6,14 +6,14 @@
 -- part: device_filter_args
 state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, folder:text, device_group:text, admin:text
 
--- folder: with all below it. admin: an administrator who may see some folders only.
+-- folder: with all below it. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
 -- part: device_filter
 (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
    AND (:folder = '' OR EXISTS (SELECT 1 FROM folder_above a WHERE a.folder_id = d.folder_id AND a.above_id = :folder))
-   AND (:device_group = '' OR EXISTS (SELECT 1 FROM device_group_member g
-                                       WHERE g.device_id = d.id AND g.group_id = :device_group))
+   AND (:device_group = '' OR (SELECT g.group_id FROM device_group_member g
+                               WHERE g.group_id = :device_group AND g.device_id = d.id) IS NOT NULL)
    AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
                                 WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
 
@@ -109,13 +109,17 @@ SELECT id, COALESCE(last_contact_ms, 0) FROM device
        AND COALESCE(last_contact_ms, 0) <= :after -- SQLite seeks by this one
  ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT 1 OFFSET :visit - 1;
 
--- The devices that pass one filter, if they are few: each branch reads one index, and at most :count rows of it.
+-- The devices that pass one filter, if they are few: each branch reads one index, and at most :count rows of it. Platform and mode have an
+-- index of all but the common value, which is no rare one to ask for.
 -- name: device_ids_of :many
 -- args: kind:text, value:text, count:i64
 -- cols: id:text
 SELECT a.id FROM (SELECT id FROM device WHERE :kind = 'state' AND state = :value
                    ORDER BY state, name_key, id LIMIT :count) AS a
 UNION ALL SELECT b.id FROM (SELECT id FROM device WHERE :kind = 'person' AND person_id = :value LIMIT :count) AS b
+UNION ALL SELECT h.id FROM (SELECT id FROM device WHERE :kind = 'platform' AND platform = :value AND platform <> 'ios'
+                             LIMIT :count) AS h
+UNION ALL SELECT i.id FROM (SELECT id FROM device WHERE :kind = 'mode' AND mode = :value AND mode <> 'ios_mdm' LIMIT :count) AS i
 UNION ALL SELECT c.id FROM (SELECT id FROM device WHERE :kind = 'lost' AND lost_ms IS NOT NULL LIMIT :count) AS c
 UNION ALL SELECT d.device_id FROM (SELECT device_id FROM device_group_member WHERE :kind = 'group' AND group_id = :value
                                     LIMIT :count) AS d
@@ -125,19 +129,20 @@ UNION ALL SELECT g.id FROM (SELECT x.id FROM admin_folder l JOIN folder_above f 
                               JOIN device x ON x.folder_id = f.folder_id
                              WHERE :kind = 'admin' AND l.admin_id = :value LIMIT :count) AS g;
 
--- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name.
+-- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name. Texts are ordered by
+-- bytes on both engines, so a prefix is a range of an index.
 -- name: device_search :many
 -- args: low:text, upper:text, raw:text, count:i64
 -- cols: id:text
 -- only: pgsql
 SELECT id FROM (
-        SELECT id FROM device WHERE starts_with(name_key, :low)
-        UNION SELECT id FROM device WHERE starts_with(serial, :upper)
-        UNION SELECT id FROM device WHERE starts_with(udid, :raw)
-        UNION SELECT id FROM device WHERE starts_with(imei, :raw)
-        UNION SELECT id FROM device WHERE starts_with(eas_device_id, :upper)
-        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
-               WHERE starts_with(y.login_key, :low) OR starts_with(y.name, :raw)) AS s
+        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || chr(1114111)
+        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || chr(1114111)
+        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || chr(1114111)
+        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || chr(1114111)
+        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || chr(1114111)
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || chr(1114111)
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || chr(1114111)) AS s
  LIMIT :count;
 -- only: sqlite3
 SELECT id FROM (
@@ -146,8 +151,8 @@ SELECT id FROM (
         UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || char(1114111)
         UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || char(1114111)
         UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || char(1114111)
-        UNION SELECT x.id FROM device x JOIN person y ON y.id = x.person_id
-               WHERE (y.login_key >= :low AND y.login_key < :low || char(1114111)) OR substr(y.name, 1, length(:raw)) = :raw)
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || char(1114111)
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || char(1114111)) AS s
  LIMIT :count;
 
 -- part: device_rows

@@ -5,7 +5,7 @@ id:text, parent_id:text?, name:text, kind:text, version:i64, devices:i64
 
 -- part: folder_row
 SELECT f.id, f.parent_id, f.name, f.kind, f.version,
-       (SELECT COUNT(*) FROM (SELECT 1 AS one FROM device d WHERE d.folder_id = f.id LIMIT 1000) AS x)
+       (SELECT COUNT(*) FROM (SELECT 1 AS one FROM device d WHERE d.folder_id = f.id ORDER BY d.name_key LIMIT 1000) AS x)
   FROM folder f
 
 -- admin: somebody who may see some folders only.

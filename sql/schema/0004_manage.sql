@@ -17,8 +17,19 @@ INSERT INTO folder_above (folder_id, above_id)
         UNION ALL SELECT u.folder_id, f.parent_id FROM up u JOIN folder f ON f.id = u.above_id WHERE f.parent_id IS NOT NULL)
     SELECT folder_id, above_id FROM up;
 
+-- Texts that lists sort and search by are ordered by bytes, as SQLite does and whatever the database's locale: a prefix is a range.
+-- only: pgsql
+ALTER TABLE device ALTER COLUMN name_key TYPE TEXT COLLATE "C", ALTER COLUMN serial TYPE TEXT COLLATE "C",
+    ALTER COLUMN udid TYPE TEXT COLLATE "C", ALTER COLUMN imei TYPE TEXT COLLATE "C", ALTER COLUMN eas_device_id TYPE TEXT COLLATE "C";
+ALTER TABLE person ALTER COLUMN login_key TYPE TEXT COLLATE "C", ALTER COLUMN name TYPE TEXT COLLATE "C";
+-- all
+CREATE INDEX person_login ON person (login_key);
+CREATE INDEX person_lower_name ON person (LOWER(name));
+
 -- What lists ask for by one filter (PRF-09).
 CREATE INDEX device_lost ON device (lost_ms) WHERE lost_ms IS NOT NULL;
+CREATE INDEX device_platform ON device (platform) WHERE platform <> 'ios';
+CREATE INDEX device_mode ON device (mode) WHERE mode <> 'ios_mdm';
 CREATE INDEX device_imei ON device (imei);
 CREATE INDEX device_eas ON device (eas_device_id);
 -- Identities for life (IOS-06): when the renewal of one is asked for (again), and since when a newer one is used instead.

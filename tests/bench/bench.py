@@ -26,6 +26,7 @@ from clients import Console  # noqa: E402
 from sim.eas_client import Phone  # noqa: E402
 from sim.wbxml import Node, encode  # noqa: E402
 from pushca import Apple  # noqa: E402
+from lists import prf_09  # noqa: E402
 from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Device, Portal  # noqa: E402
 
 ROUNDS, SECONDS, CONNECTIONS, DEVICES, QUEUE = 3, 4, 32, 8, 3000
@@ -413,7 +414,8 @@ def prf_12(bench):
             "statements": contact, "requests": requests, "target": "<= 1 UPDATE/s", "met": 0 < per <= 1}
 
 
-ROWS = {"PRF-01": prf_01, "PRF-02": prf_02, "PRF-03": prf_03, "PRF-04": prf_04, "PRF-06": prf_06, "PRF-07": prf_07, "PRF-08": prf_08, "PRF-12": prf_12}
+ROWS = {"PRF-01": prf_01, "PRF-02": prf_02, "PRF-03": prf_03, "PRF-04": prf_04, "PRF-06": prf_06, "PRF-07": prf_07, "PRF-08": prf_08, "PRF-12": prf_12,
+        "PRF-09": prf_09}
 NO_ZONE = {"PRF-06", "PRF-07", "PRF-08"}
 
 

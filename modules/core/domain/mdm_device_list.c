@@ -8,7 +8,7 @@
 #include "mdm_sql_gen.h"
 
 #define QUERY_MAX_BYTES 100
-#define WALK_ROWS 20000 /* visited for one page */
+#define WALK_ROWS 5000 /* visited for one page */
 
 static const char *const states[] = {"pending", "active", "wipe_pending", "retired", "blocked", "removed", NULL};
 static const char *const modes[] = {"ios_mdm", "ios_mdm_eas", "android_app", "android_app_eas", "eas", "unknown", NULL};
@@ -185,8 +185,14 @@ static apr_status_t few(mdm_db_t *db, const mdm_device_filter_t *f, apr_array_he
 {
     const struct {
         const char *kind, *value;
-    } all[] = {{"person", f->person}, {"group", f->group}, {"lost", f->lost ? "1" : ""}, {"folder", f->folder},
-               {"state", f->state},   {"admin", f->admin}};
+    } all[] = {{"person", f->person},
+               {"group", f->group},
+               {"lost", f->lost ? "1" : ""},
+               {"platform", strcmp(f->platform, "ios") ? f->platform : ""},
+               {"mode", strcmp(f->mode, "ios_mdm") ? f->mode : ""},
+               {"folder", f->folder},
+               {"state", f->state},
+               {"admin", f->admin}};
     apr_array_header_t *rows;
     apr_status_t rv;
     unsigned i;

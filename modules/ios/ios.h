@@ -26,9 +26,10 @@ typedef struct ios_conf_t {
     const struct mdm_cidr_set_t *proxies;
 } ios_conf_t;
 
-/* Handlers "mdm-device" and "mdm-scep". */
+/* Handlers "mdm-device", "mdm-scep" and "mdm-service". */
 int ios_device_handler(request_rec *r, const mdm_services_t *svc);
 int ios_scep_handler(request_rec *r, const mdm_services_t *svc);
+int ios_service_handler(request_rec *r, const mdm_services_t *svc);
 
 /* Registers the jobs of push, and what they need in each child. */
 void ios_push_jobs(const mdm_services_t *svc);

@@ -1,4 +1,4 @@
-/* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device" and "mdm-scep"; the jobs of push and renewal. */
+/* mod_mdm_ios: Apple's MDM protocol and SCEP. Handlers "mdm-device", "mdm-scep" and "mdm-service"; the jobs of push and renewal. */
 #include <string.h>
 
 #include <ap_expr.h>
@@ -38,6 +38,9 @@ static int handler(request_rec *r)
     if (!strcmp(r->handler, "mdm-scep")) {
         return run(r, ios_scep_handler);
     }
+    if (!strcmp(r->handler, "mdm-service")) {
+        return run(r, ios_service_handler);
+    }
     return DECLINED;
 }
 
@@ -58,7 +61,7 @@ static int find_ours(request_rec *r)
     const core_dir_config *d = ap_get_core_module_config(r->per_dir_config);
     const char *err = NULL, *name = d->expr_handler ? ap_expr_str_exec(r, d->expr_handler, &err) : NULL;
 
-    if (name && !err && (!strcmp(name, "mdm-device") || !strcmp(name, "mdm-scep"))) {
+    if (name && !err && (!strcmp(name, "mdm-device") || !strcmp(name, "mdm-scep") || !strcmp(name, "mdm-service"))) {
         ap_set_module_config(r->request_config, &mdm_ios_module, r);
     }
     return DECLINED;

@@ -1,9 +1,11 @@
 """Check-in messages byte for byte, bad ones of each kind, user channels, the statuses that a device may see (IOS-01, IOS-03, IOS-04, R12)."""
+import base64
 import json
 import plistlib
 import uuid
 
 import pytest
+from cryptography import x509
 
 from clients import Console, enrolled, new_device, portal
 from harness import wait_for
@@ -251,3 +253,18 @@ def test_r12_users_of_another_device(zone):
     assert record(zone, anna.native) == before and record(zone, f"{device.udid}:ANNA") is None
     assert zone.sql("SELECT state FROM command WHERE id = ?", waiting) == [("queued",)]
     wait_for(lambda: anna.poll() == [("ProfileList", "Acknowledged")] or None)
+
+
+def test_ios07_service_config(zone):
+    """IOS-07: what Apple Configurator asks: JSON for everybody, the roots as base64 DER, and no organisation data."""
+    status, headers, body = zone.request("GET", "/MDMServiceConfig")
+    told = json.loads(body)
+    assert status == 200 and headers["Content-Type"] == "application/json; charset=UTF8"
+    assert told == {"dep_anchor_certs_url": f"{zone.public_url}/MDMServiceConfig/anchors"}
+    status, headers, body = zone.request("GET", "/MDMServiceConfig/anchors")
+    assert status == 200 and headers["Content-Type"] == "application/json; charset=UTF8"
+    roots = json.loads(body)
+    assert roots
+    for root in roots:
+        assert x509.load_der_x509_certificate(base64.b64decode(root)).subject
+    assert zone.request("POST", "/MDMServiceConfig", b"x")[0] == 405

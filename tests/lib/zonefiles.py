@@ -270,6 +270,10 @@ MDMAdminFiles "{zone.ui_dir}/admin"
         SetHandler mdm-scep
         MDMAccess endpoint deny=503
     </Location>
+    <Location "/MDMServiceConfig">
+        SetHandler mdm-service
+        MDMAccess endpoint
+    </Location>
     <Location "/enroll">
         SetHandler mdm-enroll
         MDMAccess endpoint

@@ -50,7 +50,7 @@ static void test_audit_says_who_and_what(void **state)
 {
     json_t *detail = json_pack("{s:s}", "reason", "test");
 
-    t->ctx->actor = (mdm_actor_t){"admin", "a-1", "ro\not", "192.0.2.1", "req-1"};
+    t->ctx->actor = (mdm_actor_t){"admin", "a-1", "ro\not", "192.0.2.1", "req-1", "", ""};
     assert_int_equal(mdm_audit(db, "device.unenroll", "device", "d-1", "Bob's \x01phone", "done", detail), APR_SUCCESS);
     assert_int_equal(mdm_audit(db, "x", "zone", NULL, NULL, "failed", NULL), APR_SUCCESS);
     assert_int_equal(rows("SELECT COUNT(*) FROM audit WHERE actor_kind = 'admin' AND actor_id = 'a-1' AND ip = '192.0.2.1' "

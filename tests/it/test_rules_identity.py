@@ -1,4 +1,5 @@
-"""Who is it: resumed TLS sessions, SCEP proofs, log-ins that tell nothing, sessions that end (R11, R13, R14, R15, R21, R35, R48, SEC-02, SEC-07)."""
+"""Who is it: resumed TLS sessions, SCEP proofs, log-ins that tell nothing, sessions that end (R11, R13, R14, R15, R21, R35, R48, SEC-02,
+SEC-07); clocks that step (IOS-06)."""
 import base64
 import datetime
 import http.client
@@ -567,5 +568,32 @@ def test_ios06_helpers_of_the_authority_are_renewed(shimmed):
         payload, client, ra = open_enrolment(zone)
         request = ask(payload)
         assert request.answer(client.pki(request.message(ra)), ra) and ra != before[0]
+    finally:
+        struct.pack_into("l", zone.shared, 8, 0)
+
+
+@pytest.mark.parametrize("first,then", [(86400, 0), (0, 86400), (0, -86400)], ids=["back", "on", "behind"])
+def test_ios06_a_clock_that_steps_by_a_day(shimmed, first, then):
+    """IOS-06, DEV-15: asked for at one time and renewed a day before or after it by the server's clock; the queue goes on as well."""
+    zone = shimmed
+    try:
+        struct.pack_into("l", zone.shared, 8, first)
+        device, console = enrolled(zone), Console(zone)
+        old = device.cert
+        ident = console.device(device.udid)["id"]
+        zone.sql("UPDATE certificate SET renew_ms = 1 WHERE fingerprint = ?", old.fingerprint(hashes.SHA256()).hex())
+
+        def asked():
+            zone.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'identity.renew' AND state = 'waiting'")
+            return zone.sql("SELECT 1 FROM command WHERE device_id = ? AND coalesce_key = 'identity.renew'", ident)
+        harness.wait_for(asked)
+        struct.pack_into("l", zone.shared, 8, then)
+        console = Console(zone)
+        console.post(f"/devices/{ident}/refresh")
+        answered = dict(device.poll())
+        assert answered["InstallProfile"] == "Acknowledged" and answered["DeviceInformation"] == "Acknowledged", answered
+        assert device.cert.serial_number != old.serial_number and device.poll() == []
+        assert zone.sql("SELECT status FROM certificate WHERE fingerprint = ?",
+                        device.cert.fingerprint(hashes.SHA256()).hex()) == [("active",)]
     finally:
         struct.pack_into("l", zone.shared, 8, 0)

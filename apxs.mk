@@ -69,9 +69,9 @@ UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 all: packages-build $(SO_FILES) $(BUILD)/mdmctl ui ## build the modules and mdmctl
 
 $(GEN) $(BUILD)/gen/mdm_sql_gen.c: $(BUILD)/gen/.stamp ;
-$(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard sql/schema/*.sql)
+$(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard sql/schema/*.sql) $(wildcard sql/foreign/*.sql)
 	@mkdir -p $(BUILD)/gen
-	$(PYTHON) sql/gen/sqlgen.py --queries sql/queries --schema sql/schema --out $(BUILD)/gen
+	$(PYTHON) sql/gen/sqlgen.py --queries sql/queries --schema sql/schema --foreign sql/foreign --out $(BUILD)/gen
 	@touch $@
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/.stamp

@@ -59,5 +59,7 @@ int ctl_push_show(ctl_t *c);
 int ctl_push_request(ctl_t *c);
 int ctl_ca_ensure(ctl_t *c);
 int ctl_policy_demo(ctl_t *c);
+int ctl_import_jsonl(ctl_t *c);
+int ctl_import_nanomdm(ctl_t *c);
 
 #endif

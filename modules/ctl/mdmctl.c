@@ -49,6 +49,10 @@ static const command_t commands[] = {
      "--organisation O --country CC --mail APPLE-ACCOUNT [--unit OU] [--name CN] [--place L] [--state ST] [--keep-key]",
      "make a key and a certificate request, and print the request"},
     {"push-cert", "show", ctl_push_show, NEED_SCHEMA | NEED_KEYS, "", "show topic, subject, serial and end of the push certificate"},
+    {"import", "nanomdm", ctl_import_nanomdm, NEED_SCHEMA | NEED_KEYS, "'host=… dbname=…' [--dry-run]",
+     "take over the devices of a NanoMDM server from its PostgreSQL database"},
+    {"import", "jsonl", ctl_import_jsonl, NEED_SCHEMA | NEED_KEYS, "FILE [--dry-run]",
+     "take over devices of another server, one JSON object a line; \"-\" reads standard input"},
     {"policy", "demo", ctl_policy_demo, NEED_SCHEMA, "", "make an enrolment policy for everybody in the local source"},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

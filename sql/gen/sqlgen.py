@@ -430,13 +430,14 @@ def c_struct(query):
     return "\n".join(out + ["} mdm_q_%s_t;" % query.name])
 
 
-def c_header(queries, migrations):
+def c_header(queries, migrations, foreign):
     """mdm_sql_gen.h"""
     out = ["/* Made by sql/gen/sqlgen.py from sql/queries and sql/schema. */", "#ifndef MDM_SQL_GEN_H",
            "#define MDM_SQL_GEN_H", "", '#include "db/mdm_db.h"', "", "enum mdm_query_e {"]
     out += ["    MDM_Q_%s," % q.name.upper() for q in queries]
     out += ["    MDM_Q_COUNT", "};", "", "extern const mdm_query_t mdm_queries[];", "",
             "#define MDM_MIGRATIONS %d" % len(migrations), "extern const mdm_migration_t mdm_migrations[];", ""]
+    out += ["extern const char mdm_foreign_%s[];" % name for name, _ in foreign] + [""]
     for q in queries:
         if q.cols:
             out.append(c_struct(q))
@@ -569,6 +570,17 @@ def c_migrations(migrations):
     return "\n".join(out + rows + ["    {0, NULL, NULL, NULL}", "};", ""])
 
 
+def read_foreign(folder):
+    """[(name, text)]: statements for databases that are not ours, taken as they are."""
+    found = []
+    for name in sorted(os.listdir(folder)) if folder else []:
+        if name.endswith(".sql"):
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                text = "\n".join(x for x in f.read().splitlines() if x and not x.startswith("--"))
+            found.append((name[:-4], text))
+    return found
+
+
 def write(path, text):
     with open(path, "w", encoding="utf-8") as f:
         f.write(text)
@@ -579,16 +591,18 @@ def main(argv):
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--queries", required=True)
     ap.add_argument("--schema", required=True)
+    ap.add_argument("--foreign")
     ap.add_argument("--out", required=True)
     opt = ap.parse_args(argv)
     try:
-        queries, migrations = read_queries(opt.queries), read_migrations(opt.schema)
+        queries, migrations, foreign = read_queries(opt.queries), read_migrations(opt.schema), read_foreign(opt.foreign)
     except Mistake as e:
         print(e, file=sys.stderr)
         return 1
-    write(os.path.join(opt.out, "mdm_sql_gen.h"), c_header(queries, migrations))
+    write(os.path.join(opt.out, "mdm_sql_gen.h"), c_header(queries, migrations, foreign))
     write(os.path.join(opt.out, "mdm_sql_gen.c"),
-          "\n".join([C_TOP, c_table(queries)] + [c_function(q) for q in queries] + [c_migrations(migrations)]))
+          "\n".join([C_TOP, c_table(queries)] + [c_function(q) for q in queries] + [c_migrations(migrations)] +
+                    ["const char mdm_foreign_%s[] =\n    %s;\n" % (name, c_string(text, 4)) for name, text in foreign]))
     return 0
 
 

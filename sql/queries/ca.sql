@@ -54,11 +54,11 @@ SELECT fingerprint FROM certificate
 -- cols: device_id:text?
 SELECT s.device_id FROM certificate c JOIN source_record s ON s.id = c.record_id WHERE c.fingerprint = :fingerprint;
 
--- What a revocation list must name: revoked and not expired.
+-- What a revocation list must name: revoked, not expired, and ours.
 -- name: certificate_revoked :many
 -- args: now:i64
 -- cols: serial:text, revoked_ms:i64, reason:text?
-SELECT serial, COALESCE(revoked_ms, issued_ms), revoke_reason FROM certificate WHERE status = 'revoked' AND not_after_ms > :now
+SELECT serial, COALESCE(revoked_ms, issued_ms), revoke_reason FROM certificate WHERE status = 'revoked' AND not_after_ms > :now AND imported = 0
 ORDER BY serial;
 
 -- ---------------------------------------------------------------- renewal (IOS-06)

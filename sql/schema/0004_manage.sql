@@ -36,6 +36,8 @@ CREATE INDEX device_eas ON device (eas_device_id);
 ALTER TABLE certificate ADD COLUMN renew_ms BIGINT;
 ALTER TABLE certificate ADD COLUMN superseded_ms BIGINT;
 UPDATE certificate SET renew_ms = (not_before_ms + not_after_ms) / 2;
+-- Identities of devices that came from another server (IOS-13): known by hash, not in our revocation list, never renewed by us.
+ALTER TABLE certificate ADD COLUMN imported BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX certificate_renew ON certificate (renew_ms) WHERE slot = 'current' AND status = 'active';
 CREATE INDEX certificate_ends ON certificate (not_after_ms, fingerprint) WHERE slot = 'current' AND status = 'active';
 CREATE INDEX certificate_old ON certificate (superseded_ms) WHERE status = 'superseded';

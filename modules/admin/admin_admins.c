@@ -9,25 +9,35 @@
 #define NAME_MAX_BYTES 200
 #define PASSWORD_MAX 500
 #define LOGIN_MAX 1000
+#define TOKEN_COLUMNS "id name admin:admin.login role:role.name created_at expires_at used_at"
 #define DAY_MS (86400 * 1000LL)
 
 typedef apr_status_t (*list_fn)(mdm_db_t *db, const char *of, const mdm_page_t *page, json_t **items, const char **next);
 
-static int list(mdm_web_call_t *call, const char *sig, const char *of, list_fn fn)
+typedef struct of_t {
+    const char *of; /* an administrator's id, or "" */
+    list_fn fn;
+} of_t;
+
+static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
-    mdm_page_t page = {NULL};
-    json_t *items = NULL;
-    const char *next = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_page(call, NULL, apr_pstrcat(call->r->pool, sig, "\n", of, NULL), &page);
+    const of_t *o = arg;
+    json_t *got = NULL;
+    apr_status_t rv = o->fn(db, o->of, page, &got, next);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = fn(db, of, &page, &items, &next);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_adm_items(call, items, next) : mdm_adm_fail(call, rv);
+        json_array_extend(items, got);
+    json_decref(got);
+    return rv;
+}
+
+static int list(mdm_web_call_t *call, const char *name, const char *of, list_fn fn, const char *columns)
+{
+    const of_t arg = {of, fn};
+    const mdm_adm_list_t l = {.sig = apr_pstrcat(call->r->pool, name, "\n", of, NULL), .read = page_of, .arg = &arg, .name = name,
+                              .columns = columns};
+
+    return mdm_adm_list(call, &l);
 }
 
 /* ---- administrators */
@@ -39,7 +49,7 @@ static apr_status_t admins(mdm_db_t *db, const char *of, const mdm_page_t *page,
 
 int mdm_adm_admins(mdm_web_call_t *call)
 {
-    return list(call, "admins", "", admins);
+    return list(call, "admins", "", admins, "id login name mail kind role:role.name alerts disabled folders created_at last_seen_at");
 }
 
 int mdm_adm_admin(mdm_web_call_t *call)
@@ -140,7 +150,7 @@ static apr_status_t roles(mdm_db_t *db, const char *of, const mdm_page_t *page, 
 
 int mdm_adm_roles(mdm_web_call_t *call)
 {
-    return list(call, "roles", "", roles);
+    return list(call, "roles", "", roles, "id name rights builtin admins tokens");
 }
 
 int mdm_adm_role(mdm_web_call_t *call)
@@ -241,7 +251,7 @@ static apr_status_t token_delete(mdm_web_call_t *call, mdm_db_t *db, const char 
 
 int mdm_adm_tokens(mdm_web_call_t *call)
 {
-    return list(call, "tokens", "", mdm_tokens_list);
+    return list(call, "tokens", "", mdm_tokens_list, TOKEN_COLUMNS);
 }
 
 int mdm_adm_token_create(mdm_web_call_t *call)
@@ -256,7 +266,7 @@ int mdm_adm_token_delete(mdm_web_call_t *call)
 
 int mdm_adm_me_tokens(mdm_web_call_t *call)
 {
-    return list(call, "tokens", call->caller->id, mdm_tokens_list);
+    return list(call, "tokens", call->caller->id, mdm_tokens_list, TOKEN_COLUMNS);
 }
 
 int mdm_adm_me_token_create(mdm_web_call_t *call)

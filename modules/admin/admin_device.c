@@ -49,160 +49,29 @@ static json_t *row_json(apr_pool_t *p, const mdm_device_row_t *d)
                      "last_eas_at", mdm_adm_time(p, d->last_eas_ms), "version", (json_int_t)d->version);
 }
 
-static apr_status_t list_page(mdm_ctx_t *ctx, const mdm_device_filter_t *f, const mdm_page_t *page,
-                              apr_array_header_t **rows, const char **next)
+static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_db_open(ctx, &db);
+    apr_array_header_t *rows = NULL;
+    apr_status_t rv = mdm_device_list(db, arg, page, &rows, next);
+    int i;
 
-    if (rv != APR_SUCCESS)
-        return rv;
-    rv = mdm_device_list(db, f, page, rows, next);
-    mdm_db_close(db);
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++)
+        json_array_append_new(items, row_json(mdm_db_ctx(db)->pool, &APR_ARRAY_IDX(rows, i, mdm_device_row_t)));
     return rv;
 }
 
 int mdm_adm_devices(mdm_web_call_t *call)
 {
-    apr_pool_t *p = call->r->pool;
-    apr_array_header_t *rows = NULL;
     mdm_device_filter_t f;
-    mdm_page_t page = {NULL};
-    const char *next = NULL;
-    json_t *items = NULL;
-    int i;
+    mdm_adm_list_t list = {.params = filters, .read = page_of, .arg = &f, .name = "devices",
+                           .columns = "id name person:person.name login:person.login folder:folder.name state mode level ownership "
+                                      "platform model product serial os_version compliance enrolled_at last_contact_at last_eas_at"};
     apr_status_t rv = read_filter(call, &f);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, filters, mdm_device_filter_sig(p, &f), &page);
-    if (rv == APR_SUCCESS)
-        rv = list_page(call->ctx, &f, &page, &rows, &next);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts; i++)
-        json_array_append_new(items, row_json(p, &APR_ARRAY_IDX(rows, i, mdm_device_row_t)));
-    return mdm_adm_items(call, items, next);
-}
-
-/* ---- CSV: streamed page by page; a cell can't become a formula (R33) */
-
-static const char *cell(apr_pool_t *p, const char *s)
-{
-    const char *c;
-    char *out, *o;
-
-    if (!s || !*s)
-        return "";
-    out = o = apr_palloc(p, strlen(s) * 2 + 4);
-    *o++ = '"';
-    if (strchr("=+-@\t\r", *s))
-        *o++ = '\'';
-    for (c = s; *c; c++) {
-        if (*c == '"')
-            *o++ = '"';
-        *o++ = (*c == '\r' || *c == '\n') ? ' ' : *c;
-    }
-    *o++ = '"';
-    *o = '\0';
-    return out;
-}
-
-static const char *when(apr_pool_t *p, apr_int64_t ms)
-{
-    return ms ? mdm_time_text(p, ms) : "";
-}
-
-/* False if the client has gone away. */
-static int send_text(request_rec *r, const char *text)
-{
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    apr_status_t rv = apr_brigade_puts(bb, NULL, NULL, text);
-
-    if (rv == APR_SUCCESS) {
-        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(r->connection->bucket_alloc));
-        rv = ap_pass_brigade(r->output_filters, bb);
-    }
-    apr_brigade_destroy(bb);
-    return rv == APR_SUCCESS && !r->connection->aborted;
-}
-
-static int csv_rows(request_rec *r, apr_pool_t *p, const apr_array_header_t *rows)
-{
-    apr_array_header_t *lines = apr_array_make(p, rows->nelts, sizeof(char *));
-    int i;
-
-    for (i = 0; i < rows->nelts; i++) {
-        const mdm_device_row_t *d = &APR_ARRAY_IDX(rows, i, mdm_device_row_t);
-        APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(
-            p, "%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s\r\n", d->id, cell(p, d->name), cell(p, d->person_name),
-            cell(p, d->person_login), d->state, d->mode, d->level, d->ownership, d->platform, cell(p, d->model),
-            cell(p, d->product), cell(p, d->serial), cell(p, d->os_version), d->compliance, when(p, d->enrolled_ms),
-            when(p, d->last_contact_ms));
-    }
-    return send_text(r, apr_array_pstrcat(p, lines, 0));
-}
-
-/* Ends an answer that has begun in a way that the client sees: without the last chunk. */
-static int cut_off(request_rec *r)
-{
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-
-    APR_BRIGADE_INSERT_TAIL(bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, r->connection->bucket_alloc));
-    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(r->connection->bucket_alloc));
-    ap_pass_brigade(r->output_filters, bb);
-    r->connection->keepalive = AP_CONN_CLOSE;
-    return OK;
-}
-
-static int csv_head(request_rec *r)
-{
-    apr_table_t *h = r->headers_out;
-
-    apr_table_setn(h, "Content-Disposition", "attachment; filename=\"devices.csv\"");
-    apr_table_setn(h, "Cache-Control", "no-store");
-    apr_table_setn(h, "X-Content-Type-Options", "nosniff");
-    apr_table_setn(h, "Content-Security-Policy", "default-src 'none'; sandbox");
-    ap_set_content_type(r, "text/csv; charset=utf-8");
-    return r->header_only
-           || send_text(r, "\xef\xbb\xbfid,name,person,login,state,mode,level,ownership,platform,model,product,serial,os_version,"
-                      "compliance,enrolled_at,last_contact_at\r\n");
-}
-
-int mdm_adm_devices_csv(mdm_web_call_t *call)
-{
-    mdm_device_filter_t f;
-    mdm_page_t page = {NULL};
-    const char *cursor = NULL;
-    apr_status_t rv = read_filter(call, &f);
-    int begun = 0;
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, filters);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    do {
-        mdm_ctx_t *sub = mdm_ctx_sub(call->ctx);
-        apr_array_header_t *rows;
-        const char *next = NULL;
-        int gone = 0;
-        rv = mdm_page_read(sub, mdm_device_filter_sig(sub->pool, &f), "200", cursor, &page);
-        if (rv == APR_SUCCESS)
-            rv = list_page(sub, &f, &page, &rows, &next);
-        if (rv == APR_SUCCESS) {
-            gone = (!begun++ && !csv_head(call->r))
-                   || (!call->r->header_only && !csv_rows(call->r, sub->pool, rows));
-            if (call->r->header_only)
-                next = NULL;
-        }
-        cursor = next ? apr_pstrdup(call->r->pool, next) : NULL;
-        apr_pool_destroy(sub->pool);
-        if (gone)
-            return OK;
-    } while (rv == APR_SUCCESS && cursor);
-    if (rv == APR_SUCCESS)
-        return OK;
-    return begun ? cut_off(call->r) : mdm_adm_fail(call, rv);
+    list.sig = mdm_device_filter_sig(call->r->pool, &f);
+    return mdm_adm_list(call, &list);
 }
 
 /* ---- one device */

@@ -11,7 +11,8 @@ static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, const void *arg, 
 
 int mdm_adm_eas_servers(mdm_web_call_t *call)
 {
-    const mdm_adm_list_t l = {.sig = "eas_servers", .read = list};
+    const mdm_adm_list_t l = {.sig = "eas_servers", .read = list, .name = "mail-servers",
+                              .columns = "id name host port tls domain user_form pin enabled"};
 
     return mdm_adm_list(call, &l);
 }

@@ -50,52 +50,30 @@ int mdm_adm_folder_create(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_created(call, "folders", id, body) : mdm_adm_fail(call, rv);
 }
 
-int mdm_adm_folder_edit(mdm_web_call_t *call)
+static apr_status_t folder_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
-    const char *name = NULL, *parent = NULL, *id = NULL;
+    const char *name = NULL, *parent = NULL;
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
                                    {NULL}};
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_json_fields(call->ctx, call->body, fields);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_folder_edit(db, id, version, name, parent);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_folder_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_folder_edit(db, id, version, name, parent) : rv;
 }
 
-/* Deletes the object in the path under If-Match. */
-static int delete_at(mdm_web_call_t *call, apr_status_t (*fn)(mdm_db_t *, const char *, apr_int64_t))
+int mdm_adm_folder_edit(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    return mdm_adm_edit(call, folder_edit, NULL, mdm_folder_json);
+}
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = fn(db, id, version);
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+static apr_status_t folder_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_folder_delete(db, id, version);
 }
 
 int mdm_adm_folder_delete(mdm_web_call_t *call)
 {
-    return delete_at(call, mdm_folder_delete);
+    return mdm_adm_edit(call, folder_delete, NULL, NULL);
 }
 
 int mdm_adm_devices_move(mdm_web_call_t *call)
@@ -118,22 +96,16 @@ int mdm_adm_devices_move(mdm_web_call_t *call)
 
 /* ---- groups */
 
+static apr_status_t groups(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    return mdm_groups_json(db, page, items, next);
+}
+
 int mdm_adm_groups(mdm_web_call_t *call)
 {
-    json_t *items = NULL;
-    const char *next = NULL;
-    mdm_db_t *db = NULL;
-    mdm_page_t page = {NULL};
-    apr_status_t rv = mdm_adm_page(call, NULL, "groups", &page);
+    const mdm_adm_list_t list = {.sig = "groups", .read = groups, .name = "groups", .columns = "id name kind position devices"};
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_groups_json(db, &page, &items, &next);
-    mdm_db_close(db);
-    mdm_json_own(call->ctx, items);
-    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
+    return mdm_adm_list(call, &list);
 }
 
 int mdm_adm_group(mdm_web_call_t *call)
@@ -162,35 +134,32 @@ int mdm_adm_group_create(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_created(call, "groups", id, body) : mdm_adm_fail(call, rv);
 }
 
-int mdm_adm_group_edit(mdm_web_call_t *call)
+static apr_status_t group_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
-    const char *name = NULL, *id = NULL;
-    apr_int64_t position = 0, version = 0;
+    const char *name = NULL;
+    apr_int64_t position = 0;
     int given = 0;
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"position", MDM_JF_INT, 0, 0, POSITION_MAX, NULL, 0, &position, &given},
                                    {NULL}};
-    json_t *body = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_json_fields(call->ctx, call->body, fields);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_group_edit(db, id, version, name, given ? &position : NULL);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_group_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_group_edit(db, id, version, name, given ? &position : NULL) : rv;
+}
+
+int mdm_adm_group_edit(mdm_web_call_t *call)
+{
+    return mdm_adm_edit(call, group_edit, NULL, mdm_group_json);
+}
+
+static apr_status_t group_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_group_delete(db, id, version);
 }
 
 int mdm_adm_group_delete(mdm_web_call_t *call)
 {
-    return delete_at(call, mdm_group_delete);
+    return mdm_adm_edit(call, group_delete, NULL, NULL);
 }
 
 int mdm_adm_group_devices(mdm_web_call_t *call)

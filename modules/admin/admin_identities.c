@@ -49,35 +49,35 @@ static apr_status_t read_days(mdm_web_call_t *call, apr_int64_t *days)
     return rv;
 }
 
+/* arg: until when, ms */
+static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_identity_list(db, *(const apr_int64_t *)arg, page->first ? APR_INT64_MIN : page->num, page->id,
+                                          page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_identity_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_identity_list_t);
+        json_array_append_new(items, identity_json(ctx->pool, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->not_after, q->fingerprint);
+    }
+    return rv;
+}
+
 int mdm_adm_identities(mdm_web_call_t *call)
 {
     static const char *const params[] = {"days", NULL};
-    mdm_ctx_t *ctx = call->ctx;
-    apr_array_header_t *rows = NULL;
-    const char *next = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    apr_int64_t days;
-    json_t *items;
+    apr_int64_t days, until;
+    mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &until, .name = "identities",
+                           .columns = "fingerprint serial device:device.name device_id:device.id ends_at renew_at renewal error"};
     apr_status_t rv = read_days(call, &days);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, params, apr_psprintf(ctx->pool, "identities\n%" APR_INT64_T_FMT, days), &page);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = mdm_q_identity_list(db, mdm_now_ms(ctx) + days * DAY_MS, page.first ? APR_INT64_MIN : page.num, page.id, page.count + 1,
-                             &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (int i = 0; i < rows->nelts && i < page.count; i++) {
-        const mdm_q_identity_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_identity_list_t);
-        json_array_append_new(items, identity_json(ctx->pool, q));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->not_after, q->fingerprint);
-    }
-    return mdm_adm_items(call, items, next);
+    until = mdm_now_ms(call->ctx) + days * DAY_MS;
+    list.sig = apr_psprintf(call->r->pool, "identities\n%" APR_INT64_T_FMT, days);
+    return mdm_adm_list(call, &list);
 }

@@ -32,46 +32,52 @@ static int known_state(const char *s)
     return 0;
 }
 
+typedef struct pending_filter_t {
+    const char *state, *person;
+    int open;
+} pending_filter_t;
+
+static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const pending_filter_t *f = arg;
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_pending_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->open ? "" : f->state,
+                                               f->open, f->person, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_pending_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_pending_list_t);
+        json_array_append_new(items, PENDING_JSON(ctx->pool, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
+    }
+    return rv;
+}
+
 int mdm_adm_pending_list(mdm_web_call_t *call)
 {
     static const char *const params[] = {"state", "person", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    const char *state = NULL, *person = NULL, *next = NULL;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    int i, open;
-    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+    pending_filter_t f = {NULL, NULL, 0};
+    mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "pending",
+                           .columns = "id person:person.name login:person.login ownership level platform origin state device_id created_at "
+                                      "created_by expires_at finished_at"};
+    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &f.state);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_web_query(call->r, ctx, "person", &person);
-    state = state ? state : "";
-    person = person ? person : "";
-    open = strcmp(state, "open") == 0;
-    if (rv == APR_SUCCESS && *state && !open && !known_state(state))
+        rv = mdm_web_query(call->r, ctx, "person", &f.person);
+    f.state = f.state ? f.state : "";
+    f.person = f.person ? f.person : "";
+    f.open = strcmp(f.state, "open") == 0;
+    if (rv == APR_SUCCESS && *f.state && !f.open && !known_state(f.state))
         rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
-    if (rv == APR_SUCCESS && *person && !mdm_is_uuid(person))
+    if (rv == APR_SUCCESS && *f.person && !mdm_is_uuid(f.person))
         rv = mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "pending\n", state, "\n", person, NULL), &page);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_pending_list(db, page.first ? APR_INT64_MAX : page.num, page.id, open ? "" : state, open, person,
-                                  page.count + 1, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts && i < page.count; i++) {
-        const mdm_q_admin_pending_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_pending_list_t);
-        json_array_append_new(items, PENDING_JSON(ctx->pool, q));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->created_ms, q->id);
-    }
-    return mdm_adm_items(call, items, next);
+    list.sig = apr_pstrcat(ctx->pool, "pending\n", f.state, "\n", f.person, NULL);
+    return mdm_adm_list(call, &list);
 }
 
 static apr_status_t pending_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)

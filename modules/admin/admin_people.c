@@ -19,7 +19,7 @@
               mdm_adm_time(p, (q)->gone_ms_null ? 0 : (q)->gone_ms), "created_at", mdm_adm_time(p, (q)->created_ms), \
               "devices", (json_int_t)(q)->devices, "version", (json_int_t)(q)->version)
 
-static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next)
+static apr_status_t all(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows = NULL;
@@ -50,26 +50,25 @@ static apr_status_t search(mdm_db_t *db, const char *text, json_t *items)
     return rv;
 }
 
+static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    return arg ? search(db, arg, items) : all(db, page, items, next);
+}
+
 int mdm_adm_people(mdm_web_call_t *call)
 {
     static const char *const params[] = {"q", NULL};
-    const char *text = NULL, *next = NULL;
-    json_t *items = mdm_json_own(call->ctx, json_array());
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
+    const char *text = NULL;
+    mdm_adm_list_t list = {.sig = "people", .params = params, .read = page_of, .name = "people",
+                           .columns = "id login name mail phone source disabled gone_at created_at devices"};
     apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &text);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, params, "people", &page);
     if (rv == APR_SUCCESS && text && strlen(text) > TEXT_MAX)
         rv = mdm_fail(call->ctx, MDM_EINPUT, "q", "must be at most %d bytes", TEXT_MAX);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = text && *text ? search(db, text, items) : list(db, &page, items, &next);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), next) : mdm_adm_fail(call, rv);
+    list.arg = text && *text ? text : NULL;
+    return mdm_adm_list(call, &list);
 }
 
 static apr_status_t person_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)

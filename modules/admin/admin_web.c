@@ -105,9 +105,8 @@ static int listed(const char *const *names, const char *name, apr_size_t len)
     return 0;
 }
 
-apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
+static apr_status_t params_check(mdm_web_call_t *call, const char *const *allowed, const char *const *paging)
 {
-    static const char *const paging[] = {"limit", "cursor", NULL};
     const char *s = call->r->args;
 
     while (s && *s) {
@@ -118,6 +117,13 @@ apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
         s += len + (s[len] == '&');
     }
     return APR_SUCCESS;
+}
+
+apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
+{
+    static const char *const paging[] = {"limit", "cursor", NULL};
+
+    return params_check(call, allowed, paging);
 }
 
 apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page)
@@ -218,14 +224,32 @@ int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn)
     return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
 }
 
+/* *csv: the list is asked for as a file. */
+static apr_status_t format_read(mdm_web_call_t *call, const mdm_adm_list_t *list, int *csv)
+{
+    static const char *const format[] = {"format", NULL};
+    const char *wanted = NULL;
+    apr_status_t rv = list->columns ? mdm_web_query(call->r, call->ctx, "format", &wanted) : APR_SUCCESS;
+
+    *csv = wanted != NULL;
+    if (rv == APR_SUCCESS && wanted && strcmp(wanted, "csv") != 0)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "format", "must be csv");
+    return rv == APR_SUCCESS && *csv ? params_check(call, list->params, format) : rv;
+}
+
 int mdm_adm_list(mdm_web_call_t *call, const mdm_adm_list_t *list)
 {
     json_t *items = mdm_json_own(call->ctx, json_array());
     const char *next = NULL;
     mdm_page_t page = {NULL};
     mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_page(call, list->params, list->sig, &page);
+    int csv;
+    apr_status_t rv = format_read(call, list, &csv);
 
+    if (rv == APR_SUCCESS && csv)
+        return mdm_adm_csv(call, list);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_page(call, list->params, list->sig, &page);
     if (rv == APR_SUCCESS)
         rv = mdm_db_open(call->ctx, &db);
     if (rv != APR_SUCCESS)

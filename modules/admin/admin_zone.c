@@ -81,39 +81,20 @@ int mdm_adm_overview(mdm_web_call_t *call)
 
 /* ---- messages */
 
-int mdm_adm_messages(mdm_web_call_t *call)
-{
-    static const char *const params[] = {"object", "open", NULL};
-    mdm_ctx_t *ctx = call->ctx;
-    const char *object = NULL, *open = NULL, *next = NULL;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    int i;
-    apr_status_t rv = mdm_web_query(call->r, ctx, "object", &object);
+typedef struct message_filter_t {
+    const char *object, *open;
+} message_filter_t;
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_web_query(call->r, ctx, "open", &open);
-    object = object ? object : "";
-    open = open ? open : "0";
-    if (rv == APR_SUCCESS && *object && !mdm_is_uuid(object))
-        rv = mdm_fail(ctx, MDM_EINPUT, "object", "must be a UUID");
-    if (rv == APR_SUCCESS && strcmp(open, "0") != 0 && strcmp(open, "1") != 0)
-        rv = mdm_fail(ctx, MDM_EINPUT, "open", "must be 0 or 1");
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "messages\n", object, "\n", open, NULL), &page);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_messages_list(db, page.first ? APR_INT64_MAX : page.num, page.id, object, *open == '1',
-                                   ctx->actor.limit, page.count + 1, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts && i < page.count; i++) {
+static apr_status_t messages(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const message_filter_t *f = arg;
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_messages_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->object, *f->open == '1',
+                                                ctx->actor.limit, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_admin_messages_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_messages_list_t);
         json_array_append_new(
             items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o}", "id", q->id, "object_kind",
@@ -121,10 +102,33 @@ int mdm_adm_messages(mdm_web_call_t *call)
                              mdm_adm_time(ctx->pool, q->at_ms), "severity", (json_int_t)q->severity, "code", q->code,
                              "text", q->text, "acknowledged_at", mdm_adm_time(ctx->pool, q->ack_ms_null ? 0 : q->ack_ms),
                              "acknowledged_by", mdm_adm_text(q->ack_by)));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->at_ms, q->id);
     }
-    return mdm_adm_items(call, items, next);
+    return rv;
+}
+
+int mdm_adm_messages(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"object", "open", NULL};
+    mdm_ctx_t *ctx = call->ctx;
+    message_filter_t f = {NULL, NULL};
+    mdm_adm_list_t list = {.params = params, .read = messages, .arg = &f, .name = "messages",
+                           .columns = "id at severity code text object_kind object_id object_name acknowledged_at acknowledged_by"};
+    apr_status_t rv = mdm_web_query(call->r, ctx, "object", &f.object);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, ctx, "open", &f.open);
+    f.object = f.object ? f.object : "";
+    f.open = f.open ? f.open : "0";
+    if (rv == APR_SUCCESS && *f.object && !mdm_is_uuid(f.object))
+        rv = mdm_fail(ctx, MDM_EINPUT, "object", "must be a UUID");
+    if (rv == APR_SUCCESS && strcmp(f.open, "0") != 0 && strcmp(f.open, "1") != 0)
+        rv = mdm_fail(ctx, MDM_EINPUT, "open", "must be 0 or 1");
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    list.sig = apr_pstrcat(ctx->pool, "messages\n", f.object, "\n", f.open, NULL);
+    return mdm_adm_list(call, &list);
 }
 
 int mdm_adm_message_ack(mdm_web_call_t *call)
@@ -160,64 +164,60 @@ int mdm_adm_message_ack(mdm_web_call_t *call)
               (q)->object_name, "outcome", (q)->outcome, "detail", mdm_adm_parsed((q)->detail), "request_id",           \
               (q)->request_id)
 
-int mdm_adm_audit(mdm_web_call_t *call)
-{
-    mdm_ctx_t *ctx = call->ctx;
-    const char *next = NULL;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    int i;
-    apr_status_t rv = mdm_adm_page(call, NULL, "audit", &page);
+#define AUDIT_COLUMNS \
+    "id at actor_kind:actor.kind actor:actor.name ip:actor.ip action object_kind object_id object_name outcome detail request_id"
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_audit_list(db, page.first ? APR_INT64_MAX : page.num, page.id, page.count + 1, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts && i < page.count; i++) {
+static apr_status_t audit_all(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_audit_list(db, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_admin_audit_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_list_t);
         json_array_append_new(items, AUDIT_JSON(ctx->pool, q));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->at_ms, q->id);
     }
-    return mdm_adm_items(call, items, next);
+    return rv;
+}
+
+int mdm_adm_audit(mdm_web_call_t *call)
+{
+    const mdm_adm_list_t list = {.sig = "audit", .read = audit_all, .name = "audit", .columns = AUDIT_COLUMNS};
+
+    return mdm_adm_list(call, &list);
+}
+
+/* arg: the device, which may be gone: the audit outlives it. */
+static apr_status_t audit_of(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_audit_object(db, arg, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_audit_object_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_object_t);
+        json_array_append_new(items, AUDIT_JSON(ctx->pool, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->at_ms, q->id);
+    }
+    return rv;
 }
 
 int mdm_adm_device_audit(mdm_web_call_t *call)
 {
-    mdm_ctx_t *ctx = call->ctx;
-    const char *id = NULL, *next = NULL;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    int i;
+    const char *id = NULL;
+    mdm_adm_list_t list = {.read = audit_of, .name = "audit", .columns = AUDIT_COLUMNS};
     apr_status_t rv = mdm_adm_id(call, &id);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, NULL, apr_pstrcat(ctx->pool, "audit\n", id, NULL), &page);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_audit_object(db, id, page.first ? APR_INT64_MAX : page.num, page.id, page.count + 1, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts && i < page.count; i++) {
-        const mdm_q_admin_audit_object_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_object_t);
-        json_array_append_new(items, AUDIT_JSON(ctx->pool, q));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->at_ms, q->id);
-    }
-    return mdm_adm_items(call, items, next);
+    list.sig = apr_pstrcat(call->r->pool, "audit\n", id, NULL);
+    list.arg = id;
+    return mdm_adm_list(call, &list);
 }
 
 /* ---- jobs */
@@ -231,42 +231,43 @@ int mdm_adm_device_audit(mdm_web_call_t *call)
               mdm_adm_time(p, (q)->created_ms), "created_by", (q)->created_by, "finished_at",                           \
               mdm_adm_time(p, (q)->finished_ms_null ? 0 : (q)->finished_ms))
 
+static apr_status_t jobs(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_jobs_list(db, page->first ? APR_INT64_MAX : page->num, page->id, arg, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_jobs_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_jobs_list_t);
+        json_array_append_new(items, JOB_JSON(ctx->pool, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
+    }
+    return rv;
+}
+
 int mdm_adm_jobs(mdm_web_call_t *call)
 {
     static const char *const params[] = {"state", NULL},
                              *const states[] = {"", "waiting", "running", "done", "failed", "cancelled", NULL};
-    mdm_ctx_t *ctx = call->ctx;
-    const char *state = NULL, *next = NULL;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
+    const char *state = NULL;
+    mdm_adm_list_t list = {.params = params, .read = jobs, .name = "jobs",
+                           .columns = "id kind state run_at attempts max_attempts progress_done progress_total result created_at created_by "
+                                      "finished_at"};
     int i;
-    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "state", &state);
 
     state = state ? state : "";
     for (i = 0; states[i] && strcmp(states[i], state) != 0; i++)
         ;
     if (rv == APR_SUCCESS && !states[i])
-        rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_page(call, params, apr_pstrcat(ctx->pool, "jobs\n", state, NULL), &page);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "state", "is none of the known values");
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_jobs_list(db, page.first ? APR_INT64_MAX : page.num, page.id, state, page.count + 1, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts && i < page.count; i++) {
-        const mdm_q_admin_jobs_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_jobs_list_t);
-        json_array_append_new(items, JOB_JSON(ctx->pool, q));
-        if (i == page.count - 1 && rows->nelts > page.count)
-            next = mdm_page_next_num(ctx, &page, q->created_ms, q->id);
-    }
-    return mdm_adm_items(call, items, next);
+    list.sig = apr_pstrcat(call->r->pool, "jobs\n", state, NULL);
+    list.arg = state;
+    return mdm_adm_list(call, &list);
 }
 
 int mdm_adm_job(mdm_web_call_t *call)

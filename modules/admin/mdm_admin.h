@@ -60,9 +60,12 @@ typedef struct mdm_adm_list_t {
     const char *const *params;  /* query parameters beside the paging ones, read already; NULL: none */
     mdm_adm_page_fn read;
     const void *arg;
+    const char *name, *columns; /* of its CSV: file name; "id name person:person.name", title and path where they differ. NULL: no CSV */
 } mdm_adm_list_t;
-/* The whole of a route that lists. */
+/* The whole of a route that lists: a page, or all of it as CSV with ?format=csv. */
 int mdm_adm_list(mdm_web_call_t *call, const mdm_adm_list_t *list);
+/* The CSV alone (admin_csv.c). */
+int mdm_adm_csv(mdm_web_call_t *call, const mdm_adm_list_t *list);
 
 /* ---- transactions */
 /* The whole of a route that changes the object in its path under If-Match, in one transaction; answers with the object as it is

@@ -220,8 +220,8 @@ def test_log_in_leads_back(zone):
     def post(wish, password=harness.ADMIN_PASSWORD):
         body = urllib.parse.urlencode({"login": harness.ADMIN_USER, "password": password, "next": wish}).encode()
         return nobody.http.fetch("POST", nobody.base + "/login", body, form)
-    wish = "/admin/api/v1/devices.csv?state=active&q=a%20b"
-    kept = b'name="next" value="/admin/api/v1/devices.csv?state=active&amp;q=a%20b"'
+    wish = "/admin/api/v1/devices?format=csv&state=active&q=a%20b"
+    kept = b'name="next" value="/admin/api/v1/devices?format=csv&amp;state=active&amp;q=a%20b"'
     assert kept in page(wish)
     status, _, body = post(wish, "wrong")
     assert status == 401 and kept in body
@@ -420,22 +420,22 @@ def test_hostile_names_in_list_page_and_csv(zone, console, anna):
     assert {k: listed[k] for k in ids} == ids
     for ident, name in ids.items():
         assert console.get(f"/devices/{ident}")["name"] == name
-    status, headers, raw = console.call("GET", "/devices.csv")
+    status, headers, raw = console.call("GET", "/devices?format=csv")
     assert status == 200 and headers["Content-Type"].startswith("text/csv") and "attachment" in headers["Content-Disposition"]
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
     by_id = {r["id"]: r for r in rows}
-    assert len(rows) == len(listed) and all(len(r) == 16 and None not in r for r in rows)
+    assert len(rows) == len(listed) and all(len(r) == 18 and None not in r for r in rows)
     assert not [v for r in rows for v in r.values() if v[:1] in ("=", "+", "-", "@", "\t", "\r")]
     assert by_id[next(k for k, v in ids.items() if v == 'a"b,c;d')]["name"] == 'a"b,c;d'
-    problem(console.call("GET", "/devices.csv?sort=nonsense"), 400, "sort")
-    problem(console.call("GET", "/devices.csv?color=1"), 400, "color")
-    assert console.call("HEAD", "/devices.csv")[0] == 200
+    problem(console.call("GET", "/devices?format=csv&sort=nonsense"), 400, "sort")
+    problem(console.call("GET", "/devices?format=csv&color=1"), 400, "color")
+    assert console.call("HEAD", "/devices?format=csv")[0] == 200
 
 
 def test_csv_of_many_pages(zone, console, anna):
     for i in range(420):
         seed.device(zone, f"Bulk {i:03d}", anna)
-    raw = console.call("GET", "/devices.csv?q=bulk")[2]
+    raw = console.call("GET", "/devices?format=csv&q=bulk")[2]
     names = [r["name"] for r in csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))]
     assert names == [f"Bulk {i:03d}" for i in range(420)]
 
@@ -562,3 +562,26 @@ def test_words_are_complete():
     assert len(keys) == len(set(keys)) > 200 and all(len(en) > 2 and len(de) > 2 for _, en, de in entries)
     used = {k for f in ui.rglob("*.js") if f.name != "words.js" for k in re.findall(r"(?<![.\w])t\('([a-z0-9_]+)'", f.read_text())}
     assert used <= set(keys), used - set(keys)
+
+
+# ---- every list as a file (UI-01) -------------------------------------------------------------------------------------
+LISTS = [p for m, p, *_ in ROUTES if m == "GET" and "text/csv" in DOCUMENT["paths"][p]["get"]["responses"]["200"].get("content", {})]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_as_csv(console, fleet, path):
+    """UI-01, R33: each list that the document names is also a file with the same rows; other formats and paging are refused by name."""
+    address = path.removeprefix("/api/v1").replace("{id}", fleet[0])
+    console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
+    status, headers, raw = console.call("GET", address + "?format=csv")
+    assert status == 200 and headers["Content-Type"].startswith("text/csv") and raw.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+    listed = walk(console, address + "?limit=200")[0]
+    key = "fingerprint" if path.endswith("/identities") else "id"
+    assert {r[key] for r in rows} >= {x[key] for x in listed} and not [v for r in rows for v in r.values() if v[:1] in "=+@\t\r" and v]
+    problem(console.call("GET", address + "?format=xls"), 400, "format")
+    problem(console.call("GET", address + "?format=csv&cursor=x"), 400, "cursor")
+
+
+def test_there_are_lists_as_csv():
+    assert len(LISTS) > 10

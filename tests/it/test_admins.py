@@ -211,7 +211,7 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
         for query in ("", "&q=limit", f"&person={anna}", "&sort=-name", "&sort=last_contact", "&sort=-last_contact", "&state=active"):
             assert {d["id"] for d in who.get("/devices?limit=200" + query)["items"]} == set(mine), query
         assert who.get("/devices?lost=1")["items"] == []
-        csv = who.call("GET", "/devices.csv")[2].decode()
+        csv = who.call("GET", "/devices?format=csv")[2].decode()
         assert mine[1] in csv and foreign[0] not in csv
         assert who.get("/overview")["devices"] == 2 and who.get("/overview")["devices_lost"] == 0 and who.get("/overview")["messages_open"] == 2
         assert {m["object_id"] for m in who.get("/messages?limit=200")["items"]} == set(mine)

@@ -50,7 +50,7 @@ def counts(zone):
 # ---- R26
 ADMIN_PATHS = ["/devices/{}", "/devices/{}/commands", "/devices/{}/commands/{}/cancel", "/people/{}", "/pending/{}", "/pending/{}/link", "/jobs/{}",
                "/messages/{}/acknowledge", "/devices?q={}", "/devices?sort={}", "/devices?state={}", "/devices?person={}", "/devices?cursor={}",
-               "/devices?limit={}", "/devices?{}=1", "/devices.csv?q={}", "/people?q={}", "/people?cursor={}", "/audit?cursor={}", "/audit?q={}",
+               "/devices?limit={}", "/devices?{}=1", "/devices?format=csv&q={}", "/people?q={}", "/people?cursor={}", "/audit?cursor={}", "/audit?q={}",
                "/pending?state={}", "/jobs?state={}"]
 
 
@@ -118,10 +118,10 @@ def everything(zone, console, ident):
 
 
 def row_of(console, ident):
-    status, head, raw = console.call("GET", "/devices.csv")
+    status, head, raw = console.call("GET", "/devices?format=csv")
     assert status == 200 and head["X-Content-Type-Options"] == "nosniff" and "attachment" in head["Content-Disposition"]
     rows = [r for r in csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")) if r[0] == ident]
-    assert len(rows) == 1 and len(rows[0]) == 16
+    assert len(rows) == 1 and len(rows[0]) == 18
     return rows[0]
 
 

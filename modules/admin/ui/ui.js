@@ -85,6 +85,8 @@ export function head(title, ...acts) {
   document.title = `${title} · mod_mdm`;
   return h('div', { class: 'head' }, h('h1', {}, title), acts.length ? h('div', { class: 'acts' }, acts) : null);
 }
+// A list as a file.
+export const csvLink = (href, file) => h('a', { class: 'btn', href, download: `${file}.csv` }, icon('csv'), t('csv'));
 export const empty = (text, pic = 'box', act = null) => h('div', { class: 'empty' }, icon(pic), h('p', {}, text), act);
 
 // columns: {key, label, cell(row) -> node, lead, sort, tight}

@@ -247,18 +247,17 @@ apr_status_t mdm_devices_move(mdm_db_t *db, json_t *ids, const char *folder)
     json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", (q)->id, "name", (q)->name, "kind", (q)->kind, "position",      \
               (json_int_t)(q)->position, "devices", (json_int_t)(q)->devices, "version", (json_int_t)(q)->version)
 
-apr_status_t mdm_groups_json(mdm_db_t *db, const mdm_page_t *page, json_t **out, const char **next)
+apr_status_t mdm_groups_json(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next)
 {
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_group_list(db, page->key, page->count + 1, &rows);
     int i;
 
     *next = NULL;
-    *out = json_array();
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_group_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_group_list_t);
 
-        json_array_append_new(*out, GROUP_JSON(q));
+        json_array_append_new(items, GROUP_JSON(q));
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next(mdm_db_ctx(db), page, q->name, q->id);
     }

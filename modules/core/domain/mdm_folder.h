@@ -25,8 +25,8 @@ apr_status_t mdm_folder_delete(mdm_db_t *db, const char *id, apr_int64_t version
 /* Moves devices, all or none. ids: array of device ids, at most MDM_DEVICES_AT_ONCE. Pending ones stay where they are (MDM_ECONFLICT). */
 apr_status_t mdm_devices_move(mdm_db_t *db, json_t *ids, const char *folder);
 
-/* One page by name: JSON array. New reference. */
-apr_status_t mdm_groups_json(mdm_db_t *db, const mdm_page_t *page, json_t **out, const char **next);
+/* One page by name, pushed onto items. */
+apr_status_t mdm_groups_json(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next);
 apr_status_t mdm_group_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
 apr_status_t mdm_group_create(mdm_db_t *db, const char *name, apr_int64_t position, const char **id);
 /* name NULL, position NULL: as it is. */

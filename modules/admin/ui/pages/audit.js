@@ -1,6 +1,6 @@
 // Who did what, newest first.
-import { api } from '../api.js';
-import { h, fill, head, pager, say } from '../ui.js';
+import { api, url } from '../api.js';
+import { h, fill, head, csvLink, pager, say } from '../ui.js';
 import { auditList } from './device.js';
 import { t } from '../words.js';
 
@@ -11,5 +11,5 @@ export default async function page({ main, signal }) {
     try { const r = await api('GET', `audit?cursor=${encodeURIComponent(state.next)}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   }));
   draw();
-  fill(main, head(t('audit')), box);
+  fill(main, head(t('audit'), csvLink(url('audit?format=csv'), 'audit')), box);
 }

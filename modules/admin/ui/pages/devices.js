@@ -1,6 +1,6 @@
 // The list of devices: its filters, order and columns are its address.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, head, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
+import { h, fill, head, csvLink, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
 import { tree, moveTo, addTo } from '../tree.js';
 import { t } from '../words.js';
 
@@ -80,7 +80,7 @@ export default async function page({ main, query, signal, may, again }) {
   const search = h('input', { id: 'q', type: 'search', value: filter.q || '', placeholder: t('search_devices'), autocomplete: 'off' });
   const chooser = h('details', { class: 'pick' }, h('summary', { class: 'btn' }, icon('cols'), t('columns')), h('div', { class: 'menu' }, optional.map((key) => h('label', { class: 'check' },
     h('input', { type: 'checkbox', checked: shown.includes(key), onchange: (e) => go({ cols: optional.filter((c) => (c === key ? e.target.checked : shown.includes(c))).join(',') || 'none' }) }), t(key)))));
-  fill(main, head(t('devices'), chooser, h('a', { class: 'btn', href: url(`devices.csv${toQuery(filter)}`), download: 'devices.csv' }, icon('csv'), t('csv'))),
+  fill(main, head(t('devices'), chooser, csvLink(url(`devices${toQuery({ ...filter, format: 'csv' })}`), 'devices')),
     h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); go({ q: search.value.trim() }); } },
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
       select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),

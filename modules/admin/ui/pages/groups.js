@@ -1,6 +1,6 @@
 // Static groups of devices: made here, filled from the list of devices.
-import { api } from '../api.js';
-import { h, fill, head, table, pager, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { api, url } from '../api.js';
+import { h, fill, head, csvLink, table, pager, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { t } from '../words.js';
 
 const etag = (g) => `"${g.version}"`;
@@ -31,5 +31,5 @@ export default async function page({ main, signal, may, again }) {
     ], state.items), pager(list, state, () => load().catch(say)));
   };
   await load();
-  fill(main, head(t('groups'), write && button(t('group_add'), 'plus', () => add(again), 'primary')), list);
+  fill(main, head(t('groups'), csvLink(url('groups?format=csv'), 'groups'), write && button(t('group_add'), 'plus', () => add(again), 'primary')), list);
 }

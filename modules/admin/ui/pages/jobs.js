@@ -1,6 +1,6 @@
 // Background work.
-import { api, poll, query as toQuery } from '../api.js';
-import { h, fill, head, table, pager, chip, time, button, empty, toast, say, word, number } from '../ui.js';
+import { api, poll, query as toQuery, url } from '../api.js';
+import { h, fill, head, csvLink, table, pager, chip, time, button, empty, toast, say, word, number } from '../ui.js';
 import { t } from '../words.js';
 
 export default async function page({ main, query, signal, may, again }) {
@@ -19,7 +19,7 @@ export default async function page({ main, query, signal, may, again }) {
     try { const r = await api('GET', `jobs${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   })]);
   draw();
-  fill(main, head(t('jobs')), h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/jobs${toQuery({ state: e.target.value })}`; } },
+  fill(main, head(t('jobs'), csvLink(url(`jobs${toQuery({ state: query.state, format: 'csv' })}`), 'jobs')), h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/jobs${toQuery({ state: e.target.value })}`; } },
     h('option', { value: '' }, t('all')), ['waiting', 'running', 'done', 'failed', 'cancelled'].map((s) => h('option', { value: s, selected: s === filter.state }, word('s', s)))))), list);
   poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } });
 }

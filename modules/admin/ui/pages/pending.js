@@ -1,6 +1,6 @@
 // Enrolments that have begun or are prepared.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, head, table, pager, chip, time, button, empty, dialog, toast, say, name, copyField, word } from '../ui.js';
+import { h, fill, head, csvLink, table, pager, chip, time, button, empty, dialog, toast, say, name, copyField, word } from '../ui.js';
 import { t } from '../words.js';
 
 const OPEN = ['created', 'opened', 'profile', 'issued', 'authenticated', 'locked'];
@@ -41,7 +41,7 @@ export default async function page({ main, query, signal, may, again }) {
   })]);
   draw();
   const options = [['open', t('open_ones')], ['', t('all')], ...['completed', 'expired', 'cancelled'].map((s) => [s, word('s', s)])];
-  fill(main, head(t('pending'), write && button(t('new_enrollment'), 'plus', () => make(again).catch(say), 'primary')),
+  fill(main, head(t('pending'), csvLink(url(`pending${toQuery({ state: query.state, format: 'csv' })}`), 'pending'), write && button(t('new_enrollment'), 'plus', () => make(again).catch(say), 'primary')),
     h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/pending?state=${e.target.value}`; } },
       options.map(([v, l]) => h('option', { value: v, selected: v === filter.state }, l))))), list);
   poll(path, signal, (d) => { if (state.items.length <= d.items.length || !state.next) { Object.assign(state, d); draw(); } });

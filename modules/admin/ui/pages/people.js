@@ -1,6 +1,6 @@
 // People of the local source: who may log in at the portal.
-import { api, query as toQuery } from '../api.js';
-import { h, fill, head, table, pager, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { api, query as toQuery, url } from '../api.js';
+import { h, fill, head, csvLink, table, pager, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { t } from '../words.js';
 
 const add = (again) => dialog({ title: t('add_person'), submit: t('create'), fields: [
@@ -36,7 +36,7 @@ export default async function page({ main, query, signal, may, again }) {
   })]);
   draw();
   const search = h('input', { id: 'q', type: 'search', value: query.q || '', placeholder: t('search_people'), autocomplete: 'off' });
-  fill(main, head(t('people'), write && button(t('add_person'), 'plus', () => add(again), 'primary')),
+  fill(main, head(t('people'), csvLink(url(`people${toQuery({ q: query.q, format: 'csv' })}`), 'people'), write && button(t('add_person'), 'plus', () => add(again), 'primary')),
     h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); location.hash = `#/people${toQuery({ q: search.value.trim() })}`; } },
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search))), list);
 }

@@ -76,8 +76,8 @@ typedef struct mdm_services_t {
     apr_status_t (*device_by_udid)(struct mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out);
     /* True if rec's certificate binding fits this UDID or EnrollmentID (compares the keyed hash). */
     int (*device_is_native)(const mdm_devrec_t *rec, const char *native_id);
-    /* Notes a contact for the write-behind (PRF-12). addr: r->useragent_ip. */
-    void (*device_contact)(struct mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr);
+    /* Notes a contact for the write-behind (PRF-12). addr: r->useragent_ip; peer: that of the connection. */
+    void (*device_contact)(struct mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr, const char *peer);
     /* True while the database is known to be away: device endpoints answer 503 at once. */
     int (*db_away)(void);
 

@@ -209,7 +209,7 @@ static void note_device(eas_call_t *c, const mdm_devrec_t *rec)
     if (memcmp(rec->device, none, sizeof(none))) {
         apr_table_setn(c->r->notes, "mdm-device", mdm_uuid_text(c->r->pool, rec->device));
     }
-    c->svc->device_contact(c->ctx, rec, c->r->useragent_ip);
+    c->svc->device_contact(c->ctx, rec, c->r->useragent_ip, c->r->connection->client_ip);
 }
 
 /* LimitRequestBody by the announced length; chunked bodies are counted on their way (eas_relay.c). */

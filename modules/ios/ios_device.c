@@ -155,7 +155,7 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
         return refuse(r, ctx, e->id, rv);
     }
     if ((rec.flags & MDM_DEVF_LINKED) && !(rec.flags & MDM_DEVF_REVOKED)) {
-        svc->device_contact(ctx, &rec, r->useragent_ip);
+        svc->device_contact(ctx, &rec, r->useragent_ip, r->connection->client_ip);
     }
     if (a->wake) {
         svc->job_wake();

@@ -19,22 +19,22 @@ static const char *addr_text(const unsigned char addr[16], char *buf, socklen_t 
 
 static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
 {
-    static const unsigned char none[16];
     json_t *out = json_array();
-    char ip[64];
+    char ip[64], peer[64];
     apr_size_t i;
 
     for (i = 0; i < n; i++) {
         char id[40];
-        const unsigned char *d = list[i].device;
+        const unsigned char *d = list[i].record;
 
-        if (memcmp(d, none, 16) == 0 || (list[i].kind == MDM_KIND_EAS) != mail) {
+        if ((list[i].kind == MDM_KIND_EAS) != mail) {
             continue;
         }
         apr_snprintf(id, sizeof(id), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2],
                      d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
-        json_array_append_new(out, json_pack("{s:s, s:I, s:s}", "id", id, "ms", (json_int_t)list[i].ms, "ip",
-                                             addr_text(list[i].addr, ip, sizeof(ip))));
+        json_array_append_new(out, json_pack("{s:s, s:I, s:s, s:s}", "id", id, "ms", (json_int_t)list[i].ms, "ip",
+                                             addr_text(list[i].addr, ip, sizeof(ip)), "peer",
+                                             addr_text(list[i].peer, peer, sizeof(peer))));
     }
     return out;
 }

@@ -203,14 +203,24 @@ static int device_is_native(const mdm_devrec_t *rec, const char *native_id)
     return mdm_bytes_equal(&k, &rec->keys[MDM_DK_NATIVE], sizeof(k));
 }
 
-static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr)
+/* As 16 bytes, IPv4 mapped; all 0 if it is none. */
+static void addr_bytes(const char *text, unsigned char out[16])
 {
-    unsigned char a[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-    if (!addr || (inet_pton(AF_INET, addr, a + 12) != 1 && inet_pton(AF_INET6, addr, a) != 1)) {
-        memset(a, 0, sizeof(a));
+    memcpy(out, mapped, sizeof(mapped));
+    if (!text || (inet_pton(AF_INET, text, out + 12) != 1 && inet_pton(AF_INET6, text, out) != 1)) {
+        memset(out, 0, 16);
     }
-    mdm_devcache_contact(mdm_core.cache, rec, mdm_now_ms(ctx), a);
+}
+
+static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *addr, const char *peer)
+{
+    unsigned char a[16], b[16];
+
+    addr_bytes(addr, a);
+    addr_bytes(peer, b);
+    mdm_devcache_contact(mdm_core.cache, rec, mdm_now_ms(ctx), a, b);
     rec->kind == MDM_KIND_EAS ? MDM_COUNT(mail_requests) : MDM_COUNT(polls);
 }
 

@@ -50,18 +50,20 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.xid >= :mark ORDER BY c.seq;
 SELECT (SELECT COALESCE(MAX(seq), 0) FROM change), c.seq, c.kind, c.key
 FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.seq > :mark ORDER BY c.seq;
 
+-- What the list names are records; their devices get the times.
 -- name: cache_contacts :exec
 -- args: list:text
 -- retry
 -- only: pgsql
-UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, lost_ms = NULL
-FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, ms bigint, ip text)
-WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, last_contact_peer = v.peer, lost_ms = NULL
+FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = v.id
+WHERE device.id = r.device_id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 -- only: sqlite3
-UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, lost_ms = NULL
-FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS ms, json_extract(value, '$.ip') AS ip
-      FROM json_each(:list)) AS v
-WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, last_contact_peer = v.peer, lost_ms = NULL
+FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS ms, json_extract(value, '$.ip') AS ip,
+             json_extract(value, '$.peer') AS peer
+      FROM json_each(:list)) AS v JOIN source_record r ON r.id = v.id
+WHERE device.id = r.device_id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 
 -- A device may have several mail clients in one list. What only mail knows has no other contact (DEV-02, DEV-06).
 -- name: cache_mail_contacts :exec
@@ -71,17 +73,21 @@ WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 UPDATE device SET last_eas_ms = v.ms,
        last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,
        last_contact_ip = CASE WHEN device.mode = 'eas' THEN v.ip ELSE device.last_contact_ip END,
+       last_contact_peer = CASE WHEN device.mode = 'eas' THEN v.peer ELSE device.last_contact_peer END,
        lost_ms = CASE WHEN device.mode = 'eas' THEN NULL ELSE device.lost_ms END
-FROM (SELECT id, MAX(ms) AS ms, MAX(ip) AS ip FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text)
-      GROUP BY id) AS v
+FROM (SELECT DISTINCT ON (r.device_id) r.device_id AS id, l.ms, l.ip, l.peer
+        FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = l.id
+       ORDER BY r.device_id, l.ms DESC) AS v
 WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
 -- only: sqlite3
 UPDATE device SET last_eas_ms = v.ms,
        last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,
        last_contact_ip = CASE WHEN device.mode = 'eas' THEN v.ip ELSE device.last_contact_ip END,
+       last_contact_peer = CASE WHEN device.mode = 'eas' THEN v.peer ELSE device.last_contact_peer END,
        lost_ms = CASE WHEN device.mode = 'eas' THEN NULL ELSE device.lost_ms END
-FROM (SELECT json_extract(value, '$.id') AS id, MAX(json_extract(value, '$.ms')) AS ms, MAX(json_extract(value, '$.ip')) AS ip
-      FROM json_each(:list) GROUP BY json_extract(value, '$.id')) AS v
+FROM (SELECT r.device_id AS id, MAX(json_extract(l.value, '$.ms')) AS ms, json_extract(l.value, '$.ip') AS ip,
+             json_extract(l.value, '$.peer') AS peer -- of the row that has the maximum
+      FROM json_each(:list) AS l JOIN source_record r ON r.id = json_extract(l.value, '$.id') GROUP BY r.device_id) AS v
 WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
 
 -- Takes or keeps the name: ours already, given up, or silent for too long.

@@ -4,6 +4,9 @@ CREATE INDEX device_refresh ON device (refresh_due_ms) WHERE refresh_due_ms IS N
 -- When the device brought its token: what Apple says of an earlier one does not count (PSH-01).
 ALTER TABLE source_record ADD COLUMN push_token_ms BIGINT NOT NULL DEFAULT 0;
 
+-- Address of the connection itself at the last contact; last_contact_ip is the effective one (ACC-08).
+ALTER TABLE device ADD COLUMN last_contact_peer TEXT NOT NULL DEFAULT '';
+
 -- Every folder with itself and all above it: who is below a folder is one look-up.
 CREATE TABLE folder_above (
     folder_id TEXT NOT NULL REFERENCES folder (id) ON DELETE CASCADE,

@@ -32,7 +32,7 @@ static json_t *device(request_rec *r, mdm_ctx_t *ctx, const mdm_services_t *svc,
 
     *rv = svc->device_by_eas(ctx, sent(r, "X-Person"), sent(r, "X-Device"), &rec);
     if (*rv == APR_SUCCESS) {
-        svc->device_contact(ctx, &rec, r->useragent_ip);
+        svc->device_contact(ctx, &rec, r->useragent_ip, r->connection->client_ip);
     }
     return json_pack("{s:i, s:i, s:s}", "kind", (int)rec.kind, "state", (int)rec.state, "device",
                      mdm_uuid_text(r->pool, rec.device));

@@ -1,12 +1,13 @@
 """Address filters on both databases: who gets in from where, and who can't be shut out (ACC-01..08, R11, R42)."""
 import json
+import plistlib
 import time
 
 import pytest
 
 import harness
-from clients import Console
-from sim.device import Http
+from clients import Console, enrolled
+from sim.device import CONNECT_TYPE, Http
 
 # The tests speak through a trusted proxy on loopback, so that a client may come from anywhere.
 PROXY = """
@@ -230,3 +231,18 @@ def test_refusals_are_counted(zone, console):
     assert ask(zone, zone.portal_url, "203.0.113.9")[0] in (403, 503)
     assert admin(zone, "/tools/page.html", "192.0.2.1")[0] == 200
     assert [b - a for a, b in zip(before, counts())] == [0, 1, 5]
+
+
+def test_both_addresses_of_the_last_contact(zone, console):
+    """ACC-08: the device page has the effective address and that of the connection."""
+    device = enrolled(zone)
+    ident = console.device(device.udid)["id"]
+    body = plistlib.dumps({"UDID": device.udid, "Status": "Idle"})
+    sent = {"Content-Type": CONNECT_TYPE, "X-Client": "198.51.100.9"}
+
+    def seen():
+        """the contact was written; one of the same second as an earlier one is not noted"""
+        assert zone.request("PUT", "/mdm", body, sent, cert=f"{device.files}/identity.pem")[0] == 200
+        now = console.get(f"/devices/{ident}")
+        return (now["last_contact_ip"], now["last_contact_peer"]) == ("198.51.100.9", "127.0.0.1")
+    harness.wait_for(seen, 15, 0.3)

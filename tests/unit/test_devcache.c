@@ -274,15 +274,16 @@ static void million_devices_fit(void **state)
 static void contacts_are_taken_once_and_survive_a_drop(void **state)
 {
     mdm_devcache_t *c = make(1 << 20);
-    static const unsigned char a[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1};
+    static const unsigned char a[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1},
+                               peer[16] = {0xfd, 1};
     mdm_contact_t got[100];
     apr_size_t i, n;
     mdm_devrec_t r;
 
     for (i = 0; i < 50; i++) {
         r = rec_of(c, (apr_uint32_t)i, 1);
-        mdm_devcache_contact(c, &r, 1000000 + (apr_int64_t)i, a);
-        mdm_devcache_contact(c, &r, 1000001 + (apr_int64_t)i, a);
+        mdm_devcache_contact(c, &r, 1000000 + (apr_int64_t)i, a, peer);
+        mdm_devcache_contact(c, &r, 1000001 + (apr_int64_t)i, a, peer);
     }
     mdm_devcache_drop(c, &r.keys[MDM_DK_DEVICE]);
     assert_int_equal(mdm_devcache_contacts(c, got, 20), 20);
@@ -295,13 +296,13 @@ static void contacts_are_taken_once_and_survive_a_drop(void **state)
     for (i = 0; i < 50; i++) {
         r = rec_of(c, (apr_uint32_t)(got[i].ms - 1000000), 1);
         assert_memory_equal(got[i].record, r.record, 16);
-        assert_memory_equal(got[i].device, r.device, 16);
         assert_memory_equal(got[i].addr, a, 16);
+        assert_memory_equal(got[i].peer, peer, 16); /* ACC-08 */
         assert_int_equal(got[i].kind, r.kind);
     }
     /* the write failed: noted again; a newer contact of the same record meanwhile stays the newer one */
     r = rec_of(c, 7, 1);
-    mdm_devcache_contact(c, &r, 5000000, a);
+    mdm_devcache_contact(c, &r, 5000000, a, peer);
     assert_int_equal(mdm_devcache_contact_ms(c, r.record), 5000000);
     mdm_devcache_contact_again(c, got, 50);
     n = mdm_devcache_contacts(c, got, 100);
@@ -357,13 +358,13 @@ static void child(mdm_devcache_t *c, truth_t *t, unsigned seed, long kill_after,
             }
             case 3:
                 r = rec_of(c, n, 0);
-                mdm_devcache_contact(c, &r, (apr_int64_t)n * 1000, a);
+                mdm_devcache_contact(c, &r, (apr_int64_t)n * 1000, a, r.device);
                 if (n == 0) {
                     apr_size_t k = mdm_devcache_contacts(c, got, 64);
 
                     while (k--) {
                         r = rec_of(c, (apr_uint32_t)(got[k].ms / 1000), 0);
-                        if (memcmp(got[k].record, r.record, 16) || memcmp(got[k].device, r.device, 16)) {
+                        if (memcmp(got[k].record, r.record, 16) || memcmp(got[k].peer, r.device, 16)) {
                             __atomic_fetch_add(&t->wrong, 1, __ATOMIC_RELAXED);
                         }
                     }

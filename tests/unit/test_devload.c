@@ -8,6 +8,9 @@
 #define BERT "10000000-0000-4000-8000-00000000000b"
 #define PHONE "20000000-0000-4000-8000-000000000001"
 #define MAIL_ONLY "20000000-0000-4000-8000-000000000002"
+#define PHONE_MAIL "30000000-0000-4000-8000-000000000001"
+#define MAIL_RECORD "30000000-0000-4000-8000-000000000002"
+#define PHONE_OTHER "30000000-0000-4000-8000-000000000003"
 
 static dbtest_t *T;
 static mdm_devcache_t *C;
@@ -113,7 +116,7 @@ static void check_row(const char *device, const char *want)
     /* a second row of the same text does not go in: so what stands in the table is what was wanted */
     assert_int_not_equal(dbtest_sql(T, apr_psprintf(T->pool,
         "INSERT INTO seen SELECT COALESCE(CAST(last_eas_ms AS TEXT), '-') || ' ' || CAST(last_contact_ms AS TEXT) || ' ' || "
-        "last_contact_ip || ' ' || COALESCE(CAST(lost_ms AS TEXT), '-') FROM device WHERE id = '%s'", device)), 0);
+        "last_contact_ip || ' ' || last_contact_peer || ' ' || COALESCE(CAST(lost_ms AS TEXT), '-') FROM device WHERE id = '%s'", device)), 0);
     assert_int_equal(dbtest_sql(T, "DROP TABLE seen"), 0);
 }
 
@@ -123,15 +126,16 @@ static void mail_contacts_are_kept_apart_from_management(void **state)
 
     assert_int_equal(mdm_db_open(T->ctx, &db), APR_SUCCESS);
     assert_int_equal(mdm_q_cache_mail_contacts(db,
-        "[{\"id\":\"" PHONE "\",\"ms\":500,\"ip\":\"192.0.2.1\"},{\"id\":\"" PHONE "\",\"ms\":900,\"ip\":\"192.0.2.1\"},"
-        "{\"id\":\"" MAIL_ONLY "\",\"ms\":600,\"ip\":\"192.0.2.2\"}]", NULL), APR_SUCCESS);
+        "[{\"id\":\"" PHONE_MAIL "\",\"ms\":900,\"ip\":\"192.0.2.1\",\"peer\":\"10.0.0.1\"},"
+        "{\"id\":\"" PHONE_OTHER "\",\"ms\":500,\"ip\":\"192.0.2.9\",\"peer\":\"10.0.0.1\"},"
+        "{\"id\":\"" MAIL_RECORD "\",\"ms\":600,\"ip\":\"192.0.2.2\",\"peer\":\"10.0.0.2\"}]", NULL), APR_SUCCESS);
     mdm_db_close(db);
-    check_row(PHONE, "900 70  7"); /* two clients: the later; what management knows stays */
-    check_row(MAIL_ONLY, "600 600 192.0.2.2 -");
+    check_row(PHONE, "900 70   7"); /* two clients: the later; what management knows stays */
+    check_row(MAIL_ONLY, "600 600 192.0.2.2 10.0.0.2 -");
     assert_int_equal(mdm_db_open(T->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_q_cache_mail_contacts(db, "[{\"id\":\"" PHONE "\",\"ms\":800,\"ip\":\"\"}]", NULL), APR_SUCCESS);
+    assert_int_equal(mdm_q_cache_mail_contacts(db, "[{\"id\":\"" PHONE_MAIL "\",\"ms\":800,\"ip\":\"\",\"peer\":\"\"}]", NULL), APR_SUCCESS);
     mdm_db_close(db);
-    check_row(PHONE, "900 70  7"); /* an older one changes nothing */
+    check_row(PHONE, "900 70   7"); /* an older one changes nothing */
 }
 
 int main(void)

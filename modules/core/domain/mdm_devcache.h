@@ -40,13 +40,15 @@ void mdm_devcache_drop(mdm_devcache_t *c, const mdm_devkey_t *key);
 void mdm_devcache_clear(mdm_devcache_t *c);
 
 /* Notes a contact of the record; nothing is stored if the same second was noted already. It has a place of its own and so
- * outlives a drop or an eviction of the record. addr: effective client address, 16 bytes (IPv4 mapped). */
-void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16]);
+ * outlives a drop or an eviction of the record. addr: effective address of the client, peer: that of the connection (ACC-08), 16 bytes
+ * each (IPv4 mapped). */
+void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16],
+                          const unsigned char peer[16]);
 
-/* Takes noted contacts (record, device, time, address, kind of the record) and forgets that they are to be written; at most `max`. If the write
+/* Takes noted contacts (record, time, addresses, kind of the record) and forgets that they are to be written; at most `max`. If the write
  * then fails, note them again with mdm_devcache_contact_again() (a newer contact noted meanwhile stays). Returns the number. */
 typedef struct mdm_contact_t {
-    unsigned char record[16], device[16], addr[16];
+    unsigned char record[16], addr[16], peer[16];
     apr_int64_t ms;
     apr_uint32_t kind; /* mdm_kind_e */
 } mdm_contact_t;

@@ -43,14 +43,17 @@ static apr_int64_t contact_place(const mdm_devcache_t *c, const apr_uint64_t rec
     return room;
 }
 
-static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const apr_uint64_t device[2],
-                          apr_uint32_t kind, apr_uint64_t ms, const unsigned char addr[16], int again)
+static void contact_store(mdm_devcache_t *c, const mdm_contact_t *contact, int again)
 {
-    apr_int64_t n = contact_place(c, record);
-    apr_uint64_t mine, a[2];
+    apr_uint64_t mine, record[2], addr[2], peer[2], ms = (apr_uint64_t)contact->ms;
+    apr_int64_t n;
     slot_t *s;
     int i, same;
 
+    memcpy(record, contact->record, 16);
+    memcpy(addr, contact->addr, 16);
+    memcpy(peer, contact->peer, 16);
+    n = contact_place(c, record);
     if (n < 0) {
         return; /* very many unflushed ones at this place: this contact time waits for the next request */
     }
@@ -66,25 +69,26 @@ static void contact_store(mdm_devcache_t *c, const apr_uint64_t record[2], const
     if (!try_lock(c, &s->c_lock, &mine)) {
         return; /* a contact of this moment is being noted by somebody else */
     }
-    memcpy(a, addr, 16);
     for (i = 0; i < 2; i++) {
         ST(&s->c_record[i], record[i]);
-        ST(&s->c_device[i], device[i]);
-        ST(&s->c_addr[i], a[i]);
+        ST(&s->c_addr[i], addr[i]);
+        ST(&s->c_peer[i], peer[i]);
     }
-    ST(&s->c_ms, (apr_uint64_t)kind << 56 | (ms & MS_MASK));
+    ST(&s->c_ms, (apr_uint64_t)contact->kind << 56 | (ms & MS_MASK));
     MDM_DEVCACHE_HOOK("contact");
     __atomic_store_n(&s->c_lock, ((mine & SEQ_MASK) + 1) & SEQ_MASK, __ATOMIC_SEQ_CST);
     mark(c, (apr_uint64_t)n);
 }
 
-void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16])
+void mdm_devcache_contact(mdm_devcache_t *c, const mdm_devrec_t *rec, apr_int64_t now_ms, const unsigned char addr[16],
+                          const unsigned char peer[16])
 {
-    apr_uint64_t record[2], device[2];
+    mdm_contact_t contact = {.ms = now_ms, .kind = rec->kind};
 
-    memcpy(record, rec->record, 16);
-    memcpy(device, rec->device, 16);
-    contact_store(c, record, device, rec->kind, (apr_uint64_t)now_ms, addr, 0);
+    memcpy(contact.record, rec->record, 16);
+    memcpy(contact.addr, addr, 16);
+    memcpy(contact.peer, peer, 16);
+    contact_store(c, &contact, 0);
 }
 
 static int contact_take(const slot_t *s, mdm_contact_t *out)
@@ -103,15 +107,15 @@ static int contact_take(const slot_t *s, mdm_contact_t *out)
         }
         for (i = 0; i < 2; i++) {
             w[i] = LD(&s->c_record[i]);
-            w[2 + i] = LD(&s->c_device[i]);
-            w[4 + i] = LD(&s->c_addr[i]);
+            w[2 + i] = LD(&s->c_addr[i]);
+            w[4 + i] = LD(&s->c_peer[i]);
         }
         when = LD(&s->c_ms);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (LD(&s->c_lock) == l) {
             memcpy(out->record, &w[0], 16);
-            memcpy(out->device, &w[2], 16);
-            memcpy(out->addr, &w[4], 16);
+            memcpy(out->addr, &w[2], 16);
+            memcpy(out->peer, &w[4], 16);
             out->ms = (apr_int64_t)(when & MS_MASK);
             out->kind = (apr_uint32_t)(when >> 56);
             return 1;
@@ -161,13 +165,10 @@ apr_int64_t mdm_devcache_contact_ms(const mdm_devcache_t *c, const unsigned char
 
 void mdm_devcache_contact_again(mdm_devcache_t *c, const mdm_contact_t *list, apr_size_t n)
 {
-    apr_uint64_t record[2], device[2];
     apr_size_t i;
 
     for (i = 0; i < n; i++) {
-        memcpy(record, list[i].record, 16);
-        memcpy(device, list[i].device, 16);
-        contact_store(c, record, device, list[i].kind, (apr_uint64_t)list[i].ms, list[i].addr, 1);
+        contact_store(c, &list[i], 1);
     }
 }
 

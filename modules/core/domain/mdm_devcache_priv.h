@@ -37,7 +37,7 @@ typedef struct {
     apr_uint64_t rec[RECWORDS];
     apr_uint64_t c_lock; /* same form, for the words below */
     apr_uint64_t c_ms; /* kind of the record << 56 | milliseconds */
-    apr_uint64_t c_addr[2], c_record[2], c_device[2];
+    apr_uint64_t c_addr[2], c_record[2], c_peer[2];
 } slot_t;
 
 struct mdm_devcache_t {

@@ -111,6 +111,7 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
             {"enrolled_at", time_or_null(p, d->enrolled_ms_null, d->enrolled_ms)},
             {"last_contact_at", time_or_null(p, d->last_contact_ms_null, d->last_contact_ms)},
             {"last_contact_ip", text_or_null(d->last_contact_ip)},
+            {"last_contact_peer", text_or_null(d->last_contact_peer)},
             {"last_eas_at", time_or_null(p, d->last_eas_ms_null, d->last_eas_ms)},
             {"version", json_integer(d->version)},
         };

@@ -9,6 +9,7 @@ const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('n
 const pairs = (rows) => h('dl', {}, rows.map(([k, v]) => [h('dt', {}, k), h('dd', {}, val(v))]));
 const panel = (title, rows) => h('section', { class: 'panel' }, h('h2', {}, title), pairs(rows));
 const mono = (v) => v && h('span', { class: 'mono' }, v);
+const from = (d) => mono([d.last_contact_ip, d.last_contact_peer !== d.last_contact_ip && d.last_contact_peer && t('by_way_of', null, d.last_contact_peer)].filter(Boolean).join(' '));
 
 // The head of the page in sentences: state, what waits, and why it waits.
 function sentences(d, records, commands) {
@@ -40,13 +41,13 @@ function info(d, records) {
     panel(t('administration'), [[t('ownership'), word('own', d.ownership)], [t('level'), word('level', d.level)], [t('mode'), word('mode', d.mode)], [t('folder'), d.folder.name], [t('department'), d.department], [t('site'), d.site], [t('location'), d.location], [t('notes'), d.notes && h('bdi', {}, d.notes)], [t('enrolled'), time(d.enrolled_at)]]),
     panel(t('os_section'), [[t('os'), system(d)], [t('build'), mono(d.build)], [t('supplemental'), [i.SupplementalBuildVersion, i.SupplementalOSVersionExtra].filter(Boolean).join(' ')], [t('time_zone'), i.TimeZone && h('bdi', {}, i.TimeZone)], [t('supervised'), yesno(d.supervised)], [t('user_enrolled'), yesno(sec.ManagementStatus?.IsUserEnrollment)], [t('dnd'), yesno(i.IsDoNotDisturbInEffect)], [t('diagnostics'), yesno(i.DiagnosticSubmissionEnabled)]]),
     panel(t('security'), [[t('passcode'), yesno(d.passcode_present)], [t('passcode_ok'), yesno(d.passcode_compliant)], [t('encryption'), d.encryption === null ? null : word('enc', d.encryption)], [t('compliance'), word('comp', d.compliance)], [t('locator'), yesno(i.IsDeviceLocatorServiceEnabled)], [t('activation_lock'), yesno(i.IsActivationLockEnabled)], [t('lost_mode'), yesno(i.IsMDMLostModeEnabled)], [t('jailbroken'), t('unknown')]]),
-    panel(t('network'), [[t('wifi_mac'), mono(i.WiFiMAC)], [t('bluetooth_mac'), mono(i.BluetoothMAC)], [t('hotspot'), yesno(i.PersonalHotspotEnabled)], [t('tethered'), yesno(i.IsNetworkTethered)], [t('ip'), mono(d.last_contact_ip)]]),
+    panel(t('network'), [[t('wifi_mac'), mono(i.WiFiMAC)], [t('bluetooth_mac'), mono(i.BluetoothMAC)], [t('hotspot'), yesno(i.PersonalHotspotEnabled)], [t('tethered'), yesno(i.IsNetworkTethered)], [t('ip'), from(d)]]),
     panel(t('cloud'), [[t('cloud_backup'), yesno(i.IsCloudBackupEnabled)], [t('last_backup'), i.LastCloudBackupDate && time(i.LastCloudBackupDate)], [t('store_account'), yesno(i.iTunesStoreAccountIsActive)], [t('eas_device_id'), mono(d.eas_device_id)]]),
     panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)]]),
     (i.lines || []).map((l) => panel(t('cellular'), [[t('slot'), [l.slot, l.label].filter(Boolean).join(' · ')], [t('phone'), l.phone], [t('carrier'), l.carrier && h('bdi', {}, l.carrier)], [t('home_carrier'), l.home_carrier && h('bdi', {}, l.home_carrier)], [t('roaming'), yesno(l.roaming)], [t('data_roaming'), yesno(i.DataRoamingEnabled)], [t('imei'), mono(l.imei)], [t('iccid'), mono(l.iccid)], [t('eid'), mono(l.eid)], [t('modem'), i.ModemFirmwareVersion]])),
     where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
-      [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), mono(d.last_contact_ip)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
+      [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), from(d)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
     clients.map((r) => mail(d, r)));
 }
 

@@ -83,6 +83,11 @@ int mdm_adm_admin_create(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_created(call, "admins", id, body) : mdm_adm_fail(call, rv);
 }
 
+static apr_status_t admin_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return mdm_admin_edit(db, id, version, arg);
+}
+
 int mdm_adm_admin_edit(mdm_web_call_t *call)
 {
     mdm_admin_edit_t a = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, -1, -1};
@@ -93,24 +98,9 @@ int mdm_adm_admin_edit(mdm_web_call_t *call)
                                    {"alerts", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.alerts, NULL},
                                    {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.disabled, NULL},
                                    {NULL}};
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_json_fields(call->ctx, call->body, fields);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_admin_edit(db, id, version, &a);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_admin_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, admin_edit, &a, mdm_admin_json) : mdm_adm_fail(call, rv);
 }
 
 static apr_status_t admin_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
@@ -179,29 +169,27 @@ int mdm_adm_role_create(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_created(call, "roles", id, body) : mdm_adm_fail(call, rv);
 }
 
+typedef struct role_edit_t {
+    const char *name;
+    json_t *rights;
+} role_edit_t;
+
+static apr_status_t role_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    const role_edit_t *e = arg;
+
+    return mdm_role_edit(db, id, version, e->name, e->rights);
+}
+
 int mdm_adm_role_edit(mdm_web_call_t *call)
 {
-    const char *name = NULL, *id = NULL;
-    json_t *rights = NULL, *body = NULL;
-    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
-                                   {"rights", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &rights, NULL},
+    role_edit_t e = {NULL, NULL};
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &e.name, NULL},
+                                   {"rights", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &e.rights, NULL},
                                    {NULL}};
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_json_fields(call->ctx, call->body, fields);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_role_edit(db, id, version, name, rights);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_role_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, role_edit, &e, mdm_role_json) : mdm_adm_fail(call, rv);
 }
 
 static apr_status_t role_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)

@@ -128,6 +128,11 @@ int mdm_adm_page_file(mdm_web_call_t *call)
     return send_file(call, apr_pstrcat(call->r->pool, "pages/", call->args[0], NULL));
 }
 
+int mdm_adm_help_index(mdm_web_call_t *call)
+{
+    return send_file(call, "help/index.html");
+}
+
 int mdm_adm_help_file(mdm_web_call_t *call)
 {
     return send_file(call, apr_pstrcat(call->r->pool, "help/", call->args[0], NULL));

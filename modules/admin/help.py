@@ -17,8 +17,7 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="../app.css">
 </head>
 <body class="doc">
-<nav class="docnav" aria-label="Manual"><ul>{nav}</ul></nav>
-<main>
+{nav}<main>
 {body}
 </main>
 </body>
@@ -26,21 +25,36 @@ PAGE = """<!doctype html>
 """
 
 
+# What a newcomer reads first comes first; a page that is not named here follows.
+ORDER = "install iphone push mail people commands administrators access console operations messages migration".split()
+
+
 def title(text):
     return re.search(r"^# (.+)$", text, re.M).group(1)
 
 
+def rank(page):
+    return (ORDER.index(page.stem) if page.stem in ORDER else len(ORDER), page.stem)
+
+
+def contents(texts, here=None):
+    items = (f'<li><a href="{n}.html"{" aria-current=page" if n == here else ""}>{html.escape(title(t))}</a></li>' for n, t in texts.items())
+    return f"<ul>{''.join(items)}</ul>"
+
+
 def main(docs, out):
-    texts = {f.stem: f.read_text() for f in sorted(docs.glob("*.md"))}
+    texts = {f.stem: f.read_text() for f in sorted(docs.glob("*.md"), key=rank)}
     out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").write_text(PAGE.format(title="Manual", nav="", body=f"<h1>Manual</h1>\n{contents(texts)}"))
     for name, text in texts.items():
         body = markdown.markdown(text, extensions=["tables", "fenced_code", "toc", "sane_lists"])
         body = re.sub(r'href="(?:docs/)?([a-z]+)\.md', r'href="\1.html', body)
+        body = body.replace('href="openapi.yaml"', 'href="../openapi.yaml"')
         # Wide tables and code scroll by themselves, by keyboard, too.
         body = body.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>').replace("</table>", "</table></div>")
         body = body.replace("<pre>", '<pre tabindex="0">')
         body = re.sub(r' style="text-align: (\w+);"', "", body)
-        nav = "".join(f'<li><a href="{n}.html"{" aria-current=page" if n == name else ""}>{html.escape(title(t))}</a></li>' for n, t in texts.items())
+        nav = f'<nav class="docnav" aria-label="Manual">{contents(texts, name)}</nav>\n'
         (out / f"{name}.html").write_text(PAGE.format(title=html.escape(title(text)), nav=nav, body=body))
 
 

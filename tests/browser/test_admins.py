@@ -35,6 +35,7 @@ def test_administrators_by_clicks(zone, page):  # noqa: F811
     p.shot("admins")
     assert Console(zone, "rosa", "Correct-horse-9").get("/me")["rights"] == {"device": ["read"]}
     p.open("admins?tab=tokens").button("Add token").click()
+    p.find("#f-admin_id")
     next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-admin_id option") if o.text == "rosa").click()
     fill(p, name="nightly", days="30")
     p.button("Create", "dialog").click()
@@ -122,6 +123,9 @@ def test_help_of_each_page(zone, page):  # noqa: F811
         heading = p.driver.execute_script("return document.getElementById(location.hash.slice(1))?.tagName")
         assert heading in ("H1", "H2", "H3"), (name, target)
     assert not p.driver.find_elements(By.CSS_SELECTOR, "script, [style]")
+    p.driver.get(zone.admin_url + "help/")
+    p.driver.find_element(By.LINK_TEXT, "The console, page by page").click()
+    assert p.find("h1").text == "The console, page by page"
     p.clean()
 
 

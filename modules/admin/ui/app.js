@@ -50,7 +50,8 @@ async function show() {
     const stage = h('div');
     await mod.default({ main: stage, id, query, signal: mine.signal, may, me, again: show });
     if (mine.signal.aborted) return;
-    (stage.querySelector('.head .acts') || stage.querySelector('.head'))?.append(h('a', { class: 'help', href: `help/console.html#${manual[page]}`, target: 'mdm-help', rel: 'noopener', 'aria-label': t('help'), title: t('help') }, icon('question')));
+    const top = stage.querySelector('.head');
+    (top?.querySelector('.acts') || top)?.append(h('a', { class: 'help', href: `help/console.html#${manual[page]}`, target: 'mdm-help', rel: 'noopener', 'aria-label': t('help'), title: t('help') }, icon('question')));
     fill(main, stage);
     window.scrollTo(0, 0);
   } catch (e) {
@@ -86,8 +87,8 @@ function build() {
       onclick: () => { toggle(true); frame.querySelector('.nav a').focus(); } }, icon('menu')), brand()),
     h('button', { class: 'veil', type: 'button', tabindex: '-1', 'aria-label': t('close'), onclick: () => toggle(false) }),
     h('nav', { class: 'side', id: 'side', 'aria-label': t('app'), onkeydown: (e) => e.key === 'Escape' && toggle(false) }, brand(),
-      groups.map(([title, ...list]) => [t(title), list.filter(([, , r]) => may(r))]).filter(([, list]) => list.length).map(([title, list]) => [h('p', { class: 'navhead' }, title),
-        h('ul', { class: 'nav', 'aria-label': title }, list.map(([p, pic]) => h('li', {}, h('a', { href: `#/${p}`, 'data-page': p }, icon(pic), t(p)))))]),
+      h('div', { class: 'navs' }, groups.map(([title, ...list]) => [t(title), list.filter(([, , r]) => may(r))]).filter(([, list]) => list.length).map(([title, list]) => [h('p', { class: 'navhead' }, title),
+        h('ul', { class: 'nav', 'aria-label': title }, list.map(([p, pic]) => h('li', {}, h('a', { href: `#/${p}`, 'data-page': p }, icon(pic), t(p)))))])),
       h('div', { class: 'who' },
         h('ul', { class: 'nav' }, h('li', {}, h('a', { href: '#/profile', 'data-page': 'profile' }, icon('me'), h('bdi', {}, me.name || me.login)))),
         button(t('logout'), 'out', logout, 'quiet'))),

@@ -89,7 +89,7 @@ export function head(title, ...acts) {
 export const csvLink = (href, file) => h('a', { class: 'btn', href, download: `${file}.csv` }, icon('csv'), t('csv'));
 export const empty = (text, pic = 'box', act = null) => h('div', { class: 'empty' }, icon(pic), h('p', {}, text), act);
 
-// columns: {key, label, cell(row) -> node, lead, sort, tight}
+// columns: {key, label, cell(row) -> node, lead, sort, tight: one line, fair: room for a long word}
 export function table(columns, rows, { sort, onsort, pick, picked } = {}) {
   const mark = (c) => (sort === c.sort ? 'ascending' : sort === `-${c.sort}` ? 'descending' : null);
   const th = (c) => h('th', { scope: 'col', 'aria-sort': c.sort ? mark(c) : null }, c.sort
@@ -103,7 +103,7 @@ export function table(columns, rows, { sort, onsort, pick, picked } = {}) {
     h('tbody', {}, rows.map((r) => h('tr', { class: picked?.has(r.id) ? 'sel' : null },
       pick && h('td', { class: 'pickcell' }, h('input', { type: 'checkbox', 'aria-label': `${t('select')}: ${r.name}`, checked: picked.has(r.id),
         onchange: (e) => { if (e.target.checked) picked.add(r.id); else picked.delete(r.id); pick(); } })),
-      columns.map((c) => h('td', { class: `${c.lead ? 'lead' : ''} ${c.tight ? 'tight' : ''}`, 'data-label': c.lead ? null : c.label || null }, c.cell(r))))))));
+      columns.map((c) => h('td', { class: `${c.lead ? 'lead' : ''} ${c.tight ? 'tight' : ''} ${c.fair ? 'fair' : ''}`, 'data-label': c.lead ? null : c.label || null }, c.cell(r))))))));
 }
 
 // all: [[key, label]]; open(key) goes there. The panel it steers has the id "panel".
@@ -117,6 +117,7 @@ export function tabbar(all, now, open) {
 
 // A list that grows by "more".
 export function pager(box, state, load) {
+  if (state.items.length === 0) return null;
   const next = state.next && button(t('more'), 'down', load);
   return h('div', { class: 'more' }, h('span', {}, t('shown', null, number(state.items.length)) + (state.next ? ` ${t('there_is_more')}` : '')), next);
 }

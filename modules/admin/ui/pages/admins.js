@@ -46,8 +46,8 @@ const remove = (path, title, lead, again) => dialog({ title, lead, submit: t('sr
 
 function people(items, write, again) {
   return table([
-    { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.login)), h('span', { class: 'sub' }, name(a.login))] },
-    { label: t('adm_kind'), cell: (a) => t(`adm_${a.kind}`) }, { label: t('role'), cell: (a) => name(word('role', a.role.name)) },
+    { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.login)), h('span', { class: 'sub' }, name(a.login), ' · ', t(`adm_${a.kind}`))] },
+    { label: t('role'), fair: true, cell: (a) => name(word('role', a.role.name)) },
     { label: t('adm_folders'), cell: (a) => (a.folders.length ? a.folders.flatMap((f, i) => [i ? ', ' : '', f.name ? name(f.name) : t('unknown')]) : t('whole_zone')) },
     { label: t('state'), tight: true, cell: (a) => chip(a.disabled ? 'disabled' : 'enabled') }, { label: t('adm_seen'), cell: (a) => time(a.last_seen_at) },
     { label: '', cell: (a) => write && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => again.form(a)),

@@ -58,7 +58,7 @@ static int is_listed(const char *const *list, unsigned n, const char *name)
 {
     unsigned i;
 
-    for (i = 0; i < n && strcasecmp(list[i], name); i++)
+    for (i = 0; i < n && (((*list[i] ^ *name) & 0xdf) || strcasecmp(list[i], name)); i++) /* most differ in the first letter */
         ;
     return i < n;
 }
@@ -240,13 +240,14 @@ static apr_table_t *request_headers(relay_t *x, const char *user, const mdm_eas_
     return t;
 }
 
-static const char *target(relay_t *x, const char *query)
+static char *target(relay_t *x, const char *query)
 {
     const mdm_eas_server_t *s = &x->server;
     int is_v6 = strchr(s->host, ':') != NULL;
+    apr_pool_t *p = x->call->r->pool;
 
-    return apr_psprintf(x->call->r->pool, "proxy:%s://%s%s%s:%d" BACK_END_PATH "%s%s", s->tls ? "https" : "http", is_v6 ? "[" : "",
-                        s->host, is_v6 ? "]" : "", s->port, *query ? "?" : "", query);
+    return apr_pstrcat(p, s->tls ? "proxy:https://" : "proxy:http://", is_v6 ? "[" : "", s->host, is_v6 ? "]:" : ":",
+                       apr_itoa(p, s->port), *query ? BACK_END_PATH "?" : BACK_END_PATH, query, NULL);
 }
 
 /* The client sends its body now; the back end is not asked whether it wants one. */
@@ -263,7 +264,7 @@ static void let_body_come(request_rec *r)
 }
 
 /* Runs mod_proxy's handler on the rebuilt request; everything it needs is put back behind it. */
-static int ask(relay_t *x, apr_table_t *headers, const char *url)
+static int ask(relay_t *x, apr_table_t *headers, char *url)
 {
     request_rec *r = x->call->r;
     apr_table_t *headers_in = r->headers_in;
@@ -276,7 +277,7 @@ static int ask(relay_t *x, apr_table_t *headers, const char *url)
     limit_chunked(r);
     filter = ap_add_output_filter_handle(judge_filter, x, r, r->connection);
     r->headers_in = headers;
-    r->filename = apr_pstrdup(r->pool, url);
+    r->filename = url;
     r->handler = "proxy-server";
     r->proxyreq = PROXYREQ_REVERSE;
     rc = ap_run_handler(r);

@@ -7,6 +7,7 @@
  *  - A readable slot (even lock word, any key set) has an index word for each of its keys, so a drop by any key finds it.
  *  - A drop does not wait for a writer: it poisons the lock word, and the writer wipes the slot itself on release.
  *  - Nobody waits for a second lock: it is tried, and another victim is taken. */
+#include "base/mdm_sip.h"
 #include "domain/mdm_devcache_priv.h"
 
 apr_status_t mdm_devcache_init(void *mem, apr_size_t size, const unsigned char seed[16], mdm_devcache_t **out)
@@ -36,67 +37,16 @@ apr_size_t mdm_devcache_slots(const mdm_devcache_t *c)
     return c->nslots;
 }
 
-/* ---------------------------------------------------------------- keys: SipHash-2-4 with 128 bits of result */
-
-#define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
-
-static void sip_round(apr_uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = ROTL(v[1], 13) ^ v[0];
-    v[0] = ROTL(v[0], 32);
-    v[2] += v[3];
-    v[3] = ROTL(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = ROTL(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = ROTL(v[1], 17) ^ v[2];
-    v[2] = ROTL(v[2], 32);
-}
-
-static void sip_word(apr_uint64_t v[4], apr_uint64_t m)
-{
-    v[3] ^= m;
-    sip_round(v);
-    sip_round(v);
-    v[0] ^= m;
-}
-
-static apr_uint64_t sip_end(apr_uint64_t v[4])
-{
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
+/* ---------------------------------------------------------------- keys */
 
 mdm_devkey_t mdm_devcache_key(const mdm_devcache_t *c, char kind, const void *data, apr_size_t len)
 {
-    const unsigned char *d = data;
-    apr_uint64_t k0 = c->seed[0], k1 = c->seed[1];
-    apr_uint64_t v[4] = {k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL ^ 0xee, k0 ^ 0x6c7967656e657261ULL,
-                         k1 ^ 0x7465646279746573ULL};
-    apr_uint64_t m = (unsigned char)kind; /* the message is kind | data */
+    apr_uint64_t hash[2];
     mdm_devkey_t key;
-    apr_size_t i;
 
-    for (i = 1; i <= len; i++) {
-        if ((i & 7) == 0) {
-            sip_word(v, m);
-            m = 0;
-        }
-        m |= (apr_uint64_t)d[i - 1] << (8 * (i & 7));
-    }
-    if (((len + 1) & 7) == 0) {
-        sip_word(v, m);
-        m = 0;
-    }
-    sip_word(v, m | (apr_uint64_t)((len + 1) & 0xff) << 56);
-    v[2] ^= 0xee;
-    key.hi = sip_end(v);
-    v[1] ^= 0xdd;
-    key.lo = sip_end(v);
+    mdm_sip(c->seed, (unsigned char)kind, data, len, hash);
+    key.hi = hash[0];
+    key.lo = hash[1];
     if (!key.hi && !key.lo) {
         key.lo = 1;
     }

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include "base/mdm_sip.h"
 #include "base/mdm_text.h"
 
 /* Tests kill a process at this point of an update. */
@@ -38,7 +38,7 @@ typedef struct {
 } place_t;
 
 struct mdm_logincache_t {
-    unsigned char secret[32];
+    apr_uint64_t secret[4];
     apr_uint64_t nsets;
     apr_uint64_t changes, cleared;  /* number of changes so far; of the last that cleared all */
     apr_uint64_t changed[STRIPES];  /* of the last that touched somebody of this stripe */
@@ -73,34 +73,27 @@ apr_status_t mdm_logincache_init(void *mem, apr_size_t size, const unsigned char
 apr_status_t mdm_logincache_key(const mdm_logincache_t *c, const char *login, const char *password, mdm_loginkey_t *out)
 {
     apr_size_t n = strlen(login) + 1, m = strlen(password) + 1;
-    unsigned char small[512], *text = n + m <= sizeof(small) ? small : OPENSSL_malloc(n + m);
-    int ok;
+    unsigned char small[512], *text = n + m <= sizeof(small) ? small : malloc(n + m);
+    int half;
 
     if (!text) {
         return MDM_EUNAVAIL;
     }
     memcpy(text, login, n); /* with the NULs: no other pair gives the same bytes */
     memcpy(text + n, password, m);
-    ok = HMAC(EVP_sha256(), c->secret, sizeof(c->secret), text, n + m, out->hash, NULL) != NULL;
+    for (half = 0; half < 2; half++) {
+        mdm_sip(c->secret + 2 * half, (unsigned char)half, text, n + m, out->hash + 2 * half);
+    }
     mdm_wipe(text, n + m);
     if (text != small) {
-        OPENSSL_free(text);
+        free(text);
     }
-    return ok ? APR_SUCCESS : MDM_EUNAVAIL;
-}
-
-/* Any eight bytes of a keyed hash are as good as random. */
-static apr_uint64_t part(const mdm_loginkey_t *key, int i)
-{
-    apr_uint64_t v;
-
-    memcpy(&v, key->hash + 8 * i, sizeof(v));
-    return v;
+    return APR_SUCCESS;
 }
 
 static place_t *set_of(const mdm_logincache_t *c, const mdm_loginkey_t *key)
 {
-    return (place_t *)&c->places[part(key, 1) % c->nsets * WAYS];
+    return (place_t *)&c->places[key->hash[1] % c->nsets * WAYS];
 }
 
 static apr_uint32_t stripe_of(const char *person_id)
@@ -181,7 +174,7 @@ mdm_login_e mdm_logincache_get(const mdm_logincache_t *c, const mdm_loginkey_t *
     unsigned i;
 
     for (i = 0; i < WAYS; i++) {
-        if (LD(&set[i].word[0]) == part(key, 0) && copy_out(&set[i], &e) && mdm_bytes_equal(&e.key, key, sizeof(*key))
+        if (LD(&set[i].word[0]) == key->hash[0] && copy_out(&set[i], &e) && mdm_bytes_equal(&e.key, key, sizeof(*key))
             && holds(c, &e)) {
             *at_ms = e.at_ms;
             *out = e.who;
@@ -261,7 +254,7 @@ void mdm_logincache_clear(mdm_logincache_t *c)
 
 int mdm_logincache_begin(mdm_logincache_t *c, const mdm_loginkey_t *key, apr_int64_t now_ms)
 {
-    apr_uint64_t *at = &c->asking[part(key, 2) % ASKING], was = LDS(at), tag = part(key, 3) >> 32;
+    apr_uint64_t *at = &c->asking[key->hash[2] % ASKING], was = LDS(at), tag = key->hash[3] >> 32;
     apr_int64_t since = now_ms / 1000 - (apr_int64_t)(was & 0xffffffffULL);
 
     if ((was >> 32) == tag && since >= 0 && since < ASKING_S) {
@@ -273,9 +266,9 @@ int mdm_logincache_begin(mdm_logincache_t *c, const mdm_loginkey_t *key, apr_int
 
 void mdm_logincache_end(mdm_logincache_t *c, const mdm_loginkey_t *key)
 {
-    apr_uint64_t *at = &c->asking[part(key, 2) % ASKING], was = LDS(at);
+    apr_uint64_t *at = &c->asking[key->hash[2] % ASKING], was = LDS(at);
 
-    if ((was >> 32) == part(key, 3) >> 32) {
+    if ((was >> 32) == key->hash[3] >> 32) {
         CAS(at, &was, 0);
     }
 }

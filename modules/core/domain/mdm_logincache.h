@@ -12,7 +12,7 @@
 
 typedef struct mdm_logincache_t mdm_logincache_t; /* lives in the segment */
 typedef struct mdm_loginkey_t {
-    unsigned char hash[32];
+    apr_uint64_t hash[4];
 } mdm_loginkey_t;
 typedef enum { MDM_LOGIN_UNKNOWN, MDM_LOGIN_GOOD, MDM_LOGIN_BAD } mdm_login_e;
 
@@ -21,7 +21,7 @@ apr_size_t mdm_logincache_size(apr_size_t logins);
 /* Formats `size` zeroed bytes at mem, 8-byte aligned. secret: 32 random bytes. APR_ENOMEM if they hold no place. */
 apr_status_t mdm_logincache_init(void *mem, apr_size_t size, const unsigned char secret[32], mdm_logincache_t **out);
 
-/* HMAC-SHA-256 of log-in and password under the segment's secret. MDM_EUNAVAIL if it can't be computed. */
+/* Keyed hash of log-in and password, 256 bits: SipHash-2-4 under each half of the segment's secret. MDM_EUNAVAIL: no memory. */
 apr_status_t mdm_logincache_key(const mdm_logincache_t *c, const char *login, const char *password, mdm_loginkey_t *out);
 
 /* What is known of it and since when. out is filled for a good one. The caller judges the age. */

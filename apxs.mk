@@ -130,9 +130,10 @@ RUN_ENV := MDM_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1
 run: packages-run all ## a private zone in the foreground (MDM_PORT, MDM_HOME, MDM_DB, MDM_HOST, DEMO=20)
 	@$(RUN_ENV) DEMO='$(DEMO)' exec $(PYTHON) -W ignore tests/run/run.py
 
-sim: packages-run ## one more simulated device for a running zone: sim LINK=<link from the portal>
-	@[ -n '$(LINK)' ] || { echo "usage: make -f apxs.mk sim LINK=<link from the portal>"; exit 1; }
-	@$(RUN_ENV) PYTHONPATH=tests exec $(PYTHON) -W ignore -m sim --link '$(LINK)' --ca "$$($(PYTHON) tests/run/run.py --ca)"
+sim: packages-run ## one more simulated phone for a running zone: sim LINK=<link from the portal>, or sim PERSON=<log-in> for its mail
+	@[ -n '$(LINK)$(PERSON)' ] || { echo "usage: make -f apxs.mk sim LINK=<link from the portal>   or   sim PERSON=<log-in>"; exit 1; }
+	@home="$$($(PYTHON) tests/run/run.py --home)"; $(RUN_ENV) PYTHONPATH=tests exec $(PYTHON) -W ignore -m sim --ca "$$home/tls/ca.pem" \
+	  $(if $(LINK),--link '$(LINK)',--mail '$(PERSON)' --people "$$home/run.json" --interval 5)
 
 test: packages-test all probe ## everything; the last line adds it up (PARTS=it,guards for some)
 	@$(RUN_ENV) exec $(PYTHON) tests/run/suite.py

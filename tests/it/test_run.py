@@ -84,9 +84,25 @@ def test_run_twice(home):
     assert {k: v for k, v in again.items() if k != "pid"} == {k: v for k, v in run.items() if k != "pid"}
     console = Console(zone, run["admin_user"], run["admin_password"])
     assert len(console.get("/devices")["items"]) == 2
+    mail_of(home, zone, user)
     assert second.end(signal.SIGTERM) == 0
     log = harness.ErrorLog(home / "logs" / "error.log", home / "logs" / "stderr.log")
     assert log.unexpected() == []
+
+
+def mail_of(home, zone, user):
+    """`sim PERSON=`: no mail until the person completes the device in the portal, then mail."""
+    phone = subprocess.Popen([sys.executable, "-W", "ignore", "-u", "-m", "sim", "--mail", user["login"], "--people", str(home / "run.json"),
+                              "--ca", str(home / "tls/ca.pem"), "--interval", "0.2"], cwd=zf.ROOT / "tests", stdout=subprocess.PIPE, text=True)
+    try:
+        assert "no mail (status 129)" in phone.stdout.readline()
+        who = portal(zone, user["login"], user["password"])
+        device = next(d["id"] for d in who.call("GET", "/api/v1/devices")[1]["devices"] if d.get("complete"))
+        assert who.call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})[0] == 200
+        assert "mail flows" in phone.stdout.readline()
+    finally:
+        phone.send_signal(signal.SIGINT)
+        assert phone.wait(30) == 0
 
 
 def test_run_on_postgresql(home, factory):

@@ -322,8 +322,8 @@ mdm ready
 
 
 def main():
-    if sys.argv[1:] == ["--ca"]:
-        print(home_folder() / "tls" / "ca.pem")
+    if sys.argv[1:] == ["--home"]:
+        print(home_folder())
         return 0
     die_with_parent()
     run = Run()

@@ -1,5 +1,6 @@
 """python3 -m sim --portal URL --ca FILE --people FILE -n 20: enrols devices through the portal and keeps them polling.
-python3 -m sim --link URL --ca FILE: enrols one device by the link that the portal shows."""
+python3 -m sim --link URL --ca FILE: enrols one device by the link that the portal shows.
+python3 -m sim --mail LOGIN --people FILE --ca FILE: a phone's mail account behind the gate, of a person who is in run.json."""
 import argparse
 import json
 import os
@@ -8,8 +9,10 @@ import signal
 import sys
 import threading
 import time
+import urllib.parse
 
 from .device import Device, Portal
+from .eas_client import EasError, Phone
 
 
 class Fleet:
@@ -85,10 +88,42 @@ def by_link(args, fleet):
     return 0
 
 
+def look(phone):
+    """One look into the mailbox: (what to say of it, ids of new mails)."""
+    answer = phone.folder_sync()
+    if answer.http == 200 and answer.status == 1:
+        return "mail flows", phone.sync() or []
+    said = f"HTTP {answer.http}" if answer.http != 200 else f"status {answer.status}"
+    return f"no mail ({said}): complete the device in the portal, or look at its state in the console", []
+
+
+def by_mail(args, fleet, known):
+    person = next((u for u in known["users"] if u["login"] == args.mail), None)
+    if not person:
+        raise SystemExit(f"{args.mail} is none of the demo people: {', '.join(u['login'] for u in known['users'])}")
+    url, before = urllib.parse.urlsplit(known["eas_url"]), None
+    number = f"ApplSIM{args.mail.upper()}"
+    while not fleet.stop.is_set():
+        phone = Phone(url.port or 443, args.mail, person["password"], device_id=number, ca=args.ca, host=url.hostname)
+        try:
+            text, mails = look(phone)
+        except (EasError, OSError) as why:
+            text, mails = f"no answer: {why}", []
+        phone.close()
+        if text != before:
+            fleet.say(f"mail of {args.mail} on {number}: {text}")
+        before = text
+        for mail in mails:
+            fleet.say(f"new mail {mail}")
+        fleet.stop.wait(args.interval)
+    return 0
+
+
 def main():
     ap = argparse.ArgumentParser(prog="sim", description=__doc__)
     ap.add_argument("--portal", help="address of the portal")
     ap.add_argument("--link", help="enrolment link or profile address")
+    ap.add_argument("--mail", help="log-in of the person whose mail account is simulated")
     ap.add_argument("--ca", required=True, help="PEM file with the roots the devices trust")
     ap.add_argument("--people", help="JSON: [{login, password, name}]; run.json of `make run` does")
     ap.add_argument("-n", type=int, default=1, help="number of devices")
@@ -107,10 +142,12 @@ def main():
         os.makedirs(args.keep, mode=0o700, exist_ok=True)
     if args.link:
         return by_link(args, fleet)
-    if not args.portal or not args.people:
-        ap.error("--portal and --people, or --link")
+    if not args.people or not (args.portal or args.mail):
+        ap.error("--portal and --people, or --mail and --people, or --link")
     with open(args.people) as f:
         people = json.load(f)
+    if args.mail:
+        return by_mail(args, fleet, people)
     return fleet.run(people["users"] if isinstance(people, dict) else people)
 
 

@@ -47,7 +47,8 @@ function fault(text) {
 const shownState = (device) => (device.complete && device.state === "pending" ? "unfinished" : device.state);
 
 function deviceItem(device) {
-    const facts = [device.model, device.os_version && `${t(`platform.${device.platform}`)} ${device.os_version}`, device.complete ? "" : t(`owner.${device.ownership}`)];
+    const system = device.platform === "ios" && /^iPad/.test(device.model || "") ? "iPadOS" : t(`platform.${device.platform}`);
+    const facts = [device.model, device.os_version && `${system} ${device.os_version}`, device.complete ? "" : t(`owner.${device.ownership}`)];
     const item = el("li", { class: "card device", "data-id": device.id }, glyph(),
         el("h2", {}, device.name),
         el("div", { class: "row" }, pill(shownState(device)), el("span", { class: "soft" }, facts.filter(Boolean).join(" · "))),

@@ -56,7 +56,7 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
     apr_array_header_t *rows = NULL;
     int i;
     apr_status_t rv = mdm_q_identity_list(db, *(const apr_int64_t *)arg, page->first ? APR_INT64_MIN : page->num, page->id,
-                                          page->count + 1, &rows);
+                                          ctx->actor.limit, page->count + 1, &rows);
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_identity_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_identity_list_t);

@@ -1,4 +1,4 @@
-/* The zone as a whole: counts, messages, audit, jobs, nodes. */
+/* The zone as a whole: counts, audit, jobs, nodes. */
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
@@ -77,80 +77,6 @@ int mdm_adm_overview(mdm_web_call_t *call)
         return mdm_adm_json(call, out);
     json_decref(out);
     return mdm_adm_fail(call, rv);
-}
-
-/* ---- messages */
-
-typedef struct message_filter_t {
-    const char *object, *open;
-} message_filter_t;
-
-static apr_status_t messages(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const message_filter_t *f = arg;
-    apr_array_header_t *rows = NULL;
-    int i;
-    apr_status_t rv = mdm_q_admin_messages_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->object, *f->open == '1',
-                                                ctx->actor.limit, page->count + 1, &rows);
-
-    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
-        const mdm_q_admin_messages_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_messages_list_t);
-        json_array_append_new(
-            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o}", "id", q->id, "object_kind",
-                             q->object_kind, "object_id", q->object_id, "object_name", mdm_adm_text(q->object_name), "at",
-                             mdm_adm_time(ctx->pool, q->at_ms), "severity", (json_int_t)q->severity, "code", q->code,
-                             "text", q->text, "acknowledged_at", mdm_adm_time(ctx->pool, q->ack_ms_null ? 0 : q->ack_ms),
-                             "acknowledged_by", mdm_adm_text(q->ack_by)));
-        if (i == page->count - 1 && rows->nelts > page->count)
-            *next = mdm_page_next_num(ctx, page, q->at_ms, q->id);
-    }
-    return rv;
-}
-
-int mdm_adm_messages(mdm_web_call_t *call)
-{
-    static const char *const params[] = {"object", "open", NULL};
-    mdm_ctx_t *ctx = call->ctx;
-    message_filter_t f = {NULL, NULL};
-    mdm_adm_list_t list = {.params = params, .read = messages, .arg = &f, .name = "messages",
-                           .columns = "id at severity code text object_kind object_id object_name acknowledged_at acknowledged_by"};
-    apr_status_t rv = mdm_web_query(call->r, ctx, "object", &f.object);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_web_query(call->r, ctx, "open", &f.open);
-    f.object = f.object ? f.object : "";
-    f.open = f.open ? f.open : "0";
-    if (rv == APR_SUCCESS && *f.object && !mdm_is_uuid(f.object))
-        rv = mdm_fail(ctx, MDM_EINPUT, "object", "must be a UUID");
-    if (rv == APR_SUCCESS && strcmp(f.open, "0") != 0 && strcmp(f.open, "1") != 0)
-        rv = mdm_fail(ctx, MDM_EINPUT, "open", "must be 0 or 1");
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    list.sig = apr_pstrcat(ctx->pool, "messages\n", f.object, "\n", f.open, NULL);
-    return mdm_adm_list(call, &list);
-}
-
-int mdm_adm_message_ack(mdm_web_call_t *call)
-{
-    mdm_q_admin_message_t *m = NULL;
-    const char *id = NULL;
-    mdm_db_t *db = NULL;
-    int n = 0;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_message(db, id, &m);
-    if (rv == APR_SUCCESS)
-        rv = strcmp(m->object_kind, "device") == 0 || !*call->ctx->actor.limit ? mdm_device_within(db, m->object_id) : APR_NOTFOUND;
-    if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_message_ack(db, id, mdm_now_ms(call->ctx), call->caller->login, &n);
-    if (rv == APR_SUCCESS && n)
-        rv = mdm_audit(db, "message.acknowledge", "message", m->object_id, m->code, "done", NULL);
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
 }
 
 /* ---- audit */

@@ -113,19 +113,31 @@ SELECT id, kind, state, run_at_ms, attempts, max_attempts, progress_done, progre
 UPDATE job SET cancel_asked = 1 WHERE id = :id AND state IN ('waiting', 'running');
 
 -- name: admin_messages_list :many
--- args: after:i64, after_id:text, object_id:text, open:i64, limit:text, count:i64
+-- args: after:i64, after_id:text, object_id:text, open:i64, severity:i64, limit:text, count:i64
 -- cols: id:text, object_kind:text, object_id:text, object_name:text?, at_ms:i64, severity:i64, code:text, text:text, ack_ms:i64?, ack_by:text?
 SELECT m.id, m.object_kind, m.object_id, d.name, m.at_ms, m.severity, m.code, m.text, m.ack_ms, m.ack_by
   FROM message m LEFT JOIN device d ON m.object_kind = 'device' AND d.id = m.object_id
  WHERE (m.at_ms, m.id) < (:after, :after_id)
    AND (:object_id = '' OR m.object_id = :object_id) AND (:open = 0 OR m.ack_ms IS NULL)
-   AND (:limit = '' OR d.folder_id IN ({below}))
+   AND m.severity >= :severity AND (:limit = '' OR d.folder_id IN ({below}))
  ORDER BY m.at_ms DESC, m.id DESC
  LIMIT :count;
 
 -- name: admin_message_ack :exec
 -- args: id:text, now_ms:i64, who:text
 UPDATE message SET ack_ms = :now_ms, ack_by = :who WHERE id = :id AND ack_ms IS NULL;
+
+-- name: admin_message_delete :exec1
+-- args: id:text
+DELETE FROM message WHERE id = :id;
+
+-- name: admin_messages_ack :exec
+-- args: object_id:text, limit:text, now_ms:i64, who:text, count:i64
+UPDATE message SET ack_ms = :now_ms, ack_by = :who
+ WHERE id IN (SELECT m.id FROM message m LEFT JOIN device d ON m.object_kind = 'device' AND d.id = m.object_id
+               WHERE m.ack_ms IS NULL AND m.at_ms <= :now_ms AND (:object_id = '' OR m.object_id = :object_id)
+                 AND (:limit = '' OR d.folder_id IN ({below}))
+               ORDER BY m.at_ms, m.id LIMIT :count);
 
 -- name: admin_message :one
 -- args: id:text

@@ -112,7 +112,7 @@ SELECT fingerprint FROM certificate WHERE status = 'superseded' AND superseded_m
 
 -- Identities in use by the end of their life, and what has become of the last request to renew them.
 -- name: identity_list :many
--- args: before:i64, after:i64, after_id:text, count:i64
+-- args: before:i64, after:i64, after_id:text, limit:text, count:i64
 -- cols: fingerprint:text, serial:text, not_after:i64, renew:i64?, device_id:text?, device_name:text?, issued:i64, command_state:text?, command_error:text?
 SELECT c.fingerprint, c.serial, c.not_after_ms, c.renew_ms, r.device_id, d.name,
        (SELECT COUNT(*) FROM certificate n WHERE n.record_id = c.record_id AND n.slot = 'next' AND n.status = 'issued'),
@@ -123,4 +123,6 @@ SELECT c.fingerprint, c.serial, c.not_after_ms, c.renew_ms, r.device_id, d.name,
   FROM certificate c JOIN source_record r ON r.id = c.record_id AND r.live = 1 LEFT JOIN device d ON d.id = r.device_id
  WHERE c.slot = 'current' AND c.status = 'active' AND c.not_after_ms < :before
    AND (c.not_after_ms, c.fingerprint) > (:after, :after_id)
+   AND (:limit = '' OR d.folder_id IN (SELECT a.folder_id FROM admin_folder l JOIN folder_above a ON a.above_id = l.folder_id
+                                        WHERE l.admin_id = :limit))
  ORDER BY c.not_after_ms, c.fingerprint LIMIT :count;

@@ -33,6 +33,7 @@ CREATE INDEX person_lower_name ON person (LOWER(name));
 CREATE INDEX device_lost ON device (lost_ms) WHERE lost_ms IS NOT NULL;
 CREATE INDEX device_platform ON device (platform) WHERE platform <> 'ios';
 CREATE INDEX device_mode ON device (mode) WHERE mode <> 'ios_mdm';
+CREATE INDEX message_at ON message (at_ms, id);
 CREATE INDEX device_imei ON device (imei);
 CREATE INDEX device_eas ON device (eas_device_id);
 -- Identities for life (IOS-06): when the renewal of one is asked for (again), and since when a newer one is used instead.

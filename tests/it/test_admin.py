@@ -542,6 +542,25 @@ def test_messages_are_acknowledged(zone, console, fleet):
     assert console.get("/devices?q=fleet%2002")["items"][0]["severity"] == 0
 
 
+def test_messages_all_at_once_and_deleted(zone, console, fleet):
+    """DEV-03: by severity; all of one object, then all of the zone acknowledged; deleted one is gone; each act is audited."""
+    ids = [f"00000000-0000-4000-8000-0000000d{n:04d}" for n in range(6)]
+    for n, ident in enumerate(ids):
+        zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, ?, ?, ?, 'm')",
+                 ident, fleet[n % 2], seed.now_ms(), 1 + n % 3, f"test.{n}")
+    shown = {m["id"] for m in console.get("/messages?open=1&severity=3&limit=200")["items"]}
+    assert {ids[2], ids[5]} <= shown and not shown & {ids[0], ids[1]}
+    assert console.post("/messages/acknowledge", {"object": fleet[0]})["acknowledged"] >= 3
+    assert {m["id"] for m in console.get("/messages?open=1&limit=200")["items"]} & set(ids) == {ids[1], ids[3], ids[5]}
+    assert console.post("/messages/acknowledge", {})["acknowledged"] >= 3
+    assert console.get("/messages?open=1")["items"] == []
+    assert console.call("DELETE", f"/messages/{ids[0]}")[0] == 204 and console.call("DELETE", f"/messages/{ids[0]}")[0] == 404
+    for path, field in (("/messages?severity=9", "severity"), ("/messages?open=2", "open"), ("/messages?object=x", "object")):
+        problem(console.call("GET", path), 400, field)
+    problem(console.call("POST", "/messages/acknowledge", {"object": "x"}), 400, "object")
+    assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'message.delete'")[0][0] == 1
+
+
 def test_jobs_and_nodes(zone, console):
     jobs = console.get("/jobs")["items"]
     assert jobs and console.get(f"/jobs/{jobs[0]['id']}")["kind"] == jobs[0]["kind"]

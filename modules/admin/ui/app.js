@@ -5,10 +5,10 @@ import { t, lang } from './words.js';
 
 // Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
-  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
+  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['nav_mail'],
-  ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['access', 'key', 'zone:read', 'access']],
+  ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
   ['nav_zone', ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ].filter(([, ...list]) => list.length);

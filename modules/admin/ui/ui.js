@@ -30,7 +30,7 @@ const paths = {
   plus: 'M12 5v14M5 12h14', warn: 'M12 4l9 16H3zM12 10v4M12 17h.01', trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
   qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M8 12a4 4 0 100 8 4 4 0 000-8zM11 13l9-9M16 8l3 3',
   bell: 'M6 17h12l-1.5-2.5V10a4.5 4.5 0 00-9 0v4.5zM10.5 20h3',
-  folder: 'M3 7a1 1 0 011-1h5l2 2h9a1 1 0 011 1v9a1 1 0 01-1 1H4a1 1 0 01-1-1z',
+  id: 'M3 6h18v12H3zM8.5 10.5a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM13.5 10.5h4M13.5 14h4', folder: 'M3 7a1 1 0 011-1h5l2 2h9a1 1 0 011 1v9a1 1 0 01-1 1H4a1 1 0 01-1-1z',
   box: 'M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8', question: 'M9.5 9a2.5 2.5 0 115 0c0 1.7-2.5 2-2.5 4M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z',
 };
 export function icon(name) {

@@ -38,7 +38,7 @@ function states(o) {
 }
 
 function messages(list, ack) {
-  return h('section', { class: 'panel' }, h('h2', {}, t('messages')), list.length === 0 ? h('p', { class: 'muted' }, t('no_messages'))
+  return h('section', { class: 'panel' }, h('h2', {}, h('a', { href: '#/messages' }, t('messages'))), list.length === 0 ? h('p', { class: 'muted' }, t('no_messages'))
     : h('ul', { class: 'line' }, list.map((m) => h('li', {}, h('div', {}, m.object_kind === 'device' && m.object_name
       ? [h('a', { href: `#/device/${m.object_id}` }, name(m.object_name)), ': '] : null, m.text),
     h('div', { class: 'when' }, time(m.at), ' ', ack && button(t('acknowledge'), 'ok', () => ack(m), 'quiet'))))));

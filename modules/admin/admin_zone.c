@@ -98,7 +98,8 @@ static apr_status_t audit_all(mdm_db_t *db, const mdm_page_t *page, const void *
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows = NULL;
     int i;
-    apr_status_t rv = mdm_q_admin_audit_list(db, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
+    apr_status_t rv = mdm_q_admin_audit_list(db, page->first ? APR_INT64_MAX : page->num, page->id, ctx->actor.limit,
+                                             page->count + 1, &rows);
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_admin_audit_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_audit_list_t);

@@ -73,12 +73,14 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
 -- cols: state:text, expires_ms:i64
 SELECT state, expires_ms FROM pending_enrollment WHERE id = :id;
 
+-- Whose folders are limited sees what was done to devices in them.
 -- name: admin_audit_list :many
--- args: after:i64, after_id:text, count:i64
+-- args: after:i64, after_id:text, limit:text, count:i64
 -- cols: id:text, at_ms:i64, actor_kind:text, actor_id:text, actor_name:text, ip:text, action:text, object_kind:text, object_id:text, object_name:text, outcome:text, detail:text, request_id:text
 SELECT id, at_ms, actor_kind, actor_id, actor_name, ip, action, object_kind, object_id, object_name, outcome, detail, request_id
   FROM audit
  WHERE (at_ms, id) < (:after, :after_id)
+   AND (:limit = '' OR (object_kind = 'device' AND EXISTS (SELECT 1 FROM device d WHERE d.id = object_id AND d.folder_id IN ({below}))))
  ORDER BY at_ms DESC, id DESC
  LIMIT :count;
 

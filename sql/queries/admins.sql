@@ -129,6 +129,13 @@ DELETE FROM role WHERE id = :id AND builtin = 0;
 -- args: id:text
 DELETE FROM api_token WHERE role_id <> :id AND admin_id IN (SELECT a.id FROM admin a WHERE a.role_id = :id);
 
+-- Tokens with a role, and what their administrators may.
+-- name: roles_tokens :many
+-- args: id:text
+-- cols: id:text, owner_rights:text
+SELECT t.id, r.rights FROM api_token t JOIN admin a ON a.id = t.admin_id JOIN role r ON r.id = a.role_id
+ WHERE t.role_id = :id AND a.role_id <> :id;
+
 -- name: api_tokens_list :many
 -- args: admin_id:text, after:i64, after_id:text, count:i64
 -- cols: id:text, name:text, admin_id:text, login:text, role_id:text, role:text, created_ms:i64, expires_ms:i64, used_ms:i64?

@@ -116,12 +116,12 @@ INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, level
 VALUES (:id, :name, :name_key, '00000000-0000-4000-8000-000000000002', :person_id, 'pending', 'eas', 'email_only', :ownership,
         :platform, :model, :product, :build, :native_id, :now, :now);
 
--- An object that its phone had left: name, folder, groups and history stay (MAT-07).
+-- An object that its phone had left: name, folder, groups and history stay (MAT-07). was: an administrator may have decided otherwise since.
 -- name: eas_device_again :exec1
--- args: id:text, native_id:text, now:i64
+-- args: id:text, was:text, native_id:text, now:i64
 UPDATE device SET state = 'pending', mode = 'eas', level = 'email_only', eas_device_id = :native_id, lost_ms = NULL,
        last_eas_ms = :now, version = version + 1
- WHERE id = :id;
+ WHERE id = :id AND state = :was;
 
 -- name: eas_device :one
 -- args: id:text, person_id:text
@@ -134,10 +134,10 @@ SELECT d.name, d.state, d.mode, d.level, d.platform, d.model, d.product, d.seria
 UPDATE device SET name = :name, name_key = :name_key, folder_id = :folder_id WHERE id = :id;
 
 -- name: eas_device_complete :exec1
--- args: id:text, ownership:text, now:i64
+-- args: id:text, was:text, ownership:text, now:i64
 UPDATE device SET state = 'active', mode = 'eas', level = 'email_only', ownership = :ownership, enrolled_ms = :now,
        version = version + 1
- WHERE id = :id;
+ WHERE id = :id AND state = :was;
 
 -- name: eas_device_joined :one
 -- args: id:text, native_id:text

@@ -26,6 +26,14 @@ SELECT f.id, f.parent_id, f.name, f.kind, f.version,
 {folder_row}
  WHERE f.id = :id AND {folder_seen};
 
+-- The tree changes one change after another, so that two at once make no loop. On SQLite the transaction holds all anyway.
+-- name: folder_hold :one
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM folder WHERE parent_id IS NULL ORDER BY id LIMIT 1 FOR NO KEY UPDATE;
+-- only: sqlite3
+SELECT id FROM folder WHERE parent_id IS NULL ORDER BY id LIMIT 1;
+
 -- name: folder_count :one
 -- args: above:text
 -- cols: n:i64, depth:i64

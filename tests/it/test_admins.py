@@ -163,6 +163,10 @@ def test_roles(zone, console, roles):
     assert edit(console, path, {"rights": {"device": ["read"]}})[0] == 200
     problem(one.call("GET", "/people"), 403)
     assert token.call("GET", "/people")[0] == 401
+    token = bearer(zone, one.post("/me/tokens", {"name": "u", "days": 1, "role_id": console.post("/roles", {"name": "none", "rights": {}})["id"]})["token"])
+    none = next(r["id"] for r in console.get("/roles")["items"] if r["name"] == "none")
+    assert token.call("GET", "/me")[0] == 200 and edit(console, f"/roles/{none}", {"rights": {"person": ["read"]}})[0] == 200
+    assert token.call("GET", "/people")[0] == 401  # a role that grows takes tokens with it whose owners have less
     problem(console.call("DELETE", f"/roles/{roles['auditor']}"), 409)
     problem(edit(console, f"/roles/{roles['auditor']}", {"name": "looker"}), 409, "name")
     assert console.call("DELETE", f"/roles/{less['id']}")[0] == 204
@@ -201,6 +205,13 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     foreign = [seed.device(zone, f"Limit {i}", anna, folder_id=f, lost_ms=seed.now_ms()) for i, f in ((2, outside), (3, seed.ROOT_FOLDER))]
     for i, ident in enumerate(mine + foreign):
         zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, 1, 2, 'x', 'x')", str(uuid.uuid4()), ident)
+    for ident in (mine[1], foreign[0]):
+        zone.sql("INSERT INTO certificate (fingerprint, serial, subject, record_id, status, slot, not_before_ms, not_after_ms, issued_ms, der)"
+                 " VALUES (?, ?, 'x', ?, 'active', 'current', 1, ?, 1, '')", ident, ident, seed.record(zone, ident), seed.now_ms() + 86400000)
+    for ident in (mine[0], foreign[0]):
+        console.post(f"/devices/{ident}/retire", {"reason": "x"})
+        console.post(f"/devices/{ident}/unretire", {"reason": "x"})
+        zone.sql("UPDATE device SET state = 'active' WHERE id = ?", ident)
     wide = console.post("/roles", {"name": "wide", "rights": {"*": ["*"]}})
     made = make(console, roles | {"wide": wide["id"]}, "limited", "wide", folders=[inside])
     assert made["folders"] == [{"id": inside, "name": "Inside"}]
@@ -216,6 +227,8 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
         assert who.get("/overview")["devices"] == 2 and who.get("/overview")["devices_lost"] == 0 and who.get("/overview")["messages_open"] == 2
         assert {m["object_id"] for m in who.get("/messages?limit=200")["items"]} == set(mine)
         assert who.get(f"/devices/{mine[0]}")["name"] == "Limit 0"
+        assert [i["device"]["id"] for i in who.get("/identities?days=2")["items"]] == [mine[1]]
+        assert {a["object_id"] for a in who.get("/audit?limit=200")["items"]} == {mine[0]}
     message = zone.sql("SELECT id FROM message WHERE object_id = ?", foreign[0])[0][0]
     problem(one.call("POST", f"/messages/{message}/acknowledge"), 404)
     walked = 0

@@ -199,6 +199,14 @@ def test_deleted_while_wipe_is_pending(zone, console, device, ident):
     assert zone.sql("SELECT count(*) FROM source_record WHERE native_id = ?", device.udid) == [(0,)]
 
 
+def test_retiring_does_not_forget_a_wipe(zone, console, device, ident):
+    """DEV-12: while a removal or wipe is pending the device can't be retired without a word: it would be taken back in silence."""
+    console.post(f"/devices/{ident}/unenroll", {"wipe": "full", "then": "delete"})
+    status, _, body = console.call("POST", f"/devices/{ident}/retire", {"reason": "sold"})
+    assert (status, body["field"]) == (409, "state")
+    assert [kind for kind, _ in device.poll()] == ["EraseDevice"] and device.wiped
+
+
 def test_refused_and_given_up(console, zone):
     """A device that refuses its removal stays leaving for a while and then ends; one that is silent can be given up."""
     stubborn, silent = enrolled(zone), enrolled(zone)

@@ -36,7 +36,7 @@ apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *pass
     }
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND)
         return rv;
-    rv = mdm_login_password(ctx, password, rv == APR_SUCCESS && !row->disabled ? row->password : NULL);
+    rv = mdm_login_password(ctx, password, row && !row->disabled ? row->password : NULL);
     if (rv == MDM_EAUTH)
         return mdm_login_refused(ctx);
     if (rv == APR_SUCCESS && row)

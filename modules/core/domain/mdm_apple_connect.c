@@ -279,7 +279,7 @@ static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
 /* The user's record instead of the device's. APR_NOTFOUND: the channel is not known (any more). */
 static apr_status_t find_user(call_t *c, const char *native)
 {
-    mdm_q_apple_user_t *row;
+    mdm_q_apple_user_t *row = NULL;
     mdm_devrec_t rec;
     apr_status_t rv;
 

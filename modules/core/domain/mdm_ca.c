@@ -237,7 +237,7 @@ apr_status_t mdm_ca_ensure(mdm_ctx_t *ctx, const char *organisation, mdm_keytype
 /* A renewed identity is there: the one before it that was never used ends, and caches learn of it. */
 static apr_status_t replace_next(mdm_db_t *db, const char *record_id, const char *fingerprint)
 {
-    mdm_q_certificate_device_t *row;
+    mdm_q_certificate_device_t *row = NULL;
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_certificate_next_unused(db, record_id, fingerprint, &rows);
 

@@ -6,6 +6,8 @@
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
+#define LEAVING "Its removal or wipe is still pending: take it back, or wait no longer."
+
 /* Ends the live Apple record, if there is one, without asking the device. */
 static apr_status_t end_record(mdm_db_t *db, const char *id)
 {
@@ -34,6 +36,8 @@ apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason)
 
     if (rv == APR_SUCCESS && strcmp(d->state, "retired") == 0)
         rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "The device is retired already.");
+    if (rv == APR_SUCCESS && mdm_leave_pending(db, id)) /* ending the record would take it back in silence */
+        rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", LEAVING);
     if (rv == APR_SUCCESS)
         rv = mdm_q_device_state_set(db, id, "retired", NULL);
     if (rv == APR_SUCCESS)
@@ -53,7 +57,7 @@ apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reaso
     if (rv == APR_SUCCESS && strcmp(d->state, "retired") != 0)
         rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "The device is not retired.");
     if (rv == APR_SUCCESS && mdm_leave_pending(db, id))
-        rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "Its removal or wipe is still pending: take it back, or wait no longer.");
+        rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", LEAVING);
     if (rv == APR_SUCCESS)
         rv = mdm_q_device_state_set(db, id, "removed", NULL);
     if (rv == APR_SUCCESS)

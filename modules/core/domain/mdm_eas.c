@@ -335,10 +335,10 @@ static apr_status_t continue_hit(first_t *f, const hit_t *hit)
         return make_pending(f);
     }
     if ((rv = room(f)) == APR_SUCCESS
-        && (rv = mdm_q_eas_device_again(f->db, hit->device_id, f->client->device_id, f->now)) == APR_SUCCESS) {
+        && (rv = mdm_q_eas_device_again(f->db, hit->device_id, hit->state, f->client->device_id, f->now)) == APR_SUCCESS) {
         rv = wait_on(f, hit->device_id, "mail.again");
     }
-    return rv;
+    return rv == APR_NOTFOUND ? MDM_EUNAVAIL : rv; /* it was changed meanwhile: the client asks again */
 }
 
 /* ---------------------------------------------------------------- first contact */
@@ -539,9 +539,14 @@ apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *d
     }
     retired = is(f.device->state, "retired"); /* not among those that count as yet */
     if ((rv = mdm_enroll_room(db, f.policy, person_id, !retired)) != APR_SUCCESS
-        || (retired && (rv = finish_retired(&f)) != APR_SUCCESS) || (rv = finish_place(&f)) != APR_SUCCESS
-        || (rv = mdm_q_eas_record_state(db, f.record->id, f.device_id, "enrolled", now)) != APR_SUCCESS
-        || (rv = mdm_q_eas_device_complete(db, f.device_id, ownership, now)) != APR_SUCCESS) {
+        || (retired && (rv = finish_retired(&f)) != APR_SUCCESS) || (rv = finish_place(&f)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_eas_device_complete(db, f.device_id, f.device->state, ownership, now);
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "Your IT support has changed this device meanwhile: look again.");
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_q_eas_record_state(db, f.record->id, f.device_id, "enrolled", now)) != APR_SUCCESS) {
         return rv;
     }
     if (final) {

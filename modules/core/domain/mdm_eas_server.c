@@ -344,7 +344,7 @@ static const char *policies_of(apr_pool_t *p, const apr_array_header_t *rows)
 apr_status_t mdm_eas_server_delete(mdm_db_t *db, const char *id, apr_int64_t version)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_array_header_t *policies;
+    apr_array_header_t *policies = NULL;
     mdm_eas_server_t s;
     int n = 0;
     apr_status_t rv = load(db, id, version, &s);

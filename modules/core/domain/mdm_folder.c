@@ -130,9 +130,10 @@ static apr_status_t parent_check(mdm_db_t *db, const char *parent, int height, i
 apr_status_t mdm_folder_create(mdm_db_t *db, const char *parent, const char *name, const char **id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_folder_hold_t *held;
     apr_status_t rv = name_take(ctx, name, &name);
 
-    if (rv != APR_SUCCESS || (rv = parent_check(db, parent, 1, 1)) != APR_SUCCESS)
+    if (rv != APR_SUCCESS || (rv = mdm_q_folder_hold(db, &held)) != APR_SUCCESS || (rv = parent_check(db, parent, 1, 1)) != APR_SUCCESS)
         return rv;
     if (!(*id = mdm_uuid(ctx->pool)))
         return MDM_EUNAVAIL;
@@ -167,9 +168,12 @@ static apr_status_t below(mdm_db_t *db, const char *id, const char *above, int *
 static apr_status_t folder_move(mdm_db_t *db, const char *id, const char *parent)
 {
     mdm_q_folder_height_t *height;
-    int is;
-    apr_status_t rv = below(db, parent, id, &is);
+    mdm_q_folder_hold_t *held;
+    int is = 0;
+    apr_status_t rv = mdm_q_folder_hold(db, &held);
 
+    if (rv == APR_SUCCESS)
+        rv = below(db, parent, id, &is);
     if (rv == APR_SUCCESS && is)
         return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "parent", "A folder can't come into itself or into one below it.");
     if (rv == APR_SUCCESS)

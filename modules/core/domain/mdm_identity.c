@@ -17,7 +17,7 @@
 static apr_status_t promote(mdm_db_t *db, const char *fingerprint)
 {
     apr_int64_t now = mdm_now_ms(mdm_db_ctx(db));
-    mdm_q_certificate_device_t *row;
+    mdm_q_certificate_device_t *row = NULL;
     int n = 0;
     apr_status_t rv = mdm_q_certificate_promote(db, fingerprint, now, &n);
 

@@ -238,6 +238,20 @@ static apr_status_t may_edit(mdm_ctx_t *ctx, const mdm_q_roles_get_t *q, apr_int
     return mdm_rights_grant(ctx, q->rights);
 }
 
+/* A role that grew: tokens must not have more rights than their administrators. */
+static apr_status_t tokens_bound(mdm_db_t *db, const char *id, const char *rights)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_roles_tokens(db, id, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_roles_tokens_t *t = &APR_ARRAY_IDX(rows, i, mdm_q_roles_tokens_t);
+        if (!mdm_rights_cover(t->owner_rights, rights))
+            rv = mdm_q_api_token_remove(db, t->id);
+    }
+    return rv;
+}
+
 apr_status_t mdm_role_edit(mdm_db_t *db, const char *id, apr_int64_t version, const char *name, json_t *rights)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -265,6 +279,8 @@ apr_status_t mdm_role_edit(mdm_db_t *db, const char *id, apr_int64_t version, co
         return mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this role meanwhile: load it again.");
     if (rv == APR_SUCCESS && !mdm_rights_cover(text, q->rights))
         rv = mdm_q_roles_tokens_end(db, id, NULL);
+    if (rv == APR_SUCCESS && !mdm_rights_cover(q->rights, text))
+        rv = tokens_bound(db, id, text);
     if (rv == APR_SUCCESS)
         rv = mdm_role_json(db, id, &after, NULL);
     if (rv == APR_SUCCESS)

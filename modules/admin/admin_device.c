@@ -10,24 +10,31 @@
 #include "domain/mdm_log_rows.h"
 
 
-static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "lost", "sort", NULL};
+static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "lost", "source_removed", "sort", NULL};
+
+static apr_status_t flag(mdm_web_call_t *call, const char *name, const char *text, int *out)
+{
+    *out = text && strcmp(text, "1") == 0;
+    return !text || *out || strcmp(text, "0") == 0 ? APR_SUCCESS : mdm_fail(call->ctx, MDM_EINPUT, name, "must be 0 or 1");
+}
 
 static apr_status_t read_filter(mdm_web_call_t *call, mdm_device_filter_t *f)
 {
-    const char *lost = NULL;
+    const char *lost = NULL, *orphan = NULL;
     const struct {
         const char *name, **to;
     } all[] = {{"q", &f->q}, {"state", &f->state}, {"mode", &f->mode}, {"platform", &f->platform},
-               {"ownership", &f->ownership}, {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}, {"sort", &f->sort}, {"lost", &lost}};
+               {"ownership", &f->ownership}, {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}, {"sort", &f->sort}, {"lost", &lost}, {"source_removed", &orphan}};
     unsigned i;
     apr_status_t rv = APR_SUCCESS;
 
     memset(f, 0, sizeof(*f));
     for (i = 0; i < sizeof(all) / sizeof(all[0]) && rv == APR_SUCCESS; i++)
         rv = mdm_web_query(call->r, call->ctx, all[i].name, all[i].to);
-    if (rv == APR_SUCCESS && lost && strcmp(lost, "1") != 0 && strcmp(lost, "0") != 0)
-        rv = mdm_fail(call->ctx, MDM_EINPUT, "lost", "must be 0 or 1");
-    f->lost = lost && *lost == '1';
+    if (rv == APR_SUCCESS)
+        rv = flag(call, "lost", lost, &f->lost);
+    if (rv == APR_SUCCESS)
+        rv = flag(call, "source_removed", orphan, &f->orphan);
     return rv == APR_SUCCESS ? mdm_device_filter_check(call->ctx, f) : rv;
 }
 

@@ -16,7 +16,7 @@
 
 typedef struct source_edit_t {
     const char *name, *secret;
-    int enabled, enabled_given, simple, secret_given;
+    int enabled, enabled_given, simple, secret_given, confirm;
     apr_int64_t position;
     int position_given;
     json_t *domains, *config;
@@ -95,6 +95,7 @@ static apr_status_t read_body(mdm_web_call_t *call, int fresh, source_edit_t *e)
                                    {"secret", MDM_JF_STR, 0, 0, SECRET_MAX, NULL, 0, &e->secret, &e->secret_given},
                                    {"domains", MDM_JF_ARRAY, 0, 0, DOMAINS_MAX, NULL, 0, &e->domains, NULL},
                                    {"config", MDM_JF_OBJECT, fresh, 0, 0, NULL, 0, &e->config, NULL},
+                                   {"confirm", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &e->confirm, NULL},
                                    {NULL}};
     mdm_ldap_conf_t *conf;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
@@ -149,13 +150,63 @@ static apr_status_t note(mdm_db_t *db, const char *action, const char *id, const
     return rv == APR_SUCCESS ? mdm_change_add(db, "source", id) : rv;
 }
 
+static int has_text(const json_t *list, const char *text)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(list, i, v) {
+        if (json_is_string(v) && strcasecmp(json_string_value(v), text) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* True if something that its people may type as the domain now is gone after the edit; without any domain that is the name (USR-05). */
+static int domain_lost(const mdm_q_source_get_t *q, const json_t *was, const source_edit_t *e)
+{
+    const json_t *v;
+    size_t i;
+
+    if (json_array_size(was) == 0)
+        return !q->simple && ((e->domains && json_array_size(e->domains)) || (e->name && strcasecmp(e->name, q->name) != 0));
+    json_array_foreach(was, i, v) {
+        if (e->domains && !has_text(e->domains, json_string_value(v)))
+            return 1;
+    }
+    return 0;
+}
+
+/* Who must write the log-in in another way afterwards has the old one in the phone's mail account: how many devices these are is
+ * named first (USR-04, USR-05). q: NULL for a source that is being made. */
+static apr_status_t ask_first(mdm_db_t *db, const char *id, const mdm_q_source_get_t *q, const source_edit_t *e)
+{
+    mdm_q_source_touched_t *touched = NULL;
+    json_t *was = NULL;
+    int lost;
+    apr_status_t rv = q ? domains_of(db, id, &was) : APR_SUCCESS;
+
+    if (rv != APR_SUCCESS || e->confirm)
+        return json_decref(was), rv;
+    lost = q && domain_lost(q, was, e);
+    json_decref(was);
+    rv = mdm_q_source_touched(db, lost ? id : "", e->simple && !(q && q->simple), id, &touched);
+    return rv == APR_SUCCESS && touched->devices > 0
+               ? mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "confirm",
+                          "People with %" APR_INT64_T_FMT " device%s write their log-in another way then: mail accounts on these may need to be "
+                          "set up again. Confirm to save it.", touched->devices, touched->devices == 1 ? "" : "s")
+               : rv;
+}
+
 static apr_status_t create(mdm_db_t *db, const char *id, const char *sealed, const source_edit_t *e)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_status_t rv = mdm_q_source_add(db, id, e->name, mdm_json_text(ctx->pool, e->config), sealed,
-                                       e->enabled_given ? e->enabled : 1, e->position_given ? e->position : 100, mdm_now_ms(ctx),
-                                       NULL);
+    apr_status_t rv = ask_first(db, id, NULL, e);
 
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = mdm_q_source_add(db, id, e->name, mdm_json_text(ctx->pool, e->config), sealed, e->enabled_given ? e->enabled : 1,
+                          e->position_given ? e->position : 100, mdm_now_ms(ctx), NULL);
     if (rv == MDM_ECONFLICT)
         return mdm_fail(ctx, rv, "name", "is taken");
     if (rv == APR_SUCCESS && e->domains)
@@ -238,6 +289,8 @@ static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, cons
         if (moved(config, was) && q->secret && !e->secret_given)
             return mdm_fail(ctx, MDM_EINPUT, "secret", "must be given again when the server changes");
     }
+    if ((rv = ask_first(db, id, q, e)) != APR_SUCCESS)
+        return rv;
     rv = mdm_q_source_edit(db, id, version, e->name ? e->name : q->name, mdm_json_text(ctx->pool, config),
                            e->secret_given ? sealed : q->secret, enabled, e->position_given ? e->position : q->position, &n);
     if (rv == MDM_ECONFLICT)

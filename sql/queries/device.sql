@@ -4,13 +4,14 @@
 -- in memory; else the index of the sort order is walked from the cursor over a bounded stretch, and a page may be short.
 
 -- part: device_filter_args
-state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, folder:text, device_group:text, admin:text
+state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, orphan:i64, folder:text, device_group:text, admin:text
 
--- folder: with all below it. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
+-- orphan: the owner's user source was removed (USR-08). folder: with all below it. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
 -- part: device_filter
 (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
+   AND (:orphan = 0 OR EXISTS (SELECT 1 FROM person o WHERE o.id = d.person_id AND o.source_id IS NULL))
    AND (:folder = '' OR EXISTS (SELECT 1 FROM folder_above a WHERE a.folder_id = d.folder_id AND a.above_id = :folder))
    AND (:device_group = '' OR (SELECT g.group_id FROM device_group_member g
                                WHERE g.group_id = :device_group AND g.device_id = d.id) IS NOT NULL)
@@ -121,6 +122,8 @@ UNION ALL SELECT h.id FROM (SELECT id FROM device WHERE :kind = 'platform' AND p
                              LIMIT :count) AS h
 UNION ALL SELECT i.id FROM (SELECT id FROM device WHERE :kind = 'mode' AND mode = :value AND mode <> 'ios_mdm' LIMIT :count) AS i
 UNION ALL SELECT c.id FROM (SELECT id FROM device WHERE :kind = 'lost' AND lost_ms IS NOT NULL LIMIT :count) AS c
+UNION ALL SELECT j.id FROM (SELECT x.id FROM person y JOIN device x ON x.person_id = y.id
+                             WHERE :kind = 'orphan' AND y.source_id IS NULL LIMIT :count) AS j
 UNION ALL SELECT d.device_id FROM (SELECT device_id FROM device_group_member WHERE :kind = 'group' AND group_id = :value
                                     LIMIT :count) AS d
 UNION ALL SELECT e.id FROM (SELECT x.id FROM folder_above f JOIN device x ON x.folder_id = f.folder_id

@@ -52,6 +52,13 @@ UPDATE user_source SET simple = 0, version = version + 1 WHERE simple = 1;
 -- args: id:text
 UPDATE user_source SET simple = 1 WHERE id = :id;
 
+-- Devices in use, of one source (none: '') and, if another source becomes the simple one, of the one that is it now (USR-04, USR-05).
+-- name: source_touched :one
+-- args: source_id:text, simple:i64, taker:text
+-- cols: devices:i64
+SELECT COUNT(*) FROM user_source s JOIN person p ON p.source_id = s.id JOIN device d ON d.person_id = p.id AND d.state IN ('active', 'pending')
+ WHERE s.id = :source_id OR (:simple = 1 AND s.simple = 1 AND s.id <> :taker);
+
 -- name: source_delete :exec1
 -- args: id:text
 DELETE FROM user_source WHERE id = :id AND kind = 'ldap';

@@ -290,7 +290,7 @@ def test_filters(console, fleet, anna):
 
 @pytest.mark.parametrize("query, field", [
     ("colour=red", "colour"), ("sort=serial", "sort"), ("sort=name%3BDROP", "sort"), ("state=gone", "state"), ("limit=0", "limit"), ("limit=201", "limit"),
-    ("limit=x", "limit"), ("cursor=abc", "cursor"), ("cursor=", "cursor"), ("person=x", "person"), ("lost=2", "lost"), ("sort=name&sort=name", "sort"), ("q=%ff", "q"), ("q=" + "x" * 200, "q")])
+    ("limit=x", "limit"), ("cursor=abc", "cursor"), ("cursor=", "cursor"), ("person=x", "person"), ("lost=2", "lost"), ("source_removed=yes", "source_removed"), ("sort=name&sort=name", "sort"), ("q=%ff", "q"), ("q=" + "x" * 200, "q")])
 def test_bad_parameters_are_named(console, query, field):
     """API-04, R26: unknown and malformed parameters are refused by name."""
     problem(console.call("GET", "/devices?" + query), 400, field)
@@ -344,6 +344,38 @@ def test_edit_needs_the_version(zone, console, anna):
     for body, field in (({"name": ""}, "name"), ({"name": "x" * 201}, "name"), ({"serial": "1"}, "serial"), ({"ownership": "mine"}, "ownership"),
                         ({"test_device": 1}, "test_device"), ({"notes": "x" * 4001}, "notes"), ({"name": None}, "name")):
         problem(console.call("PATCH", f"/devices/{ident}", body, If_Match='"2"'), 400, field)
+
+
+UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, passwords, tokens, the push certificate
+    "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
+    "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
+    "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
+    "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
+
+
+def test_stale_edits_change_nothing(zone, console, anna):
+    """API-01, issue 3: every PATCH, PUT and DELETE of something with a version: 428 without it, 412 with another one."""
+    ldap = console.post("/sources", {"name": "Stale", "config": {"type": "openldap", "host": "198.51.100.1", "containers": ["o=x"],
+                                                                 "bind_dn": "cn=x,o=x"}, "enabled": False})
+    server = console.post("/eas-servers", {"name": "Stale", "host": "mail.example.org"})
+    role = console.post("/roles", {"name": "Stale", "rights": {"device": ["read"]}})
+    ids = {"devices": seed.device(zone, "Stale", anna), "folders": console.post("/folders", {"name": "Stale", "parent": seed.ROOT_FOLDER})["id"],
+           "groups": console.post("/groups", {"name": "Stale"})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
+           "admins": console.post("/admins", {"kind": "local", "login": "stale", "role_id": role["id"], "password": "Correct-horse-9"})["id"],
+           "roles": role["id"]}
+    bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []}}
+    before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
+    for method, path, *_ in ROUTES:
+        if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
+            continue
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY))
+        body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {"name": "Changed"})
+        for status, head in ((428, {}), (412, {"If_Match": '"999"'})):
+            answer = console.call(method, address, body, **head)
+            assert answer[0] == status, (method, path, answer)
+        seen += 1
+    assert seen >= 16 and zone.sql("SELECT COUNT(*) FROM audit") == before
+    console.call("DELETE", f"/sources/{ldap['id']}", If_Match=f'"{ldap["version"]}"')
 
 
 @pytest.mark.parametrize("body, status", [(b"{", 400), (b"[]", 400), (b'{"name":"a","name":"b"}', 400), (b"[" * 200, 400), (b"x" * 20000, 413), (b"", 400)])

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import harness
+import seed
 from clients import Console
 from slapd import ROOT_PASSWORD, Slapd
 
@@ -324,3 +325,61 @@ def test_deleted_source_keeps_its_people_without_rights(zone, console, one):
         assert zone.sql("SELECT source_id FROM person WHERE id = ?", ident) == [(None,)]
     finally:
         drop(console, again["id"])
+
+
+def test_devices_touched_are_named_before(zone, console, source, two):
+    """USR-04, USR-05: whoever must write the log-in in another way is counted by devices in use before it happens; nothing changes without
+    a confirmation."""
+    local = next(s for s in console.get("/sources")["items"] if s["kind"] == "local")
+    assert login(zone, "carla@corp", "carla-Pass-1") == 204
+    carla = zone.sql("SELECT id FROM person WHERE source_id = ? AND login = 'carla'", source["id"])[0][0]
+    mine = [seed.device(zone, f"Carla {i}", carla, state=state) for i, state in enumerate(("active", "pending", "retired"))]
+    annas = seed.device(zone, "Anna 1", seed.person_id(zone, harness.PERSON))
+    other = add(console, two, "Other named")
+    try:
+        def change(ident, body):
+            return console.call("PATCH", f"/sources/{ident}", body, If_Match=f'"{console.get(f"/sources/{ident}")["version"]}"')
+        for ident, body, count in ((other["id"], {"simple": True}, "1 device "), (source["id"], {"domains": ["corp"]}, "2 devices "),
+                                   (source["id"], {"domains": ["new"], "simple": True}, "3 devices ")):
+            status, _, said = change(ident, body)
+            assert (status, said["field"]) == (409, "confirm") and count in said["detail"], said
+        assert console.get(f"/sources/{source['id']}")["domains"] == ["corp", "example.net"] and console.get(f"/sources/{local['id']}")["simple"]
+        assert change(source["id"], {"domains": ["corp", "example.NET", "more"]})[0] == 200  # nobody's log-in is lost
+        assert change(other["id"], {"simple": True, "confirm": "yes"})[2]["field"] == "confirm"
+        assert change(other["id"], {"simple": True, "confirm": True})[0] == 200
+        status, _, said = console.call("POST", "/sources", {"name": "Third", "config": two.config(), "simple": True})
+        assert status == 201, "the simple one had no devices"
+        assert change(local["id"], {"simple": True})[0] == 200
+        drop(console, said["id"])
+        status, _, said = console.call("POST", "/sources", {"name": "Third", "config": two.config(), "simple": True})
+        assert (status, said["field"]) == (409, "confirm")
+    finally:
+        for ident in (*mine, annas):
+            zone.sql("DELETE FROM device WHERE id = ?", ident)
+        change(local["id"], {"simple": True})
+        drop(console, other["id"])
+
+
+def test_devices_of_a_removed_source(zone, console, one):
+    """USR-08: the list has them, as a page and as CSV, and nobody else's; they are deleted; the same directory does not get them back."""
+    made = add(console, one, "Leaving", domains=["leaving"])
+    assert login(zone, "dora@leaving", "dora-Pass-1") == 204
+    dora = zone.sql("SELECT id FROM person WHERE source_id = ? AND login = 'dora'", made["id"])[0][0]
+    mine = {seed.device(zone, f"Dora {i}", dora, state=state) for i, state in enumerate(("active", "retired"))}
+    others = [seed.device(zone, "Anna 2", seed.person_id(zone, harness.PERSON)), seed.device(zone, "Nobody's")]
+    listed = lambda more="": {d["id"] for d in console.get("/devices?source_removed=1&limit=200" + more)["items"]} & {*mine, *others}  # noqa: E731
+    try:
+        assert listed() == set()
+        drop(console, made["id"])
+        assert listed() == mine and len(listed("&state=active")) == 1 and listed("&q=dora") == mine and listed("&sort=-last_contact") == mine
+        text = console.call("GET", "/devices?source_removed=1&format=csv")[2].decode()
+        assert all(i in text for i in mine) and not any(i in text for i in others)
+        again = add(console, one, "Leaving", domains=["leaving"])
+        assert login(zone, "dora@leaving", "dora-Pass-1") == 204 and listed() == mine
+        drop(console, again["id"])
+        for ident in mine:
+            assert console.call("DELETE", f"/devices/{ident}")[0] == 204
+        assert listed() == set()
+    finally:
+        for ident in (*mine, *others):
+            zone.sql("DELETE FROM device WHERE id = ?", ident)

@@ -17,6 +17,7 @@ typedef struct mdm_device_filter_t {
     const char *group;
     const char *admin;     /* an administrator who may see the devices of his folders only; "" = whole zone */
     int lost;              /* 1: lost ones only */
+    int orphan;            /* 1: those whose owner's user source was removed (USR-08) */
     const char *sort;      /* "name", "-name", "last_contact", "-last_contact" */
 } mdm_device_filter_t;
 

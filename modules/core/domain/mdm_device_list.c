@@ -57,17 +57,18 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
         return mdm_fail(ctx, MDM_EINPUT, "q", "must be at most %d bytes of text", QUERY_MAX_BYTES);
     f->q = mdm_clean(ctx->pool, f->q, QUERY_MAX_BYTES);
     f->lost = f->lost != 0;
+    f->orphan = f->orphan != 0;
     return APR_SUCCESS;
 }
 
 const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f)
 {
-    return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%s\n%s\n%s\n%s", f->sort, f->state, f->mode, f->platform,
-                        f->ownership, f->person, f->lost, f->folder, f->group, f->admin, f->q);
+    return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%d\n%s\n%s\n%s\n%s", f->sort, f->state, f->mode, f->platform,
+                        f->ownership, f->person, f->lost, f->orphan, f->folder, f->group, f->admin, f->q);
 }
 
 #define FILTERS(f) \
-    (f)->state, (f)->mode, (f)->platform, (f)->ownership, (f)->person, (f)->lost, (f)->folder, (f)->group, (f)->admin
+    (f)->state, (f)->mode, (f)->platform, (f)->ownership, (f)->person, (f)->lost, (f)->orphan, (f)->folder, (f)->group, (f)->admin
 
 /* ---- orders */
 
@@ -188,6 +189,7 @@ static apr_status_t few(mdm_db_t *db, const mdm_device_filter_t *f, apr_array_he
     } all[] = {{"person", f->person},
                {"group", f->group},
                {"lost", f->lost ? "1" : ""},
+               {"orphan", f->orphan ? "1" : ""},
                {"platform", strcmp(f->platform, "ios") ? f->platform : ""},
                {"mode", strcmp(f->mode, "ios_mdm") ? f->mode : ""},
                {"folder", f->folder},

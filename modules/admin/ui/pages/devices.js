@@ -40,7 +40,7 @@ export default async function page({ main, query, signal, may, again }) {
     }
     return fill(list,
       picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), may('device:task') && button(t('refresh'), 'refresh', many),
-        may('device:write') && button(t('move'), 'folder', () => moveTo(folders, [...picked], moved)), may('group:write') && button(t('group_put'), 'box', () => addTo(groups.filter((g) => g.kind === 'static'), [...picked], moved)), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
+        may('device:write') && button(t('move'), 'folder', () => moveTo(folders, [...picked], moved)), may('group:write') && button(t('group_put'), 'box', () => addTo(groups.filter((g) => g.kind === 'static'), [...picked], moved)), may('device:write') && button(t('del'), 'trash', removeMany, 'danger'), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
       table(columns(shown), state.items, { sort: filter.sort || 'name', onsort: (sort) => go({ sort }), pick: may('device:task') || may('device:write') ? draw : null, picked }),
       pager(list, state, more));
   };
@@ -55,19 +55,32 @@ export default async function page({ main, query, signal, may, again }) {
       draw();
     } catch (e) { say(e); }
   };
+  // One after the other, with a bar; those that can't (any more) are counted.
+  async function each(ids, bar, act) {
+    let ok = 0;
+    bar.hidden = false;
+    for (const [i, id] of ids.entries()) {
+      try { await act(id); ok++; } catch (e) { if (e.status !== 409 && e.status !== 404) throw e; }
+      bar.value = i + 1;
+    }
+    return [ok, ids.length - ok];
+  }
+  const progress = (ids) => h('progress', { max: ids.length, value: 0, hidden: true, 'aria-label': t('progress') });
   function many() {
-    const ids = [...picked];
-    const bar = h('progress', { max: ids.length, value: 0, hidden: true, 'aria-label': t('progress') });
+    const ids = [...picked], bar = progress(ids);
     dialog({ title: t('refresh_many', null, ids.length), lead: t('refresh_many_lead'), body: bar, submit: t('refresh'), save: async () => {
-      let ok = 0;
-      bar.hidden = false;
-      for (const [i, id] of ids.entries()) {
-        try { await api('POST', `devices/${id}/refresh`); ok++; } catch (e) { if (e.status !== 409 && e.status !== 404) throw e; }
-        bar.value = i + 1;
-      }
-      toast(t('refresh_result', null, ok, ids.length - ok));
+      toast(t('refresh_result', null, ...await each(ids, bar, (id) => api('POST', `devices/${id}/refresh`))));
       picked.clear(); draw();
     } });
+  }
+  function removeMany() {
+    const ids = [...picked], bar = progress(ids);
+    dialog({ title: t('delete_many', null, ids.length), lead: t('delete_many_lead', null, ids.length), body: bar, submit: t('del'), danger: true,
+      fields: [{ name: 'number', label: t('delete_many_type', null, ids.length), required: true, max: 6 }], save: async (v) => {
+        if (v.number.trim() !== String(ids.length)) throw Object.assign(new Error(t('delete_many_wrong')), { field: 'number' });
+        toast(t('delete_result', null, ...await each(ids, bar, (id) => api('DELETE', `devices/${id}`))));
+        moved();
+      } });
   }
 
   const moved = () => { picked.clear(); again(); };
@@ -86,6 +99,7 @@ export default async function page({ main, query, signal, may, again }) {
       select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),
       select('platform', t('platform'), ['ios', 'android', 'windows', 'unknown'], 'plat'),
       select('ownership', t('ownership'), ['corporate', 'personal'], 'own'),
+      h('label', { class: 'check' }, h('input', { id: 'q-source_removed', type: 'checkbox', checked: filter.source_removed === '1', onchange: (e) => go({ source_removed: e.target.checked ? '1' : undefined }) }), t('src_removed')),
       groups.length ? h('div', {}, h('label', { for: 'q-group' }, t('group')), h('select', { id: 'q-group', onchange: (e) => go({ group: e.target.value }) }, h('option', { value: '' }, t('all')),
         groups.map((g) => h('option', { value: g.id, selected: filter.group === g.id }, g.name)))) : null),
     h('div', { class: 'beside' }, tree(folders, filter.folder || '', { go: (folder) => go({ folder }), again, write: may('folder:write') }), list));

@@ -44,17 +44,28 @@ function body(v, s) {
   return { name: v.name, config, domains, position: Number(v.position) || 0, ...(v.secret || !s ? { secret: v.secret } : {}), ...(s ? { enabled: v.enabled } : {}) };
 }
 
+// Asks once more if the server names devices whose mail account may have to be set up again.
+async function put(method, path, body, match, done) {
+  try {
+    await api(method, path, { body, match });
+    toast(t('saved')); done();
+  } catch (e) {
+    if (e.status !== 409 || e.field !== 'confirm') throw e;
+    dialog({ title: t('src_confirm'), lead: h('p', { class: 'alert warn' }, e.message), submit: t('save_anyway'), danger: true, save: () => put(method, path, { ...body, confirm: true }, match, done) });
+  }
+}
+
 const add = (again) => dialog({ title: t('src_add'), lead: t('src_add_lead'), submit: t('create'), fields: fields(),
-  save: async (v) => { await api('POST', 'sources', { body: body(v) }); toast(t('saved')); again(); } });
+  save: (v) => put('POST', 'sources', body(v), undefined, again) });
 
 const edit = (s, again) => dialog({ title: `${t('edit')}: ${s.name}`, submit: t('save'), fields: fields(s),
-  save: async (v) => { await api('PATCH', `sources/${s.id}`, { body: body(v, s), match: etag(s) }); toast(t('saved')); again(); } });
+  save: (v) => put('PATCH', `sources/${s.id}`, body(v, s), etag(s), again) });
 
 const remove = (s, again) => dialog({ title: `${t('src_delete')}: ${s.name}`, lead: t('src_delete_lead', null, number(s.people), number(s.devices)), submit: t('src_delete'), danger: true,
   save: async () => { await api('DELETE', `sources/${s.id}`, { match: etag(s) }); toast(t('deleted')); again(); } });
 
 const simple = (s, again) => dialog({ title: `${t('src_simple')}: ${s.name}`, lead: t('src_simple_lead'), submit: t('src_simple'),
-  save: async () => { await api('PATCH', `sources/${s.id}`, { body: { simple: true }, match: etag(s) }); toast(t('saved')); again(); } });
+  save: () => put('PATCH', `sources/${s.id}`, { simple: true }, etag(s), again) });
 
 async function test(s, again) {
   const { data } = await api('POST', `sources/${s.id}/test`);

@@ -75,8 +75,14 @@ extern const int enroll_portal_nroutes;
 /* ---- enroll_link.c */
 /* Masks the token in what logs show of the request; for its end, or before it is refused with a logged address (R28). */
 void enroll_hide_token(request_rec *r);
+/* What profiles are made from, but for the topic. */
+void enroll_conf_fill(mdm_web_call_t *call, mdm_apple_conf_t *conf);
 extern const mdm_route_t enroll_link_routes[];
 extern const int enroll_link_nroutes;
+
+/* ---- enroll_service.c */
+/* A device's answer to the Profile Service of a link. */
+int enroll_service_post(mdm_web_call_t *call);
 
 /* ---- enroll_mail.c: account settings for mail apps, and the end of their enrolment */
 /* True if an ActiveSync server is there for this person. */

@@ -206,7 +206,7 @@ static int status_get(mdm_web_call_t *call)
 {
     json_error_t bad;
     mdm_pending_t *e;
-    json_t *steps, *error, *body;
+    json_t *steps, *error, *body, *device;
     apr_status_t rv = look(call, &e);
 
     if (rv == APR_NOTFOUND) {
@@ -221,13 +221,16 @@ static int status_get(mdm_web_call_t *call)
     if ((error = json_object_get(steps, "error"))) {
         json_object_set(body, "error", error);
     }
+    if ((device = json_object_get(steps, "device")) && !strcmp(e->state, "profile")) {
+        json_object_set(body, "serial", json_object_get(device, "serial"));
+    }
     json_decref(steps);
     return enroll_json_etag(call, body);
 }
 
 /* ---------------------------------------------------------------- profiles */
 
-static void conf_fill(mdm_web_call_t *call, mdm_apple_conf_t *conf)
+void enroll_conf_fill(mdm_web_call_t *call, mdm_apple_conf_t *conf)
 {
     server_rec *s = call->r->server;
 
@@ -251,9 +254,10 @@ static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, mdm_blob_t 
     mdm_apple_conf_t conf;
     mdm_pending_t *e;
     mdm_ca_t *ca;
+    const char *url;
     apr_status_t rv = mdm_pending_by_token(db, call->args[0], &e);
 
-    conf_fill(call, &conf);
+    enroll_conf_fill(call, &conf);
     if (rv != APR_SUCCESS || (rv = enroll_topic(db, &conf.topic)) != APR_SUCCESS) {
         return rv;
     }
@@ -263,7 +267,13 @@ static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, mdm_blob_t 
     if ((rv = mdm_ca_load(db, call->r->pool, &ca)) != APR_SUCCESS) {
         return rv == APR_NOTFOUND ? mdm_fail(call->ctx, MDM_EUNAVAIL, NULL, "The zone has no certification authority.") : rv;
     }
-    if ((rv = mdm_apple_enroll_profile(db, ca, &conf, e, out)) == APR_SUCCESS) {
+    if (call->svc->conf_int(call->r->server, "MDMProfileService")) {
+        url = apr_pstrcat(call->r->pool, conf.public_url, ENROLL_BASE "/", call->args[0], "/service", NULL);
+        rv = mdm_apple_service_profile(db, ca, &conf, e, url, out);
+    } else {
+        rv = mdm_apple_enroll_profile(db, ca, &conf, e, out);
+    }
+    if (rv == APR_SUCCESS) {
         rv = mdm_pending_step(db, e->id, "profile", NULL);
     }
     return rv;
@@ -312,7 +322,7 @@ static int trust_get(mdm_web_call_t *call)
     if (rv != APR_SUCCESS) {
         return bad_link(call, rv == APR_NOTFOUND && !ca ? MDM_EDENIED : rv);
     }
-    conf_fill(call, &conf);
+    enroll_conf_fill(call, &conf);
     if (!conf.anchors_pem) {
         return enroll_page_error(call, HTTP_NOT_FOUND, "error.title", "link.no_trust");
     }
@@ -381,6 +391,7 @@ const mdm_route_t enroll_link_routes[] = {
     {"GET", "/{token}", MDM_AUTH_PUBLIC, NULL, 0, 0, page_get},
     {"GET", "/{token}/status", MDM_AUTH_PUBLIC, NULL, 0, 0, status_get},
     {"GET", "/{token}/profile.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, profile_get},
+    {"POST", "/{token}/service", MDM_AUTH_DEVICE, NULL, 0, 0, enroll_service_post},
     {"GET", "/{token}/trust.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, trust_get},
     {"GET", "/{token}/qr.svg", MDM_AUTH_PUBLIC, NULL, 0, 0, qr_get},
 };

@@ -132,23 +132,30 @@ UPDATE pending_enrollment SET device_id = :device_id, version = version + 1 WHER
 DELETE FROM challenge WHERE pending_id = :pending_id AND used_ms IS NULL;
 
 -- name: challenge_add :exec
--- args: hash:text, pending_id:text, subject:text, expires_ms:i64
-INSERT INTO challenge (hash, pending_id, subject, expires_ms) VALUES (:hash, :pending_id, :subject, :expires_ms);
+-- args: hash:text, pending_id:text, subject:text, purpose:text, expires_ms:i64
+INSERT INTO challenge (hash, pending_id, subject, purpose, expires_ms) VALUES (:hash, :pending_id, :subject, :purpose, :expires_ms);
 
+-- service: 1 for that of a Profile Service, which SCEP does not take, nor the other way round.
 -- name: challenge_use :one
--- args: hash:text, now:i64, transaction_id:text, csr_hash:text
--- cols: pending_id:text?, record_id:text?, subject:text
+-- args: hash:text, service:i64, now:i64, transaction_id:text, csr_hash:text
+-- cols: pending_id:text?, record_id:text?, subject:text, purpose:text
 UPDATE challenge SET used_ms = :now, transaction_id = :transaction_id, csr_hash = :csr_hash
- WHERE hash = :hash AND used_ms IS NULL AND expires_ms > :now
+ WHERE hash = :hash AND used_ms IS NULL AND expires_ms > :now AND CASE purpose WHEN 'service' THEN 1 ELSE 0 END = :service
    AND (pending_id IS NULL OR EXISTS (SELECT 1 FROM pending_enrollment e JOIN person p ON p.id = e.person_id
         WHERE e.id = challenge.pending_id AND e.state IN ('created', 'opened', 'profile') AND e.expires_ms > :now
           AND p.disabled = 0 AND p.gone_ms IS NULL))
-RETURNING pending_id, record_id, subject;
+RETURNING pending_id, record_id, subject, purpose;
 
 -- name: challenge_get :one
 -- args: hash:text
--- cols: pending_id:text?, record_id:text?, subject:text, expires_ms:i64, used_ms:i64?, csr_hash:text?, fingerprint:text?
-SELECT pending_id, record_id, subject, expires_ms, used_ms, csr_hash, fingerprint FROM challenge WHERE hash = :hash;
+-- cols: pending_id:text?, record_id:text?, subject:text, purpose:text, expires_ms:i64, used_ms:i64?, csr_hash:text?, fingerprint:text?
+SELECT pending_id, record_id, subject, purpose, expires_ms, used_ms, csr_hash, fingerprint FROM challenge WHERE hash = :hash;
+
+-- The identity by which the device of this enrolment signs its second answer.
+-- name: challenge_report_identity :one
+-- args: pending_id:text, fingerprint:text
+-- cols: hash:text
+SELECT hash FROM challenge WHERE pending_id = :pending_id AND purpose = 'report' AND fingerprint = :fingerprint;
 
 -- name: challenge_set_issued :exec1
 -- args: hash:text, fingerprint:text

@@ -110,3 +110,8 @@ BEGIN
            detail = excluded.detail;
 END;
 -- all
+
+-- What a challenge is for: identity (of management, by SCEP), service (an answer to the Profile Service), report (the identity that signs the
+-- second answer, and nothing else).
+ALTER TABLE challenge ADD COLUMN purpose TEXT NOT NULL DEFAULT 'identity';
+CREATE INDEX challenge_pending ON challenge (pending_id);

@@ -1,5 +1,6 @@
 """A simulated iPhone or iPad: Apple's device side of MDM as facts/apple.md describes it."""
 import base64
+import datetime
 import hashlib
 import http.client
 import json
@@ -14,7 +15,9 @@ import uuid
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import NameOID
 
 from . import der, scep
 
@@ -193,6 +196,63 @@ class User:
         return done
 
 
+class Service:
+    """A Profile Service as a device sees it: it says who it is, gets an identity for that, says it again, and gets the profile."""
+
+    def __init__(self, plist):
+        content = plist["PayloadContent"]
+        self.url, self.wanted, self.challenge = content["URL"], content["DeviceAttributes"], content["Challenge"]
+        if not self.url.startswith("https://"):
+            raise ProfileError("Profile Service: URL is not https")
+
+    @classmethod
+    def of(cls, data):
+        """None if it is another profile."""
+        if data.lstrip().startswith(b"<?xml"):
+            return None
+        signed = der.Signed(data)
+        signed.verify()
+        plist = plistlib.loads(signed.content)
+        return cls(plist) if plist.get("PayloadType") == "Profile Service" else None
+
+    def facts(self, device, **keys):
+        known = {"UDID": device.udid, "SERIAL": device.serial, "PRODUCT": device.product, "VERSION": device.build, "IMEI": device.imei,
+                 "CHALLENGE": self.challenge}
+        wanted = [*self.wanted, "CHALLENGE"]
+        return {k: v for k, v in {**{k: known[k] for k in wanted}, **keys}.items() if v is not None}
+
+    @staticmethod
+    def sign(facts, cert, key):
+        body = facts if isinstance(facts, bytes) else plistlib.dumps(facts)
+        return (pkcs7.PKCS7SignatureBuilder().set_data(body).add_signer(cert, key, hashes.SHA256())
+                .sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.Binary]))
+
+    def post(self, device, body, kind="application/pkcs7-signature"):
+        """(status, headers, body)"""
+        return device.http.fetch("POST", self.url, body, {"Content-Type": kind})
+
+    def send(self, device, identity, **keys):
+        status, headers, body = self.post(device, self.sign(self.facts(device, **keys), *identity))
+        if status != 200:
+            raise Refused("the report", status, body)
+        if headers.get_content_type() != PROFILE_TYPE:
+            raise ProfileError(f"the answer has type {headers.get_content_type()}")
+        return body
+
+    @staticmethod
+    def identity(device, data):
+        """(certificate, key) by the SCEP payload of the first answer."""
+        found = Profile(data).of_type("com.apple.security.scep")
+        if len(found) != 1 or len(Profile(data).payloads) != 1:
+            raise ProfileError("the answer to the first report must be one SCEP payload")
+        payload = found[0]["PayloadContent"]
+        request = scep.Request(payload["Subject"], payload["Challenge"], int(payload["Keysize"]))
+        return scep.Client(payload["URL"], device.http.fetch, payload.get("Name", "CA")).enroll(request)[0], request.key
+
+    def enroll(self, device):
+        return self.send(device, self.identity(device, self.send(device, device.factory())))
+
+
 class Device:
     """One device. cafile: the roots it trusts from the factory. Everything it knows is in attributes."""
 
@@ -215,6 +275,7 @@ class Device:
         self.handled = []            # (RequestType, status) in order
         self.profiles, self.apps = [], list(APPS)
         self.enrolled = self.wiped = self.locked = False
+        self.made_with = None
 
     # -- enrolment
     def open_link(self, url):
@@ -243,6 +304,18 @@ class Device:
         self.use_identity(cert, request.key)
         return self
 
+    def factory(self):
+        """(certificate, key) that it was made with; signed by itself here."""
+        if not self.made_with:
+            key = rsa.generate_private_key(65537, 2048)
+            name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.udid)])
+            now = datetime.datetime.now(datetime.timezone.utc)
+            cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                    .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+                    .not_valid_after(now + datetime.timedelta(days=3650)).sign(key, hashes.SHA256()))
+            self.made_with = cert, key
+        return self.made_with
+
     def use_identity(self, cert, key):
         self.cert, self.key = cert, key
         pem = os.path.join(self.files, "identity.pem")
@@ -256,6 +329,9 @@ class Device:
     def enroll(self, url_or_profile, **scep_options):
         """All of it: profile, identity, Authenticate, TokenUpdate."""
         data = self.open_link(url_or_profile) if isinstance(url_or_profile, str) else url_or_profile
+        service = Service.of(data)
+        if service:
+            data = service.enroll(self)
         self.install(data, **scep_options)
         self.authenticate()
         self.token_update()

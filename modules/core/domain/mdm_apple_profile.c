@@ -206,6 +206,54 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
     return rv == APR_SUCCESS ? mdm_apple_profile_with(ctx, ca, conf, pending->id, challenge, out) : rv;
 }
 
+apr_status_t mdm_apple_service_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+                                       const char *url, mdm_blob_t *out)
+{
+    static const char *const wanted[] = {"UDID", "SERIAL", "PRODUCT", "VERSION", "IMEI"}; /* what decides, and no more */
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_pool_t *p = ctx->pool;
+    mdm_plist_t *root = mdm_plist_dict(p), *content, *list;
+    const char *challenge;
+    apr_status_t rv = mdm_challenge_create_for(db, pending, pending->id, MDM_CHALLENGE_SERVICE, &challenge);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!head(ctx, root, "Profile Service", ID_ENROLL, apr_pstrcat(p, organisation(conf), " device management", NULL),
+              "Tells the organisation which device this is, then enrols it.")) {
+        return MDM_EUNAVAIL;
+    }
+    mdm_plist_add_str(p, root, "PayloadOrganization", organisation(conf));
+    content = mdm_plist_add_dict(p, root, "PayloadContent");
+    mdm_plist_add_str(p, content, "URL", url);
+    list = mdm_plist_add_array(p, content, "DeviceAttributes");
+    for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        mdm_plist_add_str(p, list, NULL, wanted[i]);
+    }
+    mdm_plist_add_str(p, content, "Challenge", challenge);
+    return sign(ctx, ca, root, out);
+}
+
+apr_status_t mdm_apple_report_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+                                      mdm_blob_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_plist_t *root = mdm_plist_dict(ctx->pool);
+    const char *challenge, *subject = apr_pstrcat(ctx->pool, "report ", pending->id, NULL), *identity;
+    apr_status_t rv = mdm_challenge_create_for(db, pending, subject, MDM_CHALLENGE_REPORT, &challenge);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!head(ctx, root, "Configuration", ID_ENROLL ".report", apr_pstrcat(ctx->pool, organisation(conf), " device management", NULL),
+              "Gets this device a certificate for its enrolment.")) {
+        return MDM_EUNAVAIL;
+    }
+    mdm_plist_add_str(ctx->pool, root, "PayloadOrganization", organisation(conf));
+    rv = add_scep(ctx, mdm_plist_add_array(ctx->pool, root, "PayloadContent"), ca, conf, subject, challenge, &identity);
+    return rv == APR_SUCCESS ? sign(ctx, ca, root, out) : rv;
+}
+
 const char *mdm_apple_anchors(mdm_ctx_t *ctx, const char *path)
 {
     apr_size_t len = 0;

@@ -23,6 +23,12 @@ typedef struct mdm_apple_conf_t {
 apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
                                       const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
                                       mdm_blob_t *out);
+/* What is handed out instead where the device has to say its serial number first (IOS-07): a Profile Service at url, with a fresh challenge. */
+apr_status_t mdm_apple_service_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+                                       const char *url, mdm_blob_t *out);
+/* The answer to its first report: how to get the identity that signs the second. */
+apr_status_t mdm_apple_report_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,
+                                      mdm_blob_t *out);
 /* The same around a challenge that the caller has. A device that gets it again replaces the profile it has, and so gets a new identity
  * (IOS-06): then topic must be the device's own, which can't change in its life. cn: subject of the identity. */
 apr_status_t mdm_apple_profile_with(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const char *cn,

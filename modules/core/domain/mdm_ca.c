@@ -269,8 +269,10 @@ apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_c
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    what.not_after_ms = now + MDM_IDENTITY_LIFE_MS < info.not_after_ms ? now + MDM_IDENTITY_LIFE_MS
-                                                                       : info.not_after_ms;
+    what.not_after_ms = now + (pending_id || record_id ? MDM_IDENTITY_LIFE_MS : DAY_MS);
+    if (what.not_after_ms > info.not_after_ms) {
+        what.not_after_ms = info.not_after_ms;
+    }
     rv = mdm_cert_issue(ctx, &what, ca->ca, ca->ca_key, out);
     if (rv == APR_SUCCESS) {
         rv = mdm_cert_info(ctx, *out, &info);

@@ -24,7 +24,7 @@ apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
 /* Kind of the change rows that say: read the authority again. */
 #define MDM_CA_CHANGE "ca"
 
-/* Issues a device identity for a checked request (5 years) and writes its certificate row (status
+/* Issues a device identity for a checked request (5 years; a day if it is for neither an enrolment nor a record) and writes its certificate row (status
  * "issued"; slot "next" if it renews the identity of record_id: an earlier one that was never used is revoked then, and the
  * record's device announced); renewal is due at half life; subject CN from the challenge. */
 apr_status_t mdm_ca_issue_identity(mdm_db_t *db, const mdm_ca_t *ca, const mdm_csr_t *csr,

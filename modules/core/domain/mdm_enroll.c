@@ -250,6 +250,31 @@ apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *
     return rv;
 }
 
+apr_status_t mdm_pending_reported(mdm_db_t *db, const char *pending_id, const mdm_enroll_facts_t *facts)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_q_pending_step_get_t *row;
+    json_error_t bad;
+    json_t *steps, *device;
+    apr_status_t rv = mdm_q_pending_step_get(db, pending_id, &row);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(steps = mdm_json_own(ctx, json_loads(row->step, 0, &bad))) || !json_is_object(steps)) {
+        steps = mdm_json_own(ctx, json_object());
+    }
+    device = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "udid", facts->udid, "serial", facts->serial, "product", facts->product,
+                       "build", facts->build, "imei", facts->imei);
+    json_object_set_new(steps, "device", device);
+    json_object_set_new(steps, "reported", json_integer(now));
+    json_object_del(steps, "error");
+    json_object_del(steps, "error_ms");
+    rv = mdm_q_pending_step_set(db, pending_id, row->state, mdm_json_text(ctx->pool, steps), NULL);
+    return rv == APR_SUCCESS ? mdm_device_event(db, row->device_id, pending_id, "enroll.reported", device) : rv;
+}
+
 /* ---------------------------------------------------------------- challenges */
 
 const char *mdm_challenge_text(apr_pool_t *p)
@@ -269,6 +294,12 @@ apr_status_t mdm_challenge_renew(mdm_db_t *db, const char *record_id, const char
 
 apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char **challenge)
 {
+    return mdm_challenge_create_for(db, pending, subject, "identity", challenge);
+}
+
+apr_status_t mdm_challenge_create_for(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char *purpose,
+                                      const char **challenge)
+{
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *text = mdm_challenge_text(ctx->pool);
     apr_status_t rv;
@@ -280,7 +311,7 @@ apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, co
         return mdm_fail(ctx, MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
     }
     if ((rv = mdm_q_challenge_drop_unused(db, pending->id, NULL)) == APR_SUCCESS) {
-        rv = mdm_q_challenge_add(db, mdm_sha256_hex(ctx->pool, text, strlen(text)), pending->id, subject,
+        rv = mdm_q_challenge_add(db, mdm_sha256_hex(ctx->pool, text, strlen(text)), pending->id, subject, purpose,
                                  mdm_now_ms(ctx) + CHALLENGE_LIFE_MS, NULL);
     }
     if (rv == APR_SUCCESS) {
@@ -290,7 +321,7 @@ apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, co
 }
 
 /* Used before: only the very same request may have its answer again, while the challenge would still be alive. */
-static apr_status_t take_again(mdm_db_t *db, const char *hash, const char *csr_hash, mdm_challenge_t *out)
+static apr_status_t take_again(mdm_db_t *db, const char *hash, int service, const char *csr_hash, mdm_challenge_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_challenge_get_t *row;
@@ -302,6 +333,9 @@ static apr_status_t take_again(mdm_db_t *db, const char *hash, const char *csr_h
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (service != !strcmp(row->purpose, MDM_CHALLENGE_SERVICE)) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge is for something else.");
+    }
     if (row->used_ms_null || row->expires_ms <= mdm_now_ms(ctx)) {
         return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge or its enrolment is over.");
     }
@@ -311,12 +345,13 @@ static apr_status_t take_again(mdm_db_t *db, const char *hash, const char *csr_h
     out->pending_id = row->pending_id;
     out->record_id = row->record_id;
     out->subject = row->subject;
+    out->purpose = row->purpose;
     out->fingerprint = row->fingerprint;
     return APR_SUCCESS;
 }
 
-apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char *csr_hash, const char *transaction_id,
-                                mdm_challenge_t **out)
+static apr_status_t take(mdm_db_t *db, const char *challenge, int service, const char *csr_hash, const char *transaction_id,
+                         mdm_challenge_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_challenge_t *c = apr_pcalloc(ctx->pool, sizeof(*c));
@@ -329,14 +364,15 @@ apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char 
         return mdm_fail(ctx, MDM_EDENIED, NULL, "The challenge is missing or malformed.");
     }
     c->hash = mdm_sha256_hex(ctx->pool, challenge, len);
-    rv = mdm_q_challenge_use(db, c->hash, mdm_now_ms(ctx), transaction_id ? transaction_id : "", csr_hash, &row);
+    rv = mdm_q_challenge_use(db, c->hash, service, mdm_now_ms(ctx), transaction_id ? transaction_id : "", csr_hash, &row);
     if (rv == APR_SUCCESS) {
         c->pending_id = row->pending_id;
         c->record_id = row->record_id;
         c->subject = row->subject;
+        c->purpose = row->purpose;
     }
     else if (rv == APR_NOTFOUND) {
-        rv = take_again(db, c->hash, csr_hash, c);
+        rv = take_again(db, c->hash, service, csr_hash, c);
     }
     if (rv == APR_SUCCESS) {
         *out = c;
@@ -344,12 +380,31 @@ apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char 
     return rv;
 }
 
+apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char *csr_hash, const char *transaction_id,
+                                mdm_challenge_t **out)
+{
+    return take(db, challenge, 0, csr_hash, transaction_id, out);
+}
+
+apr_status_t mdm_challenge_take_service(mdm_db_t *db, const char *challenge, const char *body_hash, mdm_challenge_t **out)
+{
+    return take(db, challenge, 1, body_hash, "", out);
+}
+
+apr_status_t mdm_challenge_reporter(mdm_db_t *db, const char *pending_id, const char *fingerprint)
+{
+    mdm_q_challenge_report_identity_t *row;
+
+    return mdm_q_challenge_report_identity(db, pending_id, fingerprint, &row);
+}
+
 apr_status_t mdm_challenge_issued(mdm_db_t *db, const char *hash, const char *fingerprint)
 {
     mdm_q_challenge_get_t *row;
     apr_status_t rv = mdm_q_challenge_set_issued(db, hash, fingerprint);
 
-    if (rv == APR_SUCCESS && (rv = mdm_q_challenge_get(db, hash, &row)) == APR_SUCCESS && row->pending_id) {
+    if (rv == APR_SUCCESS && (rv = mdm_q_challenge_get(db, hash, &row)) == APR_SUCCESS && row->pending_id
+        && !strcmp(row->purpose, "identity")) {
         rv = mdm_pending_step(db, row->pending_id, "issued", NULL);
     }
     return rv;

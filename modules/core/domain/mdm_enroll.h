@@ -65,6 +65,11 @@ apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id);
 
 /* A fresh single-use SCEP challenge for a pending enrolment (30 minutes); an earlier unused one of it dies. */
 apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char **challenge);
+/* The same for the steps before (IOS-07): */
+#define MDM_CHALLENGE_SERVICE "service" /* an answer to the Profile Service; SCEP does not take it */
+#define MDM_CHALLENGE_REPORT "report"   /* the identity that signs the second answer: short-lived, and good for nothing else */
+apr_status_t mdm_challenge_create_for(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char *purpose,
+                                      const char **challenge);
 
 /* A fresh single-use challenge by which the device of a record renews its identity, good for life_ms; an earlier unused one dies. The
  * caller made the text (mdm_challenge_text), as it signs it into a profile before it has a connection. */
@@ -75,6 +80,7 @@ const char *mdm_challenge_text(apr_pool_t *p);
 
 typedef struct mdm_challenge_t {
     const char *hash, *pending_id, *record_id, *subject;
+    const char *purpose;     /* "identity", or one of MDM_CHALLENGE_* */
     const char *fingerprint; /* not NULL: the same request came before, this was issued for it */
 } mdm_challenge_t;
 /* Takes a challenge: exactly one caller ever gets it. The same request (csr_hash) of the same client may repeat and gets the fingerprint
@@ -82,6 +88,10 @@ typedef struct mdm_challenge_t {
 apr_status_t mdm_challenge_take(mdm_db_t *db, const char *challenge, const char *csr_hash, const char *transaction_id,
                                 mdm_challenge_t **out);
 apr_status_t mdm_challenge_issued(mdm_db_t *db, const char *hash, const char *fingerprint);
+/* The same with a challenge of MDM_CHALLENGE_SERVICE; body_hash: of what the device said, which may be repeated. */
+apr_status_t mdm_challenge_take_service(mdm_db_t *db, const char *challenge, const char *body_hash, mdm_challenge_t **out);
+/* APR_SUCCESS if this identity was issued for the second answer of this enrolment, else APR_NOTFOUND. */
+apr_status_t mdm_challenge_reporter(mdm_db_t *db, const char *pending_id, const char *fingerprint);
 
 /* What Authenticate (or an agent's first call) says of the device. Any may be NULL. */
 typedef struct mdm_enroll_facts_t {
@@ -109,6 +119,12 @@ apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enrol
  * MDM_EDENIED with the reason. */
 apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts,
                               const char **device_id, const char **record_id);
+/* Whether mdm_enroll_begin() would let this device in, in a transaction of its own that changes nothing (IOS-07). What the device did not
+ * say yet is not held against it. */
+apr_status_t mdm_enroll_preview(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts);
+/* Notes what the device says of itself before it has an identity. From then on the enrolment is for this device (UDID) alone, until its
+ * profile is fetched and answered again. In the caller's transaction. */
+apr_status_t mdm_pending_reported(mdm_db_t *db, const char *pending_id, const mdm_enroll_facts_t *facts);
 /* The channel is up (first TokenUpdate): device active, pending completed, events and audit written. */
 apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id);
 /* After a refusal of mdm_enroll_begin() and the rollback: writes what happened where people look (step, audit, and a message on the device

@@ -27,6 +27,7 @@ typedef struct begin_t {
     const char *model, *platform;
     const char *self; /* id of the object that is named, "" for a new one: its own name is free */
     apr_int64_t now;
+    int preview; /* before the device has said all of itself */
 } begin_t;
 
 static const char *text_or(const char *s, const char *fallback)
@@ -98,7 +99,8 @@ static apr_status_t rule_find(begin_t *b, json_t **out)
                    && word_fits(json_object_get(match, "ownership"), b->pending->ownership)
                    && word_fits(json_object_get(match, "level"), b->pending->level)
                    && word_fits(json_object_get(match, "model"), b->model)
-                   && (!os_min || mdm_version_at_least(b->facts->os_version, os_min));
+                   && (!os_min || (b->preview && !some(b->facts->os_version))
+                       || mdm_version_at_least(b->facts->os_version, os_min));
         apr_status_t rv = fits ? member_fits(b, match, &fits) : APR_SUCCESS;
 
         if (rv != APR_SUCCESS) {
@@ -501,6 +503,17 @@ apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enrol
 
 /* ---------------------------------------------------------------- the whole */
 
+/* What said its serial number for this enrolment is what comes (IOS-07). */
+static apr_status_t same_device(begin_t *b)
+{
+    json_error_t bad;
+    json_t *steps = mdm_json_own(b->ctx, json_loads(b->pending->step, 0, &bad));
+    const char *udid = json_string_value(json_object_get(json_object_get(steps, "device"), "udid"));
+
+    return udid && (!b->udid || strcasecmp(udid, b->udid) != 0)
+               ? mdm_fail(b->ctx, MDM_EDENIED, "UDID", "This enrolment was begun by another device.") : APR_SUCCESS;
+}
+
 /* May this enrolment still become a device, and this device? */
 static apr_status_t admit(begin_t *b)
 {
@@ -525,6 +538,9 @@ static apr_status_t admit(begin_t *b)
     }
     if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial) != 0)) {
         return mdm_fail(b->ctx, MDM_EDENIED, "SerialNumber", "This enrolment was made for another device.");
+    }
+    if ((rv = same_device(b)) != APR_SUCCESS) {
+        return rv;
     }
     rv = e->person_id ? mdm_person_get(b->db, e->person_id, &b->person) : APR_NOTFOUND;
     if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && b->person->disabled)) {
@@ -577,6 +593,21 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
     }
     *device_id = device;
     return mdm_change_add(db, "device", device);
+}
+
+apr_status_t mdm_enroll_preview(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
+{
+    begin_t b = begin_make(db, pending, facts);
+    const char *device, *folder, *name;
+    apr_status_t rv = mdm_db_begin(db);
+
+    b.preview = 1;
+    if (rv == APR_SUCCESS && (rv = admit(&b)) == APR_SUCCESS && (rv = object_find(&b, &device)) == APR_SUCCESS && !device
+        && (rv = mdm_enroll_room(db, b.policy, b.person->id, 0)) == APR_SUCCESS) {
+        rv = place(&b, &folder, &name);
+    }
+    mdm_db_rollback(db); /* another person's device is taken over when it is enrolled, and not before */
+    return rv;
 }
 
 apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id)

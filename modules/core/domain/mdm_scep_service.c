@@ -94,8 +94,9 @@ static apr_status_t issue_new(mdm_db_t *db, const mdm_ca_t *ca, const ask_t *ask
                               const mdm_challenge_t *ch, mdm_cert_t **out)
 {
     mdm_certinfo_t info = {0};
-    apr_status_t rv = mdm_ca_issue_identity(db, ca, ask->req->csr, ch->subject, ch->pending_id,
-                                            ch->record_id, out);
+    /* One that signs a second answer belongs to no enrolment: management does not know it. */
+    const char *pending = strcmp(ch->purpose, MDM_CHALLENGE_REPORT) ? ch->pending_id : NULL;
+    apr_status_t rv = mdm_ca_issue_identity(db, ca, ask->req->csr, ch->subject, pending, ch->record_id, out);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_cert_info(mdm_db_ctx(db), *out, &info);

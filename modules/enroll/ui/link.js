@@ -38,6 +38,7 @@ const watcher = poll(section.dataset.status, (status) => {
     if (status.error) say(t("link.error", { error: status.error }), "bad");
     else if (status.state === "completed") done();
     else if (["expired", "cancelled", "locked"].includes(status.state)) over();
+    else if (status.serial) say(t("link.live.reported", { serial: status.serial }));
     else say(status.at ? t(`link.live.${status.state}`) : "");
 }, () => say(t("offline"), "bad"));
 

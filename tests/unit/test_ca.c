@@ -178,8 +178,10 @@ static void identity_lives_five_years_but_not_longer_than_its_authority(void **s
     assert_null(row->record_id);
     assert_int_equal(row->not_after, info.not_after_ms);
     assert_string_equal(row->der, mdm_b64(t->pool, cert->der.data, cert->der.len));
+    mdm_cert_info(t->ctx, issue(t, ca, "for a report", NULL), &info);
+    assert_int_equal(info.not_after_ms, TEST_NOW_MS + 86400000LL);
     t->now = apr_time_from_sec((TEST_NOW_MS + 19 * YEAR_MS) / 1000);
-    mdm_cert_info(t->ctx, issue(t, ca, "late", NULL), &info);
+    mdm_cert_info(t->ctx, issue(t, ca, "late", PENDING), &info);
     mdm_cert_info(t->ctx, ca->ca, &root);
     assert_int_equal(info.not_after_ms, root.not_after_ms);
     dbtest_end(t);

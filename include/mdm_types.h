@@ -9,7 +9,7 @@
 /* The channel a source record speaks for (spec 00). */
 typedef enum { MDM_KIND_MDM = 1, MDM_KIND_AGENT = 2, MDM_KIND_EAS = 3, MDM_KIND_ADE = 4 } mdm_kind_e;
 
-/* device.state; the text in the database and the API is mdm_device_state_text(). */
+/* device.state; domain/mdm_devload.c knows the words of the database and the API. */
 typedef enum {
     MDM_DEV_PENDING = 1, /* enrolment begun, not finished */
     MDM_DEV_ACTIVE = 2,

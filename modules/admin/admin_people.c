@@ -113,8 +113,9 @@ typedef struct person_edit_t {
     int disabled, disabled_given;
 } person_edit_t;
 
-static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, const person_edit_t *e)
+static apr_status_t edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
+    const person_edit_t *e = arg;
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_admin_person_t *q = NULL;
     const char *mail;
@@ -153,24 +154,9 @@ int mdm_adm_person_edit(mdm_web_call_t *call)
                                    {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &e.phone, NULL},
                                    {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &e.disabled, &e.disabled_given},
                                    {NULL}};
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_json_fields(call->ctx, call->body, fields);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = edit(db, id, version, &e);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, person_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, edit, &e, person_json) : mdm_adm_fail(call, rv);
 }
 
 int mdm_adm_person_password(mdm_web_call_t *call)

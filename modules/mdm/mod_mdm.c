@@ -99,6 +99,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     load_keys(pconf);
     mdm_jobs_kind(&mdm_prune_kind);
     mdm_jobs_kind(&mdm_commands_kind);
+    mdm_jobs_kind(&mdm_tasks_kind);
     mdm_jobs_kind(&mdm_ldapsync_kind);
     register_tick(s, pconf);
     return OK;

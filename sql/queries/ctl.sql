@@ -23,6 +23,7 @@ SELECT place, id, value FROM (
     SELECT 'ca.private_key' AS place, kind AS id, private_key AS value FROM ca
     UNION ALL SELECT 'command.payload', id, payload FROM command WHERE sealed = 1
     UNION ALL SELECT 'pending_enrollment.token', id, token FROM pending_enrollment
+    UNION ALL SELECT 'quick_task.options', id, options FROM quick_task
     UNION ALL SELECT 'source_record.bootstrap_token', id, bootstrap_token FROM source_record WHERE bootstrap_token IS NOT NULL
     UNION ALL SELECT 'source_record.unlock_token', id, unlock_token FROM source_record WHERE unlock_token IS NOT NULL
     UNION ALL SELECT 'zone_setting.value', name, value FROM zone_setting WHERE sealed = 1
@@ -41,6 +42,10 @@ UPDATE command SET payload = :value WHERE id = :id AND payload = :old AND sealed
 -- name: reseal_pending_token :exec
 -- args: id:text, old:text, value:text
 UPDATE pending_enrollment SET token = :value WHERE id = :id AND token = :old;
+
+-- name: reseal_task :exec
+-- args: id:text, old:text, value:text
+UPDATE quick_task SET options = :value WHERE id = :id AND options = :old;
 
 -- name: reseal_bootstrap_token :exec
 -- args: id:text, old:text, value:text

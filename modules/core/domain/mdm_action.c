@@ -127,6 +127,16 @@ static const struct {
     {N_UNLOCK, unlock, "no_unlock_token", "The device has given no unlock token."},
 };
 
+const mdm_action_t *mdm_action_named(const char *name)
+{
+    const mdm_action_t *a = mdm_actions;
+
+    while (a->name && strcmp(a->name, name) != 0) {
+        a++;
+    }
+    return a->name ? a : NULL;
+}
+
 const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_facts_t *facts, const char **why)
 {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
@@ -150,25 +160,41 @@ static int said(json_t *section, const char *key)
     return json_is_true(json_object_get(section, key));
 }
 
-apr_status_t mdm_action_facts(mdm_db_t *db, const char *device_id, mdm_action_facts_t **out)
+static void facts_take(const mdm_q_action_facts_t *row, mdm_action_facts_t *f)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_action_facts_t *f = apr_pcalloc(ctx->pool, sizeof *f);
-    mdm_q_action_facts_t *row;
-    json_t *inventory;
-    apr_status_t rv = mdm_q_action_facts(db, device_id, &row);
+    json_t *inventory = json_loads(row->inventory, 0, NULL);
 
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    inventory = mdm_json_own(ctx, json_loads(row->inventory, 0, NULL));
-    *f = (mdm_action_facts_t){.device_id = device_id, .name = row->name, .state = row->state, .os_version = row->os_version,
+    *f = (mdm_action_facts_t){.device_id = row->id, .name = row->name, .state = row->state, .os_version = row->os_version,
                               .record_id = row->record_id, .record_state = row->record_state, .leaving = row->leaving,
                               .supervised = row->supervised_null ? -1 : row->supervised != 0, .unlock = (int)row->unlock};
     f->user_enrolled = said(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"), "IsUserEnrollment");
     f->lost = said(json_object_get(inventory, "device"), "IsMDMLostModeEnabled");
-    *out = f;
-    return APR_SUCCESS;
+    json_decref(inventory);
+}
+
+apr_status_t mdm_action_facts_of(mdm_db_t *db, json_t *ids, apr_array_header_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_action_facts(db, mdm_json_text(ctx->pool, ids), &rows);
+
+    *out = apr_array_make(ctx->pool, 1, sizeof(mdm_action_facts_t));
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        facts_take(&APR_ARRAY_IDX(rows, i, mdm_q_action_facts_t), apr_array_push(*out));
+    }
+    return rv;
+}
+
+apr_status_t mdm_action_facts(mdm_db_t *db, const char *device_id, mdm_action_facts_t **out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_action_facts_of(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id)), &rows);
+
+    if (rv == APR_SUCCESS && !rows->nelts) {
+        rv = APR_NOTFOUND;
+    }
+    *out = (mdm_action_facts_t *)rows->elts;
+    return rv;
 }
 
 apr_status_t mdm_action_json(mdm_db_t *db, const char *device_id, json_t **out)
@@ -266,11 +292,13 @@ apr_status_t mdm_action_order(mdm_db_t *db, const mdm_action_order_t *o, const c
     }
     if (rv == APR_SUCCESS) {
         mdm_command_add_t add = {.record_id = facts->record_id, .request_type = o->request_type, .payload = o->payload,
-                                 .raw = o->raw, .task_id = o->task_id, .expires_ms = o->expires_ms};
+                                 .raw = o->raw, .task_id = o->task_id, .expires_ms = o->expires_ms,
+                                 .wake_after_ms = o->wake_after_ms};
         rv = mdm_command_enqueue(db, &add, id);
     }
     if (rv == APR_SUCCESS && action && action->after) {
-        mdm_command_add_t look = {.record_id = facts->record_id, .request_type = action->after, .coalesce_key = action->after};
+        mdm_command_add_t look = {.record_id = facts->record_id, .request_type = action->after, .coalesce_key = action->after,
+                                  .wake_after_ms = o->wake_after_ms};
         rv = mdm_command_enqueue(db, &look, NULL);
     }
     return rv == APR_SUCCESS ? audit_order(db, o, facts->name, *id) : rv;

@@ -18,6 +18,8 @@ typedef struct mdm_action_facts_t {
 } mdm_action_facts_t;
 /* APR_NOTFOUND: no such device. */
 apr_status_t mdm_action_facts(mdm_db_t *db, const char *device_id, mdm_action_facts_t **out);
+/* Of those devices in a JSON list of ids that there are, in no order. */
+apr_status_t mdm_action_facts_of(mdm_db_t *db, json_t *ids, apr_array_header_t **out /* of mdm_action_facts_t */);
 
 typedef struct mdm_action_t {
     const char *name;    /* "lock", "wipe", … */
@@ -28,6 +30,8 @@ typedef struct mdm_action_t {
 } mdm_action_t;
 /* The table, ends with name == NULL. */
 extern const mdm_action_t mdm_actions[];
+/* The row of this name, NULL if there is none. */
+const mdm_action_t *mdm_action_named(const char *name);
 /* Pure. NULL: it applies; else a word for programs, and *why = a sentence for people. */
 const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_facts_t *facts, const char **why);
 /* All of them for one device: [{"action", "command", "applies", "reason", "why", "keys"}]. New reference. */
@@ -39,6 +43,7 @@ typedef struct mdm_action_order_t {
     int raw;                /* IOS-12: any type and keys; only who may is asked before */
     const char *task_id;    /* quick task, may be NULL */
     apr_int64_t expires_ms; /* 0 = never */
+    apr_int64_t wake_after_ms; /* the device is woken so much later; 0 = now */
 } mdm_action_order_t;
 /* Queues a command that an administrator ordered, and the question that shows what came of it. Audited: names of keys, no values. MDM_ECONFLICT
  * with the sentence if it does not apply; leaving is no command (mdm_unenroll_apple). APR_NOTFOUND: no such device. In a transaction. */

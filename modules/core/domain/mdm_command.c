@@ -66,7 +66,7 @@ static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const cha
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, seal,
-                                  add->coalesce_key, add->leaving, add->task_id, now, ctx->actor.name,
+                                  add->task_id ? NULL : add->coalesce_key, add->leaving, add->task_id, now, ctx->actor.name,
                                   add->expires_ms ? &add->expires_ms : NULL, NULL);
     }
     if (rv == APR_SUCCESS) {
@@ -77,11 +77,11 @@ static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const cha
 }
 
 /* Always announced: a cache may have seen the queue empty a moment ago, and then a device would not be told for a minute. */
-static apr_status_t tell(mdm_db_t *db, const char *record_id, const char *device_id)
+static apr_status_t tell(mdm_db_t *db, const char *record_id, const char *device_id, apr_int64_t wake_after_ms)
 {
     apr_status_t rv = mdm_change_add(db, "device", device_id);
 
-    return rv == APR_SUCCESS ? mdm_push_wake(db, record_id, 0) : rv;
+    return rv == APR_SUCCESS ? mdm_push_wake(db, record_id, wake_after_ms) : rv;
 }
 
 apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
@@ -90,7 +90,7 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
     apr_status_t rv = append(db, add, &uuid, &device_id);
 
     if (rv == APR_SUCCESS) {
-        rv = tell(db, add->record_id, device_id);
+        rv = tell(db, add->record_id, device_id, add->wake_after_ms);
     }
     if (rv == APR_SUCCESS && id) {
         *id = uuid;
@@ -101,16 +101,29 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 const char *const mdm_command_refreshes[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList",
                                              "ManagedApplicationList", "ProfileList", "CertificateList", "Restrictions", NULL};
 
-apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id)
+apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
 {
-    const char *id, *device_id = NULL;
+    const char *device_id = NULL, *uuid;
     apr_status_t rv = APR_SUCCESS;
 
     for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
-        mdm_command_add_t add = {.record_id = record_id, .request_type = *type, .coalesce_key = *type};
-        rv = append(db, &add, &id, &device_id);
+        mdm_command_add_t ask = {.record_id = add->record_id, .request_type = *type, .coalesce_key = *type};
+        if (type == mdm_command_refreshes) {
+            ask.task_id = add->task_id;
+            ask.expires_ms = add->expires_ms;
+        }
+        rv = append(db, &ask, &uuid, &device_id);
+        *id = type == mdm_command_refreshes ? uuid : *id;
     }
-    return rv == APR_SUCCESS ? tell(db, record_id, device_id) : rv;
+    return rv == APR_SUCCESS ? tell(db, add->record_id, device_id, add->wake_after_ms) : rv;
+}
+
+apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id)
+{
+    mdm_command_add_t add = {.record_id = record_id};
+    const char *id = NULL;
+
+    return mdm_command_refresh_task(db, &add, &id);
 }
 
 apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id)

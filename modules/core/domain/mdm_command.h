@@ -18,8 +18,9 @@ typedef struct mdm_command_add_t {
     const char *coalesce_key;   /* not NULL: replaces an open one with this key that was not sent yet */
     int leaving;                /* removal or wipe */
     int secret;                 /* payload is sealed in the database; raw ones and those with secrets by nature always are */
-    const char *task_id;        /* quick task, may be NULL */
+    const char *task_id;        /* quick task, may be NULL; what a task follows is not replaced by a newer one of its coalesce_key */
     apr_int64_t expires_ms;     /* 0 = never */
+    apr_int64_t wake_after_ms;  /* the device is woken so much later; 0 = now */
 } mdm_command_add_t;
 
 /* Adds a command and wakes the record (mdm_push_wake); announces the change of the cached flag. Several statements: call
@@ -29,6 +30,8 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 /* The refresh commands (mdm_command_refreshes, NULL-terminated), each replacing its older, unsent one. */
 extern const char *const mdm_command_refreshes[];
 apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id);
+/* The same for a quick task, which follows the first of them: task_id, expires_ms and wake_after_ms of `add` are read, *id is its id. */
+apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
 /* The device's live Apple record; APR_NOTFOUND if it has none. */
 apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id);
 

@@ -1,0 +1,287 @@
+/* Quick tasks: preview, start, progress, devices, taking back (DEV-07, API-01). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_roles.h"
+#include "domain/mdm_task.h"
+
+#define MINUTES_MAX 525600
+#define SPREAD_MAX 10080
+
+/* ---- what is asked for */
+
+/* The filter of the device list, as an object with the same names. */
+static apr_status_t read_filter(mdm_ctx_t *ctx, json_t *in, mdm_device_filter_t *f)
+{
+    int lost = 0;
+    const mdm_jfield_t fields[] = {{"q", MDM_JF_STR, 0, 0, 100, NULL, 0, &f->q, NULL},
+                                   {"state", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->state, NULL},
+                                   {"mode", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->mode, NULL},
+                                   {"platform", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->platform, NULL},
+                                   {"ownership", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->ownership, NULL},
+                                   {"person", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->person, NULL},
+                                   {"folder", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->folder, NULL},
+                                   {"group", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->group, NULL},
+                                   {"lost", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &lost, NULL},
+                                   {NULL}};
+    apr_status_t rv = mdm_json_fields(ctx, in, fields);
+
+    f->lost = lost;
+    if (rv == APR_SUCCESS)
+        rv = mdm_device_filter_check(ctx, f);
+    if (rv == MDM_EINPUT)
+        ctx->fail_field = apr_pstrcat(ctx->pool, "filter.", ctx->fail_field, NULL);
+    return rv;
+}
+
+static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    json_t *filter = NULL;
+    const mdm_jfield_t fields[] = {{"kind", MDM_JF_STR, 1, 1, 40, NULL, 0, &s->kind, NULL},
+                                   {"options", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &s->options, NULL},
+                                   {"devices", MDM_JF_ARRAY, 0, 1, MDM_TASK_LIST, NULL, 0, &s->devices, NULL},
+                                   {"filter", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &filter, NULL},
+                                   {"spread_minutes", MDM_JF_INT, 0, 0, SPREAD_MAX, NULL, 0, &s->spread_minutes, NULL},
+                                   {"expires_minutes", MDM_JF_INT, 0, 1, MINUTES_MAX, NULL, 1, &s->expires_minutes, NULL},
+                                   {"confirm", MDM_JF_INT, 0, 0, APR_INT32_MAX, NULL, 0, &s->confirm, NULL},
+                                   {NULL}};
+    apr_status_t rv;
+
+    memset(s, 0, sizeof(*s));
+    s->expires_minutes = -1;
+    rv = mdm_json_fields(ctx, call->body, fields);
+    if (rv == APR_SUCCESS && !filter == !s->devices)
+        rv = mdm_fail(ctx, MDM_EINPUT, filter ? "filter" : "devices", "Either devices or a filter must be given.");
+    if (rv == APR_SUCCESS && filter)
+        rv = read_filter(ctx, filter, &s->filter);
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (s->expires_minutes < 0)
+        s->expires_minutes = strcmp(s->kind, "unenroll") ? MDM_TASK_EXPIRY_MIN : 0;
+    if (strcmp(s->kind, "raw") == 0 && !mdm_rights_cover(call->caller->rights, "{\"command\": [\"raw\"]}"))
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "Your role lacks the right command:raw.");
+    return APR_SUCCESS;
+}
+
+int mdm_adm_task_preview(mdm_web_call_t *call)
+{
+    mdm_task_spec_t spec;
+    json_t *out = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = read_spec(call, &spec);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_task_preview(db, &spec, &out);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, out) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_task_create(mdm_web_call_t *call)
+{
+    mdm_task_spec_t spec;
+    const char *id = NULL;
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = read_spec(call, &spec);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_task_create(db, &spec, &id);
+    if (rv == APR_SUCCESS)
+        rv = mdm_task_json(db, id, &body, NULL);
+    rv = mdm_adm_end(db, rv);
+    if (rv != APR_SUCCESS) {
+        json_decref(body);
+        return mdm_adm_fail(call, rv);
+    }
+    call->svc->job_wake();
+    apr_table_setn(call->r->headers_out, "Location",
+                   apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/api/v1/tasks/", id, NULL));
+    return mdm_web_json(call->r, HTTP_ACCEPTED, body);
+}
+
+/* ---- showing */
+
+static apr_status_t list_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    return mdm_task_list(db, page, *(const int *)arg, items, next);
+}
+
+int mdm_adm_tasks(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"hidden", NULL};
+    const char *given = NULL;
+    int hidden;
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "hidden", &given);
+
+    if (rv == APR_SUCCESS && given && strcmp(given, "0") != 0 && strcmp(given, "1") != 0)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "hidden", "must be 0 or 1");
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    hidden = given && *given == '1';
+    return mdm_adm_list(call, &(mdm_adm_list_t){hidden ? "tasks\n1" : "tasks", params, list_page, &hidden});
+}
+
+int mdm_adm_task(mdm_web_call_t *call)
+{
+    const char *id = NULL;
+    json_t *body = NULL;
+    apr_int64_t version;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, mdm_task_json, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+}
+
+static const char *const device_params[] = {"state", NULL};
+
+static apr_status_t read_state(mdm_web_call_t *call, const char **state)
+{
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "state", state);
+
+    *state = *state ? *state : "";
+    return rv == APR_SUCCESS && !mdm_task_is_state(*state) ? mdm_fail(call->ctx, MDM_EINPUT, "state", "is none of the known values") : rv;
+}
+
+static const char *device_sig(apr_pool_t *p, const char *id, const char *state)
+{
+    return apr_pstrcat(p, "task\n", id, "\n", state, NULL);
+}
+
+typedef struct which_t {
+    const char *id, *state;
+} which_t;
+
+static apr_status_t device_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    const which_t *w = arg;
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_task_devices(db, w->id, w->state, page, &rows, next);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_task_device_t *d = &APR_ARRAY_IDX(rows, i, mdm_task_device_t);
+
+        json_array_append_new(
+            items, json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", d->device_id, "name", d->name, "there",
+                             d->there, "state", d->state, "reason", mdm_adm_text(d->reason), "command", mdm_adm_text(d->command_id),
+                             "error", d->error ? mdm_adm_parsed(d->error) : json_null(), "result",
+                             d->result ? mdm_adm_parsed(d->result) : json_null(), "ordered_at", mdm_adm_time(p, d->created_ms),
+                             "sent_at", mdm_adm_time(p, d->sent_ms), "done_at", mdm_adm_time(p, d->done_ms), "expires_at",
+                             mdm_adm_time(p, d->expires_ms)));
+    }
+    return rv;
+}
+
+int mdm_adm_task_devices(mdm_web_call_t *call)
+{
+    which_t w = {NULL, NULL};
+    apr_status_t rv = mdm_adm_id(call, &w.id);
+
+    if (rv == APR_SUCCESS)
+        rv = read_state(call, &w.state);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    return mdm_adm_list(call, &(mdm_adm_list_t){device_sig(call->r->pool, w.id, w.state), device_params, device_page, &w});
+}
+
+static int csv_rows(request_rec *r, apr_pool_t *p, const apr_array_header_t *rows)
+{
+    apr_array_header_t *lines = apr_array_make(p, rows->nelts + 1, sizeof(char *));
+    int i;
+
+    for (i = 0; i < rows->nelts; i++) {
+        const mdm_task_device_t *d = &APR_ARRAY_IDX(rows, i, mdm_task_device_t);
+        APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(
+            p, "%s,%s,%s,%s,%s,%s,%s,%s\r\n", d->device_id, mdm_adm_cell(p, d->name), d->state,
+            mdm_adm_cell(p, *d->reason ? d->reason : d->error), mdm_adm_cell_time(p, d->created_ms), mdm_adm_cell_time(p, d->sent_ms),
+            mdm_adm_cell_time(p, d->done_ms), mdm_adm_cell_time(p, d->expires_ms));
+    }
+    return mdm_adm_csv_text(r, apr_array_pstrcat(p, lines, 0));
+}
+
+static apr_status_t csv_page(mdm_ctx_t *ctx, const which_t *w, const char *cursor, apr_array_header_t **rows, const char **next)
+{
+    mdm_page_t page = {NULL};
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_page_read(ctx, device_sig(ctx->pool, w->id, w->state), "200", cursor, &page);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_task_devices(db, w->id, w->state, &page, rows, next);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+int mdm_adm_task_devices_csv(mdm_web_call_t *call)
+{
+    static const char columns[] = "id,name,state,reason,ordered_at,sent_at,done_at,expires_at\r\n";
+    which_t w = {NULL, NULL};
+    const char *cursor = NULL;
+    int begun = 0, gone = 0;
+    apr_status_t rv = mdm_adm_id(call, &w.id);
+
+    if (rv == APR_SUCCESS)
+        rv = read_state(call, &w.state);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, device_params);
+    do {
+        mdm_ctx_t *sub = mdm_ctx_sub(call->ctx);
+        apr_array_header_t *rows = NULL;
+        const char *next = NULL;
+
+        if (rv == APR_SUCCESS)
+            rv = csv_page(sub, &w, cursor, &rows, &next);
+        if (rv == APR_SUCCESS)
+            gone = (!begun++ && !mdm_adm_csv_head(call->r, "task.csv", columns)) || call->r->header_only
+                   || !csv_rows(call->r, sub->pool, rows);
+        cursor = next ? apr_pstrdup(call->r->pool, next) : NULL;
+        apr_pool_destroy(sub->pool);
+    } while (rv == APR_SUCCESS && cursor && !gone);
+    if (rv == APR_SUCCESS)
+        return OK;
+    return begun ? mdm_adm_csv_cut(call->r) : mdm_adm_fail(call, rv);
+}
+
+/* ---- changing */
+
+static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_task_cancel(db, id);
+}
+
+int mdm_adm_task_cancel(mdm_web_call_t *call)
+{
+    int rc = mdm_adm_act(call, do_cancel, NULL, HTTP_ACCEPTED);
+
+    if (call->r->status == HTTP_ACCEPTED)
+        call->svc->job_wake();
+    return rc;
+}
+
+static apr_status_t do_hide(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_task_hide(db, id, arg != NULL);
+}
+
+int mdm_adm_task_hide(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, do_hide, "hide", HTTP_NO_CONTENT);
+}
+
+int mdm_adm_task_show(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, do_hide, NULL, HTTP_NO_CONTENT);
+}

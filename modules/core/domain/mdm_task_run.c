@@ -1,0 +1,329 @@
+/* The work of quick tasks: walking the list, giving the orders, taking them back, noticing the end. Each batch is one transaction that also says
+ * how far the task is: after a cut the next run goes on from there (DEV-07, DEV-14). */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "base/mdm_json.h"
+#include "base/mdm_seal.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_push.h"
+#include "domain/mdm_task.h"
+#include "mdm_sql_gen.h"
+
+#define BATCH 50         /* devices ordered in one transaction */
+#define CANCEL_BATCH 1000 /* rows that were not ordered yet */
+#define SETTLE 20        /* tasks looked at in one go */
+
+typedef struct run_t {
+    mdm_ctx_t *ctx; /* of this batch */
+    mdm_db_t *db;
+    const char *id;
+    mdm_q_task_options_t *task;
+    int more; /* the batch says that there is another one of its kind */
+} run_t;
+
+/* ---------------------------------------------------------------- the list */
+
+static apr_status_t filter_of(mdm_ctx_t *ctx, const char *target, mdm_device_filter_t *f)
+{
+    json_t *j = mdm_json_own(ctx, json_loads(target, 0, NULL)), *in = json_object_get(j, "filter");
+    const struct {
+        const char *name, **to;
+    } all[] = {{"q", &f->q}, {"state", &f->state}, {"mode", &f->mode}, {"platform", &f->platform}, {"ownership", &f->ownership},
+               {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}};
+
+    memset(f, 0, sizeof *f);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        *all[i].to = json_string_value(json_object_get(in, all[i].name));
+    }
+    f->lost = json_object_get(in, "lost") != NULL;
+    return mdm_device_filter_check(ctx, f);
+}
+
+/* One page of the list becomes rows. */
+static apr_status_t walk(run_t *r)
+{
+    const char *next = NULL;
+    mdm_device_filter_t f;
+    apr_array_header_t *rows = NULL;
+    json_t *list = mdm_json_own(r->ctx, json_array());
+    mdm_page_t page;
+    apr_status_t rv = filter_of(r->ctx, r->task->target, &f);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_page_read(r->ctx, mdm_device_filter_sig(r->ctx->pool, &f), "200", r->task->cursor, &page);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_device_list(r->db, &f, &page, &rows, &next);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_device_row_t *d = &APR_ARRAY_IDX(rows, i, mdm_device_row_t);
+        json_array_append_new(list, json_pack("{s:s, s:s}", "id", d->id, "name", d->name));
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_task_rows_add(r->db, r->id, list, r->task->walked);
+    }
+    if (rv == APR_SUCCESS && rows->nelts) { /* else a stretch without any: only the cursor moves */
+        rv = mdm_q_task_walked(r->db, r->id, next, r->task->walked + rows->nelts, r->task->walked);
+    } else if (rv == APR_SUCCESS) {
+        rv = mdm_q_task_walked(r->db, r->id, next, r->task->walked, r->task->walked);
+    }
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(r->ctx, MDM_ECONFLICT, NULL, "somebody else has gone on with this task");
+    }
+    if (rv == APR_SUCCESS && !next) {
+        rv = mdm_q_task_state_set(r->db, r->id, "preparing", "running", NULL);
+    }
+    r->more = 1;
+    return rv;
+}
+
+/* ---------------------------------------------------------------- orders */
+
+static apr_status_t order_leave(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, apr_int64_t delay, const char **id)
+{
+    mdm_q_leave_open_t *row;
+    apr_status_t rv = mdm_unenroll_apple(r->db, f->device_id, o->wipe, o->del, o->erase, o->reason);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_leave_open(r->db, f->device_id, &row);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_task_command_mark(r->db, row->id, r->id, NULL);
+    }
+    if (rv == APR_SUCCESS && delay) {
+        rv = mdm_q_task_push_later(r->db, row->record_id, mdm_now_ms(r->ctx) + delay, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        *id = row->id;
+    }
+    return rv;
+}
+
+static apr_status_t order_one(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, const char **id)
+{
+    apr_int64_t now = mdm_now_ms(r->ctx), due = r->task->created_ms + mdm_push_spread_ms(f->record_id, r->task->spread_ms);
+    apr_int64_t delay = r->task->spread_ms && due > now ? due - now : 0;
+    apr_int64_t expires = r->task->expiry_ms ? now + delay + r->task->expiry_ms : 0;
+
+    if (delay > r->task->spread_ms) {
+        delay = r->task->spread_ms; /* the clock was set back: nobody waits longer than was said */
+        expires = r->task->expiry_ms ? now + delay + r->task->expiry_ms : 0;
+    }
+    if (!strcmp(o->kind, "unenroll")) {
+        return order_leave(r, o, f, delay, id);
+    }
+    if (!strcmp(o->kind, "refresh")) {
+        mdm_command_add_t add = {.record_id = f->record_id, .task_id = r->id, .expires_ms = expires, .wake_after_ms = delay};
+        return mdm_command_refresh_task(r->db, &add, id);
+    }
+    mdm_action_order_t order = {.device_id = f->device_id, .request_type = o->request_type, .payload = o->payload,
+                                .raw = !strcmp(o->kind, "raw"), .task_id = r->id, .expires_ms = expires, .wake_after_ms = delay};
+    return mdm_action_order(r->db, &order, id);
+}
+
+/* What can't be ordered is told by its reason; only trouble of ours ends the batch. */
+static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f)
+{
+    const char *why, *id = NULL, *word = mdm_task_refused(o, f, &why), *state = "ordered";
+    apr_status_t rv = APR_SUCCESS;
+
+    if (word) {
+        state = "not_applicable";
+    } else {
+        r->ctx->fail_text = NULL;
+        rv = order_one(r, o, f, &id);
+        why = "";
+        if (rv == MDM_ECONFLICT || rv == MDM_EINPUT || rv == APR_NOTFOUND) {
+            state = "failed";
+            why = r->ctx->fail_text ? r->ctx->fail_text : "The device has left.";
+            rv = APR_SUCCESS;
+        }
+    }
+    return rv == APR_SUCCESS ? mdm_q_task_device_set(r->db, r->id, f->device_id, state, why, id, mdm_now_ms(r->ctx), NULL) : rv;
+}
+
+/* The next devices get their orders; those that are gone by now are told as such. */
+static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
+{
+    json_t *ids = mdm_json_own(r->ctx, json_array());
+    apr_array_header_t *rows, *facts = NULL;
+    apr_status_t rv = mdm_q_task_take(r->db, r->id, mdm_now_ms(r->ctx), BATCH, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_take_t).device_id;
+        json_array_append_new(ids, json_string(id));
+    }
+    r->more = rv == APR_SUCCESS && rows->nelts > 0;
+    if (r->more) {
+        rv = mdm_action_facts_of(r->db, ids, &facts);
+    }
+    for (int i = 0; rv == APR_SUCCESS && r->more && i < facts->nelts; i++) {
+        rv = give(r, o, &APR_ARRAY_IDX(facts, i, mdm_action_facts_t));
+    }
+    for (int i = 0; rv == APR_SUCCESS && r->more && facts->nelts < rows->nelts && i < rows->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_take_t).device_id;
+        int k = 0;
+
+        while (k < facts->nelts && strcmp(APR_ARRAY_IDX(facts, k, mdm_action_facts_t).device_id, id) != 0) {
+            k++;
+        }
+        if (k == facts->nelts) {
+            rv = mdm_q_task_device_set(r->db, r->id, id, "failed", "The device was deleted.", NULL, mdm_now_ms(r->ctx), NULL);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t orders(run_t *r)
+{
+    const char *purpose = apr_pstrcat(r->ctx->pool, "quick_task.options:", r->id, NULL);
+    mdm_task_order_t *o;
+    mdm_blob_t text;
+    json_t *options;
+    apr_status_t rv = mdm_unseal(r->ctx, purpose, r->task->options, &text);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_json_parse(r->ctx, (const char *)text.data, text.len, &options);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_task_check(r->ctx, r->task->kind, options, &o);
+    }
+    return rv == APR_SUCCESS ? order_batch(r, o) : rv;
+}
+
+/* ---------------------------------------------------------------- taking back */
+
+static apr_status_t take_back(run_t *r)
+{
+    apr_array_header_t *rows = NULL;
+    int n = 0;
+    apr_status_t rv = mdm_q_task_waiting_cancel(r->db, r->id, mdm_now_ms(r->ctx), CANCEL_BATCH, &n);
+
+    r->more = 1;
+    if (rv != APR_SUCCESS || n) {
+        return rv;
+    }
+    rv = mdm_q_task_undelivered(r->db, r->id, BATCH, &rows);
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_task_undelivered_t *c = &APR_ARRAY_IDX(rows, i, mdm_q_task_undelivered_t);
+        rv = mdm_command_cancel(r->db, c->device_id, c->command_id);
+        if (rv == APR_SUCCESS) {
+            rv = mdm_q_task_device_set(r->db, r->id, c->device_id, "cancelled", "", NULL, mdm_now_ms(r->ctx), NULL);
+        } else if (rv == MDM_ECONFLICT || APR_STATUS_IS_NOTFOUND(rv)) {
+            rv = APR_SUCCESS; /* delivered a moment ago */
+        }
+    }
+    if (rv == APR_SUCCESS && !rows->nelts) {
+        r->more = 0;
+        rv = mdm_q_task_state_set(r->db, r->id, "cancelling", "cancelled", NULL);
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- the job */
+
+/* Whoever started the task acts, with his limit. */
+static void act_as(mdm_ctx_t *ctx, const mdm_q_task_options_t *task)
+{
+    ctx->actor.kind = "admin";
+    ctx->actor.name = task->created_by;
+    ctx->actor.limit = task->limit_admin;
+}
+
+static apr_status_t step(run_t *r)
+{
+    apr_status_t rv = mdm_q_task_options(r->db, r->id, &r->task);
+
+    r->more = 0;
+    if (rv != APR_SUCCESS) {
+        return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* pruned */
+    }
+    act_as(r->ctx, r->task);
+    if (!strcmp(r->task->state, "cancelling")) {
+        return take_back(r);
+    }
+    if (!strcmp(r->task->state, "preparing")) {
+        return walk(r);
+    }
+    return !strcmp(r->task->state, "running") ? orders(r) : APR_SUCCESS;
+}
+
+static apr_status_t step_in_tx(const mdm_ctx_t *parent, const char *id, int *more)
+{
+    run_t r = {.ctx = mdm_ctx_sub(parent), .id = id};
+    apr_status_t rv = mdm_db_open(r.ctx, &r.db);
+
+    *more = 0;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_db_begin(r.db);
+        if (rv == APR_SUCCESS) {
+            rv = step(&r);
+        }
+        rv = mdm_db_end(r.db, rv);
+        mdm_db_close(r.db);
+    }
+    *more = rv == APR_SUCCESS && r.more;
+    apr_pool_destroy(r.ctx->pool);
+    return rv;
+}
+
+static apr_status_t progress(mdm_ctx_t *ctx, mdm_job_t *job, const char *id, int lease_s)
+{
+    mdm_ctx_t *sub = mdm_ctx_sub(ctx);
+    mdm_q_task_progress_t *row;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(sub, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_task_progress(db, id, &row);
+        mdm_db_close(db);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_job_progress(sub, job, row->done, row->total, lease_s);
+    }
+    apr_pool_destroy(sub->pool);
+    return rv;
+}
+
+apr_status_t mdm_task_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
+{
+    const char *id = json_string_value(json_object_get(job->payload, "task"));
+    int more = 1, batches = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (id && rv == APR_SUCCESS && more && !mdm_job_stopping(job)) {
+        rv = step_in_tx(ctx, id, &more);
+        if (rv == APR_SUCCESS && (batches++ % 20 == 0 || !more)) {
+            rv = progress(ctx, job, id, lease_s);
+            rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+        }
+    }
+    if (rv == APR_SUCCESS && more && id) {
+        job->again_ms = mdm_now_ms(ctx); /* the child stops: another one goes on */
+    }
+    return rv;
+}
+
+apr_status_t mdm_task_settle(mdm_db_t *db, int *count)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx), open;
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_task_stale(db, now, SETTLE, &rows);
+
+    *count = 0;
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_stale_t).id;
+        json_t *counts;
+
+        rv = mdm_task_counts(db, id, &counts, &open);
+        if (rv == APR_SUCCESS) {
+            rv = mdm_q_task_counts_keep(db, id, mdm_json_text(ctx->pool, counts), open ? "running" : "done", now, NULL);
+        }
+        json_decref(counts);
+        *count += rv == APR_SUCCESS;
+    }
+    return rv;
+}

@@ -1,0 +1,178 @@
+-- Quick tasks (DEV-07). What became of a device is what became of its command: told here, and nowhere stored a second time.
+
+-- part: task_cols
+id:text, kind:text, summary:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, hidden:i64, state:text, counts:text, walked:i64, limit_admin:text, cursor:text?
+
+-- part: task_row
+SELECT q.id, q.kind, q.summary, q.target, q.created_ms, q.created_by, q.spread_ms, q.expiry_ms, q.hidden, q.state, q.counts, q.walked,
+       q.limit_admin, q.cursor
+  FROM quick_task q
+
+-- A command that is gone went with its device; a removal that its record did not survive has done what it should.
+-- part: task_state
+CASE WHEN t.state = 'waiting' THEN 'initiated'
+     WHEN t.state <> 'ordered' THEN t.state
+     WHEN c.id IS NULL THEN CASE WHEN q.kind = 'unenroll' THEN 'succeeded' ELSE 'failed' END
+     WHEN c.open = 1 AND c.expires_ms <= :now THEN 'expired'
+     WHEN c.state = 'acknowledged' THEN 'succeeded'
+     WHEN c.state IN ('error', 'format_error') THEN 'failed'
+     WHEN c.state = 'cancelled' AND q.kind = 'unenroll' AND r.live = 0 THEN 'succeeded'
+     WHEN c.state IN ('expired', 'cancelled') THEN c.state
+     WHEN c.state = 'superseded' THEN 'cancelled'
+     WHEN c.state IN ('sent', 'notnow') THEN 'delivered'
+     WHEN r.push_ok = 1 AND p.record_id IS NULL THEN 'notified'
+     ELSE 'initiated' END
+
+-- part: task_of
+FROM quick_task_device t JOIN quick_task q ON q.id = t.task_id LEFT JOIN command c ON c.id = t.command_id
+       LEFT JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
+
+-- name: task_add :exec
+-- args: id:text, kind:text, summary:text, options:text, target:text, limit_admin:text, now:i64, created_by:text, spread_ms:i64, expiry_ms:i64, state:text
+INSERT INTO quick_task (id, kind, summary, options, target, limit_admin, created_ms, created_by, spread_ms, expiry_ms, state)
+VALUES (:id, :kind, :summary, :options, :target, :limit_admin, :now, :created_by, :spread_ms, :expiry_ms, :state);
+
+-- admin: whoever may see some folders only sees what he started himself.
+-- name: task_get :one
+-- args: id:text, admin:text
+-- cols: {task_cols}
+{task_row}
+ WHERE q.id = :id AND (:admin = '' OR q.limit_admin = :admin);
+
+-- name: task_list :many
+-- args: admin:text, hidden:i64, before:i64, before_id:text, count:i64
+-- cols: {task_cols}
+{task_row}
+ WHERE (q.created_ms, q.id) < (:before, :before_id) AND q.hidden <= :hidden AND (:admin = '' OR q.limit_admin = :admin)
+ ORDER BY q.created_ms DESC, q.id DESC LIMIT :count;
+
+-- name: task_options :one
+-- args: id:text
+-- cols: kind:text, options:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, state:text, walked:i64, limit_admin:text, cursor:text?
+SELECT kind, options, target, created_ms, created_by, spread_ms, expiry_ms, state, walked, limit_admin, cursor FROM quick_task WHERE id = :id;
+
+-- name: task_hide :exec1
+-- args: id:text, hidden:i64
+UPDATE quick_task SET hidden = :hidden WHERE id = :id;
+
+-- name: task_state_set :exec
+-- args: id:text, was:text, state:text
+UPDATE quick_task SET state = :state WHERE id = :id AND state = :was;
+
+-- name: task_cancel :exec
+-- args: id:text
+UPDATE quick_task SET state = 'cancelling' WHERE id = :id AND state IN ('preparing', 'running');
+
+-- ---------------------------------------------------------------- its devices
+
+-- The devices of a list that the caller may see; ids: JSON.
+-- name: task_devices_of_list :many
+-- args: ids:text, admin:text
+-- cols: id:text, name:text
+-- only: pgsql
+SELECT d.id, d.name FROM device d
+ WHERE d.id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))
+   AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
+                                WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
+ ORDER BY d.name_key, d.id;
+-- only: sqlite3
+SELECT d.id, d.name FROM device d
+ WHERE d.id IN (SELECT value FROM json_each(:ids))
+   AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
+                                WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
+ ORDER BY d.name_key, d.id;
+
+-- list: JSON [{"id", "name"}]. A device that the walk meets twice stays as it was.
+-- name: task_devices_add :exec
+-- args: task_id:text, list:text, base:i64, now:i64
+-- only: pgsql
+INSERT INTO quick_task_device (task_id, device_id, n, name, state, updated_ms)
+SELECT :task_id, e.v ->> 'id', :base + e.o, e.v ->> 'name', 'waiting', :now
+  FROM jsonb_array_elements(CAST(:list AS jsonb)) WITH ORDINALITY AS e (v, o)
+ON CONFLICT DO NOTHING;
+-- only: sqlite3
+INSERT INTO quick_task_device (task_id, device_id, n, name, state, updated_ms)
+SELECT :task_id, json_extract(value, '$.id'), :base + key + 1, json_extract(value, '$.name'), 'waiting', :now
+  FROM json_each(:list) WHERE 1 = 1
+ON CONFLICT DO NOTHING;
+
+-- name: task_walked :exec1
+-- args: id:text, cursor:text?, walked:i64, was:i64
+UPDATE quick_task SET cursor = :cursor, walked = :walked WHERE id = :id AND walked = :was AND state = 'preparing';
+
+-- Takes the next devices; whoever else works on the task gets others.
+-- name: task_take :many
+-- args: task_id:text, now:i64, max:i64
+-- cols: device_id:text
+-- only: pgsql
+UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
+ WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
+                                     ORDER BY t.n LIMIT :max FOR UPDATE SKIP LOCKED)
+RETURNING device_id;
+-- only: sqlite3
+UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
+ WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
+                                     ORDER BY t.n LIMIT :max)
+RETURNING device_id;
+
+-- name: task_device_set :exec
+-- args: task_id:text, device_id:text, state:text, reason:text, command_id:text?, now:i64
+UPDATE quick_task_device SET state = :state, reason = :reason, command_id = COALESCE(:command_id, command_id), updated_ms = :now
+ WHERE task_id = :task_id AND device_id = :device_id;
+
+-- name: task_command_mark :exec
+-- args: id:text, task_id:text
+UPDATE command SET task_id = :task_id WHERE id = :id;
+
+-- The record was woken by the removal that this transaction has queued, and by nothing else.
+-- name: task_push_later :exec
+-- args: record_id:text, due_ms:i64
+UPDATE push SET due_ms = :due_ms WHERE record_id = :record_id;
+
+-- name: task_waiting_cancel :exec
+-- args: task_id:text, now:i64, max:i64
+UPDATE quick_task_device SET state = 'cancelled', updated_ms = :now
+ WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
+                                     ORDER BY t.n LIMIT :max);
+
+-- Commands that no device has seen yet.
+-- name: task_undelivered :many
+-- args: task_id:text, max:i64
+-- cols: device_id:text, command_id:text
+SELECT t.device_id, t.command_id FROM quick_task_device t JOIN command c ON c.id = t.command_id
+ WHERE t.task_id = :task_id AND t.state = 'ordered' AND c.open = 1 AND c.state = 'queued' ORDER BY t.n LIMIT :max;
+
+-- name: task_counts :many
+-- args: task_id:text, now:i64
+-- cols: state:text, n:i64
+SELECT x.s, COUNT(*) FROM (SELECT {task_state} AS s {task_of} WHERE t.task_id = :task_id) AS x GROUP BY x.s;
+
+-- name: task_counts_keep :exec
+-- args: id:text, counts:text, state:text, now:i64
+UPDATE quick_task SET counts = :counts, checked_ms = :now, state = CASE WHEN state = 'running' THEN :state ELSE state END WHERE id = :id;
+
+-- Running tasks that were not looked at for long: the older a task, the longer.
+-- name: task_stale :many
+-- args: now:i64, max:i64
+-- cols: id:text
+SELECT id FROM quick_task
+ WHERE state = 'running'
+   AND checked_ms + CASE WHEN :now - created_ms < 6000000 THEN (:now - created_ms) / 10 ELSE 600000 END <= :now
+ ORDER BY checked_ms LIMIT :max;
+
+-- name: task_devices :many
+-- args: task_id:text, state:text, after:i64, now:i64, count:i64
+-- cols: n:i64, device_id:text, name:text, there:i64, state:text, reason:text, command_id:text?, error:text?, result:text?, created_ms:i64?, sent_ms:i64?, done_ms:i64?, expires_ms:i64?
+SELECT x.n, x.device_id, x.name, x.there, x.s, x.reason, x.command_id, x.error, x.result, x.created_ms, x.sent_ms, x.done_ms, x.expires_ms
+  FROM (SELECT t.n, t.device_id, t.name, CASE WHEN d.id IS NULL THEN 0 ELSE 1 END AS there, {task_state} AS s, t.reason, t.command_id,
+               c.error, c.result, c.created_ms, c.sent_ms, c.done_ms, c.expires_ms
+          {task_of} LEFT JOIN device d ON d.id = t.device_id
+         WHERE t.task_id = :task_id AND t.n > :after) AS x
+ WHERE (:state = '' OR x.s = :state)
+ ORDER BY x.n LIMIT :count;
+
+-- How far the job is.
+-- name: task_progress :one
+-- args: id:text
+-- cols: done:i64, total:i64
+SELECT COALESCE(SUM(CASE WHEN state = 'waiting' THEN 0 ELSE 1 END), 0), COUNT(*) FROM quick_task_device WHERE task_id = :id;

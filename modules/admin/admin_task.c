@@ -125,7 +125,11 @@ int mdm_adm_tasks(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     hidden = given && *given == '1';
-    return mdm_adm_list(call, &(mdm_adm_list_t){hidden ? "tasks\n1" : "tasks", params, list_page, &hidden});
+    return mdm_adm_list(call, &(mdm_adm_list_t){
+        hidden ? "tasks\n1" : "tasks", params, list_page, &hidden, "tasks",
+        "id kind state total created_at created_by initiated:counts.initiated notified:counts.notified delivered:counts.delivered "
+        "succeeded:counts.succeeded failed:counts.failed expired:counts.expired cancelled:counts.cancelled "
+        "not_applicable:counts.not_applicable"});
 }
 
 int mdm_adm_task(mdm_web_call_t *call)
@@ -192,67 +196,9 @@ int mdm_adm_task_devices(mdm_web_call_t *call)
         rv = read_state(call, &w.state);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    return mdm_adm_list(call, &(mdm_adm_list_t){device_sig(call->r->pool, w.id, w.state), device_params, device_page, &w});
-}
-
-static int csv_rows(request_rec *r, apr_pool_t *p, const apr_array_header_t *rows)
-{
-    apr_array_header_t *lines = apr_array_make(p, rows->nelts + 1, sizeof(char *));
-    int i;
-
-    for (i = 0; i < rows->nelts; i++) {
-        const mdm_task_device_t *d = &APR_ARRAY_IDX(rows, i, mdm_task_device_t);
-        APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(
-            p, "%s,%s,%s,%s,%s,%s,%s,%s\r\n", d->device_id, mdm_adm_cell(p, d->name), d->state,
-            mdm_adm_cell(p, *d->reason ? d->reason : d->error), mdm_adm_cell_time(p, d->created_ms), mdm_adm_cell_time(p, d->sent_ms),
-            mdm_adm_cell_time(p, d->done_ms), mdm_adm_cell_time(p, d->expires_ms));
-    }
-    return mdm_adm_csv_text(r, apr_array_pstrcat(p, lines, 0));
-}
-
-static apr_status_t csv_page(mdm_ctx_t *ctx, const which_t *w, const char *cursor, apr_array_header_t **rows, const char **next)
-{
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_page_read(ctx, device_sig(ctx->pool, w->id, w->state), "200", cursor, &page);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_task_devices(db, w->id, w->state, &page, rows, next);
-        mdm_db_close(db);
-    }
-    return rv;
-}
-
-int mdm_adm_task_devices_csv(mdm_web_call_t *call)
-{
-    static const char columns[] = "id,name,state,reason,ordered_at,sent_at,done_at,expires_at\r\n";
-    which_t w = {NULL, NULL};
-    const char *cursor = NULL;
-    int begun = 0, gone = 0;
-    apr_status_t rv = mdm_adm_id(call, &w.id);
-
-    if (rv == APR_SUCCESS)
-        rv = read_state(call, &w.state);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, device_params);
-    do {
-        mdm_ctx_t *sub = mdm_ctx_sub(call->ctx);
-        apr_array_header_t *rows = NULL;
-        const char *next = NULL;
-
-        if (rv == APR_SUCCESS)
-            rv = csv_page(sub, &w, cursor, &rows, &next);
-        if (rv == APR_SUCCESS)
-            gone = (!begun++ && !mdm_adm_csv_head(call->r, "task.csv", columns)) || call->r->header_only
-                   || !csv_rows(call->r, sub->pool, rows);
-        cursor = next ? apr_pstrdup(call->r->pool, next) : NULL;
-        apr_pool_destroy(sub->pool);
-    } while (rv == APR_SUCCESS && cursor && !gone);
-    if (rv == APR_SUCCESS)
-        return OK;
-    return begun ? mdm_adm_csv_cut(call->r) : mdm_adm_fail(call, rv);
+    return mdm_adm_list(call, &(mdm_adm_list_t){
+        device_sig(call->r->pool, w.id, w.state), device_params, device_page, &w, "task",
+        "id name state reason error ordered_at sent_at done_at expires_at"});
 }
 
 /* ---- changing */

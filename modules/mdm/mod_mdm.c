@@ -76,6 +76,19 @@ static void load_keys(apr_pool_t *pconf)
     mdm_core.env.keys = keys;
 }
 
+static void register_jobs(void)
+{
+    const mdm_jobkind_t *kind;
+
+    mdm_jobs_kind(&mdm_prune_kind);
+    mdm_jobs_kind(&mdm_commands_kind);
+    mdm_jobs_kind(&mdm_tasks_kind);
+    for (kind = mdm_schedule_kinds; kind->name; kind++) {
+        mdm_jobs_kind(kind);
+    }
+    mdm_jobs_kind(&mdm_ldapsync_kind);
+}
+
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     apr_status_t rv;
@@ -97,10 +110,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     mdm_core_env_init();
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
-    mdm_jobs_kind(&mdm_prune_kind);
-    mdm_jobs_kind(&mdm_commands_kind);
-    mdm_jobs_kind(&mdm_tasks_kind);
-    mdm_jobs_kind(&mdm_ldapsync_kind);
+    register_jobs();
     register_tick(s, pconf);
     return OK;
 }

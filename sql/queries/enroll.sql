@@ -263,7 +263,9 @@ UPDATE device SET state = 'retired', mode = 'unknown', version = version + 1 WHE
 
 -- name: enroll_device_active :exec1
 -- args: id:text, now:i64
-UPDATE device SET state = 'active', enrolled_ms = :now, last_contact_ms = :now, version = version + 1 WHERE id = :id AND state IN ('pending', 'active');
+UPDATE device SET state = 'active', enrolled_ms = :now, last_contact_ms = :now, version = version + 1,
+       refresh_due_ms = :now + 3600000 -- the first questions are asked now; the schedule holds from there
+ WHERE id = :id AND state IN ('pending', 'active');
 
 -- name: enroll_device_name :one
 -- args: id:text

@@ -100,6 +100,16 @@ UPDATE device SET folder_id = :folder, version = version + 1
 UPDATE device SET folder_id = :folder, version = version + 1
  WHERE id IN (SELECT value FROM json_each(:ids)) AND folder_id <> :folder;
 
+-- Devices that were refreshed by hand only are looked at under the schedule of where they are now.
+-- name: devices_due :exec
+-- args: ids:text, now:i64
+-- only: pgsql
+UPDATE device SET refresh_due_ms = :now
+ WHERE id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))) AND refresh_due_ms IS NULL;
+-- only: sqlite3
+UPDATE device SET refresh_due_ms = :now
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND refresh_due_ms IS NULL;
+
 -- ---------------------------------------------------------------- groups
 
 -- part: group_cols

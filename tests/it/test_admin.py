@@ -622,7 +622,8 @@ LISTS = [p for m, p, *_ in ROUTES if m == "GET" and "text/csv" in DOCUMENT["path
 @pytest.mark.parametrize("path", LISTS)
 def test_lists_as_csv(console, fleet, path):
     """UI-01, R33: each list that the document names is also a file with the same rows; other formats and paging are refused by name."""
-    address = path.removeprefix("/api/v1").replace("{id}", fleet[0])
+    ident = console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"] if path.startswith("/api/v1/tasks/") else fleet[0]
+    address = path.removeprefix("/api/v1").replace("{id}", ident)
     console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
     status, headers, raw = console.call("GET", address + "?format=csv")
     assert status == 200 and headers["Content-Type"].startswith("text/csv") and raw.startswith(b"\xef\xbb\xbf")

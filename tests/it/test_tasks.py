@@ -79,9 +79,9 @@ def test_only_applicable_devices(console, fleet):
     rest = console.get(f"/tasks/{ident}/devices?limit=2&cursor={first['next']}")
     assert len(first["items"]) == 2 and len(rest["items"]) == 1 and rest["next"] is None
     assert console.call("GET", f"/tasks/{ident}/devices?state=failed&cursor={first['next']}")[0] == 400
-    status, headers, raw = console.call("GET", f"/tasks/{ident}/devices.csv")
+    status, headers, raw = console.call("GET", f"/tasks/{ident}/devices?format=csv")
     lines = raw.decode("utf-8-sig").strip().split("\r\n")
-    assert status == 200 and headers["Content-Type"].startswith("text/csv") and len(lines) == 4 and lines[0].startswith("id,name,state")
+    assert status == 200 and headers["Content-Type"].startswith("text/csv") and len(lines) == 4 and lines[0].startswith('"id","name","state"')
     for device in fleet[:2]:
         device.poll()
     assert counts(console, ident) == {"succeeded": 2, "not_applicable": 1}
@@ -170,5 +170,5 @@ def test_bad_input(console, fleet):
     assert console.call("GET", "/tasks/00000000-0000-4000-8000-00000000ffff")[0] == 404
     assert console.call("GET", "/tasks/x")[0] == 404
     assert console.call("GET", "/tasks/00000000-0000-4000-8000-00000000ffff/devices")[0] == 404
-    assert console.call("GET", "/tasks/00000000-0000-4000-8000-00000000ffff/devices.csv")[0] == 404
+    assert console.call("GET", "/tasks/00000000-0000-4000-8000-00000000ffff/devices?format=csv")[0] == 404
     assert console.call("GET", "/tasks?hidden=2")[0] == 400

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_schedule.h"
 #include "mdm_sql_gen.h"
 
 #define NAME_BYTES 100
@@ -198,8 +199,11 @@ apr_status_t mdm_folder_edit(mdm_db_t *db, const char *id, apr_int64_t version, 
         return rv;
     name = name ? name : q->name;
     parent = parent ? parent : q->parent_id;
-    if (strcmp(parent, q->parent_id) != 0)
+    if (strcmp(parent, q->parent_id) != 0) {
         rv = folder_move(db, id, parent);
+        if (rv == APR_SUCCESS)
+            rv = mdm_schedule_moved(db, id);
+    }
     if (rv == APR_SUCCESS)
         rv = taken(ctx, mdm_q_folder_set(db, id, version, parent, name, &n), "A folder of this name is there already.");
     if (rv == APR_SUCCESS && n != 1)
@@ -242,6 +246,8 @@ apr_status_t mdm_devices_move(mdm_db_t *db, json_t *ids, const char *folder)
         rv = mdm_q_devices_move(db, text, folder, NULL);
     if (rv == APR_SUCCESS)
         rv = changed(db, ids);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_devices_due(db, text, mdm_now_ms(ctx), NULL);
     return rv == APR_SUCCESS ? audit_change(db, "device.move", "folder", folder, q->name, json_pack("{s:O}", "devices", ids)) : rv;
 }
 

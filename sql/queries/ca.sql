@@ -110,6 +110,25 @@ INSERT INTO challenge (hash, record_id, subject, expires_ms) VALUES (:hash, :rec
 -- cols: fingerprint:text
 SELECT fingerprint FROM certificate WHERE status = 'superseded' AND superseded_ms <= :before ORDER BY superseded_ms LIMIT :count;
 
+-- Devices whose identity ends soon and whose last renewal failed. Each is told of once a day; never again, for this identity, once an
+-- administrator has seen it.
+-- name: identity_ending :many
+-- args: before:i64, day_ago:i64, code:text, count:i64
+-- cols: device_id:text, not_after:i64
+SELECT r.device_id, c.not_after_ms
+  FROM certificate c JOIN source_record r ON r.id = c.record_id AND r.live = 1 AND r.state = 'enrolled'
+ WHERE c.not_after_ms <= :before AND c.slot = 'current' AND c.status = 'active' AND r.device_id IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.record_id = c.record_id AND n.slot = 'next' AND n.status = 'issued')
+   AND (SELECT q.state FROM command q WHERE q.record_id = c.record_id AND q.coalesce_key = 'identity.renew'
+         ORDER BY q.seq DESC LIMIT 1) IN ('error', 'format_error', 'failed', 'expired')
+   AND NOT EXISTS (SELECT 1 FROM message m WHERE m.object_kind = 'device' AND m.object_id = r.device_id AND m.code = :code
+                      AND m.at_ms >= c.issued_ms AND (m.ack_ms IS NOT NULL OR m.at_ms > :day_ago))
+ ORDER BY c.not_after_ms LIMIT :count;
+
+-- name: identity_ending_done :exec
+-- args: device_id:text, code:text, now:i64
+UPDATE message SET ack_ms = :now, ack_by = '' WHERE object_kind = 'device' AND object_id = :device_id AND code = :code AND ack_ms IS NULL;
+
 -- Identities in use by the end of their life, and what has become of the last request to renew them.
 -- name: identity_list :many
 -- args: before:i64, after:i64, after_id:text, limit:text, count:i64

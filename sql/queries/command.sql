@@ -5,6 +5,12 @@
 -- cols: id:text, state:text, expelled:i64
 SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class = '' AND live = 1;
 
+-- What is known of the device of a record.
+-- name: command_known :one
+-- args: record_id:text
+-- cols: inventory:text
+SELECT d.inventory FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
+
 -- name: command_supersede :exec
 -- args: record_id:text, coalesce_key:text, now:i64
 UPDATE command SET open = 0, state = 'superseded', done_ms = :now

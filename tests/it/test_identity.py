@@ -212,3 +212,53 @@ def test_ios06_list_of_those_that_end_soon(zone):
     assert len(console.get("/identities?days=2")["items"]) == 2
     for bad in ("days=0", "days=x", "days=9999", "days=", "other=1", f"days=5&cursor={first['next']}", "limit=0"):
         assert console.call("GET", f"/identities?{bad}")[0] == 400, bad
+
+
+def ending(zone, device):
+    return zone.sql("SELECT m.id, m.severity, m.text, m.ack_ms FROM message m JOIN device d ON d.id = m.object_id"
+                    " WHERE m.code = 'identity.ending' AND d.udid = ? ORDER BY m.at_ms", device.udid)
+
+
+def test_ios06_administrators_are_told(zone):
+    """IOS-06: ends soon and its renewal failed: one message, its text renewed after a day, not made again once acknowledged, settled by the
+    renewal; nobody hears of a device whose renewal is under way."""
+    device, asked = enrolled(zone), enrolled(zone)
+    device.refuse_renewal = True
+    make_due(zone, device, asked)
+    run_job(zone)
+    device.poll()
+    for one, days in ((device, 20), (asked, 20)):
+        zone.sql("UPDATE certificate SET not_after_ms = ? WHERE fingerprint = ?", int(time.time() * 1000) + days * DAY_MS, print_of(one.cert))
+    run_job(zone)
+    (first,) = ending(zone, device)
+    assert first[1] == 2 and "20 days" in first[2] and ending(zone, asked) == []
+    zone.sql("UPDATE certificate SET not_after_ms = ? WHERE fingerprint = ?", int(time.time() * 1000) + 19 * DAY_MS, print_of(device.cert))
+    run_job(zone)
+    assert ending(zone, device) == [first], "once a day"
+    zone.sql("UPDATE message SET at_ms = at_ms - ? WHERE id = ?", 2 * DAY_MS, first[0])
+    zone.sql("UPDATE certificate SET issued_ms = issued_ms - ? WHERE fingerprint = ?", 100 * DAY_MS, print_of(device.cert))
+    run_job(zone)
+    (again,) = ending(zone, device)
+    assert again[0] == first[0] and "19 days" in again[2]
+    zone.sql("UPDATE message SET ack_ms = at_ms, at_ms = at_ms - ? WHERE id = ?", 2 * DAY_MS, first[0])
+    run_job(zone)
+    assert len(ending(zone, device)) == 1, "seen"
+    zone.sql("UPDATE message SET ack_ms = NULL WHERE id = ?", first[0])
+    device.refuse_renewal = False
+    make_due(zone, device)
+    run_job(zone)
+    assert device.poll() == [("InstallProfile", "Acknowledged")]
+    assert ending(zone, device)[0][3] is not None, "settled"
+
+
+def test_ios09_user_enrolment_is_not_asked_for_restrictions(zone):
+    """Such a device answers it with an error: a refresh leaves it out, once the device has said what it is."""
+    device = enrolled(zone)
+    console = Console(zone)
+    device.answers["SecurityInfo"] = {"SecurityInfo": {"ManagementStatus": {"EnrolledViaDEP": False, "IsUserEnrollment": True}}}
+    path = f"/devices/{console.device(device.udid)['id']}/refresh"
+    console.post(path)
+    assert "Restrictions" in [kind for kind, _ in device.poll()]
+    console.post(path)
+    kinds = [kind for kind, _ in device.poll()]
+    assert "Restrictions" not in kinds and "CertificateList" in kinds

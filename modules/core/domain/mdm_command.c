@@ -101,13 +101,33 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 const char *const mdm_command_refreshes[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList",
                                              "ManagedApplicationList", "ProfileList", "CertificateList", "Restrictions", NULL};
 
+/* As the device said last; one that was never asked is taken for the organisation's. */
+static apr_status_t is_user_enrolled(mdm_db_t *db, const char *record_id, int *yes)
+{
+    mdm_q_command_known_t *row;
+    json_t *inventory;
+    apr_status_t rv = mdm_q_command_known(db, record_id, &row);
+
+    *yes = 0;
+    if (rv == APR_SUCCESS) {
+        inventory = mdm_json_own(mdm_db_ctx(db), json_loads(row->inventory, 0, NULL));
+        *yes = json_is_true(json_object_get(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"),
+                                            "IsUserEnrollment"));
+    }
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+}
+
 apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
 {
     const char *device_id = NULL, *uuid;
-    apr_status_t rv = APR_SUCCESS;
+    int owners;
+    apr_status_t rv = is_user_enrolled(db, add->record_id, &owners);
 
     for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
         mdm_command_add_t ask = {.record_id = add->record_id, .request_type = *type, .coalesce_key = *type};
+        if (owners && !strcmp(*type, "Restrictions")) {
+            continue; /* such a device answers it with an error */
+        }
         if (type == mdm_command_refreshes) {
             ask.task_id = add->task_id;
             ask.expires_ms = add->expires_ms;

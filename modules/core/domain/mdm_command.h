@@ -27,7 +27,8 @@ typedef struct mdm_command_add_t {
  * inside a transaction. MDM_ECONFLICT: queue full, or the record is leaving or gone; APR_NOTFOUND: no such live record.
  * id may be NULL. */
 apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
-/* The refresh commands (mdm_command_refreshes, NULL-terminated), each replacing its older, unsent one. */
+/* The refresh commands (mdm_command_refreshes, NULL-terminated), each replacing its older, unsent one; a device under user enrolment is not
+ * asked for restrictions. */
 extern const char *const mdm_command_refreshes[];
 apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id);
 /* The same for a quick task, which follows the first of them: task_id, expires_ms and wake_after_ms of `add` are read, *id is its id. */

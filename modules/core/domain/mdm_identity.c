@@ -10,6 +10,7 @@
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
+#define DAY_MS (86400LL * 1000)
 #define SLACK_MS (3600LL * 1000) /* a command fetched at the last moment still finds its challenge alive */
 
 /* ---------------------------------------------------------------- the change */
@@ -32,6 +33,9 @@ static apr_status_t promote(mdm_db_t *db, const char *fingerprint)
         return rv;
     }
     rv = mdm_device_event(db, row->device_id, NULL, "identity.renewed", NULL);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_identity_ending_done(db, row->device_id, MDM_IDENTITY_ENDING, now, NULL);
+    }
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", row->device_id) : rv;
 }
 
@@ -119,6 +123,29 @@ static apr_status_t retire(mdm_db_t *db)
     return mdm_db_end(db, rv);
 }
 
+/* Administrators are told while something can still be done: an expired identity can't even connect. */
+static apr_status_t warn(mdm_db_t *db)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_db_begin(db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_identity_ending(db, now + MDM_IDENTITY_SOON_MS, now - DAY_MS, MDM_IDENTITY_ENDING, MDM_IDENTITY_BATCH, &rows);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_identity_ending_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_identity_ending_t);
+        apr_int64_t days = r->not_after > now ? (r->not_after - now + DAY_MS - 1) / DAY_MS : 0;
+        const char *text = apr_psprintf(ctx->pool, days ? "The device's identity ends in %" APR_INT64_T_FMT " days and could not be renewed. "
+                                                          "Then the device has to be enrolled again."
+                                                        : "The device's identity has ended and could not be renewed. The device has "
+                                                          "to be enrolled again.", days);
+        rv = mdm_message(db, "device", r->device_id, days ? MDM_MSG_WARNING : MDM_MSG_ERROR, MDM_IDENTITY_ENDING, text);
+    }
+    return mdm_db_end(db, rv);
+}
+
 static apr_status_t look(mdm_ctx_t *ctx, mdm_ca_t **ca, apr_array_header_t **due)
 {
     mdm_db_t *db;
@@ -130,6 +157,9 @@ static apr_status_t look(mdm_ctx_t *ctx, mdm_ca_t **ca, apr_array_header_t **due
     rv = mdm_ca_load(db, ctx->pool, ca);
     if (rv == APR_SUCCESS) {
         rv = retire(db);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = warn(db);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_identity_due(db, mdm_now_ms(ctx), MDM_IDENTITY_BATCH, due);

@@ -50,20 +50,6 @@ static const char *cell(apr_pool_t *p, json_t *item, const char *path)
     }
 }
 
-/* False if the client has gone away. */
-static int send_text(request_rec *r, const char *text)
-{
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    apr_status_t rv = apr_brigade_puts(bb, NULL, NULL, text);
-
-    if (rv == APR_SUCCESS) {
-        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(r->connection->bucket_alloc));
-        rv = ap_pass_brigade(r->output_filters, bb);
-    }
-    apr_brigade_destroy(bb);
-    return rv == APR_SUCCESS && !r->connection->aborted;
-}
-
 /* Ends an answer that has begun in a way that the client sees: without the last chunk. */
 static int cut_off(request_rec *r)
 {
@@ -79,17 +65,13 @@ static int cut_off(request_rec *r)
 static int send_head(request_rec *r, const char *name, const column_t *columns, int n)
 {
     const char *titles[COLUMNS_MAX];
-    apr_table_t *h = r->headers_out;
     int i;
 
     for (i = 0; i < n; i++)
         titles[i] = columns[i].title;
-    apr_table_setn(h, "Content-Disposition", apr_psprintf(r->pool, "attachment; filename=\"%s.csv\"", name));
-    apr_table_setn(h, "Cache-Control", "no-store");
-    apr_table_setn(h, "X-Content-Type-Options", "nosniff");
-    apr_table_setn(h, "Content-Security-Policy", "default-src 'none'; sandbox");
-    ap_set_content_type(r, "text/csv; charset=utf-8");
-    return r->header_only || (send_text(r, MDM_CSV_BOM) && send_text(r, mdm_csv_row(r->pool, titles, n)));
+    apr_table_setn(r->headers_out, "Content-Disposition", apr_psprintf(r->pool, "attachment; filename=\"%s.csv\"", name));
+    mdm_adm_stream(r, "text/csv; charset=utf-8");
+    return r->header_only || (mdm_adm_send(r, MDM_CSV_BOM) && mdm_adm_send(r, mdm_csv_row(r->pool, titles, n)));
 }
 
 static int send_rows(request_rec *r, apr_pool_t *p, json_t *items, const column_t *columns, int n)
@@ -105,7 +87,7 @@ static int send_rows(request_rec *r, apr_pool_t *p, json_t *items, const column_
             cells[c] = cell(p, item, columns[c].path);
         APR_ARRAY_PUSH(lines, const char *) = mdm_csv_row(p, cells, n);
     }
-    return send_text(r, apr_array_pstrcat(p, lines, 0));
+    return mdm_adm_send(r, apr_array_pstrcat(p, lines, 0));
 }
 
 static apr_status_t read_page(mdm_ctx_t *sub, const mdm_adm_list_t *list, const char *cursor, json_t *items, const char **next)

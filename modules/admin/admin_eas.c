@@ -4,6 +4,9 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_eas_server.h"
 
+#define LOGIN_MAX 256
+#define PASSWORD_MAX 256
+
 static apr_status_t list(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
     return mdm_eas_server_list(db, page, items, next);
@@ -71,6 +74,31 @@ int mdm_adm_eas_server_certificate(mdm_web_call_t *call)
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     return rv == APR_SUCCESS ? mdm_adm_edit(call, accept_pin, sha256, mdm_eas_server_json) : mdm_adm_fail(call, rv);
+}
+
+static void test(mdm_probe_t *p, const void *what)
+{
+    mdm_eas_test(p, what);
+}
+
+int mdm_adm_eas_server_test(mdm_web_call_t *call)
+{
+    mdm_eas_test_t t = {.ca_file = call->svc->conf_str(NULL, "MDMOutboundCAFile")};
+    const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, LOGIN_MAX, NULL, 0, &t.user, NULL},
+                                   {"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &t.password, NULL},
+                                   {NULL}};
+    const char *id = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS && strpbrk(t.user, ":\r\n"))
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "login", "must be a name without colons");
+    if (rv == APR_SUCCESS)
+        rv = mdm_eas_test_read(call->ctx, id, &t);
+    return rv == APR_SUCCESS ? mdm_adm_probe(call, test, &t) : mdm_adm_fail(call, rv);
 }
 
 /* ---- order */

@@ -104,8 +104,7 @@ int mdm_adm_push_signed(mdm_web_call_t *call)
 
 int mdm_adm_push_sign(mdm_web_call_t *call)
 {
-    return told(call, mdm_push_request_send(call->ctx, call->svc->conf_str(NULL, "MDMOutboundCAFile"),
-                                            call->svc->conf_int(NULL, "MDMOutboundLocal") != 0));
+    return told(call, mdm_push_request_send(call->ctx, call->svc->conf_str(NULL, "MDMOutboundCAFile")));
 }
 
 int mdm_adm_push_signing(mdm_web_call_t *call)

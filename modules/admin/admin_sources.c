@@ -385,6 +385,11 @@ static apr_status_t conf_of(mdm_web_call_t *call, const char *id, mdm_ldap_conf_
     return rv;
 }
 
+static void test(mdm_probe_t *p, const void *conf)
+{
+    mdm_ldap_test(p, conf);
+}
+
 int mdm_adm_source_test(mdm_web_call_t *call)
 {
     mdm_ldap_conf_t *conf = NULL;
@@ -395,7 +400,7 @@ int mdm_adm_source_test(mdm_web_call_t *call)
         rv = conf_of(call, id, &conf);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:o}", "steps", mdm_ldap_test(call->ctx, conf)));
+    return mdm_adm_probe(call, test, conf);
 }
 
 static apr_status_t accept_pin(mdm_db_t *db, const char *id, apr_int64_t version, const char *sha256)

@@ -294,3 +294,52 @@ int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int st
     rv = mdm_adm_end(db, rv);
     return rv == APR_SUCCESS ? mdm_web_empty(call->r, status) : mdm_adm_fail(call, rv);
 }
+
+/* ---- answers in parts, connection tests */
+
+void mdm_adm_stream(request_rec *r, const char *type)
+{
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    apr_table_setn(r->headers_out, "Content-Security-Policy", "default-src 'none'; sandbox");
+    ap_set_content_type(r, type);
+}
+
+int mdm_adm_send(request_rec *r, const char *text)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_status_t rv = apr_brigade_puts(bb, NULL, NULL, text);
+
+    if (rv == APR_SUCCESS) {
+        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(r->connection->bucket_alloc));
+        rv = ap_pass_brigade(r->output_filters, bb);
+    }
+    apr_brigade_destroy(bb);
+    return rv == APR_SUCCESS && !r->connection->aborted;
+}
+
+static void send_step(void *baton, const json_t *step)
+{
+    request_rec *r = baton;
+    const char *text = mdm_json_text(r->pool, step);
+
+    if (text)
+        mdm_adm_send(r, apr_pstrcat(r->pool, text, "\n", NULL));
+}
+
+int mdm_adm_probe(mdm_web_call_t *call, mdm_adm_probe_fn fn, const void *arg)
+{
+    request_rec *r = call->r;
+    const char *accept = apr_table_get(r->headers_in, "Accept");
+    mdm_probe_t p = {.ctx = call->ctx, .steps = json_array(), .baton = r, .began = apr_time_now()};
+
+    if (accept && ap_strcasestr(accept, "application/x-ndjson")) {
+        mdm_adm_stream(r, "application/x-ndjson");
+        p.told = send_step;
+    }
+    fn(&p, arg);
+    if (!p.told)
+        return mdm_web_json(r, HTTP_OK, json_pack("{s:o}", "steps", p.steps));
+    json_decref(p.steps);
+    return OK;
+}

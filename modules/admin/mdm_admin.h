@@ -6,6 +6,7 @@
 #include "mdm_web.h"
 #include "db/mdm_db.h"
 #include "domain/mdm_page.h"
+#include "wire/mdm_probe.h"
 
 /* A console file, read into memory at start: no path ever comes from a request. */
 typedef struct mdm_admin_file_t {
@@ -36,6 +37,15 @@ int mdm_adm_items(mdm_web_call_t *call, json_t *items, const char *next);
 int mdm_adm_object(mdm_web_call_t *call, json_t *body, apr_int64_t version);
 /* 201 with Location `<base>/api/v1/<kind>/<id>`. Takes the reference. */
 int mdm_adm_created(mdm_web_call_t *call, const char *kind, const char *id, json_t *body);
+
+/* Headers of an answer that is sent in parts. */
+void mdm_adm_stream(request_rec *r, const char *type);
+/* Sends a part at once; false if the client has gone away. */
+int mdm_adm_send(request_rec *r, const char *text);
+/* The whole of a route that tests a connection: {"steps": […]}, or with "Accept: application/x-ndjson" each step as a line of its own
+ * as soon as it has ended. */
+typedef void (*mdm_adm_probe_fn)(mdm_probe_t *p, const void *arg);
+int mdm_adm_probe(mdm_web_call_t *call, mdm_adm_probe_fn fn, const void *arg);
 
 /* ---- requests */
 /* Refuses query parameters that are not in the NULL-terminated list, by name. */

@@ -108,6 +108,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
                      "because dumps would hold keys: MDMCoreDumps On allows them");
     }
     mdm_core_env_init();
+    mdm_core.env.outbound_local = mdm_conf_num(MDM_C_OUTBOUND_LOCAL) != 0;
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
     register_jobs();

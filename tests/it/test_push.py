@@ -43,8 +43,7 @@ def apns(apple):
 
 @pytest.fixture(scope="module")
 def zone(factory, db, apple, apns):
-    made = factory.zone(db, extra_main=f"MDMApnsURL {apns.url}\nMDMApnsCAFile {apple.root}\n"
-                                       f"MDMOutboundCAFile {factory.tls}/ca.pem\nMDMOutboundLocal On").start()
+    made = factory.zone(db, extra_main=f"MDMApnsURL {apns.url}\nMDMApnsCAFile {apple.root}").start()
     yield made
     made.close()
 

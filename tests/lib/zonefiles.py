@@ -255,6 +255,8 @@ MDMKeyFile "{zone.key_file}"
 MDMCacheSize {zone.cache_size}
 MDMPublicURL {zone.public_url}
 MDMTrustAnchors "{zone.tls_dir}/ca.pem"
+MDMOutboundCAFile "{zone.tls_dir}/ca.pem"
+MDMOutboundLocal On
 MDMPortalFiles "{zone.ui_dir}/portal"
 MDMAdminFiles "{zone.ui_dir}/admin"
 """]

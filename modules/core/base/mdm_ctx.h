@@ -33,6 +33,7 @@ typedef struct mdm_env_t {
     /* The last contact of a source record that this node has noted, written to the database or not yet; 0 = none. May be NULL. */
     apr_int64_t (*contact)(void *baton, const char *record_id);
     void *contact_baton;
+    int outbound_local; /* MDMOutboundLocal: services that administrators name may have addresses of this host (SEC-08) */
 } mdm_env_t;
 
 /* Who acts: written into audit rows. All strings live in the context's pool, never NULL. */

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include "db/mdm_db.h"
 #include "domain/mdm_page.h"
+#include "wire/mdm_probe.h"
 
 #define MDM_EAS_SERVER_CHANGE "eas_server" /* change kind: a server or some order was edited; key: the server's or source's id */
 
@@ -47,5 +48,20 @@ apr_status_t mdm_eas_server_accept(mdm_db_t *db, const char *id, apr_int64_t ver
 apr_status_t mdm_eas_order_json(mdm_db_t *db, const char *source_id, json_t **out, apr_int64_t *version);
 /* Replaces it: ids of servers, the first to be asked first. MDM_ESTALE by the source's version. */
 apr_status_t mdm_eas_order_put(mdm_db_t *db, const char *source_id, apr_int64_t version, json_t *ids);
+
+/* ---- the test (EAS-02) */
+
+/* Read before the network is asked, so that no connection to the database is held meanwhile. */
+typedef struct mdm_eas_test_t {
+    mdm_eas_server_t server;
+    const char *user, *password; /* as somebody would type them into a phone; not kept */
+    const char *ca_file;         /* trusted roots; NULL: the system's */
+    int known;                   /* the log-in leads to a person of a user source: */
+    const char *login, *mail;    /* theirs */
+} mdm_eas_test_t;
+/* Fills in server, known, login and mail for t->user at the server with this id. Opens and closes its own connections. */
+apr_status_t mdm_eas_test_read(mdm_ctx_t *ctx, const char *id, mdm_eas_test_t *t);
+/* Walks DNS, TCP, TLS, user name, OPTIONS, versions and FolderSync; stops where the next step makes no sense. */
+void mdm_eas_test(mdm_probe_t *p, const mdm_eas_test_t *t);
 
 #endif

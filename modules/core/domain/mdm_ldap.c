@@ -54,6 +54,19 @@ const apr_array_header_t *mdm_ldap_containers(const mdm_ldap_t *l)
 }
 
 /* Everything that a system-wide ldap.conf could change and that matters is said here. */
+/* Called with the address that a connection has come about to, before anything is sent. */
+static int on_connect(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *addr, struct ldap_conncb *cb)
+{
+    mdm_ldap_t *l = cb->lc_arg;
+
+    l->refused = mdm_addr_refused(l->ctx, addr);
+    return l->refused ? -1 : 0;
+}
+
+static void on_close(LDAP *ld, Sockbuf *sb, struct ldap_conncb *cb)
+{
+}
+
 static int options(mdm_ldap_t *l)
 {
     struct timeval tv = limit(l);
@@ -61,7 +74,9 @@ static int options(mdm_ldap_t *l)
     ber_len_t most = ANSWER_MAX;
     Sockbuf *sb = NULL;
 
-    if (ldap_set_option(l->ld, LDAP_OPT_PROTOCOL_VERSION, &v3) || ldap_set_option(l->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF)
+    l->on_connect = (struct ldap_conncb){on_connect, on_close, l};
+    if (ldap_set_option(l->ld, LDAP_OPT_CONNECT_CB, &l->on_connect) || ldap_set_option(l->ld, LDAP_OPT_PROTOCOL_VERSION, &v3)
+        || ldap_set_option(l->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF)
         || ldap_set_option(l->ld, LDAP_OPT_NETWORK_TIMEOUT, &tv) || ldap_set_option(l->ld, LDAP_OPT_TIMEOUT, &tv)
         || ldap_set_option(l->ld, LDAP_OPT_DEREF, &deref) || ldap_set_option(l->ld, LDAP_OPT_SIZELIMIT, &none)) {
         return LDAP_LOCAL_ERROR;
@@ -168,7 +183,7 @@ apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_l
     }
     apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
     if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(armed(l))) != LDAP_SUCCESS || (rc = put_limit(l)) != LDAP_SUCCESS) {
-        return away(l, "connection", rc);
+        return l->refused ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, MDM_ADDR_REFUSED) : away(l, "connection", rc);
     }
     return conf->tls == MDM_LDAP_NONE ? APR_SUCCESS : secure(l);
 }

@@ -5,6 +5,7 @@
 
 #include <apr_tables.h>
 #include "base/mdm_json.h"
+#include "wire/mdm_probe.h"
 
 typedef enum { MDM_LDAP_NONE, MDM_LDAP_LDAPS, MDM_LDAP_STARTTLS } mdm_ldap_tls_e;
 
@@ -81,8 +82,7 @@ void mdm_ldap_cursor_end(mdm_ldap_cursor_t *c);
 apr_status_t mdm_ldap_groups_page(mdm_ldap_t *l, apr_pool_t *p, mdm_ldap_cursor_t *c,
                                   apr_array_header_t **out /* of mdm_ldap_group_t */);
 
-/* Walks DNS, TCP, TLS, bind and a search in each container (USR-03): an array of {step, ok, ms, text}; the step "tls" also has
- * "certificate" {subject, issuer, not_before, not_after, sha256, accepted} when the server showed one. Stops at the first failure. */
-json_t *mdm_ldap_test(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf);
+/* Walks DNS, TCP, TLS, bind and a search in each container (USR-03). Stops at the first failure. */
+void mdm_ldap_test(mdm_probe_t *p, const mdm_ldap_conf_t *conf);
 
 #endif

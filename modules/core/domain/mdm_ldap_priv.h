@@ -10,6 +10,8 @@ struct mdm_ldap_t {
     mdm_ctx_t *ctx;
     const mdm_ldap_conf_t *conf;
     LDAP *ld;
+    struct ldap_conncb on_connect;
+    int refused;     /* by us: the server has a local address (SEC-08) */
     apr_time_t until;  /* when the operation under way must have ended */
     mdm_blob_t cert; /* what the server showed, DER */
     int lost;        /* it did not answer */

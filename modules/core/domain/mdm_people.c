@@ -304,6 +304,31 @@ apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *d
     return APR_SUCCESS;
 }
 
+apr_status_t mdm_people_known(mdm_ctx_t *ctx, const char *typed, mdm_person_t **out)
+{
+    candidate_t who = {NULL};
+    mdm_q_person_login_local_t *row;
+    mdm_db_t *db;
+    apr_status_t rv = candidate_find(ctx, typed, NULL, &who);
+
+    *out = NULL;
+    if (rv == APR_SUCCESS && !who.source_id) {
+        rv = APR_NOTFOUND; /* only a directory may know */
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_person_login_local(db, who.source_id, who.login, &row);
+    if (rv == APR_SUCCESS && (row->disabled || !row->gone_ms_null)) {
+        rv = APR_NOTFOUND;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_person_get(db, row->id, out);
+    }
+    mdm_db_close(db);
+    return rv;
+}
+
 apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed)
 {
     mdm_q_user_domain_needed_t *row;

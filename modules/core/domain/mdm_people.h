@@ -22,6 +22,10 @@ apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *dom
  * address) gives the same text, which is no address of a client. Opens and closes its own connection. */
 apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out);
 
+/* The person here that a log-in leads to, without asking any directory or password; APR_NOTFOUND: none that may log in. Opens and
+ * closes its own connection. */
+apr_status_t mdm_people_known(mdm_ctx_t *ctx, const char *typed, mdm_person_t **out);
+
 /* True if some source is not the simple one: the log-in page then shows a domain field. */
 apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed);
 apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out);

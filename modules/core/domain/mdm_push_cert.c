@@ -311,10 +311,10 @@ static apr_status_t signing_read(mdm_ctx_t *ctx, json_t **signing, json_t **requ
     return rv;
 }
 
-apr_status_t mdm_push_request_send(mdm_ctx_t *ctx, const char *ca_file, int local_ok)
+apr_status_t mdm_push_request_send(mdm_ctx_t *ctx, const char *ca_file)
 {
     json_t *signing = NULL, *request = NULL;
-    mdm_http_conf_t conf = {.deny_local = !local_ok, .ca_file = ca_file && *ca_file ? ca_file : NULL};
+    mdm_http_conf_t conf = {.deny_local = !ctx->env->outbound_local, .ca_file = ca_file && *ca_file ? ca_file : NULL};
     mdm_http_req_t req = {.method = "POST", .timeout_ms = SIGN_MS, .max_response = MAX_SIGNED}, *one = &req;
     apr_table_t *headers = apr_table_make(ctx->pool, 2);
     mdm_blob_t der;

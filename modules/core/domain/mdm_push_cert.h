@@ -22,8 +22,8 @@ apr_status_t mdm_push_request_signed(mdm_ctx_t *ctx, const char *text);
 /* Where a signing service is: https, "" = none. */
 apr_status_t mdm_push_signing_set(mdm_ctx_t *ctx, const char *url);
 /* Has the present request signed there: POST of the request as PEM; the answer is the signed file. No connection is held meanwhile.
- * ca_file: roots to trust, NULL = the system's; local_ok: addresses of this host are allowed (SEC-08). */
-apr_status_t mdm_push_request_send(mdm_ctx_t *ctx, const char *ca_file, int local_ok);
+ * ca_file: roots to trust, NULL = the system's. Addresses of this host only with MDMOutboundLocal (SEC-08). */
+apr_status_t mdm_push_request_send(mdm_ctx_t *ctx, const char *ca_file);
 
 typedef struct mdm_push_import_t {
     const char *certificate; /* PEM; chain behind it; or: */

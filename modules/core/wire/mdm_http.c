@@ -6,14 +6,15 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <unistd.h>
 #include <apr_strings.h>
 #include <curl/curl.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include "mdm_types.h"
 #include "base/mdm_seal.h"
 #include "wire/mdm_breaker.h"
+#include "wire/mdm_probe.h"
 
 #define HEADERS_MAX 200
 #define HEADER_BYTES_MAX 65536
@@ -103,6 +104,7 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
     h->conf.ca_file = apr_pstrdup(p, conf->ca_file);
     h->conf.ca_pem = apr_pstrdup(p, conf->ca_pem);
     h->conf.cert_pem = apr_pstrdup(p, conf->cert_pem);
+    h->conf.pin = apr_pstrdup(p, conf->pin);
     h->conf.key_pem = mdm_secret_dup(p, conf->key_pem);
     h->conf.max_parallel = conf->max_parallel > 0 ? conf->max_parallel : 64;
     h->conf.max_connections = conf->max_connections > 0 ? conf->max_connections : 4;
@@ -117,60 +119,12 @@ apr_status_t mdm_http_make(mdm_ctx_t *ctx, apr_pool_t *p, const mdm_http_conf_t 
 
 /* ---- addresses */
 
-static int v4_local(apr_uint32_t a)
-{
-    static const struct {
-        apr_uint32_t net, mask;
-    } nets[] = {
-        {0x00000000, 0xff000000}, /* this host */
-        {0x7f000000, 0xff000000}, /* loopback */
-        {0xa9fe0000, 0xffff0000}, /* link-local, with the usual metadata address */
-        {0x646464c8, 0xffffffff}, /* a cloud's metadata address, 100.100.100.200 */
-        {0xe0000000, 0xe0000000}, /* multicast, reserved, broadcast */
-    };
-    unsigned i;
-
-    for (i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
-        if ((a & nets[i].mask) == nets[i].net)
-            return 1;
-    }
-    return 0;
-}
-
-static int v6_local(const unsigned char *a)
-{
-    static const unsigned char zero[16];
-    static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    static const unsigned char metadata[16] = {0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0,
-                                               0,    0,    0,    0,    0, 0, 0x02, 0x54};
-    const unsigned char *v4 = NULL;
-
-    if (memcmp(a, zero, 12) == 0 || memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0)
-        v4 = a + 12; /* ::, ::1 and the old form ::a.b.c.d fall into 0.0.0.0/8 or are judged as IPv4 */
-    else if (a[0] == 0x20 && a[1] == 0x02)
-        v4 = a + 2; /* 6to4 */
-    if (v4)
-        return v4_local((apr_uint32_t)v4[0] << 24 | (apr_uint32_t)v4[1] << 16 |
-                        (apr_uint32_t)v4[2] << 8 | v4[3]);
-    return a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) || memcmp(a, metadata, 16) == 0;
-}
-
-static int addr_local(const struct sockaddr *sa)
-{
-    if (sa->sa_family == AF_INET)
-        return v4_local(ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr));
-    if (sa->sa_family == AF_INET6)
-        return v6_local(((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr);
-    return 1;
-}
-
 /* Called with each resolved address, so a name that points to a forbidden one is caught as well. */
 static curl_socket_t on_socket(void *baton, curlsocktype purpose, struct curl_sockaddr *a)
 {
     xfer_t *x = baton;
 
-    if (x->h->conf.deny_local && addr_local(&a->addr)) {
+    if (x->h->conf.deny_local && mdm_addr_local(&a->addr)) {
         x->denied = 1;
         return CURL_SOCKET_BAD;
     }
@@ -304,13 +258,47 @@ static void set_blob(CURL *easy, CURLoption opt, const char *pem)
     curl_easy_setopt(easy, opt, &blob);
 }
 
+/* Keeps the server's certificate, and judges it by the pin if there is one. */
+static int on_verify(X509_STORE_CTX *store, void *baton)
+{
+    xfer_t *x = baton;
+    const char *pin = x->h->conf.pin;
+    X509 *cert = X509_STORE_CTX_get0_cert(store);
+    int len = cert ? i2d_X509(cert, NULL) : 0;
+    unsigned char *der, *at;
+
+    if (len <= 0)
+        return 0;
+    der = at = apr_palloc(x->ctx->pool, (apr_size_t)len);
+    i2d_X509(cert, &at);
+    x->req->peer = (mdm_blob_t){der, (apr_size_t)len};
+    if (!*pin)
+        return X509_verify_cert(store);
+    if (strcmp(pin, mdm_sha256_hex(x->ctx->pool, der, (apr_size_t)len)) == 0) {
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return 1;
+    }
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+    return 0;
+}
+
+static CURLcode on_tls(CURL *easy, void *tls, void *baton)
+{
+    SSL_CTX_set_cert_verify_callback(tls, on_verify, baton);
+    return CURLE_OK;
+}
+
 static void set_tls(xfer_t *x)
 {
     const mdm_http_conf_t *c = &x->h->conf;
 
     curl_easy_setopt(x->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYHOST, c->pin && *c->pin ? 0L : 2L);
+    if (c->pin) {
+        curl_easy_setopt(x->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+        curl_easy_setopt(x->easy, CURLOPT_SSL_CTX_DATA, x);
+    }
     if (c->ca_pem) {
         set_blob(x->easy, CURLOPT_CAINFO_BLOB, c->ca_pem);
     } else if (c->ca_file) {
@@ -479,8 +467,12 @@ static void failed(xfer_t *x, CURLcode code)
 static void finish(xfer_t *x, CURLcode code)
 {
     mdm_http_req_t *r = x->req;
+    curl_off_t connected = 0, secured = 0;
     long status = 0, version = 0;
 
+    curl_easy_getinfo(x->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    curl_easy_getinfo(x->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+    r->tls_ms = secured > 0 ? (int)((secured - connected) / 1000) : -1;
     curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
     if (code == CURLE_OK && (status < 200 || status > 599))
@@ -566,6 +558,8 @@ void mdm_http_add(mdm_ctx_t *ctx, mdm_http_t *h, mdm_http_req_t *r)
     xfer_t *x;
 
     r->status = 0;
+    r->tls_ms = -1;
+    r->peer = (mdm_blob_t){NULL, 0};
     r->detail = NULL;
     r->response = (mdm_blob_t){(const unsigned char *)"", 0};
     r->response_headers = apr_table_make(ctx->pool, 8);

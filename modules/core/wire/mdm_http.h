@@ -12,6 +12,8 @@ typedef struct mdm_http_conf_t {
     const char *ca_pem;    /* trusted roots in memory instead */
     const char *cert_pem;  /* client certificate (chain) and key in memory; NULL = none */
     const char *key_pem;
+    const char *pin;       /* SHA-256 (hex) of the one certificate that a server may show, whatever its authority and name; "": trusted
+                            * roots and the name decide. Not NULL: the requests' `peer` is filled, and their pool outlives the client */
     int http2;             /* 1: HTTP/2 required by ALPN, streams multiplexed on few connections */
     int max_parallel;      /* requests under way at once (default 64) */
     int max_connections;   /* per host (default 4) */
@@ -33,6 +35,8 @@ typedef struct mdm_http_req_t {
     int status;
     apr_table_t *response_headers;   /* lower-case names */
     mdm_blob_t response;
+    mdm_blob_t peer;                 /* DER of the server's certificate, accepted or not; with conf.pin, on a new connection */
+    int tls_ms;                      /* how long the handshake took; -1: none was finished */
     const char *error;               /* class of the failure: dns, connect, tls, timeout, reset, too big, protocol, breaker open, … */
     const char *detail;              /* the library's own words for it, cleaned; NULL if there are none */
     struct mdm_http_req_t *next;     /* the client's */

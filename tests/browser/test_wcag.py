@@ -71,6 +71,9 @@ def views(zone):
              "00000000-0000-4000-8000-0000000000aa", ident)
     api.post("/pending", {"person_id": anna})
     api.post("/admins", {"login": "desk", "name": "Desk", "kind": "local", "password": "Correct-horse-9", "role_id": role})
+    source = api.get("/sources")["items"][0]["id"]
+    for server in ("West", "East"):
+        api.post("/eas-servers", {"name": server, "host": "mail.example.org", "sources": [source]})
     api.post("/me/tokens", {"name": "nightly", "days": 3})
     return PAGES + ["admins?tab=roles", "admins?tab=tokens", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("apps", "commands", "timeline", "audit")]
 
@@ -105,13 +108,13 @@ def test_dialogs(zone, axe, views, size, dark):
     p = Page(zone, size=size, dark=dark)
     try:
         p.log_in()
-        for view, label in (("people", "Add person"), ("pending", "New enrolment"), ("admins", "Add administrator"),
+        for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "New enrolment"), ("admins", "Add administrator"),
                             ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password")):
             p.open(view).button(label).click()
             p.find("dialog h2")
             check(p.driver, axe, (view, label, size, dark))
             p.fits()
-            p.button("Cancel", "dialog").click()
+            p.button("Close" if label.startswith("Test") else "Cancel", "dialog").click()
             p.closed()
         p.clean()
     finally:

@@ -394,7 +394,7 @@ def test_wrong_type_and_method(zone, console, fleet):
 
 def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
-              "eas-servers": {"servers": []}, "devices": {"add": [NOBODY]},
+              "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:

@@ -30,6 +30,26 @@ export async function api(method, path, { body, match, etag, signal } = {}) {
   return { data, etag: r.headers.get('ETag'), location: r.headers.get('Location') };
 }
 
+// Posts, and tells each line of the answer (newline-delimited JSON) as soon as it is here.
+export async function lines(path, body, tell) {
+  const r = await fetch(new URL(path, base), {
+    method: 'POST', cache: 'no-store', redirect: 'manual', credentials: 'same-origin',
+    headers: { Accept: 'application/x-ndjson', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (r.status === 401 || r.type === 'opaqueredirect') { toLogin(); throw new Problem(401, {}); }
+  if (!r.ok) throw new Problem(r.status, await r.json().catch(() => ({})));
+  const reader = r.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    const parts = (rest + (value || '')).split('\n');
+    rest = done ? '' : parts.pop();
+    parts.filter(Boolean).forEach((line) => tell(JSON.parse(line)));
+    if (done) return;
+  }
+}
+
 export const url = (path) => new URL(path, base).href;
 export const query = (o) => {
   const q = new URLSearchParams();

@@ -7,11 +7,11 @@ import { t, lang } from './words.js';
 const groups = [
   ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
-  ['nav_mail'],
+  ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
   ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
   ['nav_zone', ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
-].filter(([, ...list]) => list.length);
+];
 const nav = groups.flatMap(([, ...list]) => list);
 const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };
 const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', profile: 'my-account' };

@@ -29,6 +29,7 @@ const paths = {
   csv: 'M12 4v11M8 11l4 4 4-4M5 20h14', cols: 'M4 5h16v14H4zM10 5v14M15 5v14', left: 'M14 6l-6 6 6 6', up: 'M6 14l6-6 6 6', down: 'M6 10l6 6 6-6',
   plus: 'M12 5v14M5 12h14', warn: 'M12 4l9 16H3zM12 10v4M12 17h.01', trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
   qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M8 12a4 4 0 100 8 4 4 0 000-8zM11 13l9-9M16 8l3 3',
+  mail: 'M3 6h18v12H3zM3 7l9 6 9-6',
   bell: 'M6 17h12l-1.5-2.5V10a4.5 4.5 0 00-9 0v4.5zM10.5 20h3',
   id: 'M3 6h18v12H3zM8.5 10.5a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM13.5 10.5h4M13.5 14h4', folder: 'M3 7a1 1 0 011-1h5l2 2h9a1 1 0 011 1v9a1 1 0 01-1 1H4a1 1 0 01-1-1z',
   box: 'M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8', question: 'M9.5 9a2.5 2.5 0 115 0c0 1.7-2.5 2-2.5 4M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z',
@@ -123,7 +124,8 @@ export function pager(box, state, load) {
 }
 
 // fields: {name, label, type, value, options, required, hint}. save(values) may throw a Problem that names a field.
-export function dialog({ title, lead, fields = [], submit, danger, save, body }) {
+// stay: what was sent is not the end, the dialog remains.
+export function dialog({ title, lead, fields = [], submit, danger, save, body, stay }) {
   const inputs = {};
   const one = (f) => {
     const id = `f-${f.name}`;
@@ -153,7 +155,7 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
   const go = submit && h('button', { type: 'submit', class: `btn ${danger ? 'danger solid' : 'primary'}` }, submit);
   const box = h('dialog', { 'aria-labelledby': 'dialog-title' });
   const form = h('form', { novalidate: false }, h('h2', { id: 'dialog-title' }, title), lead && [lead].flat().map((p) => (p.nodeType ? p : h('p', {}, p))), body,
-    fields.map(one), trouble, h('div', { class: 'foot' }, h('button', { type: 'button', class: 'btn', onclick: () => box.close() }, submit ? t('cancel') : t('close')), go));
+    fields.map(one), trouble, h('div', { class: 'foot' }, h('button', { type: 'button', class: 'btn', onclick: () => box.close() }, submit && !stay ? t('cancel') : t('close')), go));
   form.addEventListener('submit', async (e) => {
     e.preventDefault();
     fill(trouble);
@@ -164,7 +166,7 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body })
     go.disabled = true;
     try {
       await save(values);
-      box.close();
+      if (!stay) box.close();
     } catch (err) {
       const at = inputs[err.field];
       if (at) {

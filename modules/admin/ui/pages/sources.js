@@ -1,6 +1,7 @@
 // User sources: where people come from and who answers for their passwords.
 import { api } from '../api.js';
-import { h, fill, head, table, chip, icon, button, empty, dialog, toast, say, name, number, time } from '../ui.js';
+import { h, fill, head, table, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { probe } from '../probe.js';
 import { t } from '../words.js';
 
 const types = ['edirectory', 'active_directory', 'openldap', 'dsfw'];
@@ -67,23 +68,13 @@ const remove = (s, again) => dialog({ title: `${t('src_delete')}: ${s.name}`, le
 const simple = (s, again) => dialog({ title: `${t('src_simple')}: ${s.name}`, lead: t('src_simple_lead'), submit: t('src_simple'),
   save: () => put('PATCH', `sources/${s.id}`, { simple: true }, etag(s), again) });
 
-async function test(s, again) {
-  const { data } = await api('POST', `sources/${s.id}/test`);
-  const cert = data.steps.find((x) => x.certificate)?.certificate;
-  const show = cert && h('dl', {}, [['src_subject', cert.subject], ['src_issuer', cert.issuer], ['src_not_before', time(cert.not_before)], ['src_not_after', time(cert.not_after)], ['SHA-256', h('code', { class: 'mono' }, cert.sha256)]]
-    .map(([k, v]) => [h('dt', {}, t(k, k)), h('dd', {}, v)]));
-  const accept = cert && !cert.accepted;
-  dialog({ title: `${t('src_test')}: ${s.name}`, lead: accept ? t('src_accept_lead') : null,
-    body: [h('ul', {}, data.steps.map((x) => h('li', {}, chip(x.ok ? 'done' : 'failed'), ` ${x.step.toUpperCase()} · ${number(x.ms)} ms · `, name(x.text)))), show],
-    submit: accept ? t('src_accept') : null,
-    save: async () => { await api('PUT', `sources/${s.id}/certificate`, { body: { sha256: cert.sha256 }, match: etag(s) }); toast(t('saved')); again(); } });
-}
+const test = (s, again) => probe({ title: `${t('src_test')}: ${s.name}`, path: `sources/${s.id}`, etag: etag(s), steps: ['dns', 'tcp', 'tls', 'bind', 'search'], again });
 
 export default async function page({ main, signal, may, again }) {
   const { items } = (await api('GET', 'sources', { signal })).data;
   const write = may('source:write');
   const sync = async (s) => { try { await api('POST', `sources/${s.id}/sync`); toast(t('src_sync_asked')); } catch (e) { say(e); } };
-  const acts = (s) => write && h('div', { class: 'acts' }, !s.simple && button(t('src_simple'), 'me', () => simple(s, again)), s.kind === 'ldap' && [button(t('src_test'), 'ok', () => test(s, again).catch(say)),
+  const acts = (s) => write && h('div', { class: 'acts' }, !s.simple && button(t('src_simple'), 'me', () => simple(s, again)), s.kind === 'ldap' && [button(t('src_test'), 'ok', () => test(s, again)),
     button(t('src_sync'), 'refresh', () => sync(s)), button(t('edit'), 'edit', () => edit(s, again)), button(t('src_delete'), 'trash', () => remove(s, again), 'danger')]);
   const list = items.length === 0 ? empty(t('nothing'), 'people') : table([
     { label: t('name'), lead: true, cell: (s) => [h('span', { class: 'main' }, name(s.name)), h('span', { class: 'sub' }, s.kind === 'local' ? t('src_local') : `${t(`src_${s.config.type}`)} · ${s.config.host}`)] },

@@ -57,8 +57,10 @@ class Page:
         return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
 
     def button(self, text, within=""):
-        return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
-                                        if e.text.strip() == text and e.is_displayed()), None))
+        found = self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
+                                         if e.text.strip() == text and e.is_displayed()), None))
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", found)  # half a button is not enough
+        return found
 
     def has(self, text, css="#main"):
         return self.until(lambda: text in self.driver.find_element(By.CSS_SELECTOR, css).text)

@@ -76,10 +76,12 @@ INSERT INTO user_domain (domain, source_id) VALUES (:domain, :source_id);
 DELETE FROM session WHERE kind = 'portal' AND subject_id IN (SELECT id FROM person WHERE source_id = :source_id);
 
 -- Somebody else has this log-in now: the earlier person is gone, and the name is free.
--- name: dir_login_taken :exec
+-- name: dir_login_taken :many
 -- args: source_id:text, login_key:text, id:text, now:i64
+-- cols: id:text
 UPDATE person SET login_key = login_key || '#' || id, gone_ms = COALESCE(gone_ms, :now), version = version + 1
- WHERE source_id = :source_id AND login_key = :login_key AND id <> :id;
+ WHERE source_id = :source_id AND login_key = :login_key AND id <> :id
+RETURNING id;
 
 -- name: dir_person_put :exec
 -- args: id:text, source_id:text, folder_id:text, login:text, login_key:text, name:text, mail:text, mail_key:text, phone:text, guid:text, dn:text, now:i64

@@ -172,6 +172,8 @@ def test_log_in_that_changed_hands(zone, console, one, source):
         assert login(zone, "hans@corp", "second-Pass-2") == 204
         rows = zone.sql("SELECT gone_ms IS NULL FROM person WHERE source_id = ? AND login = 'hans'", source["id"])
         assert sorted(bool(r[0]) for r in rows) == [False, True]
+        gone = zone.sql("SELECT id FROM person WHERE source_id = ? AND login = 'hans' AND gone_ms IS NOT NULL", source["id"])[0][0]
+        assert zone.sql("SELECT COUNT(*) FROM change WHERE kind = 'person' AND key = ?", gone)[0][0] >= 1  # nodes forget his log-in
     finally:
         one.remove("hans")
 

@@ -70,8 +70,12 @@ static apr_status_t put_person(mdm_db_t *db, const char *source_id, const char *
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
     const char *login_key = mdm_lower(ctx->pool, who->login);
-    apr_status_t rv = mdm_q_dir_login_taken(db, source_id, login_key, id, now, NULL);
+    apr_array_header_t *earlier;
+    apr_status_t rv = mdm_q_dir_login_taken(db, source_id, login_key, id, now, &earlier);
 
+    for (int i = 0; rv == APR_SUCCESS && i < earlier->nelts; i++) {
+        rv = mdm_change_add(db, "person", APR_ARRAY_IDX(earlier, i, mdm_q_dir_login_taken_t).id);
+    }
     return rv == APR_SUCCESS
                ? mdm_q_dir_person_put(db, id, source_id, folder_id, who->login, login_key, who->name, who->mail,
                                       mdm_lower(ctx->pool, who->mail), who->phone, who->guid, who->dn, now, NULL)

@@ -75,6 +75,10 @@ def test_every_page(zone, seeded, size, language):
             harmless(p)
             p.fits()
         p.open(f"device/{mail}").has(MARKUP)  # what the mail client calls itself
+        left = p.driver.execute_script("""
+            const b = document.querySelector('#main dd bdi'), after = b.nextElementSibling.getClientRects(), own = b.getClientRects();
+            return after[0].top > own[own.length - 1].top || after[0].left >= own[own.length - 1].right - 1""")
+        assert left, "what follows a name stands behind it: its overrides end with it"
         p.shot(f"hostile-mail-{size[0]}")
         p.open("people").has(MARKUP)
         assert p.driver.find_elements(By.CSS_SELECTOR, "#main bdi")

@@ -42,7 +42,8 @@ export function icon(name) {
 }
 
 // A foreign name keeps its direction to itself.
-export const name = (s) => h('bdi', {}, s);
+// Without isolate controls of its own: one that is left open, or closes too much, would end the bdi's isolation, and turn round what follows.
+export const name = (s) => h('bdi', {}, typeof s === 'string' ? s.replace(/[\u2066-\u2069]/g, '') : s);
 
 const fmt = (o) => new Intl.DateTimeFormat(lang(), o);
 export function time(iso) {

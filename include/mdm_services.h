@@ -22,7 +22,9 @@ struct mdm_job_t;
 /* One kind of background work. Registered once per server start, in post_config or optional_fn_retrieve. */
 typedef struct mdm_jobkind_t {
     const char *name;         /* job.kind */
-    const char *target_class; /* limit group: "cpu", "push", "ldap", "smtp", …: one slow class never stops another */
+    /* Limit group: "cpu", "push", "ldap", "smtp", …: one slow class never stops another. "push", "test", "apple" and "store" go out
+     * to the internet: only nodes with the MDM role and MDMOutbound On claim them (NOD-05). */
+    const char *target_class;
     int lease_s;              /* longer than the longest batch */
     apr_int64_t period_ms;    /* > 0: one row with this period is kept, first run at once; 0: only when somebody adds one */
     /* Runs one job; may be killed between any two statements, run twice or on two nodes. Polls mdm_job_stopping(job).
@@ -95,7 +97,8 @@ typedef struct mdm_services_t {
     const mdm_caller_t *(*caller)(struct request_rec *r, const char *session_kind /* "admin" or "portal" */);
 
     /* ---- configuration that several modules need (from directives, after merge) */
-    const char *(*public_url)(struct server_rec *s); /* MDMPublicURL: "https://mdm.example.org", no trailing slash */
+    /* MDMPublicURL, or the name that an administrator chose (NOD-06): "https://mdm.example.org", no trailing slash. */
+    const char *(*public_url)(struct server_rec *s);
     const char *(*node_name)(void);
     /* Any of mod_mdm's directives by name; s == NULL: the main server. conf_str: text, path, URL ("" or NULL if unset and
      * without default). conf_int: numbers; sizes in bytes, times in milliseconds, flags 0 or 1. The rows are in
@@ -120,6 +123,9 @@ typedef struct mdm_services_t {
 
     /* ---- figures: adds n to a count of the node (ACC-08, OBS-01). Cheap; from any thread. */
     void (*count)(mdm_tally_e which, apr_uint64_t n);
+
+    /* ---- 0: the MDM role was taken from this node (NOD-02): it serves no devices and makes no profiles. */
+    int (*mdm_role)(void);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));

@@ -10,7 +10,7 @@
 #include "domain/mdm_log_rows.h"
 
 
-static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "lost", "source_removed", "sort", NULL};
+static const char *const filters[] = {"q", "state", "mode", "platform", "ownership", "person", "folder", "group", "node", "lost", "source_removed", "sort", NULL};
 
 static apr_status_t flag(mdm_web_call_t *call, const char *name, const char *text, int *out)
 {
@@ -24,7 +24,7 @@ static apr_status_t read_filter(mdm_web_call_t *call, mdm_device_filter_t *f)
     const struct {
         const char *name, **to;
     } all[] = {{"q", &f->q}, {"state", &f->state}, {"mode", &f->mode}, {"platform", &f->platform},
-               {"ownership", &f->ownership}, {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}, {"sort", &f->sort}, {"lost", &lost}, {"source_removed", &orphan}};
+               {"ownership", &f->ownership}, {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}, {"node", &f->node}, {"sort", &f->sort}, {"lost", &lost}, {"source_removed", &orphan}};
     unsigned i;
     apr_status_t rv = APR_SUCCESS;
 

@@ -1,4 +1,4 @@
-/* The zone as a whole: counts, audit, jobs, nodes. */
+/* The zone as a whole: counts, audit, jobs. */
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
@@ -231,35 +231,4 @@ static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id
 int mdm_adm_job_cancel(mdm_web_call_t *call)
 {
     return mdm_adm_act(call, do_cancel, NULL, HTTP_ACCEPTED);
-}
-
-/* ---- nodes */
-
-int mdm_adm_nodes(mdm_web_call_t *call)
-{
-    apr_pool_t *p = call->r->pool;
-    apr_array_header_t *rows = NULL;
-    json_t *items = NULL;
-    mdm_page_t page = {NULL};
-    mdm_db_t *db = NULL;
-    int i;
-    apr_status_t rv = mdm_adm_page(call, NULL, "nodes", &page);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_nodes(db, &rows);
-    mdm_db_close(db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    items = json_array();
-    for (i = 0; i < rows->nelts; i++) {
-        const mdm_q_admin_nodes_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_nodes_t);
-        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", q->id, "name", q->name, "base_url",
-                                               q->base_url, "software", q->software, "mdm_role", q->mdm_role != 0,
-                                               "started_at", mdm_adm_time(p, q->started_ms), "seen_at",
-                                               mdm_adm_time(p, q->seen_ms)));
-    }
-    return mdm_adm_items(call, items, NULL);
 }

@@ -258,6 +258,9 @@ static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, mdm_blob_t 
     apr_status_t rv = mdm_pending_by_token(db, call->args[0], &e);
 
     enroll_conf_fill(call, &conf);
+    if (rv == APR_SUCCESS && !call->svc->mdm_role()) {
+        return mdm_fail(call->ctx, MDM_EUNAVAIL, NULL, "This server does not manage devices any more.");
+    }
     if (rv != APR_SUCCESS || (rv = enroll_topic(db, &conf.topic)) != APR_SUCCESS) {
         return rv;
     }

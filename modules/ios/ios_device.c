@@ -75,11 +75,11 @@ static int refuse(request_rec *r, mdm_ctx_t *ctx, const char *id, apr_status_t r
     return mdm_web_device_fail(r, ctx, id, rv);
 }
 
-/* While the database is known to be away nothing is read or tried; the state was logged when it began. */
-static int away(request_rec *r)
+/* While the database is known to be away, and on a node without the MDM role, nothing is read or tried; the state was logged when it began. */
+static int away(request_rec *r, const char *why)
 {
     apr_table_setn(r->headers_out, "Retry-After", RETRY_S);
-    apr_table_setn(r->notes, "mdm-decision", "database away");
+    apr_table_setn(r->notes, "mdm-decision", why);
     return mdm_web_empty(r, HTTP_SERVICE_UNAVAILABLE);
 }
 
@@ -171,8 +171,8 @@ int ios_device_handler(request_rec *r, const mdm_services_t *svc)
     if (r->method_number != M_PUT) {
         return mdm_web_method_not_allowed(r, "PUT");
     }
-    if (svc->db_away()) {
-        return away(r);
+    if (svc->db_away() || !svc->mdm_role()) {
+        return away(r, svc->db_away() ? "database away" : "no MDM role");
     }
     ctx = svc->request_ctx(r);
     e = endpoint(r);

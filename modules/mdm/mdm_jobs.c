@@ -50,6 +50,20 @@ static int class_full(int k)
     return n >= limit;
 }
 
+/* Work that goes out to the internet is left to nodes that may (NOD-02, NOD-05). */
+static int not_ours(int k)
+{
+    static const char *const outside[] = {"push", "test", "apple", "store"};
+    unsigned i;
+
+    for (i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+        if (strcmp(jobs.kinds[k]->target_class, outside[i]) == 0) {
+            return !mdm_node_goes_out();
+        }
+    }
+    return 0;
+}
+
 /* Reserves a place in the class of a due kind; -1 if there is none. */
 static int reserve(const char *name)
 {
@@ -57,7 +71,7 @@ static int reserve(const char *name)
 
     apr_thread_mutex_lock(jobs.lock);
     for (k = 0; k < jobs.nkinds; k++) {
-        if (strcmp(jobs.kinds[k]->name, name) == 0 && !class_full(k)) {
+        if (strcmp(jobs.kinds[k]->name, name) == 0 && !not_ours(k) && !class_full(k)) {
             jobs.running[k]++;
             found = k;
             break;

@@ -26,7 +26,7 @@ APLOG_USE_MODULE(mdm);
 enum {
     MDM_C_PUBLIC_URL, MDM_C_NODE_NAME, MDM_C_KEY_FILE, MDM_C_CACHE_SIZE, MDM_C_DB_TIMEOUT, MDM_C_DB_CONNECTIONS,
     MDM_C_JOB_THREADS, MDM_C_ORGANISATION, MDM_C_SIGN_MESSAGE, MDM_C_PROFILE_SERVICE, MDM_C_SCEP_LEGACY, MDM_C_TRUST_ANCHORS, MDM_C_APNS_URL,
-    MDM_C_APNS_CA, MDM_C_OUTBOUND_CA, MDM_C_OUTBOUND_LOCAL, MDM_C_CHANGE_INTERVAL, MDM_C_AUDIT_DAYS, MDM_C_CORE_DUMPS,
+    MDM_C_APNS_CA, MDM_C_OUTBOUND_CA, MDM_C_OUTBOUND_LOCAL, MDM_C_OUTBOUND, MDM_C_CHANGE_INTERVAL, MDM_C_AUDIT_DAYS, MDM_C_CORE_DUMPS,
     MDM_C_COUNT
 };
 
@@ -106,6 +106,8 @@ typedef struct {
     mdm_env_t env;
     mdm_dbpool_t dbpool;
     const char *holder;    /* random per server start, kept over graceful restarts */
+    int no_role;           /* atomic: the MDM role was taken from this node (mdm_node.c) */
+    const char *given_url; /* atomic: the address that an administrator chose for this node; NULL: the configuration's */
     int threads_up;        /* child_init has run */
     volatile int stop;     /* this child ends */
 } mdm_core_t;
@@ -154,6 +156,10 @@ void mdm_listen_stop(void);
 apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
 apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn);
 void mdm_contacts_flush(mdm_ctx_t *ctx);
+/* Once per configuration: its names, its job, what it wants to be told. */
+void mdm_node_configure(apr_pool_t *pconf, server_rec *s);
+/* This node has the MDM role and may reach the internet (NOD-05). */
+int mdm_node_goes_out(void);
 void mdm_node_seen(mdm_ctx_t *ctx);
 void mdm_node_release(mdm_ctx_t *ctx);
 extern const mdm_jobkind_t mdm_prune_kind;

@@ -228,12 +228,19 @@ static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *
 
 static const char *public_url(server_rec *s)
 {
-    return mdm_conf_str(s, "MDMPublicURL");
+    const char *given = __atomic_load_n(&mdm_core.given_url, __ATOMIC_ACQUIRE);
+
+    return given ? given : mdm_conf_str(s, "MDMPublicURL");
 }
 
 static const char *node_name(void)
 {
     return mdm_conf_text(MDM_C_NODE_NAME);
+}
+
+static int mdm_role(void)
+{
+    return !__atomic_load_n(&mdm_core.no_role, __ATOMIC_RELAXED);
 }
 
 static void count(mdm_tally_e which, apr_uint64_t n)
@@ -251,7 +258,7 @@ static const mdm_services_t table = {
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
     .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch,
-    .count = count};
+    .count = count, .mdm_role = mdm_role};
 
 const mdm_services_t *mdm_core_services(void)
 {

@@ -112,6 +112,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     mdm_core.holder = holder_name(pconf);
     load_keys(pconf);
     register_jobs();
+    mdm_node_configure(pconf, s);
     register_tick(s, pconf);
     return OK;
 }

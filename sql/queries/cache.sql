@@ -92,11 +92,12 @@ WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
 
 -- Takes or keeps the name: ours already, given up, or silent for too long.
 -- name: core_node_take :exec
--- args: id:text, name:text, base_url:text, software:text, holder:text, now:i64, silent_since:i64
+-- args: id:text, name:text, base_url:text, conf_url:text, software:text, outbound:i64, holder:text, now:i64, silent_since:i64
 -- retry
-INSERT INTO node (id, name, base_url, software, holder, started_ms, seen_ms)
-VALUES (:id, :name, :base_url, :software, :holder, :now, :now)
-ON CONFLICT (name) DO UPDATE SET base_url = excluded.base_url, software = excluded.software,
+INSERT INTO node (id, name, base_url, conf_url, software, outbound, holder, started_ms, seen_ms)
+VALUES (:id, :name, :base_url, :conf_url, :software, :outbound, :holder, :now, :now)
+ON CONFLICT (name) DO UPDATE SET base_url = excluded.base_url, conf_url = excluded.conf_url, software = excluded.software,
+    outbound = excluded.outbound,
     started_ms = CASE WHEN node.holder = excluded.holder THEN node.started_ms ELSE excluded.started_ms END,
     holder = excluded.holder, seen_ms = excluded.seen_ms
 WHERE node.holder = excluded.holder OR node.seen_ms < :silent_since;

@@ -4,9 +4,9 @@
 -- in memory; else the index of the sort order is walked from the cursor over a bounded stretch, and a page may be short.
 
 -- part: device_filter_args
-state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, orphan:i64, folder:text, device_group:text, admin:text
+state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, orphan:i64, folder:text, device_group:text, node:text, admin:text
 
--- orphan: the owner's user source was removed (USR-08). folder: with all below it. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
+-- orphan: the owner's user source was removed (USR-08). folder: with all below it. node: devices whose enrolment knows an address of this node. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
 -- part: device_filter
 (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
@@ -15,6 +15,8 @@ state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, orp
    AND (:folder = '' OR EXISTS (SELECT 1 FROM folder_above a WHERE a.folder_id = d.folder_id AND a.above_id = :folder))
    AND (:device_group = '' OR (SELECT g.group_id FROM device_group_member g
                                WHERE g.group_id = :device_group AND g.device_id = d.id) IS NOT NULL)
+   AND (:node = '' OR EXISTS (SELECT 1 FROM source_record r JOIN node_url u ON u.url = r.base_url AND u.node_id = :node
+                               WHERE r.device_id = d.id AND r.kind = 'mdm' AND r.live = 1))
    AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
                                 WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
 
@@ -130,7 +132,10 @@ UNION ALL SELECT e.id FROM (SELECT x.id FROM folder_above f JOIN device x ON x.f
                              WHERE :kind = 'folder' AND f.above_id = :value LIMIT :count) AS e
 UNION ALL SELECT g.id FROM (SELECT x.id FROM admin_folder l JOIN folder_above f ON f.above_id = l.folder_id
                               JOIN device x ON x.folder_id = f.folder_id
-                             WHERE :kind = 'admin' AND l.admin_id = :value LIMIT :count) AS g;
+                             WHERE :kind = 'admin' AND l.admin_id = :value LIMIT :count) AS g
+UNION ALL SELECT j.device_id FROM (SELECT r.device_id FROM node_url u JOIN source_record r ON r.base_url = u.url
+                             WHERE :kind = 'node' AND u.node_id = :value AND r.kind = 'mdm' AND r.live = 1 AND r.class = ''
+                               AND r.device_id IS NOT NULL LIMIT :count) AS j;
 
 -- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name. Texts are ordered by
 -- bytes on both engines, so a prefix is a range of an index.

@@ -111,8 +111,8 @@ SELECT count(*), COALESCE(sum(CASE WHEN q.attempts > 0 THEN 1 ELSE 0 END), 0)
 UPDATE message SET ack_ms = :now, ack_by = :by WHERE object_kind = 'zone' AND object_id = 'apns' AND ack_ms IS NULL;
 
 -- name: push_nodes :many
--- cols: id:text, name:text, mdm_role:i64, seen_ms:i64
-SELECT id, name, mdm_role, seen_ms FROM node ORDER BY name;
+-- cols: id:text, name:text, mdm_role:i64, outbound:i64, seen_ms:i64
+SELECT id, name, mdm_role, outbound, seen_ms FROM node ORDER BY name;
 
 -- name: push_test :one
 -- args: kind:text

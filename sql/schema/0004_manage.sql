@@ -153,3 +153,21 @@ CREATE TABLE quick_task_device (
 );
 CREATE INDEX quick_task_device_waiting ON quick_task_device (task_id, n) WHERE state = 'waiting';
 CREATE INDEX quick_task_device_command ON quick_task_device (command_id) WHERE command_id IS NOT NULL;
+
+-- Nodes: the names that devices may be given, and each address that a node has given to any (NOD-02, NOD-06). names: [{"name", "from"}] as found;
+-- extra_names: of administrators; default_name: "" = the host of conf_url.
+ALTER TABLE node ADD COLUMN conf_url TEXT NOT NULL DEFAULT '';
+ALTER TABLE node ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE node ADD COLUMN extra_names TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE node ADD COLUMN default_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE node ADD COLUMN outbound BIGINT NOT NULL DEFAULT 1;
+ALTER TABLE node ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+CREATE TABLE node_url (
+    url TEXT NOT NULL,
+    node_id TEXT NOT NULL REFERENCES node (id) ON DELETE CASCADE,
+    PRIMARY KEY (url, node_id)
+);
+CREATE INDEX node_url_node ON node_url (node_id);
+ALTER TABLE pending_enrollment ADD COLUMN base_url TEXT NOT NULL DEFAULT '';
+ALTER TABLE source_record ADD COLUMN base_url TEXT NOT NULL DEFAULT ''; -- in the profile of the device; "" = not known
+CREATE INDEX source_record_url ON source_record (base_url, device_id) WHERE live = 1 AND kind = 'mdm';

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "wire/mdm_cms.h"
 #include "wire/mdm_plist.h"
+#include "mdm_sql_gen.h"
 
 #define ID_ENROLL                                                                                  \
     "org.mod-mdm.enroll" /* stable: a profile is updated by one of the same identifier */
@@ -202,7 +203,10 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
         return mdm_fail(ctx, MDM_ECONFLICT, NULL,
                         "Apple devices can't be enrolled yet: the push certificate is missing.");
     }
-    rv = mdm_challenge_create(db, pending, pending->id, &challenge);
+    rv = mdm_q_pending_url(db, pending->id, conf->public_url, NULL);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_challenge_create(db, pending, pending->id, &challenge);
+    }
     return rv == APR_SUCCESS ? mdm_apple_profile_with(ctx, ca, conf, pending->id, challenge, out) : rv;
 }
 

@@ -15,6 +15,7 @@ typedef struct mdm_device_filter_t {
     const char *state, *mode, *platform, *ownership, *person; /* "" = any */
     const char *folder;    /* with all below it */
     const char *group;
+    const char *node;      /* whose enrolment knows an address of this node (NOD-02) */
     const char *admin;     /* an administrator who may see the devices of his folders only; "" = whole zone */
     int lost;              /* 1: lost ones only */
     int orphan;            /* 1: those whose owner's user source was removed (USR-08) */

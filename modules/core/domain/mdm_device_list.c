@@ -40,7 +40,7 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
         const char **value;
     } all[] = {{"state", states, &f->state}, {"mode", modes, &f->mode}, {"platform", platforms, &f->platform},
                {"ownership", ownerships, &f->ownership}, {"sort", sorts, &f->sort}, {"person", NULL, &f->person},
-               {"folder", NULL, &f->folder}, {"group", NULL, &f->group}, {"admin", NULL, &f->admin}};
+               {"folder", NULL, &f->folder}, {"group", NULL, &f->group}, {"node", NULL, &f->node}, {"admin", NULL, &f->admin}};
     unsigned i;
 
     if (*ctx->actor.limit) /* here, so that no list forgets it */
@@ -63,12 +63,12 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
 
 const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f)
 {
-    return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%d\n%s\n%s\n%s\n%s", f->sort, f->state, f->mode, f->platform,
-                        f->ownership, f->person, f->lost, f->orphan, f->folder, f->group, f->admin, f->q);
+    return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%d\n%s\n%s\n%s\n%s\n%s", f->sort, f->state, f->mode, f->platform,
+                        f->ownership, f->person, f->lost, f->orphan, f->folder, f->group, f->node, f->admin, f->q);
 }
 
 #define FILTERS(f) \
-    (f)->state, (f)->mode, (f)->platform, (f)->ownership, (f)->person, (f)->lost, (f)->orphan, (f)->folder, (f)->group, (f)->admin
+    (f)->state, (f)->mode, (f)->platform, (f)->ownership, (f)->person, (f)->lost, (f)->orphan, (f)->folder, (f)->group, (f)->node, (f)->admin
 
 /* ---- orders */
 
@@ -193,6 +193,7 @@ static apr_status_t few(mdm_db_t *db, const mdm_device_filter_t *f, apr_array_he
                {"platform", strcmp(f->platform, "ios") ? f->platform : ""},
                {"mode", strcmp(f->mode, "ios_mdm") ? f->mode : ""},
                {"folder", f->folder},
+               {"node", f->node},
                {"state", f->state},
                {"admin", f->admin}};
     apr_array_header_t *rows;

@@ -587,6 +587,7 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
     if ((rv = admit(&b)) != APR_SUCCESS || (rv = object_find(&b, &device)) != APR_SUCCESS
         || (rv = device ? object_again(&b, device) : object_add(&b, &device)) != APR_SUCCESS
         || (rv = record_make(&b, device, record_id)) != APR_SUCCESS
+        || (rv = mdm_q_record_url(db, *record_id, fresh->id, NULL)) != APR_SUCCESS
         || (rv = mdm_q_pending_set_device(db, fresh->id, device)) != APR_SUCCESS
         || (rv = mdm_pending_step(db, fresh->id, "authenticated", NULL)) != APR_SUCCESS) {
         return rv;

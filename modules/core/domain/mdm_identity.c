@@ -87,6 +87,9 @@ static apr_status_t ask(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf
     apr_status_t rv;
 
     own.topic = due->topic;
+    if (*due->base_url) { /* the address in a profile is fixed for its life */
+        own.public_url = due->base_url;
+    }
     if (!challenge) {
         return MDM_EUNAVAIL;
     }

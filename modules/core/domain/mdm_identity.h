@@ -22,7 +22,7 @@ apr_status_t mdm_identity_promote(mdm_db_t *db, const char *fingerprint);
 
 /* One run of the job: authority's helpers renewed if they end soon, superseded identities revoked when their grace is over, the next
  * due renewals asked for, administrators told of those that failed and end soon. Opens connections of its own, none while a profile is signed. conf->topic is not used: each device
- * keeps its own. *asked = renewals queued, a full batch means that more are due. */
+ * keeps its own, and the address that it was enrolled with. *asked = renewals queued, a full batch means that more are due. */
 apr_status_t mdm_identity_run(mdm_ctx_t *ctx, const mdm_apple_conf_t *conf, volatile int *stop, int *asked);
 
 #endif

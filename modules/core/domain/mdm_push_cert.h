@@ -42,7 +42,7 @@ apr_status_t mdm_push_cert_remove(mdm_db_t *db);
 /* Warns 30, 14, 7 and 1 days before the end, and after it: message and audit row, once each. */
 apr_status_t mdm_push_cert_watch(mdm_ctx_t *ctx);
 
-/* Asks every node with the MDM role to test the certificate. */
+/* Asks every node with the MDM role and outbound access to test the certificate. */
 apr_status_t mdm_push_test_ask(mdm_db_t *db);
 /* What came of it: a list of {node, state, at, ok, step, status, reason, text}; state: never, waiting, running, done, down. */
 apr_status_t mdm_push_test_results(mdm_db_t *db, json_t **out);

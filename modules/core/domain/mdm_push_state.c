@@ -237,7 +237,7 @@ apr_status_t mdm_push_test_ask(mdm_db_t *db)
         mdm_job_add_t add = {.kind = test_kind(ctx->pool, n->name), .max_attempts = 1};
 
         add.unique_key = add.kind;
-        if (n->mdm_role && !is_down(ctx, n)) {
+        if (n->mdm_role && n->outbound && !is_down(ctx, n)) {
             rv = mdm_job_add(db, &add, NULL);
         }
     }
@@ -275,7 +275,7 @@ apr_status_t mdm_push_test_results(mdm_db_t *db, json_t **out)
         const mdm_q_push_nodes_t *n = &APR_ARRAY_IDX(nodes, i, mdm_q_push_nodes_t);
         mdm_q_push_test_t *t = NULL;
 
-        if (!n->mdm_role) {
+        if (!n->mdm_role || !n->outbound) {
             continue;
         }
         rv = mdm_q_push_test(db, test_kind(ctx->pool, n->name), &t);

@@ -20,7 +20,7 @@ def ready(zone):
 
 def test_role_names_and_end(zone):
     """Taken with the consequences before the eyes, the address changed after a warning, a dead node deleted."""
-    device = enrolled(zone)
+    enrolled(zone)
     add_far(zone)
     ready(zone)
     p = Page(zone)
@@ -29,6 +29,7 @@ def test_role_names_and_end(zone):
         p.has("<b>")
         p.shot("nodes")
         p.fits()
+        p.clean()  # later the server's refusals stand in the log
         buttons = [b for b in p.driver.find_elements("css selector", "#main tbody button") if b.text == "Take the MDM role"]
         assert len(buttons) == 2
         rows = p.driver.find_elements("css selector", "#main tbody tr")
@@ -40,7 +41,7 @@ def test_role_names_and_end(zone):
         p.shot("nodes-take")
         p.button("Take it all the same", "dialog").click()
         p.closed()
-        p.has("no MDM role")
+        p.has("can be given back")
         p.has("pushes wait")
         next(b for b in p.driver.find_elements("css selector", "#main tbody button") if b.text == "Take the MDM role").click()
         p.button("Take the MDM role", "dialog").click()
@@ -65,8 +66,7 @@ def test_role_names_and_end(zone):
         p.closed()
         p.has("https://127.0.0.1:")
         p.find("#main tbody a").click()
-        p.has(device.name)
-        p.clean()
+        p.has(Console(zone).get("/devices")["items"][0]["name"])
     finally:
         p.driver.quit()
 

@@ -32,8 +32,8 @@ const names = (n, again) => dialog({ title: t('node_names'), lead: t('node_names
   { name: 'extra_names', label: t('node_extra'), type: 'area', value: n.extra_names.join('\n'), hint: t('node_extra_hint'), max: 4000 }],
 save: (v) => insist(n, { default_name: v.default_name, extra_names: v.extra_names.split(/\s+/).filter(Boolean) }, { title: t('node_rename'), submit: t('node_rename_yes') }, again) });
 
-const role = (n) => [n.mdm_role ? t('node_has_role') : [t('node_no_role'), n.role_back_at && h('span', { class: 'sub' }, t('node_back', null, new Date(n.role_back_at).toLocaleTimeString()))],
-  !n.outbound && h('span', { class: 'sub' }, icon('off'), ' ', t('node_no_outbound'))];
+const role = (n) => h('div', {}, n.mdm_role ? t('yes') : [t('no'), n.role_back_at && h('span', { class: 'sub' }, t('node_back', null, new Date(n.role_back_at).toLocaleTimeString()))],
+  !n.outbound && h('span', { class: 'sub' }, icon('off'), ' ', t('node_no_outbound')));
 
 export default async function page({ main, signal, may, again }) {
   const { items } = (await api('GET', 'nodes', { signal })).data;
@@ -45,6 +45,6 @@ export default async function page({ main, signal, may, again }) {
     { label: t('name'), lead: true, cell: (n) => [h('span', { class: 'main' }, name(n.name)), h('span', { class: 'sub mono' }, n.base_url)] },
     { label: t('state'), tight: true, cell: (n) => chip(n.state) }, { label: t('node_role'), cell: role },
     { label: t('node_devices'), tight: true, cell: (n) => h('a', { href: devices(n) }, n.devices >= 1000 ? '≥ 1000' : number(n.devices)) },
-    { label: t('software'), tight: true, cell: (n) => n.software }, { label: t('last_seen'), tight: true, cell: (n) => [time(n.seen_at), h('span', { class: 'sub' }, t('started'), ' ', time(n.started_at))] },
+    { label: t('last_seen'), cell: (n) => h('div', {}, time(n.seen_at), h('span', { class: 'sub' }, n.software, ' · ', t('started'), ' ', time(n.started_at))) },
     { label: '', cell: acts }], items)));
 }

@@ -6,6 +6,7 @@
 #include "domain/mdm_action.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_device.h"
+#include "domain/mdm_roles.h"
 #include "wire/mdm_plist.h"
 
 #define REASON_MAX 500
@@ -201,6 +202,9 @@ int mdm_adm_device_command(mdm_web_call_t *call)
                                    {NULL}};
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
+    if (rv == APR_SUCCESS && mdm_action_changes(o.request_type)
+        && !mdm_rights_cover(call->caller->rights, "{\"device\": [\"write\"]}"))
+        rv = mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right device:write.");
     return rv == APR_SUCCESS ? order(call, &o, minutes) : mdm_adm_fail(call, rv);
 }
 

@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_action.h"
 #include "domain/mdm_roles.h"
 #include "domain/mdm_task.h"
 
@@ -47,6 +48,7 @@ static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
                                    {"expires_minutes", MDM_JF_INT, 0, 1, MINUTES_MAX, NULL, 1, &s->expires_minutes, NULL},
                                    {"confirm", MDM_JF_INT, 0, 0, APR_INT32_MAX, NULL, 0, &s->confirm, NULL},
                                    {NULL}};
+    const mdm_action_t *action;
     apr_status_t rv;
 
     memset(s, 0, sizeof(*s));
@@ -62,6 +64,9 @@ static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
         s->expires_minutes = strcmp(s->kind, "unenroll") ? MDM_TASK_EXPIRY_MIN : 0;
     if (strcmp(s->kind, "raw") == 0 && !mdm_rights_cover(call->caller->rights, "{\"command\": [\"raw\"]}"))
         return mdm_fail(ctx, MDM_EDENIED, NULL, "Your role lacks the right command:raw.");
+    action = mdm_action_named(s->kind);
+    if (action && mdm_action_changes(action->command) && !mdm_rights_cover(call->caller->rights, "{\"device\": [\"write\"]}"))
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "Your role lacks the right device:write.");
     return APR_SUCCESS;
 }
 

@@ -51,12 +51,15 @@ SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic
   FROM push p JOIN source_record r ON r.id = p.record_id
  WHERE p.record_id IN (SELECT value FROM json_each(:ids));
 
--- Done. A row that was woken meanwhile has no lease and stays.
+-- Done. A row that was woken meanwhile has no lease and stays. Many rows at once never wait for somebody who holds one of them and wants
+-- another: such a row keeps its lease and at worst is pushed once more when that ends.
 -- name: push_forget :exec
 -- args: ids:text, owner:text
 -- only: pgsql
 DELETE FROM push
- WHERE record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND lease_owner = :owner;
+ WHERE record_id IN (SELECT q.record_id FROM push q
+                      WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND q.lease_owner = :owner
+                      FOR UPDATE SKIP LOCKED);
 -- only: sqlite3
 DELETE FROM push WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
 
@@ -65,7 +68,9 @@ DELETE FROM push WHERE record_id IN (SELECT value FROM json_each(:ids)) AND leas
 -- args: ids:text, owner:text
 -- only: pgsql
 UPDATE push SET lease_owner = NULL, lease_until_ms = 0
- WHERE record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND lease_owner = :owner;
+ WHERE record_id IN (SELECT q.record_id FROM push q
+                      WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND q.lease_owner = :owner
+                      FOR UPDATE SKIP LOCKED);
 -- only: sqlite3
 UPDATE push SET lease_owner = NULL, lease_until_ms = 0
  WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
@@ -73,6 +78,10 @@ UPDATE push SET lease_owner = NULL, lease_until_ms = 0
 -- Whoever waits for another try gets it now: there is a new certificate.
 -- name: push_retry :exec
 -- args: now:i64
+-- only: pgsql
+UPDATE push SET due_ms = :now, attempts = 0
+ WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.attempts > 0 AND q.due_ms > :now FOR UPDATE SKIP LOCKED);
+-- only: sqlite3
 UPDATE push SET due_ms = :now, attempts = 0 WHERE attempts > 0 AND due_ms > :now;
 
 -- name: push_drop :exec

@@ -35,12 +35,7 @@ def test_administrators_by_clicks(zone, page):  # noqa: F811
     p.shot("admins")
     assert Console(zone, "rosa", "Correct-horse-9").get("/me")["rights"] == {"device": ["read"]}
     p.open("admins?tab=tokens").button("Add token").click()
-<<<<<<< HEAD
-    p.find("#f-admin_id")
-    next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-admin_id option") if o.text == "rosa").click()
-=======
     p.until(lambda: next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-admin_id option") if o.text == "rosa")).click()
->>>>>>> 4a02af1 (Devices of a removed user source are listed and deleted together; moving simple enrolment or a domain names the devices concerned first; stale edits tested on every route; a running job has no time (USR-04, USR-05, USR-08, API-01, UI-04))
     fill(p, name="nightly", days="30")
     p.button("Create", "dialog").click()
     secret = p.until(lambda: next(e.get_attribute("value") for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog input[readonly]")))

@@ -91,6 +91,8 @@ def schema_holds(schema, value, where):
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
     if "oneOf" in schema:
         return None if value is None else schema_holds(schema["oneOf"][0], value, where)
+    if value is None and "null" in schema.get("type", ""):
+        return None
     for name in schema.get("required", []):
         assert name in value, (where, name)
     if schema.get("type") == "object" and "properties" in schema:
@@ -117,7 +119,9 @@ def test_answers_are_as_described(zone, console, fleet, anna):
            "sources": zone.sql("SELECT id FROM user_source")[0][0],
            "admins": console.get("/me")["id"], "roles": zone.sql("SELECT id FROM role")[0][0],
            "folders": seed.ROOT_FOLDER, "groups": console.post("/groups", {"name": "Described"})["id"],
-           "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"]}
+           "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"],
+           "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None)),
+           "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
@@ -172,6 +176,9 @@ def test_rights_of_roles(zone, fleet):
     problem(auditor.call("POST", f"/devices/{fleet[0]}/refresh"), 403)
     problem(auditor.call("DELETE", f"/devices/{fleet[0]}"), 403)
     assert helper.get("/devices")["items"]
+    for kind in ("InstallProfile", "RemoveProfile", "InstallApplication", "Settings"):
+        problem(helper.call("POST", f"/devices/{fleet[0]}/commands", {"request_type": kind, "payload": {}}), 403)
+    problem(helper.call("POST", "/tasks", {"kind": "install_profile", "devices": [fleet[0]], "options": {}}), 403)
     problem(helper.call("GET", "/audit"), 403)
     problem(helper.call("POST", "/people", {"login": "x", "name": "x", "password": "Correct-horse-9"}), 403)
     assert helper.call("POST", f"/devices/{fleet[1]}/refresh")[0] == 409
@@ -350,7 +357,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
-    "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
+    "PUT /api/v1/schedule", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
 
 
 def test_stale_edits_change_nothing(zone, console, anna):
@@ -362,14 +369,15 @@ def test_stale_edits_change_nothing(zone, console, anna):
     ids = {"devices": seed.device(zone, "Stale", anna), "folders": console.post("/folders", {"name": "Stale", "parent": seed.ROOT_FOLDER})["id"],
            "groups": console.post("/groups", {"name": "Stale"})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
            "admins": console.post("/admins", {"kind": "local", "login": "stale", "role_id": role["id"], "password": "Correct-horse-9"})["id"],
-           "roles": role["id"]}
-    bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []}}
+           "roles": role["id"], "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None))}
+    bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
+              "schedule": {"refresh": {"mode": "manual"}}}
     before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
     for method, path, *_ in ROUTES:
         if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
             continue
         address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY))
-        body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {"name": "Changed"})
+        body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {} if "/nodes/" in path else {"name": "Changed"})
         for status, head in ((428, {}), (412, {"If_Match": '"999"'})):
             answer = console.call(method, address, body, **head)
             assert answer[0] == status, (method, path, answer)
@@ -395,7 +403,8 @@ def test_wrong_type_and_method(zone, console, fleet):
 def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
               "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
-              "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}}}
+              "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
+              "schedule": {"refresh": {"mode": "manual"}}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue

@@ -51,6 +51,19 @@ const mdm_action_t mdm_actions[] = {
     {NULL, NULL, 0, NULL, NULL},
 };
 
+int mdm_action_changes(const char *request_type)
+{
+    static const char *const changing[] = {"InstallProfile", "RemoveProfile", "InstallApplication", "RemoveApplication",
+                                           "ApplyRedemptionCode", "InviteToProgram", "Settings", NULL};
+    int i;
+
+    for (i = 0; request_type && changing[i]; i++) {
+        if (!strcmp(changing[i], request_type))
+            return 1;
+    }
+    return 0;
+}
+
 /* ---------------------------------------------------------------- the rules, in the order in which people want to hear them */
 
 static int managed(const mdm_action_facts_t *f)

@@ -32,6 +32,8 @@ typedef struct mdm_action_t {
 extern const mdm_action_t mdm_actions[];
 /* The row of this name, NULL if there is none. */
 const mdm_action_t *mdm_action_named(const char *name);
+/* True if this command puts something onto the device or takes it off, or sets it: who may only help (device:task) may not. */
+int mdm_action_changes(const char *request_type);
 /* Pure. NULL: it applies; else a word for programs, and *why = a sentence for people. */
 const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_facts_t *facts, const char **why);
 /* All of them for one device: [{"action", "command", "applies", "reason", "why", "keys"}]. New reference. */

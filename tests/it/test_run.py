@@ -2,11 +2,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,12 +49,12 @@ class Started:
 
 
 @pytest.fixture
-def home(tmp_path_factory):
-    path = tmp_path_factory.mktemp("home")
-    for parent in [path, *path.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != parent.parent and str(parent) != "/tmp":
-            parent.chmod(0o755)  # children run as another user
-    return path
+def home():
+    """Not below pytest's own folder: each pytest that starts closes that one to other users again, and httpd's children are another."""
+    path = Path(tempfile.mkdtemp(prefix="mdm-home-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 class Remote:

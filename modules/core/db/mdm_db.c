@@ -276,6 +276,8 @@ static mdm_trouble_e attempt(mdm_db_t *db, run_t *run)
     return trouble;
 }
 
+#define SCHEMA_TRIES 5
+
 /* Repeats what may be repeated: after a lost connection never inside a transaction, whose statements went with it. */
 static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 {
@@ -285,8 +287,8 @@ static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 
     for (;;) {
         *trouble = attempt(db, run);
-        if (*trouble == MDM_DB_SCHEMA && !schema++) {
-            /* noticed before the statement did anything, so this is safe in a transaction as well */
+        if (*trouble == MDM_DB_SCHEMA && schema++ < SCHEMA_TRIES) {
+            /* noticed before the statement did anything, so this is safe in a transaction as well; again if others migrate */
             db->conn->statements[run->id] = NULL;
         } else if (*trouble == MDM_DB_LOST && !db->in_tx && run->query->idempotent && !lost++) {
             mdm_log(db->ctx, MDM_LOG_NOTICE, "MDM0081", 0, "%s: database connection lost, trying another",

@@ -54,14 +54,14 @@ def from_lines(name, text):
 
 # Two lanes, because the tests wait as much as they work; a lane runs its parts in order.
 LANES = [
-    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser", "tests/browser"),
-     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
+    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser", "tests/browser")],
     [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
      pytest("queries", "tests/sql"),
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
-     pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN))],
+     pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
+     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
 ]
 
 

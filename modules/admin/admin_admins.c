@@ -72,15 +72,11 @@ int mdm_adm_admin_create(mdm_web_call_t *call)
                                    {"disabled", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &a.disabled, NULL},
                                    {NULL}};
     const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS)
         rv = mdm_admin_create(call->ctx, &a, &id);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_admin_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "admins", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, rv, "admins", id, mdm_admin_json);
 }
 
 static apr_status_t admin_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
@@ -151,11 +147,10 @@ int mdm_adm_role(mdm_web_call_t *call)
 int mdm_adm_role_create(mdm_web_call_t *call)
 {
     const char *name = NULL, *id = NULL;
-    json_t *rights = NULL, *body = NULL;
+    json_t *rights = NULL;
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"rights", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &rights, NULL},
                                    {NULL}};
-    apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -163,10 +158,7 @@ int mdm_adm_role_create(mdm_web_call_t *call)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = mdm_role_create(db, name, rights, &id);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_role_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "roles", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), "roles", id, mdm_role_json);
 }
 
 typedef struct role_edit_t {

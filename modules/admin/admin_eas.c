@@ -28,17 +28,12 @@ int mdm_adm_eas_server(mdm_web_call_t *call)
 int mdm_adm_eas_server_create(mdm_web_call_t *call)
 {
     const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_adm_begin(call, &db);
 
     if (rv == APR_SUCCESS)
         rv = mdm_eas_server_add(db, call->body, &id);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_eas_server_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "eas-servers", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), "eas-servers", id, mdm_eas_server_json);
 }
 
 static apr_status_t edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)

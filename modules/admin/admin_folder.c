@@ -35,8 +35,6 @@ int mdm_adm_folder_create(mdm_web_call_t *call)
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
                                    {NULL}};
-    json_t *body = NULL;
-    apr_int64_t version;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -44,10 +42,7 @@ int mdm_adm_folder_create(mdm_web_call_t *call)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = mdm_folder_create(db, parent, name, &id);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_folder_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "folders", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), "folders", id, mdm_folder_json);
 }
 
 static apr_status_t folder_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
@@ -116,11 +111,10 @@ int mdm_adm_group(mdm_web_call_t *call)
 int mdm_adm_group_create(mdm_web_call_t *call)
 {
     const char *name = NULL, *id = NULL;
-    apr_int64_t position = 0, version;
+    apr_int64_t position = 0;
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"position", MDM_JF_INT, 0, 0, POSITION_MAX, NULL, 0, &position, NULL},
                                    {NULL}};
-    json_t *body = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -128,10 +122,7 @@ int mdm_adm_group_create(mdm_web_call_t *call)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = mdm_group_create(db, name, position, &id);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_group_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "groups", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), "groups", id, mdm_group_json);
 }
 
 static apr_status_t group_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)

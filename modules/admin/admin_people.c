@@ -97,15 +97,11 @@ int mdm_adm_person_create(mdm_web_call_t *call)
                                    {"phone", MDM_JF_STR, 0, 0, 60, NULL, 0, &phone, NULL},
                                    {"password", MDM_JF_STR, 1, 1, PASSWORD_MAX, NULL, 0, &password, NULL},
                                    {NULL}};
-    json_t *body = NULL;
-    apr_int64_t version = 0;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS)
         rv = mdm_person_create(call->ctx, login, name, mail, phone, password, &id);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, person_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "people", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, rv, "people", id, person_json);
 }
 
 typedef struct person_edit_t {

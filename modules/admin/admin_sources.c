@@ -222,8 +222,6 @@ int mdm_adm_source_create(mdm_web_call_t *call)
 {
     source_edit_t e = {NULL};
     const char *id = mdm_uuid(call->ctx->pool), *sealed = NULL;
-    json_t *body = NULL;
-    apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = id ? read_body(call, 1, &e) : MDM_EUNAVAIL;
 
@@ -233,10 +231,7 @@ int mdm_adm_source_create(mdm_web_call_t *call)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = create(db, id, sealed, &e);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, source_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_created(call, "sources", id, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), "sources", id, source_json);
 }
 
 static apr_status_t load(mdm_db_t *db, const char *id, apr_int64_t version, mdm_q_source_get_t **q)
@@ -337,31 +332,26 @@ int mdm_adm_source_edit(mdm_web_call_t *call)
 }
 
 /* Devices and people stay, without a source: they enrol anew (USR-08). */
-int mdm_adm_source_delete(mdm_web_call_t *call)
+static apr_status_t drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
     mdm_q_source_get_t *q = NULL;
-    const char *id = NULL;
-    apr_int64_t version = 0;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = load(db, id, version, &q);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_if_match(call, &version);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = load(db, id, version, &q);
     if (rv == APR_SUCCESS && strcmp(q->kind, "ldap") != 0)
         rv = mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "The built-in source can't be deleted.");
     if (rv == APR_SUCCESS)
         rv = mdm_q_source_sessions_end(db, id, NULL);
     if (rv == APR_SUCCESS)
         rv = mdm_q_source_delete(db, id);
-    if (rv == APR_SUCCESS)
-        rv = note(db, "source.delete", id, q->name,
-                  json_pack("{s:I, s:I}", "people", (json_int_t)q->people, "devices", (json_int_t)q->devices));
-    rv = mdm_adm_end(db, rv);
-    return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+    if (rv != APR_SUCCESS)
+        return rv;
+    return note(db, "source.delete", id, q->name,
+                json_pack("{s:I, s:I}", "people", (json_int_t)q->people, "devices", (json_int_t)q->devices));
+}
+
+int mdm_adm_source_delete(mdm_web_call_t *call)
+{
+    return mdm_adm_edit(call, drop, NULL, NULL);
 }
 
 /* ---- the server's certificate, the test, the sync */

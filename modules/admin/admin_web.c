@@ -210,6 +210,16 @@ apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *
     return rv;
 }
 
+int mdm_adm_made(mdm_web_call_t *call, apr_status_t rv, const char *kind, const char *id, mdm_adm_read_fn fn)
+{
+    json_t *body = NULL;
+    apr_int64_t version = 0;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, fn, id, &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_created(call, kind, id, body) : mdm_adm_fail(call, rv);
+}
+
 int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn)
 {
     const char *id = NULL;

@@ -60,6 +60,8 @@ apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id);
 /* Reads one object as JSON members of the API; *version is its ETag. */
 typedef apr_status_t (*mdm_adm_read_fn)(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
 apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *id, json_t **out, apr_int64_t *version);
+/* The end of a route that made an object: 201 with the object as it is now, or rv as a problem. */
+int mdm_adm_made(mdm_web_call_t *call, apr_status_t rv, const char *kind, const char *id, mdm_adm_read_fn fn);
 /* The whole of a route that shows the object in its path. */
 int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn);
 

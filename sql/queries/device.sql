@@ -138,29 +138,18 @@ UNION ALL SELECT j.device_id FROM (SELECT r.device_id FROM node_url u JOIN sourc
                                AND r.device_id IS NOT NULL LIMIT :count) AS j;
 
 -- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name. Texts are ordered by
--- bytes on both engines, so a prefix is a range of an index.
+-- bytes on both engines, so a prefix is a range of an index; top: the last character that there is.
 -- name: device_search :many
--- args: low:text, upper:text, raw:text, count:i64
+-- args: low:text, upper:text, raw:text, top:text, count:i64
 -- cols: id:text
--- only: pgsql
 SELECT id FROM (
-        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || chr(1114111)
-        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || chr(1114111)
-        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || chr(1114111)
-        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || chr(1114111)
-        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || chr(1114111)
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || chr(1114111)
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || chr(1114111)) AS s
- LIMIT :count;
--- only: sqlite3
-SELECT id FROM (
-        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || char(1114111)
-        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || char(1114111)
-        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || char(1114111)
-        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || char(1114111)
-        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || char(1114111)
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || char(1114111)
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || char(1114111)) AS s
+        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || :top
+        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || :top
+        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || :top
+        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || :top
+        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || :top
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || :top
+        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || :top) AS s
  LIMIT :count;
 
 -- part: device_rows

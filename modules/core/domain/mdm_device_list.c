@@ -8,6 +8,7 @@
 #include "mdm_sql_gen.h"
 
 #define QUERY_MAX_BYTES 100
+#define LAST_CHARACTER "\xf4\x8f\xbf\xbf" /* U+10FFFF */
 #define WALK_ROWS 5000 /* visited for one page */
 
 static const char *const states[] = {"pending", "active", "wipe_pending", "retired", "blocked", "removed", NULL};
@@ -175,7 +176,7 @@ static apr_status_t search(mdm_db_t *db, const char *q, apr_array_header_t *ids)
 
     for (c = upper; *c; c++)
         *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 32 : *c);
-    rv = mdm_q_device_search(db, mdm_lower(p, q), upper, q, MDM_DEVICE_HITS, &rows);
+    rv = mdm_q_device_search(db, mdm_lower(p, q), upper, q, LAST_CHARACTER, MDM_DEVICE_HITS, &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++)
         APR_ARRAY_PUSH(ids, const char *) = APR_ARRAY_IDX(rows, i, mdm_q_device_search_t).id;
     return rv;

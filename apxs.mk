@@ -53,7 +53,7 @@ so_eas    := mod_mdm_eas
 SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
 
 CORE_SRC  := $(wildcard modules/core/*/*.c)
-CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o
+CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o $(BUILD)/obj/gen/mdm_settings_gen.o
 WEB_SRC   := $(wildcard modules/web/*.c)
 WEB_OBJ   := $(WEB_SRC:%.c=$(BUILD)/obj/%.o)
 CTL_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/ctl/*.c))
@@ -73,6 +73,10 @@ $(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard 
 	@mkdir -p $(BUILD)/gen
 	$(PYTHON) sql/gen/sqlgen.py --queries sql/queries --schema sql/schema --foreign sql/foreign --out $(BUILD)/gen
 	@touch $@
+
+$(BUILD)/gen/mdm_settings_gen.c: conf/settingsgen.py conf/settings.json $(BUILD)/gen/.stamp
+	$(PYTHON) conf/settingsgen.py --in conf/settings.json --out $(BUILD)/gen
+$(BUILD)/obj/gen/mdm_settings_gen.o: $(BUILD)/gen/mdm_settings_gen.c modules/core/domain/mdm_catalogue.h
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)

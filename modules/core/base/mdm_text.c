@@ -395,6 +395,25 @@ apr_status_t mdm_parse_i64(const char *s, apr_int64_t min, apr_int64_t max, apr_
     return APR_SUCCESS;
 }
 
+int mdm_version_at_least(const char *a, const char *b)
+{
+    char *end;
+
+    a = a ? a : "";
+    b = b ? b : "";
+    while (*a || *b) {
+        unsigned long x = strtoul(a, &end, 10), y;
+
+        a = *end == '.' ? end + 1 : "";
+        y = strtoul(b, &end, 10);
+        b = *end == '.' ? end + 1 : "";
+        if (x != y) {
+            return x > y;
+        }
+    }
+    return 1;
+}
+
 char *mdm_time_text(apr_pool_t *p, apr_int64_t ms)
 {
     static const apr_int64_t first = -62135596800000, last = 253402300799999; /* years 1..9999 */

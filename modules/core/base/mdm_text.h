@@ -55,6 +55,8 @@ char *mdm_lower(apr_pool_t *p, const char *s);
 
 /* Whole string is a decimal number in [min,max]; MDM_EINPUT otherwise. */
 apr_status_t mdm_parse_i64(const char *s, apr_int64_t min, apr_int64_t max, apr_int64_t *out);
+/* True if dotted version a is at least b; what is no version is 0. */
+int mdm_version_at_least(const char *a, const char *b);
 /* RFC 3339 UTC text with milliseconds for ms since 1970, e.g. 2026-11-21T10:00:00.000Z. */
 char *mdm_time_text(apr_pool_t *p, apr_int64_t ms);
 /* First 4 characters and "…": how identifiers look in logs at info and above. */

@@ -34,8 +34,6 @@ char *mdm_enroll_expand(apr_pool_t *p, const char *pattern, const char *const va
 /* MDM_EDENIED if the policy does not let this be enrolled: platform, level, ownership. */
 apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform, const char *ownership,
                                 const char *level);
-/* True if dotted version a is at least b; what is no version is 0. */
-int mdm_version_at_least(const char *a, const char *b);
 /* What the policy lets people do with a device of this ownership: "retire", "delete", "no" (ENR-05, ENR-07). */
 const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const char *ownership);
 

@@ -249,25 +249,6 @@ const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const ch
     return !strcmp(ownership, "corporate") ? policy->unenroll_corporate : policy->unenroll_personal;
 }
 
-int mdm_version_at_least(const char *a, const char *b)
-{
-    char *end;
-
-    a = a ? a : "";
-    b = b ? b : "";
-    while (*a || *b) {
-        unsigned long x = strtoul(a, &end, 10), y;
-
-        a = *end == '.' ? end + 1 : "";
-        y = strtoul(b, &end, 10);
-        b = *end == '.' ? end + 1 : "";
-        if (x != y) {
-            return x > y;
-        }
-    }
-    return 1;
-}
-
 apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id)
 {
     static const char settings[] =

@@ -56,6 +56,7 @@ enum { MDM_EAS_UNSET_EMPTY = -1000, MDM_EAS_UNSET_OMIT = -1001 };
 
 /* One setting of EASProvisionDoc. */
 typedef struct mdm_eas_setting_t {
+    const char *name; /* of the element */
     int tag;
     int since; /* protocol version */
     apr_int64_t min, max;
@@ -79,6 +80,8 @@ typedef struct mdm_eas_policy_t {
     mdm_eas_strings_t approved;   /* SHA-1 in base64 of the only ones that may; none: all may */
 } mdm_eas_policy_t;
 
+/* The row of an element by its name; NULL if it is none of them. */
+const mdm_eas_setting_t *mdm_eas_setting_named(const char *name);
 /* Index of a tag in the table; -1 if it is none of them. */
 int mdm_eas_setting_index(int tag);
 /* True if value is possible for the tag: it is set then. */

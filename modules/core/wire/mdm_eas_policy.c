@@ -7,8 +7,8 @@
 #define STRINGS_MAX 500
 #define STRING_BYTES 250
 #define UINT32 4294967295LL
-#define BOOL(tag, since, unset, rule, password) {MDM_WB_PV_##tag, since, 0, 1, unset, MDM_EAS_RULE_##rule, password}
-#define RANGE(tag, since, min, max, unset, rule, password) {MDM_WB_PV_##tag, since, min, max, unset, MDM_EAS_RULE_##rule, password}
+#define BOOL(tag, since, unset, rule, password) {#tag, MDM_WB_PV_##tag, since, 0, 1, unset, MDM_EAS_RULE_##rule, password}
+#define RANGE(tag, since, min, max, unset, rule, password) {#tag, MDM_WB_PV_##tag, since, min, max, unset, MDM_EAS_RULE_##rule, password}
 #define EMPTY MDM_EAS_UNSET_EMPTY
 #define OMIT MDM_EAS_UNSET_OMIT
 
@@ -54,6 +54,17 @@ const mdm_eas_setting_t mdm_eas_settings[MDM_EAS_SETTING_COUNT] = {
     BOOL(AllowRemoteDesktop, 121, 1, AND, 0),
     BOOL(AllowInternetSharing, 121, 1, AND, 0),
 };
+
+const mdm_eas_setting_t *mdm_eas_setting_named(const char *name)
+{
+    int i;
+
+    for (i = 0; i < MDM_EAS_SETTING_COUNT; i++) {
+        if (strcmp(mdm_eas_settings[i].name, name) == 0)
+            return &mdm_eas_settings[i];
+    }
+    return NULL;
+}
 
 int mdm_eas_setting_index(int tag)
 {

@@ -1,0 +1,295 @@
+#include "domain/mdm_compile.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#define NOT_SENT "not_sent"
+
+/* Why a value does not go out, for programs and for people. */
+enum { SENT, NOTHING, PARENT, UNSUPPORTED, USER_ENROLLMENT, SHARED_IPAD, SUPERVISION, TOO_OLD, GONE, NO_ACCOUNT };
+static const struct {
+    const char *word, *why;
+} reasons[] = {
+    [NOTHING] = {"nothing", "This value asks for nothing here."},
+    [PARENT] = {"parent", "A setting that this one depends on has a value that leaves it without meaning."},
+    [UNSUPPORTED] = {"unsupported", "This platform has no such setting."},
+    [USER_ENROLLMENT] = {"user_enrollment", "Devices under user enrolment do not obey it."},
+    [SHARED_IPAD] = {"shared_ipad", "A Shared iPad does not accept it."},
+    [SUPERVISION] = {"supervision", "Only supervised devices obey it."},
+    [TOO_OLD] = {"os_too_old", "The device's system is too old for it."},
+    [GONE] = {"os_too_new", "The device's system does not know it any more."},
+    [NO_ACCOUNT] = {"no_account", "The owner has no mail address, or there is no server that he could use."},
+};
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} channels[] = {{"apple", MDM_CH_APPLE}, {"eas", MDM_CH_EAS}, {"android", MDM_CH_AGENT}};
+#define CHANNELS (sizeof(channels) / sizeof(channels[0]))
+
+typedef struct compile_t {
+    mdm_ctx_t *ctx;
+    const mdm_compile_facts_t *facts;
+    json_t *values; /* {"<setting>": v} of all types, stricter-of done; owned by the pool */
+    json_t *eas;    /* {"<element>": number} */
+    mdm_compiled_t *out;
+    int account;    /* an e-mail account can be made */
+} compile_t;
+
+/* The channel that a setting of one platform speaks to; 0 = all. */
+static unsigned channel_of(const char *platform)
+{
+    unsigned i;
+
+    for (i = 0; i < CHANNELS; i++) {
+        if (strcmp(platform, channels[i].name) == 0)
+            return channels[i].bit;
+    }
+    return 0;
+}
+
+/* ---- values */
+
+static void take_values(json_t *values, json_t *settings)
+{
+    const char *id;
+    json_t *found;
+
+    json_object_foreach(settings, id, found) {
+        json_t *v = json_object_get(found, "value");
+
+        if (v && !json_is_null(v))
+            json_object_set(values, id, v);
+    }
+}
+
+/* POL-07: what several channels of one device have in common takes the stricter value on each of them. */
+static void join_pairs(compile_t *c)
+{
+    const mdm_setting_t *s, *o;
+
+    for (s = mdm_settings; s->id; s++) {
+        const json_t *v = json_object_get(c->values, s->id), *best = v;
+
+        if (!s->pair || !(channel_of(s->platform) & c->facts->channels))
+            continue;
+        for (o = mdm_settings; o->id; o++) {
+            const json_t *theirs = json_object_get(c->values, o->id);
+
+            if (o != s && o->pair && strcmp(o->pair, s->pair) == 0 && (channel_of(o->platform) & c->facts->channels) && theirs)
+                best = mdm_setting_stricter(s, best, theirs);
+        }
+        if (best && best != v)
+            json_object_set(c->values, s->id, (json_t *)best);
+    }
+}
+
+/* ---- one carrier */
+
+/* Whether this device takes it; SENT or the reason. */
+static int gate(const compile_t *c, const mdm_carrier_t *k)
+{
+    const mdm_compile_facts_t *f = c->facts;
+
+    if (strcmp(k->channel, "apple") != 0)
+        return SENT; /* ActiveSync's versions are known where its document is written, the agent says itself what it can do */
+    if (f->user_enrolled && !k->user_enrollment)
+        return USER_ENROLLMENT;
+    if (f->shared_ipad && strcmp(k->payload, "com.apple.mobiledevice.passwordpolicy") == 0)
+        return SHARED_IPAD;
+    if (*f->os_version && k->since && !mdm_version_at_least(f->os_version, k->since))
+        return TOO_OLD;
+    if (*f->os_version && k->until && mdm_version_at_least(f->os_version, k->until))
+        return GONE;
+    if (k->supervised && f->supervised != 1)
+        return SUPERVISION;
+    return SENT;
+}
+
+static apr_int64_t clamp(const mdm_carrier_t *k, apr_int64_t i)
+{
+    if (!k->min && !k->max)
+        return i;
+    return i < k->min ? k->min : i > k->max ? k->max : i;
+}
+
+/* What a carrier makes of a value. New reference; NULL: nothing. */
+static json_t *carried(const mdm_setting_t *s, const mdm_carrier_t *k, const json_t *v)
+{
+    const mdm_choice_t *choice = s->kind == MDM_SET_CHOICE ? mdm_setting_choice(s, json_string_value(v)) : NULL;
+
+    if (strcmp(k->as, "const") == 0)
+        return json_is_true(v) ? json_integer((json_int_t)k->number) : NULL;
+    if (strcmp(k->as, "const_bool") == 0)
+        return json_is_true(v) ? json_boolean(k->number != 0) : NULL;
+    if (strcmp(k->as, "not") == 0)
+        return json_is_boolean(v) ? json_boolean(!json_is_true(v)) : NULL;
+    if (choice && strcmp(k->as, "real") == 0)
+        return json_real(choice->number);
+    if (choice && strcmp(k->as, "number") == 0)
+        return json_integer(clamp(k, (apr_int64_t)choice->number));
+    if (choice)
+        return json_string(choice->id);
+    if (json_is_integer(v))
+        return json_integer(clamp(k, json_integer_value(v) * (apr_int64_t)k->number));
+    return json_is_null(v) ? NULL : json_copy((json_t *)v);
+}
+
+/* -1, 0, 1: a is weaker, alike, stricter. */
+static int compare(mdm_strict_e strict, const json_t *a, const json_t *b)
+{
+    double x = json_is_boolean(a) ? json_is_true(a) : json_number_value(a);
+    double y = json_is_boolean(b) ? json_is_true(b) : json_number_value(b);
+    int up = (x > y) - (x < y);
+
+    switch (strict) {
+    case MDM_STRICT_OR:
+    case MDM_STRICT_MAX:
+        return up;
+    case MDM_STRICT_AND:
+    case MDM_STRICT_MIN:
+        return -up;
+    case MDM_STRICT_MIN_POSITIVE:
+        return (x <= 0) != (y <= 0) ? (x <= 0 ? -1 : 1) : -up;
+    default:
+        return 0;
+    }
+}
+
+/* Puts a value at its key; two settings at one key: the stricter one stays. Takes the reference. */
+static void put(json_t *keys, const mdm_carrier_t *k, json_t *v)
+{
+    const json_t *there = json_object_get(keys, k->key);
+
+    if (!there || compare(k->strict, v, there) > 0)
+        json_object_set_new(keys, k->key, v);
+    else
+        json_decref(v);
+}
+
+static json_t *below(json_t *in, const char *key)
+{
+    json_t *o = json_object_get(in, key);
+
+    if (!o) {
+        o = json_object();
+        json_object_set_new(in, key, o);
+    }
+    return o;
+}
+
+/* ---- one setting */
+
+static void outcome(compile_t *c, const mdm_setting_t *s, const char *channel, int reason, const mdm_carrier_t *k)
+{
+    json_t *o = json_pack("{s:s}", "state", reason == SENT ? "sent" : NOT_SENT);
+
+    if (reason != SENT) {
+        json_object_set_new(o, "reason", json_string(reasons[reason].word));
+        json_object_set_new(o, "why", json_string(reasons[reason].why));
+    }
+    if (reason == SENT && k->deprecated && *c->facts->os_version && mdm_version_at_least(c->facts->os_version, k->deprecated))
+        json_object_set_new(o, "deprecated", json_string(k->deprecated));
+    json_object_set_new(below(c->out->outcomes, s->id), channel, o);
+}
+
+/* Where the keys of a carrier are collected. */
+static json_t *place(compile_t *c, const mdm_setting_t *s, const mdm_carrier_t *k)
+{
+    if (strcmp(k->channel, "apple") == 0)
+        return below(below(c->out->apple, s->type), k->payload);
+    return strcmp(k->channel, "eas") == 0 ? c->eas : c->out->android;
+}
+
+/* All carriers of a setting in one channel. */
+static void transmit(compile_t *c, const mdm_setting_t *s, const json_t *v, unsigned ch)
+{
+    const mdm_carrier_t *k, *sent = NULL;
+    int reason = UNSUPPORTED;
+
+    for (k = s->carriers; k && k->channel; k++) {
+        int r = strcmp(k->channel, channels[ch].name) == 0 ? gate(c, k) : -1;
+        json_t *value;
+
+        if (r < 0 || (k->unless && json_is_true(json_object_get(c->values, k->unless))))
+            continue;
+        value = r == SENT ? carried(s, k, v) : NULL;
+        if (value) {
+            put(place(c, s, k), k, value);
+            sent = k;
+        } else if (reason == UNSUPPORTED) {
+            reason = r == SENT ? NOTHING : r;
+        }
+    }
+    outcome(c, s, channels[ch].name, sent ? SENT : reason, sent);
+}
+
+static void compile_one(compile_t *c, const mdm_setting_t *s)
+{
+    const json_t *v = json_object_get(c->values, s->id);
+    unsigned only = channel_of(s->platform), i;
+
+    for (i = 0; v && i < CHANNELS; i++) {
+        if (!(channels[i].bit & c->facts->channels) || (only && !(only & channels[i].bit)))
+            continue;
+        if (!mdm_setting_depends_ok(s, c->values))
+            outcome(c, s, channels[i].name, PARENT, NULL);
+        else if (strcmp(s->type, "email") == 0 && !c->account)
+            outcome(c, s, channels[i].name, NO_ACCOUNT, NULL);
+        else
+            transmit(c, s, v, i);
+    }
+}
+
+/* ---- the rest of each channel's document */
+
+static void account_keys(compile_t *c, const mdm_compile_in_t *in)
+{
+    json_t *keys;
+
+    if (!in->email || !c->account || !(c->facts->channels & MDM_CH_APPLE))
+        return;
+    keys = below(below(c->out->apple, "email"), "com.apple.eas.account");
+    json_object_set_new(keys, "Host", json_string(in->account->host));
+    json_object_set_new(keys, "SSL", json_true());
+    json_object_set_new(keys, "UserName", json_string(in->account->user));
+    json_object_set_new(keys, "EmailAddress", json_string(in->account->mail));
+}
+
+static void eas_policy(compile_t *c)
+{
+    const char *element;
+    json_t *v;
+
+    if (!(c->facts->channels & MDM_CH_EAS))
+        return;
+    c->out->eas = apr_pcalloc(c->ctx->pool, sizeof(*c->out->eas));
+    json_object_foreach(c->eas, element, v) {
+        const mdm_eas_setting_t *s = mdm_eas_setting_named(element);
+
+        if (s)
+            mdm_eas_policy_set(c->out->eas, s->tag, json_is_boolean(v) ? json_is_true(v) : json_integer_value(v));
+    }
+}
+
+apr_status_t mdm_compile(mdm_ctx_t *ctx, const mdm_compile_facts_t *facts, const mdm_compile_in_t *in, mdm_compiled_t **out)
+{
+    compile_t c = {ctx, facts, mdm_json_own(ctx, json_object()), mdm_json_own(ctx, json_object()), NULL, 0};
+    const mdm_setting_t *s;
+
+    c.out = apr_pcalloc(ctx->pool, sizeof(*c.out));
+    c.out->apple = mdm_json_own(ctx, json_object());
+    c.out->outcomes = mdm_json_own(ctx, json_object());
+    c.out->android = facts->channels & MDM_CH_AGENT ? mdm_json_own(ctx, json_object()) : NULL;
+    c.account = in->account && in->account->host && in->account->mail && *in->account->mail;
+    take_values(c.values, in->device_control);
+    take_values(c.values, in->security);
+    take_values(c.values, in->email);
+    join_pairs(&c);
+    for (s = mdm_settings; s->id; s++)
+        compile_one(&c, s);
+    account_keys(&c, in);
+    eas_policy(&c);
+    *out = c.out;
+    return APR_SUCCESS;
+}

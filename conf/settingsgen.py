@@ -25,9 +25,10 @@ def carrier(setting, channel, k):
     strict = STRICT[k.get("stricter", setting.get("stricter", "none"))]
     lo, hi = k.get("clamp", (0, 0))
     how = k.get("as", {"text": "text", "server": "text", "choice": "number"}.get(setting["kind"], "same"))
+    supervised = k.get("supervised", False)  # true, or the OS version since when it is needed
     return (f'    {{{c(channel)}, {c(k.get("payload", ""))}, {c(k["key"])}, {c(how)}, {float(k.get("number", 1))!r}, {lo}, {hi}, '
-            f'MDM_STRICT_{strict}, {c(k.get("since"))}, {c(k.get("until"))}, {c(k.get("deprecated"))}, {int(k.get("supervised", False))}, '
-            f'{int(k.get("user_enrollment", False))}, {c(k.get("unless"))}}},')
+            f'MDM_STRICT_{strict}, {c(k.get("since"))}, {c(k.get("until"))}, {c(k.get("deprecated"))}, {int(bool(supervised))}, '
+            f'{c(supervised if isinstance(supervised, str) else None)}, {int(k.get("user_enrollment", False))}, {c(k.get("unless"))}}},')
 
 
 def tables(settings):
@@ -42,7 +43,7 @@ def tables(settings):
         if s.get("depends"):
             names["depends"] = f"depends_{n}"
             out.append(f"static const mdm_depend_t depends_{n}[] = {{")
-            out += [f'    {{{c(d["setting"])}, {js(d["value"])}}},' for d in s["depends"]]
+            out += [f'    {{{c(d["setting"])}, {js(d["value"])}, {int(d.get("inherit", False))}}},' for d in s["depends"]]
             out.append("    {NULL, NULL}};")
         carriers = [carrier(s, ch, k) for ch in CHANNELS for k in s.get(ch, [])]
         if carriers:
@@ -53,7 +54,10 @@ def tables(settings):
         rows.append(f'    {{{c(s["id"])}, {c(s["type"])}, {c(s.get("platform", ""))}, {c(s["tab"])}, MDM_SET_{KINDS[s["kind"]]}, {lo}, {hi}, '
                     f'MDM_STRICT_{STRICT[s.get("stricter", "none")]}, {c(s.get("pair"))},\n     {{{levels}}}, '
                     + ", ".join(names.get(x, "NULL") for x in ("choices", "depends", "carriers")) + "},")
-    return "\n".join(out + ["", "const mdm_setting_t mdm_settings[] = {", *rows, "    {NULL}};"])
+    by_id = sorted(range(len(settings)), key=lambda n: settings[n]["id"].encode())
+    return "\n".join(out + ["", "const mdm_setting_t mdm_settings[] = {", *rows, "    {NULL}};",
+                            "const mdm_setting_t *const mdm_settings_by_id[] = {", *[f"    &mdm_settings[{n}]," for n in by_id], "};",
+                            f"const apr_size_t mdm_settings_count = {len(settings)};"])
 
 
 def main():

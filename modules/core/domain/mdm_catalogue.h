@@ -45,13 +45,15 @@ typedef struct mdm_carrier_t {
     const char *since, *until; /* OS version (EAS: protocol version) that knows it first, and the first that no longer does; NULL */
     const char *deprecated;    /* version since when it may have no effect; NULL */
     int supervised;            /* 1: on supervised devices only */
+    const char *supervised_since; /* with supervised: older OS versions do it without; NULL: all need it */
     int user_enrollment;       /* 1: legal there; 0: not sent */
     const char *unless;        /* id of a setting that, being true, takes this carrier away; NULL */
 } mdm_carrier_t;
 
 typedef struct mdm_depend_t {
     const char *setting;
-    const char *value; /* JSON that the other one must have (or "inherit") */
+    const char *value; /* JSON that the other one must have */
+    int inherit;       /* 1: "inherit" will do as well */
 } mdm_depend_t;
 
 typedef struct mdm_setting_t {
@@ -71,6 +73,9 @@ typedef struct mdm_setting_t {
 
 /* The table, in the order of the file; ends with id == NULL. */
 extern const mdm_setting_t mdm_settings[];
+/* The same rows by id, for searching. */
+extern const mdm_setting_t *const mdm_settings_by_id[];
+extern const apr_size_t mdm_settings_count;
 /* The file itself, compact JSON, for the console's editor. */
 extern const char mdm_settings_json[];
 
@@ -85,12 +90,14 @@ int mdm_level_named(const char *name);
 json_t *mdm_level_settings(const char *type, int corporate, int personal);
 /* True if v is possible for s, "inherit" and null included. */
 int mdm_setting_value_ok(const mdm_setting_t *s, const json_t *v);
-/* Checks the settings of a version: known, of this type, both columns possible, dependencies kept in each column (a child that has a value while its
- * parent has one that forbids it). MDM_EINPUT names "settings.<id>.<column>" and what is possible. */
+/* Checks the settings of a version, {"<setting>": {"corporate": v, "personal": v}}, an absent one is "inherit": known, of this type, both columns
+ * possible, dependencies kept in each column (a child that has a value while its parent has one that forbids it; false says no more than the parent
+ * does, so it is always possible). MDM_EINPUT names "settings.<id>.<column>" and what is possible. */
 apr_status_t mdm_settings_check(mdm_ctx_t *ctx, const char *type, json_t *settings);
-/* True if the dependencies of s hold among effective values: {"<setting>": v}. */
+/* True if the dependencies of s hold among effective values: {"<setting>": v}. What is absent or null restricts nothing: a switch is off, something
+ * to allow is allowed. */
 int mdm_setting_depends_ok(const mdm_setting_t *s, const json_t *values);
-/* The stricter of two values of s (borrowed); NULL means not set and is the weaker one. */
+/* The stricter of two values of s (borrowed); NULL and null mean not set and are the weaker one. Where neither is stricter: a. */
 const json_t *mdm_setting_stricter(const mdm_setting_t *s, const json_t *a, const json_t *b);
 
 #endif

@@ -162,7 +162,7 @@ void mdm_node_configure(apr_pool_t *pconf, server_rec *s);
 int mdm_node_goes_out(void);
 void mdm_node_seen(mdm_ctx_t *ctx);
 void mdm_node_release(mdm_ctx_t *ctx);
-extern const mdm_jobkind_t mdm_prune_kind;
+extern const mdm_jobkind_t mdm_prune_kind, mdm_history_kind; /* mdm_prune.c */
 extern const mdm_jobkind_t mdm_commands_kind, mdm_tasks_kind; /* mdm_commands.c */
 extern const mdm_jobkind_t mdm_schedule_kinds[]; /* mdm_schedules.c; ends without a name */
 extern const mdm_jobkind_t mdm_ldapsync_kind; /* mdm_ldapsync.c */

@@ -81,6 +81,7 @@ static void register_jobs(void)
     const mdm_jobkind_t *kind;
 
     mdm_jobs_kind(&mdm_prune_kind);
+    mdm_jobs_kind(&mdm_history_kind);
     mdm_jobs_kind(&mdm_commands_kind);
     mdm_jobs_kind(&mdm_tasks_kind);
     for (kind = mdm_schedule_kinds; kind->name; kind++) {

@@ -117,10 +117,6 @@ UPDATE node SET seen_ms = 0 WHERE holder = :holder AND seen_ms <= :last;
 -- args: before:i64
 DELETE FROM challenge WHERE expires_ms < :before;
 
--- name: core_prune_audit :exec
--- args: before:i64
-DELETE FROM audit WHERE at_ms < :before;
-
 -- name: core_prune_jobs :exec
 -- args: before:i64
 DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled') AND finished_ms < :before;

@@ -1,3 +1,9 @@
+-- What is removed by age is found on these (DEV-16).
+DROP INDEX command_done;
+CREATE INDEX command_done ON command (done_ms, id) WHERE open = 0;
+CREATE INDEX device_event_at ON device_event (at_ms);
+CREATE INDEX message_seen ON message (ack_ms) WHERE ack_ms IS NOT NULL;
+
 -- Policies in force. What the resolver finds is kept once for all devices that have the same (POL-06, POL-09): a device row only names it.
 DROP TABLE effective_policy;
 DROP TABLE delivery;

@@ -357,7 +357,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
-    "PUT /api/v1/schedule", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
+    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
 
 
 def test_stale_edits_change_nothing(zone, console, anna):

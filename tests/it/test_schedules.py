@@ -69,6 +69,24 @@ def test_lost_until_the_next_contact(zone, console, device):
     wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"] is None, timeout=20)
 
 
+def test_history_goes_by_age(zone, console, device):
+    """DEV-16: the setting holds for the next run of the job; what is younger stays; the job says how much went."""
+    status, _, got = console.call("PUT", "/retention", {"history_days": 13})
+    assert status == 400 and got["field"] == "history_days"
+    assert console.get("/retention") == {"history_days": 180, "message_days": 180}
+    status, _, got = console.call("PUT", "/retention", {"history_days": 30})
+    assert (status, got) == (200, {"history_days": 30, "message_days": 180})
+    assert console.get("/audit")["items"][0]["action"] == "retention.edit"
+    now, day = int(time.time() * 1000), 86400000
+    for name, days in (("old", 31), ("young", 29)):
+        zone.sql("INSERT INTO device_event (id, device_id, at_ms, kind) VALUES (?, ?, ?, 'test')", name, device.ident, now - days * day)
+    before = zone.sql("SELECT COUNT(*) FROM command")
+    hurry(zone, "core.history")
+    wait_for(lambda: zone.sql("SELECT id FROM device_event WHERE kind = 'test'") == [("young",)])
+    told = wait_for(lambda: next((j["result"] for j in console.get("/jobs")["items"] if j["kind"] == "core.history" and j["result"]), None))
+    assert told["events"] == 1 and told["commands"] == 0 and zone.sql("SELECT COUNT(*) FROM command") == before
+
+
 def test_bad_input(zone, console, device):
     own = f"/devices/{device.ident}/schedule"
     for path, body, field in [("/schedule", {"refresh": {"mode": "timed", "minutes": 59}}, "refresh.minutes"),

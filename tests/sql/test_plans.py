@@ -1,0 +1,95 @@
+"""What is removed by age is found on an index, and a batch looks at a bounded number of rows (DEV-16, PRF-02): the engines' own words."""
+import json
+import re
+import sqlite3
+
+import pytest
+import sqlgen
+import zonefiles as zf
+
+QUERIES = {q.name: q for q in sqlgen.read_queries(str(zf.ROOT / "sql" / "queries"))}
+MIGRATIONS = sqlgen.read_migrations(str(zf.ROOT / "sql" / "schema"))
+ROWS, BATCH = 20000, 500
+FILL = ["INSERT INTO folder (id, name) VALUES ('f', 'f')",
+        "INSERT INTO device (id, name, name_key, folder_id, state, mode, created_ms) VALUES ('d', '', '', 'f', 'active', 'ios_mdm', 0)",
+        "INSERT INTO source_record (id, device_id, kind, native_id, state, first_seen_ms, last_seen_ms) VALUES ('r', 'd', 'mdm', 'u', 'enrolled', 0, 0)",
+        "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, open, state, created_ms, done_ms) "
+        "{series} SELECT 'c' || i, 'r', 'd', i, 'X', '{{}}', 0, 'error', 0, i FROM s",
+        "INSERT INTO device_event (id, device_id, at_ms, kind) {series} SELECT 'e' || i, 'd', i, 'x' FROM s",
+        "INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text, ack_ms) {series} SELECT 'm' || i, 'device', 'd', i, 1, 'x', '', i FROM s",
+        "INSERT INTO audit (id, at_ms, actor_kind, actor_id, actor_name, ip, action, object_kind, object_id, object_name, outcome) "
+        "{series} SELECT 'a' || i, i, '', '', '', '', '', '', '', '', '' FROM s",
+        "INSERT INTO quick_task (id, kind, summary, options, target, created_ms, created_by, state) "
+        "{series} SELECT 't' || i, 'lock', '{{}}', '', '{{}}', i, '', 'done' FROM s",
+        "INSERT INTO quick_task_device (task_id, device_id, n, name, command_id, state, updated_ms) {series} SELECT 't1', 'd' || i, i, '', 'x' || i, 'ordered', 0 FROM s"]
+SERIES = {"sqlite3": f"WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {ROWS})",
+          "pgsql": f"WITH s (i) AS (SELECT generate_series(1, {ROWS}))"}
+BEFORE = ROWS * 3 // 4
+# query: the index it walks, and its arguments
+WALKS = {"retention_audit": ("audit_at", {"before": BEFORE}), "retention_events": ("device_event_at", {"before": BEFORE}),
+         "retention_messages": ("message_seen", {"before": BEFORE, "ending": "y"}),
+         "retention_commands": ("command_done", {"before": BEFORE, "after": 4000, "after_id": "c4000"}),
+         "retention_task": ("quick_task_created", {"before": BEFORE}), "retention_task_devices": ("quick_task_device", {"id": "t1"})}
+
+
+def compiled(name, engine, mark):
+    query = QUERIES[name]
+    given = {"max": BATCH, **WALKS[name][1]}
+    sql, order = query.compiled[engine]
+    return re.sub(r"%(?:lld|lf|s)", mark, sql), [given[query.args[i][0]] for i in order]
+
+
+@pytest.fixture(scope="module")
+def lite():
+    db = sqlite3.connect(":memory:")
+    for _, _, texts in MIGRATIONS:
+        for sql in texts["sqlite3"]:
+            db.execute(sql)
+    for sql in FILL:
+        db.execute(sql.format(series=SERIES["sqlite3"]))
+    return db
+
+
+@pytest.fixture(scope="module")
+def pg(postgres):
+    db = postgres.connect(postgres.create())
+    cursor = db.cursor()
+    for _, _, texts in MIGRATIONS:
+        for sql in texts["pgsql"]:
+            cursor.execute(sql)
+    for sql in FILL:
+        cursor.execute(sql.format(series=SERIES["pgsql"]))
+    db.commit()
+    yield db
+    db.close()
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_sqlite_walks_an_index(lite, name):
+    sql, values = compiled(name, "sqlite3", "?")
+    plan = [row[3] for row in lite.execute("EXPLAIN QUERY PLAN " + sql, values)]
+    assert not [step for step in plan if "TEMP B-TREE" in step or (step.startswith("SCAN") and "CONSTANT" not in step)], plan
+    assert any(f"INDEX {WALKS[name][0]}" in step or f"sqlite_autoindex_{WALKS[name][0]}" in step for step in plan), plan
+
+
+def nodes(plan):
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_postgresql_looks_at_a_batch(pg, name):
+    sql, values = compiled(name, "pgsql", "%s")
+    cursor = pg.cursor()
+    try:
+        cursor.execute("ANALYZE")
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + sql, values)
+        plan = cursor.fetchone()[0]
+        plan = plan if isinstance(plan, list) else json.loads(plan)
+        found = list(nodes(plan[0]["Plan"]))
+        looked = [((n["Actual Rows"] + n.get("Rows Removed by Filter", 0)) * n["Actual Loops"], n["Node Type"], n.get("Index Name")) for n in found]
+        assert max(n for n, *_ in looked) <= 2 * BATCH, looked
+        assert any((n.get("Index Name") or "").startswith(WALKS[name][0]) for n in found), looked
+    finally:
+        pg.rollback()

@@ -3,6 +3,7 @@
  * near it who might wait there, but one. */
 #include <apr_dbd.h>
 #include <mod_dbd.h>
+#include "base/mdm_wait.h"
 #include "mdm_private.h"
 
 /* Connecting takes libpq up to four times connect_timeout: so nobody else begins after this time, and the first requests
@@ -14,8 +15,7 @@
 #define KEPT "mdm-conn"
 
 static struct {
-    apr_thread_mutex_t *lock;
-    apr_thread_cond_t *freed;
+    mdm_wait_t *lock;
     int in_use;  /* under lock */
     int opening; /* under lock: one thread is inside ap_dbd_open */
     apr_time_t opening_since;
@@ -91,39 +91,39 @@ static apr_status_t check_schema(mdm_ctx_t *ctx)
 /* Takes a place and the gate, waiting a bounded time. */
 static apr_status_t enter(void)
 {
-    apr_time_t deadline = apr_time_now() + PLACE_WAIT, now;
+    apr_time_t deadline = mdm_ticks() + PLACE_WAIT, now;
     int max = (int)mdm_conf_num(MDM_C_DB_CONNECTIONS), slow;
 
-    apr_thread_mutex_lock(glue.lock);
+    mdm_wait_lock(glue.lock);
     while (glue.in_use >= max || glue.opening) {
-        now = apr_time_now();
+        now = mdm_ticks();
         slow = glue.opening && now - glue.opening_since > GATE_WAIT;
         if (slow || now > deadline || (!probing && !checking && mdm_dbglue_away())) {
-            apr_thread_mutex_unlock(glue.lock);
+            mdm_wait_unlock(glue.lock);
             MDM_COUNT(db_refused);
             if (slow) {
                 mdm_dbglue_open_breaker("connecting takes too long");
             }
             return APR_TIMEUP;
         }
-        apr_thread_cond_timedwait(glue.freed, glue.lock, apr_time_from_msec(100));
+        mdm_wait_for(glue.lock, apr_time_from_msec(100));
     }
     glue.in_use++;
     __atomic_store_n(&mdm_core.child->db_in_use, (apr_uint32_t)glue.in_use, __ATOMIC_RELAXED);
     glue.opening = 1;
-    glue.opening_since = apr_time_now();
-    apr_thread_mutex_unlock(glue.lock);
+    glue.opening_since = mdm_ticks();
+    mdm_wait_unlock(glue.lock);
     return APR_SUCCESS;
 }
 
 static void leave(int was_open)
 {
-    apr_thread_mutex_lock(glue.lock);
+    mdm_wait_lock(glue.lock);
     glue.opening = was_open ? glue.opening : 0;
     glue.in_use -= was_open != 0;
     __atomic_store_n(&mdm_core.child->db_in_use, (apr_uint32_t)glue.in_use, __ATOMIC_RELAXED);
-    apr_thread_cond_broadcast(glue.freed);
-    apr_thread_mutex_unlock(glue.lock);
+    mdm_wait_wake_all(glue.lock);
+    mdm_wait_unlock(glue.lock);
 }
 
 static mdm_conn_t *conn_of(ap_dbd_t *dbd)
@@ -145,7 +145,7 @@ static mdm_conn_t *conn_of(ap_dbd_t *dbd)
 static apr_status_t acquire(void *baton, mdm_ctx_t *ctx, mdm_conn_t **out)
 {
     mdm_shm_t *m = mdm_core.shm;
-    apr_time_t start = apr_time_now();
+    apr_time_t start = mdm_ticks();
     ap_dbd_t *dbd;
     apr_status_t rv;
 
@@ -177,9 +177,9 @@ static apr_status_t acquire(void *baton, mdm_ctx_t *ctx, mdm_conn_t **out)
         mdm_dbglue_open_breaker("no connection can be made");
         return MDM_EUNAVAIL;
     }
-    if (apr_time_now() - start > apr_time_from_sec(1)) {
+    if (mdm_ticks() - start > apr_time_from_sec(1)) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, mdm_core.main, "MDM0214: a database connection took %d ms",
-                     (int)apr_time_as_msec(apr_time_now() - start));
+                     (int)apr_time_as_msec(mdm_ticks() - start));
     }
     MDM_COUNT(db_opened);
     *out = conn_of(dbd);
@@ -210,11 +210,8 @@ void mdm_dbglue_probe(mdm_ctx_t *ctx)
 
 apr_status_t mdm_dbglue_child(apr_pool_t *p)
 {
-    apr_status_t rv = apr_thread_mutex_create(&glue.lock, APR_THREAD_MUTEX_DEFAULT, p);
+    apr_status_t rv = mdm_wait_make(p, &glue.lock);
 
-    if (rv == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&glue.freed, p);
-    }
     if (rv == APR_SUCCESS) {
         rv = mdm_dbguard_child(p);
     }

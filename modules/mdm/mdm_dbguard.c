@@ -2,6 +2,7 @@
 #include <apr_dbd.h>
 #include <libpq-fe.h>
 #include <sys/socket.h>
+#include "base/mdm_wait.h"
 #include "mdm_private.h"
 
 #define PLACES 256 /* MDMDatabaseConnections can't be more */
@@ -26,7 +27,7 @@ void mdm_dbguard_begin(void *baton, mdm_conn_t *conn)
     for (i = 0; i < PLACES; i++) {
         if (!guard.at[i].conn) {
             guard.at[i].conn = conn;
-            guard.at[i].begun = apr_time_now();
+            guard.at[i].begun = mdm_ticks();
             guard.at[i].cut = 0;
             break;
         }
@@ -52,7 +53,7 @@ void mdm_dbguard_end(void *baton, mdm_conn_t *conn, int failed)
 
 void mdm_dbguard_scan(void)
 {
-    apr_time_t now = apr_time_now(), limit = apr_time_from_msec(mdm_conf_num(MDM_C_DB_TIMEOUT));
+    apr_time_t now = mdm_ticks(), limit = apr_time_from_msec(mdm_conf_num(MDM_C_DB_TIMEOUT));
     int i, cut = 0;
 
     if (mdm_dbglue_away() && limit > apr_time_from_sec(1)) {

@@ -1,5 +1,6 @@
 /* Owns the threads that run background work. One of them at a time looks for due jobs; what it claims it runs itself, and
  * another one looks on. Leases in the database keep a job on one node, limits per class keep slow ones from taking all. */
+#include "base/mdm_wait.h"
 #include "domain/mdm_job.h"
 #include "mdm_private.h"
 
@@ -10,12 +11,11 @@
 static struct {
     const mdm_jobkind_t *kinds[MAX_KINDS]; /* const after post_config */
     int nkinds;
-    apr_thread_mutex_t *lock;
-    apr_thread_cond_t *wake;
+    mdm_wait_t *lock;
     int running[MAX_KINDS]; /* under lock */
     int looking;            /* under lock: a thread looks for due jobs */
     int woken;              /* under lock */
-    apr_time_t looked;      /* under lock: when somebody last did */
+    apr_time_t looked;      /* under lock: when somebody last did, in ticks */
     int nthreads;
     apr_thread_t *threads[MAX_THREADS];
     volatile int stop;
@@ -69,7 +69,7 @@ static int reserve(const char *name)
 {
     int k, found = -1;
 
-    apr_thread_mutex_lock(jobs.lock);
+    mdm_wait_lock(jobs.lock);
     for (k = 0; k < jobs.nkinds; k++) {
         if (strcmp(jobs.kinds[k]->name, name) == 0 && !not_ours(k) && !class_full(k)) {
             jobs.running[k]++;
@@ -77,15 +77,15 @@ static int reserve(const char *name)
             break;
         }
     }
-    apr_thread_mutex_unlock(jobs.lock);
+    mdm_wait_unlock(jobs.lock);
     return found;
 }
 
 static void give_back(int k)
 {
-    apr_thread_mutex_lock(jobs.lock);
+    mdm_wait_lock(jobs.lock);
     jobs.running[k]--;
-    apr_thread_mutex_unlock(jobs.lock);
+    mdm_wait_unlock(jobs.lock);
 }
 
 /* Claims one due job: the kind's index, or -1. Its place in the class stays reserved. */
@@ -139,26 +139,26 @@ static void run_job(mdm_ctx_t *ctx, int k, mdm_job_t *job)
 /* Waits for the turn to look; 0 when the child stops. */
 static int wait_turn(void)
 {
-    apr_thread_mutex_lock(jobs.lock);
-    while (!jobs.stop && (jobs.looking || (!jobs.woken && apr_time_now() - jobs.looked < LOOK_EVERY))) {
-        apr_thread_cond_timedwait(jobs.wake, jobs.lock, LOOK_EVERY);
+    mdm_wait_lock(jobs.lock);
+    while (!jobs.stop && (jobs.looking || (!jobs.woken && mdm_ticks() - jobs.looked < LOOK_EVERY))) {
+        mdm_wait_for(jobs.lock, LOOK_EVERY);
     }
-    jobs.looked = apr_time_now();
+    jobs.looked = mdm_ticks();
     jobs.woken = 0;
     jobs.looking = 1;
-    apr_thread_mutex_unlock(jobs.lock);
+    mdm_wait_unlock(jobs.lock);
     return !jobs.stop;
 }
 
 static void end_turn(int found)
 {
-    apr_thread_mutex_lock(jobs.lock);
+    mdm_wait_lock(jobs.lock);
     jobs.looking = 0;
     if (found) { /* there may be more */
         jobs.woken = 1;
-        apr_thread_cond_signal(jobs.wake);
+        mdm_wait_wake(jobs.lock);
     }
-    apr_thread_mutex_unlock(jobs.lock);
+    mdm_wait_unlock(jobs.lock);
 }
 
 static void *APR_THREAD_FUNC worker(apr_thread_t *t, void *data)
@@ -185,12 +185,9 @@ static void *APR_THREAD_FUNC worker(apr_thread_t *t, void *data)
 
 apr_status_t mdm_jobs_start(apr_pool_t *pchild)
 {
-    apr_status_t rv = apr_thread_mutex_create(&jobs.lock, APR_THREAD_MUTEX_DEFAULT, pchild);
+    apr_status_t rv = mdm_wait_make(pchild, &jobs.lock);
     int want = (int)mdm_conf_num(MDM_C_JOB_THREADS);
 
-    if (rv == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&jobs.wake, pchild);
-    }
     jobs.nthreads = want;
     for (want = 0; rv == APR_SUCCESS && want < jobs.nthreads; want++) {
         rv = apr_thread_create(&jobs.threads[want], NULL, worker, NULL, pchild);
@@ -201,10 +198,10 @@ apr_status_t mdm_jobs_start(apr_pool_t *pchild)
 void mdm_jobs_wake(void)
 {
     if (jobs.lock) {
-        apr_thread_mutex_lock(jobs.lock);
+        mdm_wait_lock(jobs.lock);
         jobs.woken = 1;
-        apr_thread_cond_signal(jobs.wake);
-        apr_thread_mutex_unlock(jobs.lock);
+        mdm_wait_wake(jobs.lock);
+        mdm_wait_unlock(jobs.lock);
     }
 }
 
@@ -215,9 +212,9 @@ void mdm_jobs_stop(void)
 
     jobs.stop = 1;
     if (jobs.lock) {
-        apr_thread_mutex_lock(jobs.lock);
-        apr_thread_cond_broadcast(jobs.wake);
-        apr_thread_mutex_unlock(jobs.lock);
+        mdm_wait_lock(jobs.lock);
+        mdm_wait_wake_all(jobs.lock);
+        mdm_wait_unlock(jobs.lock);
     }
     for (i = 0; i < jobs.nthreads; i++) {
         if (jobs.threads[i]) {

@@ -2,6 +2,7 @@
  * once. Without it the steward reads each MDMChangeInterval as ever. PostgreSQL only; mod_dbd's pool has no part in it. */
 #include <libpq-fe.h>
 #include <poll.h>
+#include "base/mdm_wait.h"
 #include "mdm_private.h"
 #include "wire/mdm_http.h"
 
@@ -27,7 +28,7 @@ static int wait_for(PGconn *pg, short events, apr_time_t deadline)
 {
     struct pollfd p = {PQsocket(pg), events, 0};
 
-    if (mdm_core.stop || (deadline && apr_time_now() > deadline)) {
+    if (mdm_core.stop || (deadline && mdm_ticks() > deadline)) {
         return -1;
     }
     return poll(&p, 1, STEP_MS) > 0;
@@ -41,7 +42,7 @@ static void no_notice(void *arg, const char *message)
 static int connect_to(PGconn *pg)
 {
     PostgresPollingStatusType st = PGRES_POLLING_WRITING;
-    apr_time_t deadline = apr_time_now() + CONNECT_WAIT;
+    apr_time_t deadline = mdm_ticks() + CONNECT_WAIT;
 
     if (!pg || PQstatus(pg) == CONNECTION_BAD) {
         return 0;
@@ -59,7 +60,7 @@ static int connect_to(PGconn *pg)
 
 static int subscribe(PGconn *pg)
 {
-    apr_time_t deadline = apr_time_now() + CONNECT_WAIT;
+    apr_time_t deadline = mdm_ticks() + CONNECT_WAIT;
     int ok = 0, ready;
     PGresult *res;
 
@@ -120,7 +121,7 @@ static void *APR_THREAD_FUNC listener(apr_thread_t *t, void *data)
         PGconn *pg = PQconnectStartParams(own.keywords, own.values, 0);
 
         if (connect_to(pg) && subscribe(pg)) {
-            apr_time_t begun = apr_time_now();
+            apr_time_t begun = mdm_ticks();
 
             __atomic_store_n(&mdm_core.child->listening, 1, __ATOMIC_RELAXED);
             if (told) {
@@ -130,7 +131,7 @@ static void *APR_THREAD_FUNC listener(apr_thread_t *t, void *data)
             mdm_steward_hurry(); /* what came before we listened */
             serve(pg);
             __atomic_store_n(&mdm_core.child->listening, 0, __ATOMIC_RELAXED);
-            attempt = apr_time_now() - begun > STABLE ? 0 : attempt;
+            attempt = mdm_ticks() - begun > STABLE ? 0 : attempt;
             if (!mdm_core.stop) {
                 MDM_COUNT(listen_lost);
             }

@@ -73,6 +73,7 @@ typedef struct {
     apr_int64_t away_ms, probe_ms; /* since when; lease of the prober */
     apr_int64_t change_mark;      /* up to here changes have been applied to this segment */
     apr_int64_t contacts_ms, node_ms, ensure_ms; /* leases of work that one child does for all */
+    apr_int64_t clock_ms;         /* the time of day less mdm_ms(), as it was a moment ago; 0: not known yet */
     apr_int64_t node_seen_ms;     /* our last row in `node`; 0 = the name is not ours */
     apr_int64_t node_rival_ms;    /* what we saw of the other holder */
     apr_uint32_t node_refused;    /* logged already */
@@ -93,6 +94,7 @@ void mdm_shm_child_end(void);
 mdm_child_t mdm_shm_children(void);
 /* True for the one caller that may do something now that is due every `every_ms`. */
 int mdm_shm_turn(apr_int64_t *lease, apr_int64_t every_ms);
+/* Milliseconds of the clock that nobody sets (mdm_ticks): for intervals. */
 apr_int64_t mdm_ms(void);
 #define MDM_COUNT(field) __atomic_fetch_add(&mdm_core.shm->field, 1, __ATOMIC_RELAXED)
 

@@ -1,13 +1,14 @@
 /* Owns the shared segment: made once per generation, cold; old children keep theirs until they end. */
 #include <apr_shm.h>
 #include <signal.h>
+#include "base/mdm_wait.h"
 #include "mdm_private.h"
 
 mdm_core_t mdm_core;
 
 apr_int64_t mdm_ms(void)
 {
-    return apr_time_now() / 1000;
+    return mdm_ticks() / 1000;
 }
 
 /* One log-in for each KB of the device cache: mail clients are people's, and the pages of those that never come are never touched. */

@@ -1,10 +1,13 @@
 /* Owns the two threads of a child that keep it in order: the steward does what touches the database, the guard only looks at
  * clocks, so that it works while the steward waits. Both are joined when the child stops. */
+#include "base/mdm_wait.h"
+#include "domain/mdm_job.h"
 #include "mdm_private.h"
 
+#define CLOCK_STEP_MS 60000 /* less is the ordinary care of a clock */
+
 static struct {
-    apr_thread_mutex_t *lock;
-    apr_thread_cond_t *wake;
+    mdm_wait_t *lock;
     apr_thread_t *steward, *guard;
     int ticks;             /* under lock */
     int hurry;             /* under lock: there is something new */
@@ -23,6 +26,29 @@ static void poll_changes(mdm_ctx_t *ctx)
     } else if (!mdm_dbglue_away() && mdm_ms() - own.changes_ms > 5000) {
         /* Without changes the cache may be wrong: nothing is answered from it. A busy pool alone gets five seconds. */
         mdm_dbglue_open_breaker("the change table can't be read");
+    }
+}
+
+/* Notices that the time of day went back, once for all children: what waits for a time would wait so much longer (R48). */
+static void watch_clock(mdm_ctx_t *ctx)
+{
+    apr_int64_t *kept = &mdm_core.shm->clock_ms, off = mdm_now_ms(ctx) - mdm_ms(), was = __atomic_load_n(kept, __ATOMIC_SEQ_CST);
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    if (was == off || !__atomic_compare_exchange_n(kept, &was, off, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+        || !was || was - off < CLOCK_STEP_MS) {
+        return;
+    }
+    mdm_log(ctx, MDM_LOG_NOTICE, "MDM0224", 0, "the clock was set back by %" APR_INT64_T_FMT " s: planned work comes forward with it",
+            (was - off) / 1000);
+    rv = mdm_db_open(ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_job_clock_back(db, was - off);
+        mdm_db_close(db);
+    }
+    if (rv != APR_SUCCESS) {
+        __atomic_store_n(kept, was, __ATOMIC_SEQ_CST); /* noticed again in a moment */
     }
 }
 
@@ -46,6 +72,7 @@ static void round_of_work(mdm_ctx_t *ctx, int hurry)
         own.polled_ms = mdm_ms();
         poll_changes(ctx);
     }
+    watch_clock(ctx);
     if (!mdm_dbglue_away() && mdm_shm_turn(&m->node_ms, 10000)) {
         mdm_node_seen(ctx);
     }
@@ -69,14 +96,14 @@ static void *APR_THREAD_FUNC steward(apr_thread_t *t, void *data)
 
         round_of_work(ctx, hurry);
         apr_pool_clear(p);
-        apr_thread_mutex_lock(own.lock);
+        mdm_wait_lock(own.lock);
         if (!own.ticks && !mdm_core.stop) {
-            apr_thread_cond_timedwait(own.wake, own.lock, apr_time_from_msec(mdm_conf_num(MDM_C_CHANGE_INTERVAL)));
+            mdm_wait_for(own.lock, apr_time_from_msec(mdm_conf_num(MDM_C_CHANGE_INTERVAL)));
         }
         own.ticks = 0;
         hurry = own.hurry;
         own.hurry = 0;
-        apr_thread_mutex_unlock(own.lock);
+        mdm_wait_unlock(own.lock);
     }
     if (!mdm_dbglue_away()) {
         mdm_ctx_t *ctx = mdm_core_ctx(p);
@@ -101,11 +128,8 @@ static void *APR_THREAD_FUNC watch(apr_thread_t *t, void *data)
 
 apr_status_t mdm_steward_start(apr_pool_t *pchild)
 {
-    apr_status_t rv = apr_thread_mutex_create(&own.lock, APR_THREAD_MUTEX_DEFAULT, pchild);
+    apr_status_t rv = mdm_wait_make(pchild, &own.lock);
 
-    if (rv == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&own.wake, pchild);
-    }
     if (rv == APR_SUCCESS) {
         rv = apr_thread_create(&own.guard, NULL, watch, NULL, pchild);
     }
@@ -119,18 +143,18 @@ apr_status_t mdm_steward_start(apr_pool_t *pchild)
 void mdm_steward_tick(void)
 {
     if (own.steward) {
-        apr_thread_mutex_lock(own.lock);
+        mdm_wait_lock(own.lock);
         own.ticks = 1;
-        apr_thread_cond_signal(own.wake);
-        apr_thread_mutex_unlock(own.lock);
+        mdm_wait_wake(own.lock);
+        mdm_wait_unlock(own.lock);
     }
 }
 
 void mdm_steward_hurry(void)
 {
-    apr_thread_mutex_lock(own.lock);
+    mdm_wait_lock(own.lock);
     own.hurry = 1;
-    apr_thread_mutex_unlock(own.lock);
+    mdm_wait_unlock(own.lock);
     mdm_steward_tick();
 }
 

@@ -65,3 +65,9 @@ WHERE id = :id AND lease_owner = :owner AND state = 'running';
 UPDATE job SET progress_done = :done, progress_total = :total, lease_until_ms = :lease_until
 WHERE id = :id AND lease_owner = :owner AND state = 'running'
 RETURNING cancel_asked;
+
+-- The clock was set back: what was planned by the clock as it was is planned anew, and nothing waits longer than it was to.
+-- name: job_clock_back :exec
+-- args: now:i64, step:i64
+UPDATE job SET run_at_ms = CASE WHEN run_at_ms - :step > :now THEN run_at_ms - :step ELSE :now END
+ WHERE state = 'waiting' AND run_at_ms > :now;

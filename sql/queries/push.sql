@@ -131,3 +131,12 @@ SELECT state, created_ms, finished_ms, result FROM job WHERE kind = :kind ORDER 
 -- name: push_setting_drop :exec
 -- args: name:text
 DELETE FROM zone_setting WHERE name = :name;
+
+-- The clock was set back: nobody waits longer than he was to.
+-- name: push_clock_back :exec
+-- args: now:i64, step:i64
+-- only: pgsql
+UPDATE push SET due_ms = CASE WHEN due_ms - :step > :now THEN due_ms - :step ELSE :now END
+ WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms > :now FOR UPDATE SKIP LOCKED);
+-- only: sqlite3
+UPDATE push SET due_ms = CASE WHEN due_ms - :step > :now THEN due_ms - :step ELSE :now END WHERE due_ms > :now;

@@ -408,6 +408,7 @@ def test_r11_forwarded_headers_give_no_new_address(lone):
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -462,11 +463,23 @@ time_t time(time_t *out)
 int pthread_cond_timedwait(pthread_cond_t *restrict c, pthread_mutex_t *restrict l, const struct timespec *restrict until)
 {
     static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-    struct timespec t = *until;
+    struct timespec t, now;
+    int rc;
     if (!real)
         real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
-    t.tv_sec -= m->shift;
-    return real(c, l, &t);
+    for (;;) { /* as the kernel does: until the time of day is reached, wherever it is set meanwhile */
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec))
+            return ETIMEDOUT;
+        t = now;
+        t.tv_sec -= m->shift;
+        t.tv_nsec += 50000000;
+        t.tv_sec += t.tv_nsec / 1000000000;
+        t.tv_nsec %= 1000000000;
+        rc = real(c, l, &t);
+        if (rc != ETIMEDOUT)
+            return rc;
+    }
 }
 """
 
@@ -597,5 +610,34 @@ def test_ios06_a_clock_that_steps_by_a_day(shimmed, first, then):
         assert device.cert.serial_number != old.serial_number and device.poll() == []
         assert zone.sql("SELECT status FROM certificate WHERE fingerprint = ?",
                         device.cert.fingerprint(hashes.SHA256()).hex()) == [("active",)]
+    finally:
+        struct.pack_into("l", zone.shared, 8, 0)
+
+
+def test_r48_a_clock_that_goes_back_stops_nothing(shimmed):
+    """R48, DEV-15: what was planned while the clock was a day ahead comes forward with it, and idle threads work on though nobody wakes them."""
+    zone = shimmed
+    day, hour = 86400 * 1000, 3600 * 1000
+    try:
+        struct.pack_into("l", zone.shared, 8, 86400)
+        device = enrolled(zone)
+        console = Console(zone)
+        console.post(f"/devices/{console.device(device.udid)['id']}/refresh")
+        first = device.connect(Status="Idle")
+        zone.sql("DELETE FROM push")
+        while first:
+            first = device.connect(Status="NotNow", CommandUUID=first["CommandUUID"])
+        due = "SELECT p.due_ms FROM push p JOIN source_record r ON r.id = p.record_id WHERE r.native_id = ?"
+        planned = zone.sql(due, device.udid)[0][0]
+        assert planned > time.time() * 1000 + day
+        waiting = harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'core.prune' AND state = 'waiting' AND run_at_ms > ?",
+                                                    int(time.time() * 1000 + day)))
+        assert waiting
+        struct.pack_into("l", zone.shared, 8, 0)
+        harness.wait_for(lambda: zone.log.has("MDM0224"))
+        assert zone.sql(due, device.udid)[0][0] <= time.time() * 1000 + hour
+        assert zone.sql("SELECT kind FROM job WHERE state = 'waiting' AND run_at_ms > ?", int(time.time() * 1000 + day + hour)) == []
+        zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'core.prune'")
+        harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'core.prune' AND state = 'waiting' AND run_at_ms > 1"))
     finally:
         struct.pack_into("l", zone.shared, 8, 0)

@@ -56,11 +56,13 @@ void mdm_sip(const apr_uint64_t key[2], unsigned char first, const void *data, a
     if (len < 7) {
         last |= first | number(d, len) << 8;
     } else {
+        apr_size_t at = 7;
+
         word(v, first | number(d, 7) << 8);
-        for (d += 7, len -= 7; len >= 8; d += 8, len -= 8) {
-            word(v, number(d, 8));
+        for (; len - at >= 8; at += 8) {
+            word(v, number(d + at, 8));
         }
-        last |= number(d, len);
+        last |= number(d + at, len - at);
     }
     word(v, last);
     v[2] ^= 0xee;

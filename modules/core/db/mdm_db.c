@@ -1,6 +1,7 @@
 /* The SQL engine over apr_dbd: statements, rows, transactions. What apr_dbd does not do (NULL, errors inside a
  * transaction, lost connections, changed schemas) is done here once. */
 #include <apr_strings.h>
+#include "base/mdm_wait.h"
 #include "db/mdm_db_priv.h"
 
 /* SQLite answers "locked" while another writer works. It is asked again for this long; the driver itself sleeps between
@@ -281,7 +282,7 @@ static mdm_trouble_e attempt(mdm_db_t *db, run_t *run)
 /* Repeats what may be repeated: after a lost connection never inside a transaction, whose statements went with it. */
 static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 {
-    apr_time_t until = apr_time_now() + apr_time_from_msec(BUSY_MS);
+    apr_time_t until = mdm_ticks() + apr_time_from_msec(BUSY_MS);
     int schema = 0, lost = 0;
     apr_status_t rv;
 
@@ -297,7 +298,7 @@ static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
             if (rv != APR_SUCCESS) {
                 return rv;
             }
-        } else if (*trouble != MDM_DB_BUSY || db->in_tx || apr_time_now() > until) {
+        } else if (*trouble != MDM_DB_BUSY || db->in_tx || mdm_ticks() > until) {
             return APR_SUCCESS;
         }
     }
@@ -396,7 +397,7 @@ apr_status_t mdm_db_exec(mdm_db_t *db, int query, const mdm_arg_t *args, int *af
 
 apr_status_t mdm_db_begin(mdm_db_t *db)
 {
-    apr_time_t until = apr_time_now() + apr_time_from_msec(BUSY_MS);
+    apr_time_t until = mdm_ticks() + apr_time_from_msec(BUSY_MS);
     apr_status_t rv = APR_SUCCESS;
     mdm_trouble_e trouble;
     int lost = 0;
@@ -411,7 +412,7 @@ apr_status_t mdm_db_begin(mdm_db_t *db)
         trouble = plain(db, db->sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
         if (trouble == MDM_DB_LOST && !lost++) {
             rv = reattach(db);
-        } else if (trouble != MDM_DB_BUSY || apr_time_now() > until) {
+        } else if (trouble != MDM_DB_BUSY || mdm_ticks() > until) {
             rv = judge(db, "BEGIN", trouble);
             break;
         }

@@ -49,7 +49,7 @@ apr_status_t mdm_eas_test_read(mdm_ctx_t *ctx, const char *id, mdm_eas_test_t *t
 static const char *name_for(mdm_ctx_t *ctx, const mdm_eas_test_t *t)
 {
     mdm_eas_login_t who = {t->user, t->login, t->mail};
-    const char *user, *domain;
+    const char *user = NULL, *domain;
     apr_status_t rv = APR_SUCCESS;
 
     if (!t->known) {

@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <apr_strings.h>
 #include <ldap.h>
+#include "base/mdm_wait.h"
 #include "domain/mdm_ldap_priv.h"
 
 #define PAGE_SIZE 500
@@ -103,7 +104,7 @@ static int io_setup(Sockbuf_IO_Desc *d, void *arg)
 static int io_ready(Sockbuf_IO_Desc *d, short events)
 {
     mdm_ldap_t *l = d->sbiod_pvt;
-    apr_interval_time_t left = l->until - apr_time_now();
+    apr_interval_time_t left = l->until - mdm_ticks();
     ber_socket_t fd = -1;
     struct pollfd p;
 
@@ -136,7 +137,7 @@ static const Sockbuf_IO io_limited = {io_setup, NULL, io_ctrl, io_read, io_write
 /* Each operation has the source's time from here on. */
 static LDAP *armed(mdm_ldap_t *l)
 {
-    l->until = apr_time_now() + apr_time_from_msec(l->conf->timeout_ms);
+    l->until = mdm_ticks() + apr_time_from_msec(l->conf->timeout_ms);
     return l->ld;
 }
 

@@ -3,8 +3,7 @@
 
 #include <apr_hash.h>
 #include <apr_strings.h>
-#include <apr_thread_cond.h>
-#include <apr_thread_mutex.h>
+#include "base/mdm_wait.h"
 #include "wire/mdm_breaker.h"
 
 #define FAILS_TO_OPEN 3
@@ -19,8 +18,7 @@ struct mdm_ldap_place_t { /* one for each directory */
 };
 
 struct mdm_ldap_gate_t {
-    apr_thread_mutex_t *lock;
-    apr_thread_cond_t *freed;
+    mdm_wait_t *lock;
     apr_pool_t *parent, *pool; /* the rest is under lock */
     mdm_breakers_t *breakers;
     apr_hash_t *directories;
@@ -41,11 +39,8 @@ static void begin_anew(mdm_ldap_gate_t *g)
 apr_status_t mdm_ldap_gate_make(apr_pool_t *p, int places, mdm_ldap_gate_t **out)
 {
     mdm_ldap_gate_t *g = apr_pcalloc(p, sizeof(*g));
-    apr_status_t rv = apr_thread_mutex_create(&g->lock, APR_THREAD_MUTEX_DEFAULT, p);
+    apr_status_t rv = mdm_wait_make(p, &g->lock);
 
-    if (rv == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&g->freed, p);
-    }
     g->parent = p;
     g->places = places < 4 ? 4 : places;
     begin_anew(g);
@@ -72,7 +67,7 @@ static mdm_ldap_place_t *directory_of(mdm_ldap_gate_t *g, const char *target)
 /* With the lock held: NULL if it may begin, else why not. */
 static const char *wait_in_line(mdm_ctx_t *ctx, mdm_ldap_gate_t *g, mdm_ldap_place_t *d)
 {
-    apr_time_t until = apr_time_now() + WAIT;
+    apr_time_t until = mdm_ticks() + WAIT;
 
     for (;;) {
         if (!mdm_breaker_try(ctx, d->breaker)) {
@@ -82,10 +77,10 @@ static const char *wait_in_line(mdm_ctx_t *ctx, mdm_ldap_gate_t *g, mdm_ldap_pla
             return NULL;
         }
         mdm_breaker_cancel(d->breaker);
-        if (apr_time_now() >= until) {
+        if (mdm_ticks() >= until) {
             return "too many ask it at once";
         }
-        apr_thread_cond_timedwait(g->freed, g->lock, until - apr_time_now());
+        mdm_wait_for(g->lock, until - mdm_ticks());
     }
 }
 
@@ -94,7 +89,7 @@ apr_status_t mdm_ldap_gate_enter(mdm_ctx_t *ctx, const char *host, int port, mdm
     mdm_ldap_gate_t *g = ctx->env->ldap_gate;
     const char *why = "too many ask directories at once", *target = apr_psprintf(ctx->pool, "directory %s:%d", host, port);
 
-    apr_thread_mutex_lock(g->lock);
+    mdm_wait_lock(g->lock);
     *out = directory_of(g, target);
     if (g->on_the_way < g->places) {
         g->on_the_way++;
@@ -105,7 +100,7 @@ apr_status_t mdm_ldap_gate_enter(mdm_ctx_t *ctx, const char *host, int port, mdm
         }
     }
     g->refused += why != NULL;
-    apr_thread_mutex_unlock(g->lock);
+    mdm_wait_unlock(g->lock);
     if (!why) {
         return APR_SUCCESS;
     }
@@ -118,20 +113,20 @@ void mdm_ldap_gate_leave(mdm_ctx_t *ctx, mdm_ldap_place_t *place, int answered)
 {
     mdm_ldap_gate_t *g = ctx->env->ldap_gate;
 
-    apr_thread_mutex_lock(g->lock);
+    mdm_wait_lock(g->lock);
     place->in_use--;
     g->on_the_way--;
     mdm_breaker_note(ctx, place->breaker, answered ? MDM_BR_ANSWERED : MDM_BR_AWAY);
-    apr_thread_cond_broadcast(g->freed);
-    apr_thread_mutex_unlock(g->lock);
+    mdm_wait_wake_all(g->lock);
+    mdm_wait_unlock(g->lock);
 }
 
 apr_uint64_t mdm_ldap_gate_refused(mdm_ldap_gate_t *g)
 {
     apr_uint64_t n;
 
-    apr_thread_mutex_lock(g->lock);
+    mdm_wait_lock(g->lock);
     n = g->refused;
-    apr_thread_mutex_unlock(g->lock);
+    mdm_wait_unlock(g->lock);
     return n;
 }

@@ -16,7 +16,7 @@ static const char *word(mdm_ctx_t *ctx, const mdm_plist_t *dict, const char *key
 
 apr_status_t mdm_ota_read(mdm_ctx_t *ctx, const mdm_blob_t *der, mdm_ota_report_t *out)
 {
-    mdm_plist_t *dict;
+    mdm_plist_t *dict = NULL;
     mdm_blob_t content = {NULL, 0};
     mdm_certinfo_t info;
     const char *udid, *serial;

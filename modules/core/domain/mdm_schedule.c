@@ -336,7 +336,7 @@ apr_status_t mdm_schedule_edit(mdm_db_t *db, mdm_schedule_scope_e scope, const c
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     json_t *before, *detail;
-    place_t at;
+    place_t at = {0};
     apr_status_t rv = edit_check(ctx, scope, e);
 
     if (rv == APR_SUCCESS) {

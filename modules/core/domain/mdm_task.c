@@ -69,7 +69,7 @@ static apr_status_t each_page(mdm_db_t *db, const mdm_task_spec_t *spec, page_fn
     json_t *list = NULL;
     mdm_page_t page;
     int seen = 0;
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
     *complete = 1;
     if (spec->devices) {

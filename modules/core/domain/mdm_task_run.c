@@ -179,7 +179,7 @@ static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
 static apr_status_t orders(run_t *r)
 {
     const char *purpose = apr_pstrcat(r->ctx->pool, "quick_task.options:", r->id, NULL);
-    mdm_task_order_t *o;
+    mdm_task_order_t *o = NULL;
     mdm_blob_t text;
     json_t *options;
     apr_status_t rv = mdm_unseal(r->ctx, purpose, r->task->options, &text);
@@ -272,7 +272,7 @@ static apr_status_t step_in_tx(const mdm_ctx_t *parent, const char *id, int *mor
 static apr_status_t progress(mdm_ctx_t *ctx, mdm_job_t *job, const char *id, int lease_s)
 {
     mdm_ctx_t *sub = mdm_ctx_sub(ctx);
-    mdm_q_task_progress_t *row;
+    mdm_q_task_progress_t *row = NULL;
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(sub, &db);
 

@@ -299,8 +299,9 @@ class Zone:
             self.process = None
 
     def _children_end(self):
-        """The event MPM logs an error when it would keep a connection while its child ends: httpd's own race, not ours."""
-        self.log.expect("AH03093")
+        """The event MPM logs an error when it would keep a connection, or let one linger, while its child ends and has closed its
+        workers' sockets: httpd's own race, not ours."""
+        self.log.expect("AH03093", "AH03092")
 
     def graceful(self, wait=20):
         """SIGUSR1; returns when children of the new generation answer."""

@@ -229,24 +229,26 @@ static double rank(const mdm_setting_t *s, const json_t *v)
     return c ? c->number : json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
 }
 
+int mdm_strict_compare(mdm_strict_e strict, double a, double b)
+{
+    int up = (a > b) - (a < b);
+
+    switch (strict) {
+    case MDM_STRICT_OR:
+    case MDM_STRICT_MAX: return up;
+    case MDM_STRICT_AND:
+    case MDM_STRICT_MIN: return -up;
+    case MDM_STRICT_MIN_POSITIVE: return (a <= 0) != (b <= 0) ? (a <= 0 ? -1 : 1) : a <= 0 ? 0 : -up;
+    case MDM_STRICT_NONE: break;
+    }
+    return 0;
+}
+
 const json_t *mdm_setting_stricter(const mdm_setting_t *s, const json_t *a, const json_t *b)
 {
-    double x, y;
-    int b_wins = 0;
-
     if (!b || json_is_null(b))
         return a;
     if (!a || json_is_null(a))
         return b;
-    x = rank(s, a);
-    y = rank(s, b);
-    switch (s->strict) {
-    case MDM_STRICT_NONE: break;
-    case MDM_STRICT_OR:
-    case MDM_STRICT_MAX: b_wins = y > x; break;
-    case MDM_STRICT_AND:
-    case MDM_STRICT_MIN: b_wins = y < x; break;
-    case MDM_STRICT_MIN_POSITIVE: b_wins = y > 0 && (x <= 0 || y < x); break;
-    }
-    return b_wins ? b : a;
+    return mdm_strict_compare(s->strict, rank(s, b), rank(s, a)) > 0 ? b : a;
 }

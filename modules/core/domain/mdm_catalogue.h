@@ -97,6 +97,8 @@ apr_status_t mdm_settings_check(mdm_ctx_t *ctx, const char *type, json_t *settin
 /* True if the dependencies of s hold among effective values: {"<setting>": v}. What is absent or null restricts nothing: a switch is off, something
  * to allow is allowed. */
 int mdm_setting_depends_ok(const mdm_setting_t *s, const json_t *values);
+/* -1, 0, 1: a is weaker than b, alike, stricter. */
+int mdm_strict_compare(mdm_strict_e strict, double a, double b);
 /* The stricter of two values of s (borrowed); NULL and null mean not set and are the weaker one. Where neither is stricter: a. */
 const json_t *mdm_setting_stricter(const mdm_setting_t *s, const json_t *a, const json_t *b);
 

@@ -101,7 +101,8 @@ static int gate(const compile_t *c, const mdm_carrier_t *k)
         return TOO_OLD;
     if (*f->os_version && k->until && mdm_version_at_least(f->os_version, k->until))
         return GONE;
-    if (k->supervised && f->supervised != 1)
+    if (k->supervised && f->supervised != 1
+        && (!k->supervised_since || !*f->os_version || mdm_version_at_least(f->os_version, k->supervised_since)))
         return SUPERVISION;
     return SENT;
 }
@@ -135,25 +136,9 @@ static json_t *carried(const mdm_setting_t *s, const mdm_carrier_t *k, const jso
     return json_is_null(v) ? NULL : json_copy((json_t *)v);
 }
 
-/* -1, 0, 1: a is weaker, alike, stricter. */
-static int compare(mdm_strict_e strict, const json_t *a, const json_t *b)
+static double number(const json_t *v)
 {
-    double x = json_is_boolean(a) ? json_is_true(a) : json_number_value(a);
-    double y = json_is_boolean(b) ? json_is_true(b) : json_number_value(b);
-    int up = (x > y) - (x < y);
-
-    switch (strict) {
-    case MDM_STRICT_OR:
-    case MDM_STRICT_MAX:
-        return up;
-    case MDM_STRICT_AND:
-    case MDM_STRICT_MIN:
-        return -up;
-    case MDM_STRICT_MIN_POSITIVE:
-        return (x <= 0) != (y <= 0) ? (x <= 0 ? -1 : 1) : -up;
-    default:
-        return 0;
-    }
+    return json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
 }
 
 /* Puts a value at its key; two settings at one key: the stricter one stays. Takes the reference. */
@@ -161,7 +146,7 @@ static void put(json_t *keys, const mdm_carrier_t *k, json_t *v)
 {
     const json_t *there = json_object_get(keys, k->key);
 
-    if (!there || compare(k->strict, v, there) > 0)
+    if (!there || mdm_strict_compare(k->strict, number(v), number(there)) > 0)
         json_object_set_new(keys, k->key, v);
     else
         json_decref(v);

@@ -55,18 +55,256 @@ CREATE TABLE stored_profile (
     created_ms BIGINT NOT NULL
 );
 
--- What must be computed again: marks as they were made, and the devices that they came to.
+-- What must be computed again: marks as they were made, and the devices that they came to. Two marks are never made one: whoever leaves
+-- one has it seen after his own change, or not at all.
+-- only: pgsql
 CREATE TABLE recompute (
-    id TEXT PRIMARY KEY,
-    target_kind TEXT NOT NULL,      -- as in assignment; or "criteria": device whose inventory changed, its dynamic groups first
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target_kind TEXT NOT NULL,      -- as in assignment; "criteria": device whose dynamic groups are asked first; "below": the same, of a folder
     target_id TEXT NOT NULL,
-    since_ms BIGINT NOT NULL
+    since_ms BIGINT NOT NULL DEFAULT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT),
+    walked TEXT NOT NULL DEFAULT '' -- the last device that a big target was walked to
 );
-CREATE INDEX recompute_since ON recompute (since_ms, id);
-CREATE TABLE recompute_device (
-    device_id TEXT PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,
-    since_ms BIGINT NOT NULL
+-- only: sqlite3
+CREATE TABLE recompute (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    target_kind TEXT NOT NULL,
+    target_id TEXT NOT NULL,
+    since_ms BIGINT NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
+    walked TEXT NOT NULL DEFAULT ''
 );
+-- all
+CREATE TABLE recompute_device (     -- names devices and does not reference them: one may be deleted while it waits here
+    device_id TEXT PRIMARY KEY,
+    since_ms BIGINT NOT NULL,
+    criteria BIGINT NOT NULL,       -- 1: its dynamic groups first
+    policies BIGINT NOT NULL        -- 1: its policies, too
+);
+CREATE INDEX person_folder ON person (folder_id);
+CREATE INDEX user_folder_parent ON user_folder (parent_id);
+CREATE INDEX device_group_dynamic ON device_group (base_kind, base_id) WHERE kind = 'dynamic';
+
+-- Marks are left by the tables themselves, so that no statement that changes what policies depend on can forget its own (POL-06, DEV-01). Only
+-- what really changed leaves one. Assigning and publishing leave theirs in domain/mdm_recompute. The job is moved forward as push_hasten does it.
+-- only: pgsql
+CREATE FUNCTION recompute_hasten() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE job SET run_at_ms = 1
+     WHERE id = (SELECT j.id FROM job j WHERE j.kind = 'policy.recompute' AND j.state IN ('waiting', 'running') AND j.run_at_ms <> 1
+                  LIMIT 1 FOR UPDATE SKIP LOCKED);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_hasten AFTER INSERT ON recompute FOR EACH STATEMENT EXECUTE FUNCTION recompute_hasten();
+
+CREATE FUNCTION recompute_by_id() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES (TG_ARGV[0], NEW.id);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION recompute_criteria() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', NEW.id WHERE EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_device_new AFTER INSERT ON device FOR EACH ROW EXECUTE FUNCTION recompute_by_id('device');
+CREATE TRIGGER recompute_device_set AFTER UPDATE OF folder_id, person_id, state, mode, level, ownership, platform, product, os_version, supervised,
+    eas_device_id, test_device, inventory ON device FOR EACH ROW
+    WHEN ((OLD.folder_id, OLD.person_id, OLD.state, OLD.mode, OLD.level, OLD.ownership, OLD.platform, OLD.product, OLD.os_version,
+           OLD.supervised, OLD.eas_device_id, OLD.test_device, strpos(OLD.inventory, '"IsUserEnrollment": true') > 0,
+           strpos(OLD.inventory, '"IsMultiUser": true') > 0)
+       IS DISTINCT FROM
+          (NEW.folder_id, NEW.person_id, NEW.state, NEW.mode, NEW.level, NEW.ownership, NEW.platform, NEW.product, NEW.os_version,
+           NEW.supervised, NEW.eas_device_id, NEW.test_device, strpos(NEW.inventory, '"IsUserEnrollment": true') > 0,
+           strpos(NEW.inventory, '"IsMultiUser": true') > 0))
+    EXECUTE FUNCTION recompute_by_id('device');
+CREATE TRIGGER recompute_criteria_new AFTER INSERT ON device FOR EACH ROW EXECUTE FUNCTION recompute_criteria();
+CREATE TRIGGER recompute_criteria_set AFTER UPDATE OF name, folder_id, person_id, state, mode, level, ownership, platform, model, product, serial,
+    udid, imei, eas_device_id, os_version, build, phone, supervised, passcode_present, passcode_compliant, encryption, battery, capacity_gb,
+    free_gb, compliance, inventory, test_device, department, site, location ON device FOR EACH ROW
+    WHEN ((OLD.name, OLD.folder_id, OLD.person_id, OLD.state, OLD.mode, OLD.level, OLD.ownership, OLD.platform, OLD.model, OLD.product,
+           OLD.serial, OLD.udid, OLD.imei, OLD.eas_device_id, OLD.os_version, OLD.build, OLD.phone, OLD.supervised, OLD.passcode_present,
+           OLD.passcode_compliant, OLD.encryption, OLD.battery, OLD.capacity_gb, OLD.free_gb, OLD.compliance, OLD.inventory,
+           OLD.test_device, OLD.department, OLD.site, OLD.location)
+       IS DISTINCT FROM
+          (NEW.name, NEW.folder_id, NEW.person_id, NEW.state, NEW.mode, NEW.level, NEW.ownership, NEW.platform, NEW.model, NEW.product,
+           NEW.serial, NEW.udid, NEW.imei, NEW.eas_device_id, NEW.os_version, NEW.build, NEW.phone, NEW.supervised, NEW.passcode_present,
+           NEW.passcode_compliant, NEW.encryption, NEW.battery, NEW.capacity_gb, NEW.free_gb, NEW.compliance, NEW.inventory,
+           NEW.test_device, NEW.department, NEW.site, NEW.location))
+    EXECUTE FUNCTION recompute_criteria();
+
+CREATE FUNCTION recompute_apps() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT DISTINCT 'criteria', r.device_id FROM touched r WHERE EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_app_new AFTER INSERT ON device_app REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION recompute_apps();
+CREATE TRIGGER recompute_app_set AFTER UPDATE ON device_app REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION recompute_apps();
+CREATE TRIGGER recompute_app_gone AFTER DELETE ON device_app REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION recompute_apps();
+
+CREATE FUNCTION recompute_members() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT DISTINCT 'device', r.device_id FROM touched r
+    UNION ALL SELECT DISTINCT 'criteria', r.device_id FROM touched r
+                JOIN device_group g ON g.kind = 'dynamic' AND g.base_kind = 'group' AND g.base_id = r.group_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_member_new AFTER INSERT ON device_group_member REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_members();
+CREATE TRIGGER recompute_member_gone AFTER DELETE ON device_group_member REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_members();
+CREATE TRIGGER recompute_group_set AFTER UPDATE OF position ON device_group FOR EACH ROW WHEN (OLD.position <> NEW.position)
+    EXECUTE FUNCTION recompute_by_id('device_group');
+CREATE TRIGGER recompute_folder_set AFTER UPDATE OF parent_id ON folder FOR EACH ROW WHEN (OLD.parent_id IS DISTINCT FROM NEW.parent_id)
+    EXECUTE FUNCTION recompute_by_id('below');
+
+CREATE FUNCTION recompute_people() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) SELECT DISTINCT 'person', r.person_id FROM touched r;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_user_member_new AFTER INSERT ON user_group_member REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_people();
+CREATE TRIGGER recompute_user_member_gone AFTER DELETE ON user_group_member REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_people();
+CREATE TRIGGER recompute_user_group_set AFTER UPDATE OF position ON user_group FOR EACH ROW WHEN (OLD.position <> NEW.position)
+    EXECUTE FUNCTION recompute_by_id('user_group');
+CREATE TRIGGER recompute_user_folder_set AFTER UPDATE OF parent_id, source_id ON user_folder FOR EACH ROW
+    WHEN (OLD.parent_id IS DISTINCT FROM NEW.parent_id OR OLD.source_id <> NEW.source_id) EXECUTE FUNCTION recompute_by_id('user_folder');
+CREATE TRIGGER recompute_person_set AFTER UPDATE OF folder_id, source_id, login, name, mail, phone, disabled, gone_ms ON person FOR EACH ROW
+    WHEN ((OLD.folder_id, OLD.source_id, OLD.login, OLD.name, OLD.mail, OLD.phone, OLD.disabled, OLD.gone_ms)
+       IS DISTINCT FROM (NEW.folder_id, NEW.source_id, NEW.login, NEW.name, NEW.mail, NEW.phone, NEW.disabled, NEW.gone_ms))
+    EXECUTE FUNCTION recompute_by_id('person');
+
+CREATE FUNCTION recompute_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'device', r.id FROM (SELECT OLD.device_id AS id UNION SELECT NEW.device_id) AS r WHERE r.id IS NOT NULL;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_record_new AFTER INSERT ON source_record FOR EACH ROW EXECUTE FUNCTION recompute_record();
+CREATE TRIGGER recompute_record_set AFTER UPDATE OF device_id, state, live, generation ON source_record FOR EACH ROW
+    WHEN ((OLD.device_id, OLD.state, OLD.live, OLD.generation) IS DISTINCT FROM (NEW.device_id, NEW.state, NEW.live, NEW.generation))
+    EXECUTE FUNCTION recompute_record();
+-- only: sqlite3
+-- One connection writes at a time: there a device that is marked need not be marked twice by its apps.
+CREATE INDEX recompute_target ON recompute (target_id, target_kind);
+CREATE TRIGGER recompute_hasten AFTER INSERT ON recompute
+BEGIN
+    UPDATE job SET run_at_ms = 1 WHERE kind = 'policy.recompute' AND state IN ('waiting', 'running') AND run_at_ms <> 1;
+END;
+CREATE TRIGGER recompute_device_new AFTER INSERT ON device
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device', NEW.id);
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', NEW.id WHERE EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic');
+END;
+CREATE TRIGGER recompute_device_set AFTER UPDATE OF folder_id, person_id, state, mode, level, ownership, platform, product, os_version, supervised,
+    eas_device_id, test_device, inventory ON device
+    WHEN OLD.folder_id <> NEW.folder_id OR OLD.person_id IS NOT NEW.person_id OR OLD.state <> NEW.state OR OLD.mode <> NEW.mode
+      OR OLD.level <> NEW.level OR OLD.ownership <> NEW.ownership OR OLD.platform <> NEW.platform OR OLD.product <> NEW.product
+      OR OLD.os_version <> NEW.os_version OR OLD.supervised IS NOT NEW.supervised OR OLD.eas_device_id IS NOT NEW.eas_device_id
+      OR OLD.test_device <> NEW.test_device
+      OR (instr(OLD.inventory, '"IsUserEnrollment":true') > 0) <> (instr(NEW.inventory, '"IsUserEnrollment":true') > 0)
+      OR (instr(OLD.inventory, '"IsMultiUser":true') > 0) <> (instr(NEW.inventory, '"IsMultiUser":true') > 0)
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device', NEW.id);
+END;
+CREATE TRIGGER recompute_criteria_set AFTER UPDATE OF name, folder_id, person_id, state, mode, level, ownership, platform, model, product, serial,
+    udid, imei, eas_device_id, os_version, build, phone, supervised, passcode_present, passcode_compliant, encryption, battery, capacity_gb,
+    free_gb, compliance, inventory, test_device, department, site, location ON device
+    WHEN (OLD.name <> NEW.name OR OLD.folder_id <> NEW.folder_id OR OLD.person_id IS NOT NEW.person_id OR OLD.state <> NEW.state
+      OR OLD.mode <> NEW.mode OR OLD.level <> NEW.level OR OLD.ownership <> NEW.ownership OR OLD.platform <> NEW.platform
+      OR OLD.model <> NEW.model OR OLD.product <> NEW.product OR OLD.serial IS NOT NEW.serial OR OLD.udid IS NOT NEW.udid
+      OR OLD.imei IS NOT NEW.imei OR OLD.eas_device_id IS NOT NEW.eas_device_id OR OLD.os_version <> NEW.os_version
+      OR OLD.build <> NEW.build OR OLD.phone <> NEW.phone OR OLD.supervised IS NOT NEW.supervised
+      OR OLD.passcode_present IS NOT NEW.passcode_present OR OLD.passcode_compliant IS NOT NEW.passcode_compliant
+      OR OLD.encryption IS NOT NEW.encryption OR OLD.battery IS NOT NEW.battery OR OLD.capacity_gb IS NOT NEW.capacity_gb
+      OR OLD.free_gb IS NOT NEW.free_gb OR OLD.compliance <> NEW.compliance OR OLD.inventory <> NEW.inventory
+      OR OLD.test_device <> NEW.test_device OR OLD.department <> NEW.department OR OLD.site <> NEW.site OR OLD.location <> NEW.location)
+     AND EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('criteria', NEW.id);
+END;
+CREATE TRIGGER recompute_app_new AFTER INSERT ON device_app WHEN EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', NEW.device_id
+     WHERE NOT EXISTS (SELECT 1 FROM recompute r WHERE r.target_id = NEW.device_id AND r.target_kind = 'criteria');
+END;
+CREATE TRIGGER recompute_app_set AFTER UPDATE ON device_app
+    WHEN (OLD.name <> NEW.name OR OLD.version <> NEW.version OR OLD.short_version <> NEW.short_version)
+     AND EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', NEW.device_id
+     WHERE NOT EXISTS (SELECT 1 FROM recompute r WHERE r.target_id = NEW.device_id AND r.target_kind = 'criteria');
+END;
+CREATE TRIGGER recompute_app_gone AFTER DELETE ON device_app WHEN EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', OLD.device_id
+     WHERE NOT EXISTS (SELECT 1 FROM recompute r WHERE r.target_id = OLD.device_id AND r.target_kind = 'criteria');
+END;
+CREATE TRIGGER recompute_member_new AFTER INSERT ON device_group_member
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device', NEW.device_id);
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', NEW.device_id
+     WHERE EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic' AND g.base_kind = 'group' AND g.base_id = NEW.group_id);
+END;
+CREATE TRIGGER recompute_member_gone AFTER DELETE ON device_group_member
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device', OLD.device_id);
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'criteria', OLD.device_id
+     WHERE EXISTS (SELECT 1 FROM device_group g WHERE g.kind = 'dynamic' AND g.base_kind = 'group' AND g.base_id = OLD.group_id);
+END;
+CREATE TRIGGER recompute_group_set AFTER UPDATE OF position ON device_group WHEN OLD.position <> NEW.position
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device_group', NEW.id);
+END;
+CREATE TRIGGER recompute_folder_set AFTER UPDATE OF parent_id ON folder WHEN OLD.parent_id IS NOT NEW.parent_id
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('below', NEW.id);
+END;
+CREATE TRIGGER recompute_user_member_new AFTER INSERT ON user_group_member
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('person', NEW.person_id);
+END;
+CREATE TRIGGER recompute_user_member_gone AFTER DELETE ON user_group_member
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('person', OLD.person_id);
+END;
+CREATE TRIGGER recompute_user_group_set AFTER UPDATE OF position ON user_group WHEN OLD.position <> NEW.position
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_group', NEW.id);
+END;
+CREATE TRIGGER recompute_user_folder_set AFTER UPDATE OF parent_id, source_id ON user_folder
+    WHEN OLD.parent_id IS NOT NEW.parent_id OR OLD.source_id <> NEW.source_id
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_folder', NEW.id);
+END;
+CREATE TRIGGER recompute_person_set AFTER UPDATE OF folder_id, source_id, login, name, mail, phone, disabled, gone_ms ON person
+    WHEN OLD.folder_id IS NOT NEW.folder_id OR OLD.source_id IS NOT NEW.source_id OR OLD.login <> NEW.login OR OLD.name <> NEW.name
+      OR OLD.mail <> NEW.mail OR OLD.phone <> NEW.phone OR OLD.disabled <> NEW.disabled OR OLD.gone_ms IS NOT NEW.gone_ms
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('person', NEW.id);
+END;
+CREATE TRIGGER recompute_record_new AFTER INSERT ON source_record WHEN NEW.device_id IS NOT NULL
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('device', NEW.device_id);
+END;
+CREATE TRIGGER recompute_record_set AFTER UPDATE OF device_id, state, live, generation ON source_record
+    WHEN OLD.device_id IS NOT NEW.device_id OR OLD.state <> NEW.state OR OLD.live <> NEW.live OR OLD.generation <> NEW.generation
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'device', r.id FROM (SELECT OLD.device_id AS id UNION SELECT NEW.device_id) AS r WHERE r.id IS NOT NULL;
+END;
+-- all
 
 ALTER TABLE policy_version ADD COLUMN level_corporate TEXT NOT NULL DEFAULT 'none'; -- preset it began with (POL-03)
 ALTER TABLE policy_version ADD COLUMN level_personal TEXT NOT NULL DEFAULT 'none';

@@ -9,9 +9,10 @@
 
 #define MDM_RECOMPUTE_JOB "policy.recompute"
 
-/* Leaves a mark: one INSERT, whatever it reaches, and the job. Kinds: person user_group user_folder user_source device device_group folder; "criteria":
- * a device whose columns or inventory changed, so that dynamic groups are asked first. In the caller's transaction; before members or
- * assignments go away. */
+/* Leaves a mark: one INSERT, whatever it reaches; the job is moved forward. Kinds: person user_group user_folder user_source device device_group
+ * folder; "criteria": a device whose dynamic groups are asked first. In the caller's transaction; before members or assignments go away.
+ * For assigning and publishing: what devices, people, groups and folders themselves are is watched by the tables (triggers of
+ * sql/schema/0005_policies.sql), so that who writes them need not think of it. */
 apr_status_t mdm_recompute_mark(mdm_db_t *db, const char *kind, const char *id);
 /* A list of devices: JSON ids. */
 apr_status_t mdm_recompute_mark_devices(mdm_db_t *db, json_t *ids);

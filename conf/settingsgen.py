@@ -38,13 +38,13 @@ def tables(settings):
         if s.get("choices"):
             names["choices"] = f"choices_{n}"
             out.append(f"static const mdm_choice_t choices_{n}[] = {{")
-            out += [f'    {{{c(x["id"])}, {c(x.get("group", ""))}, {float(x["number"])!r}}},' for x in s["choices"]]
+            out += [f'    {{{c(x["id"])}, {c(x.get("group", ""))}, {float(x.get("number", 0))!r}}},' for x in s["choices"]]
             out.append("    {NULL, NULL, 0}};")
         if s.get("depends"):
             names["depends"] = f"depends_{n}"
             out.append(f"static const mdm_depend_t depends_{n}[] = {{")
             out += [f'    {{{c(d["setting"])}, {js(d["value"])}, {int(d.get("inherit", False))}}},' for d in s["depends"]]
-            out.append("    {NULL, NULL}};")
+            out.append("    {NULL, NULL, 0}};")
         carriers = [carrier(s, ch, k) for ch in CHANNELS for k in s.get(ch, [])]
         if carriers:
             names["carriers"] = f"carriers_{n}"

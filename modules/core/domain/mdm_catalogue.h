@@ -38,7 +38,8 @@ typedef struct mdm_carrier_t {
     const char *key;           /* payload key, EASProvisionDoc element, agent key */
     const char *as;            /* same: the value; not: its inverse; const: `number` if the value is true, else nothing;
                                 * const_bool: true/false by `number` if the value is true, else nothing; number: a choice's number as an integer;
-                                * real: as a real number; text */
+                                * real: as a real number; text; from: `number` if the value is at least `min`, else nothing;
+                                * account: decides what the compiler writes there of the mail account */
     double number;             /* const*: the value; same with integers: the factor (minutes to seconds: 60) */
     apr_int64_t min, max;      /* clamp of integers; both 0: none */
     mdm_strict_e strict;

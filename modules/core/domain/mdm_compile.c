@@ -123,6 +123,8 @@ static json_t *carried(const mdm_setting_t *s, const mdm_carrier_t *k, const jso
         return json_is_true(v) ? json_integer((json_int_t)k->number) : NULL;
     if (strcmp(k->as, "const_bool") == 0)
         return json_is_true(v) ? json_boolean(k->number != 0) : NULL;
+    if (strcmp(k->as, "from") == 0)
+        return json_integer_value(v) >= k->min ? json_integer((json_int_t)k->number) : NULL;
     if (strcmp(k->as, "not") == 0)
         return json_is_boolean(v) ? json_boolean(!json_is_true(v)) : NULL;
     if (choice && strcmp(k->as, "real") == 0)

@@ -376,8 +376,11 @@ static void test_useless_answers(void **state)
     assert_string_equal(state_of(two), "error");
     offered(z, a, &given);
     assert_string_equal(given, three);
-    /* The same again names no open command: refused, nothing is touched. */
-    assert_int_equal(mdm_apple_connect(z->t->ctx, &who, &body, &a), MDM_EINPUT);
+    /* The same again, as our answer was lost: a device repeats until it is accepted. */
+    assert_int_equal(mdm_apple_connect(z->t->ctx, &who, &body, &a), APR_SUCCESS);
+    offered(z, a, &given);
+    assert_string_equal(given, three);
+    assert_string_equal(state_of(two), "error");
     assert_string_equal(state_of(three), "sent");
     text = "rubbish";
     body = (mdm_blob_t){(const unsigned char *)text, 7};
@@ -385,6 +388,43 @@ static void test_useless_answers(void **state)
     body.len = 0;
     assert_int_equal(mdm_apple_connect(z->t->ctx, &who, &body, &a), MDM_EINPUT);
     assert_int_equal(mdm_apple_checkin(z->t->ctx, &who, &body, &a), MDM_EINPUT);
+}
+
+/* R38: an answer that can be read and not be understood fails its command as well; it speaks for its own device only. */
+static void test_meaningless_answers(void **state)
+{
+    static const char *const without[] = {"Status", "UDID", "UserID"};
+    phone_t *d = dev_enrolled(z, "UDID-MEANING"), *other = dev_enrolled(z, "UDID-MEANING2"), liar = *d;
+    mdm_command_add_t lock = {.request_type = "DeviceLock"};
+    const char *ids[4], *foreign = queue(z, other, &lock), *given;
+    mdm_apple_answer_t *a;
+
+    for (size_t i = 0; i < 4; i++) {
+        ids[i] = queue(z, d, &lock);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        mdm_plist_t *m = mdm_plist_dict(z->t->pool);
+        for (size_t k = 0; k < 2; k++) { /* two of the keys, and rubbish in place of the third */
+            if (k != i) {
+                mdm_plist_add_str(z->t->pool, m, without[k], k ? d->udid : i == 2 ? "Acknowledged" : "Sleepy");
+            }
+        }
+        if (i == 2) {
+            mdm_plist_add_bool(z->t->pool, m, "UserID", 1);
+        }
+        mdm_plist_add_str(z->t->pool, m, "CommandUUID", ids[i]);
+        assert_int_equal(say(z, d, m, &a, NULL), APR_SUCCESS);
+        assert_string_equal(state_of(ids[i]), "error");
+        offered(z, a, &given);
+        assert_string_equal(given, ids[i + 1]);
+    }
+    liar.udid = other->udid;
+    assert_int_equal(say(z, &liar, status_msg(z, &liar, "Sleepy", ids[3]), &a, NULL), MDM_EIDENTITY);
+    assert_int_equal(say(z, &liar, status_msg(z, &liar, "Sleepy", foreign), &a, NULL), MDM_EIDENTITY);
+    assert_int_equal(say(z, d, status_msg(z, d, "Sleepy", foreign), &a, NULL), APR_SUCCESS); /* not its own: ignored */
+    assert_string_equal(state_of(ids[3]), "sent");
+    assert_string_equal(state_of(foreign), "queued");
+    assert_int_equal(say(z, d, status_msg(z, d, "Sleepy", "no uuid"), &a, NULL), MDM_EINPUT);
 }
 
 static void test_wrong_messages(void **state)
@@ -709,6 +749,7 @@ int main(void)
         cmocka_unit_test(test_notnow_backs_off),
         cmocka_unit_test(test_error_chain),
         cmocka_unit_test(test_useless_answers),
+        cmocka_unit_test(test_meaningless_answers),
         cmocka_unit_test(test_wrong_messages),
         cmocka_unit_test(test_bootstrap_token),
         cmocka_unit_test(test_checkout),

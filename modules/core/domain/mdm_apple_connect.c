@@ -137,9 +137,6 @@ static apr_status_t in_transaction(call_t *c, const mdm_command_said_t *said, md
     if (rv == APR_SUCCESS) {
         rv = mdm_command_answer(c->db, c->record_id, said, done, next);
     }
-    if (rv == APR_SUCCESS && !*done && !c->msg) {
-        rv = APR_NOTFOUND; /* unreadable, and about no command of ours */
-    }
     if (rv == APR_SUCCESS) {
         rv = finish(c, *done, said->state);
     }
@@ -350,26 +347,20 @@ static apr_status_t do_unreadable(call_t *c)
     return rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv) ? result(c, "error", error) : rv;
 }
 
-/* A device repeats its result until it is accepted. If it is one that no parser can read, its queue would stand still (R38): so
- * the command that it names, if it is an open one of this certificate's record, is ended as failed, and the next one is given. */
-static apr_status_t unreadable(call_t *c, const mdm_blob_t *body, apr_status_t rv)
+/* A device repeats its result until it is accepted. If it is one that can't be understood, its queue would stand still (R38): so
+ * the command that it names, if it is an open one of this certificate's record, is ended as failed, and the next one is given; said
+ * again it is taken, too, since the answer may have been lost.
+ * native: what it calls itself, NULL if that can't be read: then the certificate alone says who it is. */
+static apr_status_t unusable(call_t *c, const char *uuid, const char *native, apr_status_t rv)
 {
-    static const char key[] = "<key>CommandUUID</key>", open[] = "<string>";
     const char *field = c->ctx->fail_field, *text = c->ctx->fail_text;
-    const char *end = (const char *)body->data + body->len, *at;
 
-    at = body->len ? memmem(body->data, body->len, key, sizeof key - 1) : NULL;
-    at = at ? at + sizeof key - 1 : end;
-    while (at < end && apr_isspace(*at)) {
-        at++;
-    }
-    if (end - at < (ptrdiff_t)(sizeof open - 1 + UUID_LEN) || memcmp(at, open, sizeof open - 1) != 0) {
-        return rv;
-    }
-    c->uuid = our_uuid(c->ctx, apr_pstrmemdup(c->ctx->pool, at + sizeof open - 1, UUID_LEN));
-    c->a->action = "unreadable";
-    if (*c->uuid && who_is_it(c, NULL) == APR_SUCCESS && run(c, do_unreadable) == APR_SUCCESS) {
-        mdm_log(c->ctx, MDM_LOG_INFO, "MDM0406", 0, "the answer to command %s can't be read, the command has failed: %s", c->uuid,
+    c->uuid = our_uuid(c->ctx, uuid);
+    c->msg = NULL;
+    c->user = 0;
+    if (*c->uuid && who_is_it(c, native) == APR_SUCCESS && run(c, do_unreadable) == APR_SUCCESS) {
+        c->a->action = "unreadable";
+        mdm_log(c->ctx, MDM_LOG_INFO, "MDM0406", 0, "the answer to command %s can't be understood, the command has failed: %s", c->uuid,
                 text ? text : "");
         return APR_SUCCESS;
     }
@@ -378,10 +369,60 @@ static apr_status_t unreadable(call_t *c, const mdm_blob_t *body, apr_status_t r
     return rv;
 }
 
+/* The CommandUUID of a message that no parser can read; NULL: there is none. */
+static const char *uuid_in(apr_pool_t *p, const mdm_blob_t *body)
+{
+    static const char key[] = "<key>CommandUUID</key>", open[] = "<string>";
+    const char *end = (const char *)body->data + body->len, *at;
+
+    at = body->len ? memmem(body->data, body->len, key, sizeof key - 1) : NULL;
+    at = at ? at + sizeof key - 1 : end;
+    while (at < end && apr_isspace(*at)) {
+        at++;
+    }
+    if (end - at < (ptrdiff_t)(sizeof open - 1 + UUID_LEN) || memcmp(at, open, sizeof open - 1) != 0) {
+        return NULL;
+    }
+    return apr_pstrmemdup(p, at + sizeof open - 1, UUID_LEN);
+}
+
+/* One that could be read: who says it, on which channel, and what. */
+static apr_status_t listen_to(call_t *c, const mdm_plist_t *msg)
+{
+    mdm_ctx_t *ctx = c->ctx;
+    const char *native, *user, *user_native;
+    apr_status_t rv = mdm_plist_need_str(ctx, msg, "Status", 64, &c->a->action);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_apple_native(ctx, msg, &native);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = who_is_it(c, native);
+    }
+    if (rv == APR_SUCCESS && (c->who->rec->flags & MDM_DEVF_NEXT)) {
+        rv = run(c, do_promote); /* once in an identity's life (IOS-06) */
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    c->msg = msg;
+    c->queued = (c->who->rec->flags & MDM_DEVF_QUEUED) != 0;
+    rv = mdm_apple_user(ctx, msg, native, &user, &user_native);
+    if (rv == APR_SUCCESS && user) {
+        rv = c->who->rec->flags & MDM_DEVF_LEAVING ? APR_NOTFOUND : find_user(c, user_native);
+        if (APR_STATUS_IS_NOTFOUND(rv)) { /* it has to bring a token first, and gets nothing from a device that leaves */
+            c->a->decision = "no such user channel";
+            ctx->fail_text = NULL;
+            return APR_SUCCESS;
+        }
+    }
+    return rv == APR_SUCCESS ? dispatch(c, c->a->action) : rv;
+}
+
 apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out)
 {
     mdm_plist_t *msg;
-    const char *native, *user, *user_native;
+    const char *native;
     mdm_apple_answer_t *a = apr_pcalloc(ctx->pool, sizeof *a);
     call_t c = {.ctx = ctx, .who = who, .a = a, .uuid = ""};
     apr_status_t rv;
@@ -395,33 +436,12 @@ apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
     }
     rv = mdm_plist_parse(ctx, body->data, body->len, &msg);
     if (rv == MDM_EINPUT || rv == MDM_ETOOBIG) {
-        return unreadable(&c, body, rv);
+        return unusable(&c, uuid_in(ctx->pool, body), NULL, rv);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_plist_need_str(ctx, msg, "Status", 64, &a->action);
+    rv = rv == APR_SUCCESS ? listen_to(&c, msg) : rv;
+    if (rv == MDM_EINPUT || rv == MDM_ETOOBIG) {
+        native = mdm_plist_str(msg, "UDID") ? mdm_plist_str(msg, "UDID") : mdm_plist_str(msg, "EnrollmentID");
+        rv = unusable(&c, mdm_plist_str(msg, "CommandUUID"), native, rv);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_apple_native(ctx, msg, &native);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = who_is_it(&c, native);
-    }
-    if (rv == APR_SUCCESS && (who->rec->flags & MDM_DEVF_NEXT)) {
-        rv = run(&c, do_promote); /* once in an identity's life (IOS-06) */
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    c.msg = msg;
-    c.queued = (who->rec->flags & MDM_DEVF_QUEUED) != 0;
-    rv = mdm_apple_user(ctx, msg, native, &user, &user_native);
-    if (rv == APR_SUCCESS && user) {
-        rv = who->rec->flags & MDM_DEVF_LEAVING ? APR_NOTFOUND : find_user(&c, user_native);
-        if (APR_STATUS_IS_NOTFOUND(rv)) { /* it has to bring a token first, and gets nothing from a device that leaves */
-            a->decision = "no such user channel";
-            ctx->fail_text = NULL;
-            return APR_SUCCESS;
-        }
-    }
-    return rv == APR_SUCCESS ? dispatch(&c, a->action) : rv;
+    return rv;
 }

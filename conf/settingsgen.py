@@ -6,6 +6,7 @@ import pathlib
 
 KINDS = {"bool": "BOOL", "int": "INT", "choice": "CHOICE", "text": "TEXT", "server": "SERVER"}
 STRICT = {"none": "NONE", "or": "OR", "and": "AND", "max": "MAX", "min": "MIN", "min_positive": "MIN_POSITIVE"}
+INVERSE = {"and": "or", "or": "and"}
 LEVELS = ("low", "moderate", "strict", "high")
 CHANNELS = ("apple", "eas", "android")
 
@@ -22,9 +23,10 @@ def js(value):
 
 
 def carrier(setting, channel, k):
-    strict = STRICT[k.get("stricter", setting.get("stricter", "none"))]
     lo, hi = k.get("clamp", (0, 0))
     how = k.get("as", {"text": "text", "server": "text", "choice": "number"}.get(setting["kind"], "same"))
+    strict = setting.get("stricter", "none")
+    strict = STRICT[k.get("stricter", INVERSE.get(strict, strict) if how == "not" else strict)]
     supervised = k.get("supervised", False)  # true, or the OS version since when it is needed
     return (f'    {{{c(channel)}, {c(k.get("payload", ""))}, {c(k["key"])}, {c(how)}, {float(k.get("number", 1))!r}, {lo}, {hi}, '
             f'MDM_STRICT_{strict}, {c(k.get("since"))}, {c(k.get("until"))}, {c(k.get("deprecated"))}, {int(bool(supervised))}, '

@@ -19,7 +19,7 @@ SAY       = @$(if $(filter 1,$(V)),set -x;,echo "  $(1)";)
 PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
              libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3 python3-markdown
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
-PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml postgresql \
+PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml python3-jsonschema postgresql \
              sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils libwbxml2-utils \
              slapd ldap-utils nghttp2-server nghttp2-client $(if $(shell command -v npm),,npm)
 include tests/packages.mk

@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_action.h"
+#include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_roles.h"
@@ -128,14 +129,15 @@ static apr_status_t list_commands(mdm_db_t *db, const char *id, const mdm_page_t
     for (i = 0; i < rows->nelts; i++) {
         const mdm_command_t *c = &APR_ARRAY_IDX(rows, i, mdm_command_t);
         json_array_append_new(
-            *out, json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", c->id,
+            *out, json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "id", c->id,
                             "request_type", c->request_type, "state", c->state, "open", c->open != 0, "leaving",
                             c->leaving != 0, "seq", (json_int_t)c->seq, "offers", (json_int_t)c->offers, "created_by",
                             c->created_by ? c->created_by : "", "created_at", mdm_adm_time(p, c->created_ms), "sent_at",
                             mdm_adm_time(p, c->sent_ms), "notnow_at", mdm_adm_time(p, c->notnow_ms), "done_at",
                             mdm_adm_time(p, c->done_ms), "expires_at", mdm_adm_time(p, c->expires_ms), "error",
                             c->error ? mdm_adm_parsed(c->error) : json_null(), "result",
-                            c->result ? mdm_adm_parsed(c->result) : json_null(), "why", mdm_adm_text(c->why)));
+                            c->result ? mdm_adm_parsed(c->result) : json_null(), "why", mdm_adm_text(c->why),
+                            "user", c->user));
     }
     return APR_SUCCESS;
 }
@@ -192,9 +194,10 @@ static int order(mdm_web_call_t *call, mdm_action_order_t *o, apr_int64_t minute
     return mdm_web_json(call->r, HTTP_CREATED, json_pack("{s:s}", "id", id));
 }
 
-int mdm_adm_device_command(mdm_web_call_t *call)
+/* record: a channel of one of the device's users, NULL for the device. */
+static int typed(mdm_web_call_t *call, const char *record)
 {
-    mdm_action_order_t o = {NULL};
+    mdm_action_order_t o = {.record_id = record};
     apr_int64_t minutes = 0;
     const mdm_jfield_t fields[] = {{"request_type", MDM_JF_STR, 1, 1, 64, NULL, 0, &o.request_type, NULL},
                                    {"payload", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &o.payload, NULL},
@@ -206,6 +209,28 @@ int mdm_adm_device_command(mdm_web_call_t *call)
         && !mdm_rights_cover(call->caller->rights, "{\"device\": [\"write\"]}"))
         rv = mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right device:write.");
     return rv == APR_SUCCESS ? order(call, &o, minutes) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_device_command(mdm_web_call_t *call)
+{
+    return typed(call, NULL);
+}
+
+/* ---- the channels of its users (IOS-01) */
+
+static apr_status_t users(mdm_db_t *db, const char *id, const mdm_page_t *page, json_t **out, const char **next)
+{
+    return mdm_apple_users_json(db, id, out);
+}
+
+int mdm_adm_device_users(mdm_web_call_t *call)
+{
+    return mdm_adm_sub_list(call, "users", users);
+}
+
+int mdm_adm_device_user_command(mdm_web_call_t *call)
+{
+    return mdm_is_uuid(call->args[1]) ? typed(call, call->args[1]) : mdm_adm_fail(call, APR_NOTFOUND);
 }
 
 int mdm_adm_device_command_raw(mdm_web_call_t *call)

@@ -161,6 +161,28 @@ SELECT :id, r.device_id, r.person_id, 'mdm', :class, :native_id, 'enrolled', :to
 SELECT id FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class <> '' AND live = 1
  ORDER BY last_seen_ms DESC, id LIMIT 1000 OFFSET :keep;
 
+-- name: apple_user_record :one
+-- args: id:text, device_id:text
+-- cols: id:text
+SELECT id FROM source_record
+ WHERE id = :id AND device_id = :device_id AND kind = 'mdm' AND class <> '' AND live = 1 AND state = 'enrolled';
+
+-- For people: when a user's channel was last heard of, as far as the last commands tell, and the profiles that it last told of.
+-- name: apple_user_list :many
+-- args: device_id:text, max:i64
+-- cols: id:text, class:text, attrs:text, push_ok:i64, waiting:i64, first_seen_ms:i64, last_seen_ms:i64, used_ms:i64, profiles:text?
+SELECT r.id, r.class, r.attrs, r.push_ok, (SELECT COUNT(*) FROM command o WHERE o.record_id = r.id AND o.open = 1), r.first_seen_ms,
+       r.last_seen_ms,
+       (SELECT COALESCE(MAX(COALESCE(u.done_ms, u.notnow_ms, u.sent_ms, 0)), 0)
+          FROM (SELECT c.done_ms, c.notnow_ms, c.sent_ms FROM command c
+                 WHERE c.record_id = r.id AND c.sent_ms IS NOT NULL AND c.state IN ('sent', 'notnow', 'acknowledged', 'error', 'format_error')
+                 ORDER BY c.seq DESC LIMIT 20) AS u),
+       (SELECT c.result FROM command c
+         WHERE c.record_id = r.id AND c.request_type = 'ProfileList' AND c.state = 'acknowledged' ORDER BY c.seq DESC LIMIT 1)
+  FROM source_record r
+ WHERE r.device_id = :device_id AND r.kind = 'mdm' AND r.class <> '' AND r.live = 1
+ ORDER BY r.first_seen_ms, r.id LIMIT :max;
+
 -- name: apple_user_of_command :one
 -- args: command:text, device_id:text
 -- cols: id:text

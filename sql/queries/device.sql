@@ -207,6 +207,7 @@ UPDATE device SET state = :state, version = version + 1 WHERE id = :id;
 -- args: id:text
 DELETE FROM device WHERE id = :id;
 
+-- Without the channels of its users: apple_user_list.
 -- name: device_records :many
 -- args: device_id:text
 -- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, attrs:text, match_rule:text, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?
@@ -214,7 +215,7 @@ SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN
        s.generation, (SELECT COUNT(*) FROM command o WHERE o.record_id = s.id AND o.open = 1), s.expelled, s.attrs, s.match_rule,
        s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error
   FROM source_record s LEFT JOIN push q ON q.record_id = s.id
- WHERE s.device_id = :device_id
+ WHERE s.device_id = :device_id AND (s.kind <> 'mdm' OR s.class = '')
  ORDER BY s.live DESC, s.last_seen_ms DESC, s.id
  LIMIT 20;
 

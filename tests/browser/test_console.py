@@ -241,6 +241,39 @@ def test_refresh_and_unenrol(zone, page):
     p.clean()
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_users_of_a_device(zone, page, size):
+    """IOS-01: a device with users shows them, and one of them is given an order by clicks; history says whose it is."""
+    console = Console(zone)
+    device = enrolled(zone, new_device(zone))
+    ident = console.device(device.udid)["id"]
+    p = page(size=size).log_in()
+    p.open(f"device/{ident}")
+    assert "Users of the device" not in p.find("#main").text
+    for who, names in (("ANNA", ("anna", "Anna Example")), ("BEN", ("ben", "<img src=x> " + LONG))):
+        device.user(who, *names).token_update()
+    anna = device.user("ANNA", "anna", "Anna Example")
+    anna.answers["ProfileList"] = {"ProfileList": [{"PayloadIdentifier": "org.example.wifi", "PayloadDisplayName": "Wi-Fi of the office"}]}
+    p.open(f"device/{ident}?tab=commands").open(f"device/{ident}")
+    p.has("Anna Example", "#users")
+    p.button("List profiles", "#users").click()
+    p.has("woken", "#toasts")
+    harness.wait_for(lambda: anna.poll() or None)
+    p.has("Wi-Fi of the office", "#users")
+    p.driver.execute_script("document.getElementById('users').scrollIntoView()")
+    p.shot(f"device-users-{size[0]}")
+    p.fits()
+    p.button("Remove a profile", "#users").click()
+    p.has("one user of the device", "dialog")
+    p.shot(f"device-user-remove-{size[0]}")
+    p.button("Remove a profile", "dialog").click()
+    p.closed()
+    harness.wait_for(lambda: ("RemoveProfile", "Acknowledged") in anna.poll() or None)
+    p.open(f"device/{ident}?tab=commands")
+    p.has("For ANNA", "#panel")
+    p.clean()
+
+
 @pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
 def test_device_actions(zone, page, size, language):
     """DEV-04, DEV-07: the page shows every section; only what applies is offered, the rest with its reason; a wipe asks for the name."""

@@ -411,7 +411,7 @@ def test_unknown_objects_are_404(console):
         body = {} if method == "PATCH" else bodies.get(path.rsplit("/", 1)[1], {"reason": ""}) if is_json == "1" else None
         kept = path.endswith("/audit")  # the audit outlives its object
         for ident in ("nonsense",) if kept else (NOBODY, "nonsense"):
-            answer = console.call(method, path.removeprefix("/api/v1").replace("{id}", ident).replace("{command}", NOBODY), body, If_Match='"1"')
+            answer = console.call(method, path.removeprefix("/api/v1").replace("{id}", ident).replace("{command}", NOBODY).replace("{record}", NOBODY), body, If_Match='"1"')
             problem(answer, 404)
 
 

@@ -160,6 +160,49 @@ def test_ios01_user_channel(zone):
     assert zone.sql("SELECT state FROM command WHERE id = ?", other) == [("acknowledged",)]
 
 
+def test_ios01_orders_for_a_user(zone):
+    """IOS-01: the channels of a device's users are listed; one is given profiles, and nothing that is for devices; history says whose it was."""
+    device, other = enrolled(zone), enrolled(zone)
+    console = Console(zone)
+    ident = console.device(device.udid)["id"]
+    assert console.get(f"/devices/{ident}/users")["items"] == []
+    anna, ben = device.user(EVERYBODY, "anna@example.org", "Anna <b>Example</b>"), device.user("BEN")
+    ben.token_update()
+    anna.token_update()
+    seen = {u["user"]: u for u in console.get(f"/devices/{ident}/users")["items"]}
+    assert list(seen) == ["BEN", "anna@example.org"] and seen["BEN"]["long_name"] is None
+    one = seen["anna@example.org"]
+    assert (one["long_name"], one["push_ok"], one["waiting"], one["profiles"]) == ("Anna <b>Example</b>", True, 0, None)
+    assert [r["class"] for r in console.get(f"/devices/{ident}/records")["items"]] == [""]
+    path = f"/devices/{ident}/users/{one['id']}/commands"
+    assert console.post(path, {"request_type": "InstallProfile", "payload": {"Payload": {"$data": base64.b64encode(b"<plist/>").decode()}}})["id"]
+    assert console.get(f"/devices/{ident}/users")["items"][1]["waiting"] == 2, "the list of profiles is asked for behind it"
+    anna.answers["ProfileList"] = {"ProfileList": [{"PayloadIdentifier": "a.b", "PayloadDisplayName": "Wi-Fi"}, "x", {"PayloadDisplayName": "none"}]}
+    got = wait_for(lambda: anna.poll() or None)
+    assert got == [("InstallProfile", "Acknowledged"), ("ProfileList", "Acknowledged")] and ben.poll() == [] and device.poll() == []
+    after = console.get(f"/devices/{ident}/users")["items"][1]
+    assert after["profiles"] == [{"identifier": "a.b", "name": "Wi-Fi"}] and after["waiting"] == 0 and after["last_seen_at"] >= one["last_seen_at"]
+    assert "a.b" not in [p["identifier"] for p in console.get(f"/devices/{ident}/profiles")["items"]], "it says nothing of the device"
+    history = console.get(f"/devices/{ident}/commands")["items"]
+    assert {c["user"] for c in history if c["request_type"] == "InstallProfile"} == {"anna@example.org"} and None in {c["user"] for c in history}
+    audit = next(a for a in console.get(f"/devices/{ident}/audit")["items"] if a["action"] == "device.command")
+    assert audit["detail"]["record"] == one["id"] and "Payload" in audit["detail"]["keys"]
+
+    for body, status, field in (({"request_type": "DeviceLock"}, 400, "request_type"), ({"request_type": "EraseDevice"}, 409, "request_type"),
+                                ({"request_type": "RemoveProfile"}, 400, None), ({"request_type": "Nonsense"}, 400, "request_type"),
+                                ({"request_type": "RemoveProfile", "payload": {"Identifier": device.profile.identifier}}, 409, "request_type"),
+                                ({"request_type": "ProfileList", "record": "x"}, 400, "record")):
+        code, _, answer = console.call("POST", path, body)
+        assert code == status and (field is None or answer["field"] == field), (body, answer)
+    elsewhere = console.device(other.udid)["id"]
+    own = console.get(f"/devices/{ident}/records")["items"][0]["id"]
+    for wrong in (path.replace(ident, elsewhere), path.replace(one["id"], own), path.replace(one["id"], "nonsense"), path.replace(ident, one["id"])):
+        assert console.call("POST", wrong, {"request_type": "ProfileList"})[0] == 404, wrong
+    anna.check_out()
+    assert console.call("POST", path, {"request_type": "ProfileList"})[0] == 404
+    assert [u["user"] for u in console.get(f"/devices/{ident}/users")["items"]] == ["BEN"]
+
+
 def test_ios01_user_results(zone):
     """IOS-05 on a user's channel: put off, failed, said twice, and an answer that nobody can read."""
     device = enrolled(zone)

@@ -12,7 +12,8 @@
 
 enum {
     N_MANAGED = 1, N_SUPERVISED = 2, N_LOST = 4, N_NOT_LOST = 8, N_UNLOCK = 16, N_NOT_UE = 32, N_LEAVING = 64, N_QUEUED = 128,
-    N_RETIRED = 256, N_UNMANAGED = 512, N_NOT_LEAVING = 1024
+    N_RETIRED = 256, N_UNMANAGED = 512, N_NOT_LEAVING = 1024,
+    USERS = 2048 /* no need: users' channels take it, on a Mac as well as on a Shared iPad */
 };
 
 const mdm_action_t mdm_actions[] = {
@@ -27,8 +28,8 @@ const mdm_action_t mdm_actions[] = {
     {"shut_down", "ShutDownDevice", N_MANAGED | N_SUPERVISED, "10.3", NULL},
     {"rename", "Settings", N_MANAGED | N_SUPERVISED, "9.0", "DeviceInformation"},
     {"settings", "Settings", N_MANAGED, NULL, "DeviceInformation"},
-    {"install_profile", "InstallProfile", N_MANAGED, NULL, "ProfileList"},
-    {"remove_profile", "RemoveProfile", N_MANAGED, NULL, "ProfileList"},
+    {"install_profile", "InstallProfile", N_MANAGED | USERS, NULL, "ProfileList"},
+    {"remove_profile", "RemoveProfile", N_MANAGED | USERS, NULL, "ProfileList"},
     {"install_app", "InstallApplication", N_MANAGED, NULL, "ManagedApplicationList"},
     {"remove_app", "RemoveApplication", N_MANAGED, NULL, "InstalledApplicationList"},
     {"redeem", "ApplyRedemptionCode", N_MANAGED | N_NOT_UE, NULL, "ManagedApplicationList"},
@@ -38,7 +39,7 @@ const mdm_action_t mdm_actions[] = {
     {"ask_security", "SecurityInfo", N_MANAGED, NULL, NULL},
     {"ask_apps", "InstalledApplicationList", N_MANAGED, NULL, NULL},
     {"ask_managed_apps", "ManagedApplicationList", N_MANAGED, NULL, NULL},
-    {"ask_profiles", "ProfileList", N_MANAGED, NULL, NULL},
+    {"ask_profiles", "ProfileList", N_MANAGED | USERS, NULL, NULL},
     {"ask_certificates", "CertificateList", N_MANAGED, NULL, NULL},
     {"ask_provisioning", "ProvisioningProfileList", N_MANAGED | N_NOT_UE, NULL, NULL},
     {"ask_restrictions", "Restrictions", N_MANAGED | N_NOT_UE, NULL, NULL},
@@ -274,6 +275,9 @@ static apr_status_t may_order(mdm_ctx_t *ctx, const mdm_action_order_t *o, const
     if (!action && !o->raw) {
         return mdm_fail(ctx, MDM_EINPUT, "request_type", "There is no such command.");
     }
+    if (o->record_id && !(action && action->needs & USERS)) {
+        return mdm_fail(ctx, MDM_EINPUT, "request_type", "The channels of users don't take that: it is for the device.");
+    }
     return mdm_action_refused(o->raw ? &any : action, facts, &why) ? mdm_fail(ctx, MDM_ECONFLICT, "request_type", "%s", why)
                                                                    : APR_SUCCESS;
 }
@@ -287,9 +291,24 @@ static apr_status_t audit_order(mdm_db_t *db, const mdm_action_order_t *o, const
     json_object_foreach(o->payload, key, v) {
         json_array_append_new(keys, json_string(key));
     }
-    detail = json_pack("{s:s, s:s, s:o, s:b}", "command", o->request_type, "id", id, "keys", keys, "raw", o->raw);
+    detail = json_pack("{s:s, s:s, s:o, s:b, s:s*}", "command", o->request_type, "id", id, "keys", keys, "raw", o->raw, "record", o->record_id);
     rv = mdm_audit(db, o->raw ? "device.command_raw" : "device.command", "device", o->device_id, name, "done", detail);
     json_decref(detail);
+    return rv;
+}
+
+/* The record that gets it: the device's own, or that of one of its users. */
+static apr_status_t record_of(mdm_db_t *db, const mdm_action_order_t *o, const mdm_action_facts_t *facts, const char **record_id)
+{
+    mdm_q_apple_user_record_t *row;
+    apr_status_t rv;
+
+    *record_id = facts->record_id;
+    if (!o->record_id) {
+        return APR_SUCCESS;
+    }
+    rv = mdm_q_apple_user_record(db, o->record_id, o->device_id, &row);
+    *record_id = rv == APR_SUCCESS ? row->id : NULL;
     return rv;
 }
 
@@ -298,19 +317,23 @@ apr_status_t mdm_action_order(mdm_db_t *db, const mdm_action_order_t *o, const c
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const mdm_action_t *action = action_of(o);
     mdm_action_facts_t *facts;
+    const char *record_id = NULL;
     apr_status_t rv = mdm_action_facts(db, o->device_id, &facts);
 
+    if (rv == APR_SUCCESS) {
+        rv = record_of(db, o, facts, &record_id);
+    }
     if (rv == APR_SUCCESS) {
         rv = may_order(ctx, o, action, facts);
     }
     if (rv == APR_SUCCESS) {
-        mdm_command_add_t add = {.record_id = facts->record_id, .request_type = o->request_type, .payload = o->payload,
+        mdm_command_add_t add = {.record_id = record_id, .request_type = o->request_type, .payload = o->payload,
                                  .raw = o->raw, .task_id = o->task_id, .expires_ms = o->expires_ms,
                                  .wake_after_ms = o->wake_after_ms};
         rv = mdm_command_enqueue(db, &add, id);
     }
     if (rv == APR_SUCCESS && action && action->after) {
-        mdm_command_add_t look = {.record_id = facts->record_id, .request_type = action->after, .coalesce_key = action->after,
+        mdm_command_add_t look = {.record_id = record_id, .request_type = action->after, .coalesce_key = action->after,
                                   .wake_after_ms = o->wake_after_ms};
         rv = mdm_command_enqueue(db, &look, NULL);
     }

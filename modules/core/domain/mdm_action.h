@@ -41,6 +41,7 @@ apr_status_t mdm_action_json(mdm_db_t *db, const char *device_id, json_t **out);
 
 typedef struct mdm_action_order_t {
     const char *device_id, *request_type;
+    const char *record_id;  /* a channel of one of its users instead of the device (IOS-01); NULL: the device */
     json_t *payload;        /* borrowed; may be NULL */
     int raw;                /* IOS-12: any type and keys; only who may is asked before */
     const char *task_id;    /* quick task, may be NULL */
@@ -48,7 +49,8 @@ typedef struct mdm_action_order_t {
     apr_int64_t wake_after_ms; /* the device is woken so much later; 0 = now */
 } mdm_action_order_t;
 /* Queues a command that an administrator ordered, and the question that shows what came of it. Audited: names of keys, no values. MDM_ECONFLICT
- * with the sentence if it does not apply; leaving is no command (mdm_unenroll_apple). APR_NOTFOUND: no such device. In a transaction. */
+ * with the sentence if it does not apply; leaving is no command (mdm_unenroll_apple). APR_NOTFOUND: no such device, or it has no such user.
+ * MDM_EINPUT: users' channels don't take it. In a transaction. */
 apr_status_t mdm_action_order(mdm_db_t *db, const mdm_action_order_t *order, const char **id);
 
 #endif

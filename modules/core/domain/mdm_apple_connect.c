@@ -17,6 +17,7 @@
 
 #define MAX_CHAIN 10
 #define MAX_ERROR_TEXT 500
+#define MAX_USER_PROFILES 64
 #define NOTNOW_MS (10 * 60 * 1000LL)
 #define NOTNOW_CAP_MS (12 * 3600 * 1000LL)
 #define UUID_LEN 36
@@ -143,11 +144,33 @@ static apr_status_t in_transaction(call_t *c, const mdm_command_said_t *said, md
     return mdm_db_end(c->db, rv);
 }
 
+/* What a user's channel says of profiles is no inventory of the device: names stay with the command. */
+static const char *result_kept(call_t *c)
+{
+    const mdm_plist_t *list = c->msg ? mdm_plist_get(c->msg, "ProfileList") : NULL;
+    json_t *names;
+
+    if (!c->user || !list || list->type != MDM_PL_ARRAY) {
+        return c->msg ? mdm_apple_result(c->ctx, c->msg) : NULL;
+    }
+    names = mdm_json_own(c->ctx, json_array());
+    for (const mdm_plist_t *p = list->child; p && json_array_size(names) < MAX_USER_PROFILES; p = p->next) {
+        int dict = p->type == MDM_PL_DICT;
+        const char *id = dict ? mdm_plist_str(p, "PayloadIdentifier") : NULL, *name = dict ? mdm_plist_str(p, "PayloadDisplayName") : NULL;
+
+        if (id && *id) {
+            json_array_append_new(names, json_pack("{s:s, s:s}", "identifier", mdm_clean(c->ctx->pool, id, MAX_ERROR_TEXT), "name",
+                                                   name ? mdm_clean(c->ctx->pool, name, MAX_ERROR_TEXT) : ""));
+        }
+    }
+    return mdm_json_text(c->ctx->pool, mdm_json_own(c->ctx, json_pack("{s:O}", "profiles", names)));
+}
+
 /* An answer that brings nothing to store elsewhere is one statement and needs no transaction around it. A removal or wipe is not ended
  * that way: what is not found is looked for again, in a transaction. */
 static apr_status_t result(call_t *c, const char *state, const char *error)
 {
-    mdm_command_said_t said = {c->uuid, state, error, c->msg ? mdm_apple_result(c->ctx, c->msg) : NULL, 0};
+    mdm_command_said_t said = {c->uuid, state, error, result_kept(c), 0};
     int plain = c->msg && !mdm_apple_inventory_in(c->msg) && !(c->who->rec->flags & MDM_DEVF_LEAVING);
     mdm_command_done_t *done = NULL;
     mdm_command_offer_t *next = NULL;

@@ -12,6 +12,7 @@
 
 #define EVERYBODY "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF" /* UserID on a Shared iPad */
 #define MAX_NAME 120
+#define CLASS "user:"
 
 apr_status_t mdm_apple_user(mdm_ctx_t *ctx, const mdm_plist_t *msg, const char *device_native, const char **user,
                             const char **native)
@@ -116,7 +117,7 @@ static apr_status_t add(mdm_db_t *db, const char *record_id, const char *device_
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *uuid = mdm_uuid(ctx->pool);
-    apr_status_t rv = uuid ? mdm_q_apple_user_add(db, uuid, record_id, apr_pstrcat(ctx->pool, "user:", user, NULL), native, t->topic,
+    apr_status_t rv = uuid ? mdm_q_apple_user_add(db, uuid, record_id, apr_pstrcat(ctx->pool, CLASS, user, NULL), native, t->topic,
                                                   t->token, t->magic, t->awaiting, attrs, mdm_now_ms(ctx)) : MDM_EUNAVAIL;
 
     if (APR_STATUS_IS_NOTFOUND(rv)) {
@@ -164,4 +165,35 @@ apr_status_t mdm_apple_user_token(mdm_db_t *db, const char *record_id, const cha
         rv = mdm_change_add(db, "device", device_id);
     }
     return mdm_db_end(db, rv);
+}
+
+/* ---------------------------------------------------------------- for people */
+
+const char *mdm_apple_user_name(const char *class)
+{
+    return strncmp(class, CLASS, sizeof CLASS - 1) ? NULL : class + sizeof CLASS - 1;
+}
+
+static json_t *user_json(mdm_ctx_t *ctx, const mdm_q_apple_user_list_t *r)
+{
+    json_t *attrs = mdm_json_own(ctx, json_loads(r->attrs, 0, NULL));
+    json_t *said = r->profiles ? mdm_json_own(ctx, json_loads(r->profiles, 0, NULL)) : NULL;
+    apr_int64_t seen = r->used_ms > r->last_seen_ms ? r->used_ms : r->last_seen_ms;
+
+    return json_pack("{s:s, s:s, s:O?, s:O?, s:b, s:I, s:s, s:s, s:O?}", "id", r->id, "user", mdm_apple_user_name(r->class), "short_name",
+                     json_object_get(attrs, "short_name"), "long_name", json_object_get(attrs, "long_name"), "push_ok", r->push_ok != 0,
+                     "waiting", (json_int_t)r->waiting, "first_seen_at", mdm_time_text(ctx->pool, r->first_seen_ms), "last_seen_at",
+                     mdm_time_text(ctx->pool, seen), "profiles", json_object_get(said, "profiles"));
+}
+
+apr_status_t mdm_apple_users_json(mdm_db_t *db, const char *device_id, json_t **out)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_apple_user_list(db, device_id, MDM_APPLE_MAX_USERS, &rows);
+
+    *out = json_array();
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        json_array_append_new(*out, user_json(mdm_db_ctx(db), &APR_ARRAY_IDX(rows, i, mdm_q_apple_user_list_t)));
+    }
+    return rv;
 }

@@ -23,6 +23,11 @@ apr_status_t mdm_apple_user_token(mdm_db_t *db, const char *record_id, const cha
                                   const mdm_plist_t *msg, const mdm_apple_token_t *token, int *news, int *wake);
 /* CheckOut of a user: that channel ends. APR_SUCCESS, too, if there is none. In no transaction. */
 apr_status_t mdm_apple_user_leave(mdm_db_t *db, const char *device_id, const char *native);
+/* The user of a record of this class; NULL if it is no channel of a user. Part of the text. */
+const char *mdm_apple_user_name(const char *class);
+/* The live channels of a device for people: [{"id", "user", "short_name", "long_name", "push_ok", "waiting", "first_seen_at", "last_seen_at",
+ * "profiles": [{"identifier", "name"}] as it said last, or null}]. New reference. */
+apr_status_t mdm_apple_users_json(mdm_db_t *db, const char *device_id, json_t **out);
 /* All channels of a device end with its own. In a transaction. */
 apr_status_t mdm_apple_users_end(mdm_db_t *db, const char *device_id);
 

@@ -41,6 +41,7 @@ typedef struct mdm_command_t {
     const char *id, *request_type, *state, *created_by, *error, *result; /* error, result: JSON or NULL */
     apr_int64_t seq, open, leaving, offers;
     apr_int64_t created_ms, sent_ms, notnow_ms, done_ms, expires_ms; /* 0 = not */
+    const char *user; /* whose channel; NULL: the device's own */
     const char *why; /* open ones: one sentence, why it is where it is (IOS-05) */
 } mdm_command_t;
 apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, apr_array_header_t **out /* of mdm_command_t */);

@@ -3,6 +3,7 @@ import { api, poll } from '../api.js';
 import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar } from '../ui.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
+import { users } from './device_users.js';
 
 const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
 const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('no'));
@@ -95,7 +96,7 @@ export const auditList = (items, withObject) => h('div', { class: 'panel flush' 
 
 function commandList(items, id, may, again) {
   return h('div', { class: 'panel flush' }, table([
-    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error.reason ? c.error : { text: (c.error.chain || []).map((x) => `${x.text} (${x.domain} ${x.code})`).join(', ') }) : null, c.result ? detail(c.result) : null] },
+    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.user && h('span', { class: 'sub' }, t('user_for'), ' ', name(c.user)), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error.reason ? c.error : { text: (c.error.chain || []).map((x) => `${x.text} (${x.domain} ${x.code})`).join(', ') }) : null, c.result ? detail(c.result) : null] },
     { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => (c.created_by ? name(c.created_by) : t('by_system')) },
     { label: t('created'), tight: true, cell: (c) => time(c.created_at) }, { label: t('ended'), tight: true, cell: (c) => time(c.done_at) },
     { label: '', cell: (c) => (c.open && may('device:task') ? h('div', { class: 'acts' }, button(t('take_back'), null, async () => {
@@ -134,10 +135,10 @@ function acts(d, id, commands, may, again) {
 
 export default async function page({ main, id, query, signal, may, again }) {
   const path = `devices/${encodeURIComponent(id)}`;
-  const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal })]);
+  const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal }), api('GET', `${path}/users`, { signal })]);
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
-  let [d, records, commands] = (await get()).map((r) => r.data.items || r.data);
-  const tabs = { info: (b) => fill(b, info(d, records)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+  let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
+  const tabs = { info: (b) => fill(b, info(d, records), users(people, path, may, again)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };
@@ -156,7 +157,7 @@ export default async function page({ main, id, query, signal, may, again }) {
   fill(main, h('a', { class: 'crumb', href: '#/devices' }, icon('left'), t('devices')), heading, bar, box);
   const fresh = async () => {
     try {
-      [d, records, commands] = (await get()).map((r) => r.data.items || r.data);
+      [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
       drawHead();
       if (now === 'info' || now === 'commands') tabs[now](box);
     } catch (e) { if (e.status === 404) again(); }

@@ -309,3 +309,7 @@ END;
 ALTER TABLE policy_version ADD COLUMN level_corporate TEXT NOT NULL DEFAULT 'none'; -- preset it began with (POL-03)
 ALTER TABLE policy_version ADD COLUMN level_personal TEXT NOT NULL DEFAULT 'none';
 ALTER TABLE policy_version ADD COLUMN note TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE policy_folder ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+ALTER TABLE assignment ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+CREATE INDEX device_test ON device (id) WHERE test_device = 1; -- those whom sandboxes reach

@@ -121,13 +121,15 @@ def test_answers_are_as_described(zone, console, fleet, anna):
            "folders": seed.ROOT_FOLDER, "groups": console.post("/groups", {"name": "Described"})["id"],
            "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"],
            "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None)),
+           "policies": console.post("/policies", {"type": "security", "name": "Described", "levels": {"corporate": "low"}})["id"],
+           "policy-folders": console.post("/policy-folders", {"name": "Described"})["id"],
            "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
         if "application/json" not in content:
             continue
-        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY))
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0")
         schema_holds(content["application/json"]["schema"], console.get(address), path)
         seen += 1
     assert seen > 15
@@ -369,6 +371,8 @@ def test_stale_edits_change_nothing(zone, console, anna):
     ids = {"devices": seed.device(zone, "Stale", anna), "folders": console.post("/folders", {"name": "Stale", "parent": seed.ROOT_FOLDER})["id"],
            "groups": console.post("/groups", {"name": "Stale"})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
            "admins": console.post("/admins", {"kind": "local", "login": "stale", "role_id": role["id"], "password": "Correct-horse-9"})["id"],
+           "policies": console.post("/policies", {"type": "email", "name": "Stale"})["id"],
+           "policy-folders": console.post("/policy-folders", {"name": "Stale"})["id"],
            "roles": role["id"], "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None))}
     bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
               "schedule": {"refresh": {"mode": "manual"}}}
@@ -404,14 +408,15 @@ def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
               "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
-              "schedule": {"refresh": {"mode": "manual"}}}
+              "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue
         body = {} if method == "PATCH" else bodies.get(path.rsplit("/", 1)[1], {"reason": ""}) if is_json == "1" else None
         kept = path.endswith("/audit")  # the audit outlives its object
         for ident in ("nonsense",) if kept else (NOBODY, "nonsense"):
-            answer = console.call(method, path.removeprefix("/api/v1").replace("{id}", ident).replace("{command}", NOBODY).replace("{record}", NOBODY), body, If_Match='"1"')
+            address = fill(path.removeprefix("/api/v1").replace("{id}", ident))
+            answer = console.call(method, address, body, If_Match='"1"')
             problem(answer, 404)
 
 

@@ -117,7 +117,7 @@ ui:
 	@mkdir -p $(BUILD)/ui/admin $(BUILD)/ui/portal
 	@[ ! -d modules/admin/ui ] || cp -r modules/admin/ui/. $(BUILD)/ui/admin/
 	@[ ! -f docs/openapi.yaml ] || cp docs/openapi.yaml $(BUILD)/ui/admin/
-	@$(PYTHON) modules/admin/help.py docs $(BUILD)/ui/admin/help
+	@$(PYTHON) modules/admin/help.py docs conf/settings.json $(BUILD)/ui/admin/help
 	@[ ! -d modules/enroll/ui ] || cp -r modules/enroll/ui/. $(BUILD)/ui/portal/
 
 # ---- unit tests ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The catalogue of policy settings, conf/settings.json: its JSON Schema, and what a schema can't say (POL-04, CAT-01..03)."""
 import copy
 import gzip
+import html
 import json
 import subprocess
 import sys
@@ -229,3 +230,14 @@ def test_generated_tables_hold_every_setting(tmp_path):
     c = (tmp_path / "mdm_settings_gen.c").read_text(encoding="utf-8")
     assert all(f'    {{"{i}", ' in c for i in SETTINGS)
     assert f"mdm_settings_count = {len(SETTINGS)};" in c
+
+
+def test_the_manual_has_every_setting(tmp_path):
+    """POL-04: the page is made of the catalogue."""
+    subprocess.run([sys.executable, ROOT / "modules/admin/help.py", ROOT / "docs", ROOT / "conf/settings.json", tmp_path], check=True)
+    page = (tmp_path / "settings.html").read_text(encoding="utf-8")
+    for s in SETTINGS.values():
+        assert page.count(f'<h4 id="{s["id"]}">{html.escape(s["label"]["en"], quote=False)}</h4>') == 1
+        assert html.escape(s["help"]["en"], quote=False) in page
+        assert all(f"<code>{k['key']}</code>" in page for _, k in carriers(s))
+    assert "settings.html" in (tmp_path / "policies.html").read_text(encoding="utf-8")

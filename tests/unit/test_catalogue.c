@@ -118,6 +118,8 @@ static void pol04_effective_values_without_their_parent_do_not_hold(void **state
         {"apple.facetime", "{\"apple.camera\":null}", 1},
         {"apple.facetime", "{\"apple.camera\":true}", 1},
         {"apple.facetime", "{\"apple.camera\":false}", 0},
+        {"apple.safari_popups", "{\"apple.safari\":false,\"apple.safari_popups\":true}", 0},
+        {"apple.safari_popups", "{\"apple.safari\":false,\"apple.safari_popups\":false}", 1}, /* for devices that keep Safari */
         {"security.letters", "{}", 0}, /* nothing asks for a complex password */
         {"security.letters", "{\"security.complex\":null}", 0},
         {"security.letters", "{\"security.complex\":true}", 1},

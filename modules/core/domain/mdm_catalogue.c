@@ -151,6 +151,8 @@ int mdm_setting_depends_ok(const mdm_setting_t *s, const json_t *values)
 {
     const mdm_depend_t *d;
 
+    if (json_is_false(json_object_get(values, s->id))) /* never more than the parent says, and all there is where the parent can't be enforced */
+        return 1;
     for (d = s->depends; d && d->setting; d++) {
         const json_t *v = json_object_get(values, d->setting);
         const mdm_setting_t *parent = mdm_setting_find(d->setting);

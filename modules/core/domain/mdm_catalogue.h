@@ -96,7 +96,7 @@ int mdm_setting_value_ok(const mdm_setting_t *s, const json_t *v);
  * does, so it is always possible). MDM_EINPUT names "settings.<id>.<column>" and what is possible. */
 apr_status_t mdm_settings_check(mdm_ctx_t *ctx, const char *type, json_t *settings);
 /* True if the dependencies of s hold among effective values: {"<setting>": v}. What is absent or null restricts nothing: a switch is off, something
- * to allow is allowed. */
+ * to allow is allowed. They always hold for false, which matters where the device does not obey the parent. */
 int mdm_setting_depends_ok(const mdm_setting_t *s, const json_t *values);
 /* -1, 0, 1: a is weaker than b, alike, stricter. */
 int mdm_strict_compare(mdm_strict_e strict, double a, double b);

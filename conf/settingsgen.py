@@ -58,7 +58,7 @@ def tables(settings):
                     + ", ".join(names.get(x, "NULL") for x in ("choices", "depends", "carriers")) + "},")
     by_id = sorted(range(len(settings)), key=lambda n: settings[n]["id"].encode())
     return "\n".join(out + ["", "const mdm_setting_t mdm_settings[] = {", *rows, "    {NULL}};",
-                            "const mdm_setting_t *const mdm_settings_by_id[] = {", *[f"    &mdm_settings[{n}]," for n in by_id], "};",
+                            "const unsigned short mdm_settings_by_id[] = {" + ", ".join(map(str, by_id)) + "};",
                             f"const apr_size_t mdm_settings_count = {len(settings)};"])
 
 

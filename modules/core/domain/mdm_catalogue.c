@@ -14,14 +14,14 @@ enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
 static int by_id(const void *key, const void *entry)
 {
-    return strcmp(key, (*(const mdm_setting_t *const *)entry)->id);
+    return strcmp(key, mdm_settings[*(const unsigned short *)entry].id);
 }
 
 const mdm_setting_t *mdm_setting_find(const char *id)
 {
-    const mdm_setting_t *const *hit =
-        id ? bsearch(id, mdm_settings_by_id, mdm_settings_count, sizeof(mdm_settings_by_id[0]), by_id) : NULL;
-    return hit ? *hit : NULL;
+    const unsigned short *hit = id ? bsearch(id, mdm_settings_by_id, mdm_settings_count, sizeof(unsigned short), by_id) : NULL;
+
+    return hit ? &mdm_settings[*hit] : NULL;
 }
 
 const mdm_choice_t *mdm_setting_choice(const mdm_setting_t *s, const char *id)

@@ -74,8 +74,8 @@ typedef struct mdm_setting_t {
 
 /* The table, in the order of the file; ends with id == NULL. */
 extern const mdm_setting_t mdm_settings[];
-/* The same rows by id, for searching. */
-extern const mdm_setting_t *const mdm_settings_by_id[];
+/* Indices of the same rows by id, for searching. */
+extern const unsigned short mdm_settings_by_id[];
 extern const apr_size_t mdm_settings_count;
 /* The file itself, compact JSON, for the console's editor. */
 extern const char mdm_settings_json[];

@@ -202,6 +202,7 @@ static int typed(mdm_web_call_t *call, const char *record)
     const mdm_jfield_t fields[] = {{"request_type", MDM_JF_STR, 1, 1, 64, NULL, 0, &o.request_type, NULL},
                                    {"payload", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &o.payload, NULL},
                                    {"expires_minutes", MDM_JF_INT, 0, 1, EXPIRY_MAX_MIN, NULL, 0, &minutes, NULL},
+                                   {"reason", MDM_JF_STR, 0, 0, REASON_MAX, NULL, 0, &o.reason, NULL},
                                    {NULL}};
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -240,6 +241,7 @@ int mdm_adm_device_command_raw(mdm_web_call_t *call)
     json_t *command = NULL, *type;
     const mdm_jfield_t fields[] = {{"command", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &command, NULL},
                                    {"expires_minutes", MDM_JF_INT, 0, 1, EXPIRY_MAX_MIN, NULL, 0, &minutes, NULL},
+                                   {"reason", MDM_JF_STR, 0, 0, REASON_MAX, NULL, 0, &o.reason, NULL},
                                    {NULL}};
     mdm_plist_t *plist;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);

@@ -289,6 +289,9 @@ def test_device_actions(zone, page, size, language):
     device.poll()
     p = page(size=size, language=language).log_in().open(f"device/{ident}")
     p.has("52.52")
+    for text in ("Model number", "Voice roaming allowed", "GSM", "Shared iPad", "External storage", "Passcode fits the profiles") if en else (
+            "Modellnummer", "Sprachroaming erlaubt", "GSM", "Geteiltes iPad", "Externer Speicher", "Code erfüllt die Profile"):
+        p.has(text)
     p.fits()
     p.shot(f"device-info-{size[0]}")
     for tab, text in (("profiles", device.profile.identifier), ("certificates", "identity"), ("restrictions", "maxInactivity"), ("commands", "EnableLostMode"),

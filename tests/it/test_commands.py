@@ -39,8 +39,8 @@ def history(console, ident):
     return console.get(f"/devices/{ident}/commands")["items"]
 
 
-def order(console, ident, kind, payload=None, want=201):
-    status, _, got = console.call("POST", f"/devices/{ident}/commands", {"request_type": kind, **({"payload": payload} if payload else {})})
+def order(console, ident, kind, payload=None, want=201, **more):
+    status, _, got = console.call("POST", f"/devices/{ident}/commands", {"request_type": kind, **({"payload": payload} if payload else {}), **more})
     assert status == want, (kind, got)
     return got["id"] if status == 201 else got["detail"]
 
@@ -80,12 +80,12 @@ def test_lost_mode(console, device, ident):
 
 
 def test_orders(console, device, ident):
-    """Lock, unlock, rename, profile: right keys arrive, the result is kept, the follow-up question is asked."""
+    """DEV-09, DEV-10: lock, unlock, rename, profile: right keys arrive, result and reason are kept, the follow-up question is asked."""
     device.supervised = True
     console.post(f"/devices/{ident}/refresh")
     device.poll()
-    order(console, ident, "DeviceLock", {"Message": "Gefunden? \u2764", "PhoneNumber": "+1555"})
-    order(console, ident, "ClearPasscode")
+    order(console, ident, "DeviceLock", {"Message": "Gefunden? \u2764", "PhoneNumber": "+1555"}, reason="lost in a tram")
+    order(console, ident, "ClearPasscode", reason="forgotten")
     order(console, ident, "Settings", {"Settings": [{"Item": "DeviceName", "DeviceName": "Neu"}]})
     order(console, ident, "InstallProfile", {"Payload": {"$data": base64.b64encode(b"no profile").decode()}})
     handled = dict(device.poll())
@@ -98,7 +98,8 @@ def test_orders(console, device, ident):
     whole = console.get(f"/devices/{ident}")
     assert whole["passcode_present"] is False and whole["inventory"]["device"]["DeviceName"] == "Neu"
     audit = [a for a in console.get(f"/devices/{ident}/audit")["items"] if a["action"] == "device.command"]
-    assert {a["detail"]["command"] for a in audit} == {"DeviceLock", "ClearPasscode", "Settings", "InstallProfile"}
+    assert {a["detail"]["command"]: a["detail"].get("reason") for a in audit} == {
+        "DeviceLock": "lost in a tram", "ClearPasscode": "forgotten", "Settings": None, "InstallProfile": None}
     assert "Gefunden" not in str(audit)
 
 
@@ -107,7 +108,8 @@ def test_orders(console, device, ident):
     ({"request_type": "DeviceLock", "payload": {"Message": 7}}, "payload"), ({"request_type": "InstallProfile"}, "payload"),
     ({"request_type": "InstallProfile", "payload": {"Payload": {"$data": "%%"}}}, "payload"), ({"request_type": ""}, "request_type"),
     ({"request_type": "DeviceLock", "payload": []}, "payload"), ({"request_type": "DeviceLock", "extra": 1}, "extra"),
-    ({"request_type": "DeviceLock", "expires_minutes": 0}, "expires_minutes"), ({}, "request_type")])
+    ({"request_type": "DeviceLock", "expires_minutes": 0}, "expires_minutes"), ({}, "request_type"),
+    ({"request_type": "ClearPasscode", "reason": "x" * 501}, "reason")])
 def test_bad_orders(console, fixed, body, field):
     status, _, got = console.call("POST", f"/devices/{fixed}/commands", body)
     assert (status, got["field"]) == (400, field), got

@@ -292,6 +292,9 @@ static apr_status_t audit_order(mdm_db_t *db, const mdm_action_order_t *o, const
         json_array_append_new(keys, json_string(key));
     }
     detail = json_pack("{s:s, s:s, s:o, s:b, s:s*}", "command", o->request_type, "id", id, "keys", keys, "raw", o->raw, "record", o->record_id);
+    if (o->reason && *o->reason) {
+        json_object_set_new(detail, "reason", json_string(o->reason));
+    }
     rv = mdm_audit(db, o->raw ? "device.command_raw" : "device.command", "device", o->device_id, name, "done", detail);
     json_decref(detail);
     return rv;

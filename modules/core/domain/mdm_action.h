@@ -45,6 +45,7 @@ typedef struct mdm_action_order_t {
     json_t *payload;        /* borrowed; may be NULL */
     int raw;                /* IOS-12: any type and keys; only who may is asked before */
     const char *task_id;    /* quick task, may be NULL */
+    const char *reason;     /* why, kept in the audit; NULL or "": not said */
     apr_int64_t expires_ms; /* 0 = never */
     apr_int64_t wake_after_ms; /* the device is woken so much later; 0 = now */
 } mdm_action_order_t;

@@ -175,7 +175,7 @@ static void outcome(compile_t *c, const mdm_setting_t *s, const char *channel, i
         json_object_set_new(o, "reason", json_string(reasons[reason].word));
         json_object_set_new(o, "why", json_string(reasons[reason].why));
     }
-    if (reason == SENT && k->deprecated && *c->facts->os_version && mdm_version_at_least(c->facts->os_version, k->deprecated))
+    if (k && reason == SENT && k->deprecated && *c->facts->os_version && mdm_version_at_least(c->facts->os_version, k->deprecated))
         json_object_set_new(o, "deprecated", json_string(k->deprecated));
     json_object_set_new(below(c->out->outcomes, s->id), channel, o);
 }

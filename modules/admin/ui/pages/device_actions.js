@@ -5,13 +5,14 @@ import { t } from '../words.js';
 
 export const target = (d) => h('p', { class: 'alert warn' }, t('one_device', null, [d.name, d.serial, d.person?.name].filter(Boolean).join(' · ')));
 const text = (name, more) => ({ name, label: t(`do_${name}`), max: 200, ...more });
+const because = () => ({ name: 'reason', label: t('reason'), max: 500 });
 const some = (v) => Object.fromEntries(Object.entries(v).filter(([, x]) => x !== ''));
 const base64 = (bytes) => { let s = ''; for (const b of bytes) s += String.fromCharCode(b); return btoa(s); };
 
 // Fields of the dialog, and the keys that become of them.
 const commands = {
-  lock: { fields: () => [text('message'), text('phone_number')], keys: (v) => some({ Message: v.message, PhoneNumber: v.phone_number }) },
-  unlock: {}, lost_off: {}, locate: {}, play_sound: {}, restart: { danger: true }, shut_down: { danger: true },
+  lock: { fields: () => [text('message'), text('phone_number'), because()], keys: (v) => some({ Message: v.message, PhoneNumber: v.phone_number }) },
+  unlock: { fields: () => [because()] }, lost_off: {}, locate: {}, play_sound: {}, restart: { danger: true }, shut_down: { danger: true },
   lost_on: { danger: true, fields: () => [text('message', { required: true }), text('phone_number'), text('footnote')],
     keys: (v) => some({ Message: v.message, PhoneNumber: v.phone_number, Footnote: v.footnote }) },
   rename: { fields: (d) => [text('new_name', { required: true, value: d.inventory.device?.DeviceName || d.name })], keys: (v) => ({ Settings: [{ Item: 'DeviceName', DeviceName: v.new_name }] }) },
@@ -26,7 +27,7 @@ async function order(a, d, id, again) {
   const profiles = a.action === 'remove_profile' ? (await api('GET', `devices/${id}/profiles?limit=200`)).data.items : [];
   dialog({ title: label, lead: [t(`do_${a.action}_sub`), target(d)], submit: label, danger: c.danger, fields: c.fields ? c.fields(d, profiles) : [],
     save: async (v) => {
-      await api('POST', `devices/${id}/commands`, { body: { request_type: a.command, ...(c.keys ? { payload: await c.keys(v) } : {}) } });
+      await api('POST', `devices/${id}/commands`, { body: { request_type: a.command, ...(c.keys ? { payload: await c.keys(v) } : {}), ...(v.reason ? { reason: v.reason } : {}) } });
       toast(t('do_sent')); again();
     } });
 }
@@ -48,7 +49,7 @@ function leave(d, id, full, again) {
   dialog({ title: label, lead: [t(full ? 'do_wipe_sub' : 'do_unenroll_sub'), target(d)], submit: label, danger: true, body: h('p', { class: 'muted small' }, t('unenroll_mail')), fields: [
     { name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] },
     ...(full ? [{ name: 'plan', label: t('do_keep_plan'), type: 'check' }, { name: 'confirm', label: t('do_confirm', null, `\u2068${d.name}\u2069`), required: true, max: 200 }] : []),
-    { name: 'reason', label: t('reason'), max: 500 }],
+    because()],
   save: async (v) => {
     if (full && v.confirm.trim() !== d.name.trim()) throw Object.assign(new Error(t('do_confirm_wrong')), { field: 'confirm' });
     await api('POST', `devices/${id}/unenroll`, { body: { wipe: full ? 'full' : 'selective', then: v.then, reason: v.reason, ...(full && v.plan ? { erase: { PreserveDataPlan: true } } : {}) } });
@@ -57,7 +58,7 @@ function leave(d, id, full, again) {
 }
 
 function simple(d, title, lead, act) {
-  dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [{ name: 'reason', label: t('reason'), max: 500 }], save: act });
+  dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [because()], save: act });
 }
 
 async function run(a, d, id, waiting, again) {

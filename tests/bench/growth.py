@@ -5,32 +5,17 @@ CPU is that of httpd and of PostgreSQL together. All but the few that send reque
 import statistics
 import time
 
-import harness
-from lists import fill
+from fleet import RECORDS, filling, generate
 from measure import POLL, Bench, acknowledged, fill_queues, idle, token_update
 from relay import Mail
 from sim.device import CHECKIN_TYPE
 
 FEW, MANY, ROUNDS, STARTS, QUEUE = 1_000, 1_000_000, 3, 3, 3000
-RECORDS = f"""
-INSERT INTO source_record (id, device_id, person_id, kind, native_id, state, topic, push_token, push_magic, push_ok, first_seen_ms, last_seen_ms)
-SELECT md5('r' || id)::uuid::text, id, person_id, 'mdm', udid, 'enrolled', '{harness.TOPIC}', 'ab', 'magic', 1, 0, 0 FROM device
- WHERE serial LIKE 'SER%';
-INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms)
-SELECT md5('e' || id)::uuid::text, id, person_id, 'eas', 'native', serial, 'enrolled', 0, 0 FROM device WHERE serial LIKE 'SER%0';
-INSERT INTO certificate (fingerprint, serial, subject, record_id, status, not_before_ms, not_after_ms, issued_ms)
-SELECT md5('a' || id) || md5('b' || id), md5(id), '', md5('r' || id)::uuid::text, 'active', 0, 4000000000000, 0 FROM device
- WHERE serial LIKE 'SER%'
-"""
 
 
 def world(devices):
     bench = Bench()
-    fill(bench.zone, devices)
-    for statement in RECORDS.split(";"):
-        bench.zone.sql(statement)
-    for statement in ("ANALYZE", "CHECKPOINT"):
-        bench.zone.sql(statement)
+    generate(bench.zone, filling(devices), RECORDS)
     fill_queues(bench, QUEUE)
     return bench
 

@@ -7,51 +7,16 @@ import statistics
 import time
 
 from clients import Console
+from fleet import RECORDS, ROOT, filling, generate
 
-DEVICES, PEOPLE, FOLDERS, REPEATS = 1_000_000, 10_000, 40, 5
+DEVICES, REPEATS = 1_000_000, 5
 LIMIT_MS, LIMIT_ROWS = 100, 20_000  # a walk of 5,000 rows, each in the index and in the table, and the page's look-ups
-ROOT = "00000000-0000-4000-8000-000000000001"
-
-
-
-def filling(devices):
-    """Folders, people, devices and groups, each device in all of them."""
-    return f"""
-INSERT INTO folder (id, parent_id, name) SELECT '00000000-0000-4000-a000-' || lpad(i::text, 12, '0'), '{ROOT}', 'Site ' || i
-  FROM generate_series(1, {FOLDERS}) i;
-INSERT INTO folder_above (folder_id, above_id) SELECT id, id FROM folder WHERE name LIKE 'Site %';
-INSERT INTO folder_above (folder_id, above_id) SELECT id, '{ROOT}' FROM folder WHERE name LIKE 'Site %';
-INSERT INTO person (id, source_id, login, login_key, name, mail, mail_key, created_ms)
-SELECT '00000000-0000-4000-b000-' || lpad(i::text, 12, '0'), (SELECT id FROM user_source LIMIT 1), 'u' || i, 'u' || i, 'Person ' || i,
-       'u' || i || '@example.org', 'u' || i || '@example.org', 0 FROM generate_series(1, {PEOPLE}) i;
-INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, platform, ownership, model, serial, udid, imei, os_version,
-                    created_ms, enrolled_ms, last_contact_ms, lost_ms)
-SELECT '00000000-0000-4000-9000-' || lpad(i::text, 12, '0'), 'Phone ' || lpad(((i * 7919) % {devices})::text, 7, '0'),
-       'phone ' || lpad(((i * 7919) % {devices})::text, 7, '0'), '00000000-0000-4000-a000-' || lpad((1 + i % {FOLDERS})::text, 12, '0'),
-       '00000000-0000-4000-b000-' || lpad((1 + i % {PEOPLE})::text, 12, '0'),
-       CASE WHEN i % 100000 = 7 THEN 'blocked' WHEN i % 50 = 3 THEN 'retired' ELSE 'active' END, 'ios_mdm',
-       CASE WHEN i % 300000 = 11 THEN 'blackberry' ELSE 'ios' END, CASE WHEN i % 3 = 0 THEN 'corporate' ELSE 'personal' END, 'iPhone',
-       'SER' || i, upper(md5(i::text)), lpad(i::text, 15, '0'), '17.5', 0, 0, 1700000000000 + (i * 104729) % 100000000,
-       CASE WHEN i % 20000 = 5 THEN 1700000000000 END FROM generate_series(1::bigint, {devices}) i;
-INSERT INTO device_group (id, name, kind) VALUES ('00000000-0000-4000-c000-000000000001', 'Large', 'static'),
-       ('00000000-0000-4000-c000-000000000002', 'Small', 'static');
-INSERT INTO device_group_member (group_id, device_id) SELECT '00000000-0000-4000-c000-000000000001', id FROM device WHERE serial LIKE '%0';
-INSERT INTO device_group_member (group_id, device_id) SELECT '00000000-0000-4000-c000-000000000002', id FROM device WHERE serial LIKE '%0000';
-"""
-
 
 FILTERS = ["", "state=active", "state=blocked", "state=retired", "platform=blackberry", "platform=ios", "ownership=corporate", "lost=1",
            "folder=00000000-0000-4000-a000-000000000007", f"folder={ROOT}", "person=00000000-0000-4000-b000-000000000042",
            "group=00000000-0000-4000-c000-000000000001", "group=00000000-0000-4000-c000-000000000002", "q=phone%200001", "q=SER4242",
            "q=u4242", "q=nothing", "state=blocked&platform=blackberry&ownership=corporate"]
 SORTS = ["name", "-name", "last_contact", "-last_contact"]
-
-
-def fill(zone, devices=DEVICES):
-    for statement in filter(str.strip, filling(devices).split(";")):
-        zone.sql(statement)
-    for table in ("device", "person", "device_group_member", "folder_above"):
-        zone.sql(f"ANALYZE {table}")
 
 
 def visited(zone):
@@ -82,7 +47,7 @@ def rows_of(zone, console, path):
 def prf_09(bench):
     zone = bench.zone
     console = Console(zone)
-    fill(zone)
+    generate(zone, filling(DEVICES), RECORDS)
     floor = [timed(console, "/folders/" + ROOT) for _ in range(20)]
     pages = {}
     for query in FILTERS:

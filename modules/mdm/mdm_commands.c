@@ -34,10 +34,7 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     do {
         rv = step(ctx, mdm_command_expire, &n);
     } while (rv == APR_SUCCESS && n && !mdm_job_stopping(job));
-    if (rv == APR_SUCCESS) {
-        rv = step(ctx, mdm_leave_silent, &n);
-    }
-    return rv == APR_SUCCESS ? step(ctx, mdm_task_settle, &n) : rv;
+    return rv == APR_SUCCESS ? step(ctx, mdm_leave_silent, &n) : rv;
 }
 
 const mdm_jobkind_t mdm_commands_kind = {

@@ -6,22 +6,22 @@
 -- part: device_filter_args
 state:text, mode:text, platform:text, ownership:text, person:text, lost:i64, orphan:i64, folder:text, device_group:text, node:text, admin:text
 
--- orphan: the owner's user source was removed (USR-08). folder: with all below it. node: devices whose enrolment knows an address of this node. device_group: EXISTS would make PostgreSQL hash the whole group. admin: an administrator who may see some folders only.
+-- orphan: the owner's user source was removed (USR-08). folder: with all below it. node: devices whose enrolment knows an address of this node. orphan, device_group, node: EXISTS would be made a join with all people, the whole group, all records. admin: an administrator who may see some folders only.
 -- part: device_filter
 (:state = '' OR d.state = :state) AND (:mode = '' OR d.mode = :mode)
    AND (:platform = '' OR d.platform = :platform) AND (:ownership = '' OR d.ownership = :ownership)
    AND (:person = '' OR d.person_id = :person) AND (:lost = 0 OR d.lost_ms IS NOT NULL)
-   AND (:orphan = 0 OR EXISTS (SELECT 1 FROM person o WHERE o.id = d.person_id AND o.source_id IS NULL))
+   AND (:orphan = 0 OR (SELECT o.id FROM person o WHERE o.id = d.person_id AND o.source_id IS NULL) IS NOT NULL)
    AND (:folder = '' OR EXISTS (SELECT 1 FROM folder_above a WHERE a.folder_id = d.folder_id AND a.above_id = :folder))
    AND (:device_group = '' OR (SELECT g.group_id FROM device_group_member g
                                WHERE g.group_id = :device_group AND g.device_id = d.id) IS NOT NULL)
-   AND (:node = '' OR EXISTS (SELECT 1 FROM source_record r JOIN node_url u ON u.url = r.base_url AND u.node_id = :node
-                               WHERE r.device_id = d.id AND r.kind = 'mdm' AND r.live = 1))
+   AND (:node = '' OR (SELECT u.node_id FROM source_record r JOIN node_url u ON u.url = r.base_url AND u.node_id = :node
+                        WHERE r.device_id = d.id AND r.kind = 'mdm' AND r.live = 1 LIMIT 1) IS NOT NULL)
    AND (:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
                                 WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
 
 -- part: filter_cols
-id, name_key, state, mode, platform, ownership, person_id, lost_ms, folder_id, last_contact_ms
+id, name_key, state, mode, platform, ownership, person_id, lost_ms, folder_id, COALESCE(last_contact_ms, 0) AS contact
 
 -- name: device_walk_name_up :many
 -- args: after:text, after_id:text, {device_filter_args}, visit:i64, count:i64
@@ -77,13 +77,13 @@ SELECT id, name_key FROM device
 -- name: device_walk_contact_up :many
 -- args: after:i64, after_id:text, {device_filter_args}, visit:i64, count:i64
 -- cols: id:text, key:i64
-SELECT d.id, COALESCE(d.last_contact_ms, 0) FROM (
+SELECT d.id, d.contact FROM (
     SELECT {filter_cols} FROM device
      WHERE (COALESCE(last_contact_ms, 0), id) > (:after, :after_id)
        AND COALESCE(last_contact_ms, 0) >= :after -- SQLite seeks by this one
      ORDER BY COALESCE(last_contact_ms, 0), id LIMIT :visit) AS d
  WHERE {device_filter}
- ORDER BY COALESCE(last_contact_ms, 0), id LIMIT :count;
+ ORDER BY d.contact, d.id LIMIT :count;
 
 -- name: device_walk_end_contact_up :one
 -- args: after:i64, after_id:text, visit:i64
@@ -96,13 +96,13 @@ SELECT id, COALESCE(last_contact_ms, 0) FROM device
 -- name: device_walk_contact_down :many
 -- args: after:i64, after_id:text, {device_filter_args}, visit:i64, count:i64
 -- cols: id:text, key:i64
-SELECT d.id, COALESCE(d.last_contact_ms, 0) FROM (
+SELECT d.id, d.contact FROM (
     SELECT {filter_cols} FROM device
      WHERE (COALESCE(last_contact_ms, 0), id) < (:after, :after_id)
        AND COALESCE(last_contact_ms, 0) <= :after -- SQLite seeks by this one
      ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT :visit) AS d
  WHERE {device_filter}
- ORDER BY COALESCE(last_contact_ms, 0) DESC, id DESC LIMIT :count;
+ ORDER BY d.contact DESC, d.id DESC LIMIT :count;
 
 -- name: device_walk_end_contact_down :one
 -- args: after:i64, after_id:text, visit:i64
@@ -138,18 +138,21 @@ UNION ALL SELECT j.device_id FROM (SELECT r.device_id FROM node_url u JOIN sourc
                                AND r.device_id IS NOT NULL LIMIT :count) AS j;
 
 -- The search: prefixes of name, serial number, UDID, IMEI, ActiveSync DeviceId, and of the person's log-in and name. Texts are ordered by
--- bytes on both engines, so a prefix is a range of an index; top: the last character that there is.
+-- bytes on both engines, so a prefix is a range of an index, of which the first ones are taken; top: the last character that there is.
 -- name: device_search :many
 -- args: low:text, upper:text, raw:text, top:text, count:i64
 -- cols: id:text
-SELECT id FROM (
-        SELECT id FROM device WHERE name_key >= :low AND name_key < :low || :top
-        UNION SELECT id FROM device WHERE serial >= :upper AND serial < :upper || :top
-        UNION SELECT id FROM device WHERE udid >= :raw AND udid < :raw || :top
-        UNION SELECT id FROM device WHERE imei >= :raw AND imei < :raw || :top
-        UNION SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || :top
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE y.login_key >= :low AND y.login_key < :low || :top
-        UNION SELECT x.id FROM person y JOIN device x ON x.person_id = y.id WHERE LOWER(y.name) >= :low AND LOWER(y.name) < :low || :top) AS s
+SELECT s.id FROM (
+        SELECT a.id FROM (SELECT id FROM device WHERE name_key >= :low AND name_key < :low || :top ORDER BY name_key LIMIT :count) AS a
+        UNION SELECT b.id FROM (SELECT id FROM device WHERE serial >= :upper AND serial < :upper || :top ORDER BY serial LIMIT :count) AS b
+        UNION SELECT c.id FROM (SELECT id FROM device WHERE udid >= :raw AND udid < :raw || :top ORDER BY udid LIMIT :count) AS c
+        UNION SELECT d.id FROM (SELECT id FROM device WHERE imei >= :raw AND imei < :raw || :top ORDER BY imei LIMIT :count) AS d
+        UNION SELECT e.id FROM (SELECT id FROM device WHERE eas_device_id >= :upper AND eas_device_id < :upper || :top
+                                 ORDER BY eas_device_id LIMIT :count) AS e
+        UNION SELECT f.id FROM (SELECT x.id FROM (SELECT id FROM person WHERE login_key >= :low AND login_key < :low || :top
+                                                   ORDER BY login_key LIMIT :count) AS p JOIN device x ON x.person_id = p.id LIMIT :count) AS f
+        UNION SELECT g.id FROM (SELECT x.id FROM (SELECT id FROM person WHERE LOWER(name) >= :low AND LOWER(name) < :low || :top
+                                                   ORDER BY LOWER(name) LIMIT :count) AS p JOIN device x ON x.person_id = p.id LIMIT :count) AS g) AS s
  LIMIT :count;
 
 -- part: device_rows

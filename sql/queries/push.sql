@@ -22,15 +22,15 @@ UPDATE job SET run_at_ms = :now WHERE kind = :job AND state IN ('waiting', 'runn
 -- name: push_due :one
 -- args: now:i64
 -- cols: waiting:i64
-SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE due_ms <= :now AND lease_until_ms <= :now LIMIT 1) q;
+SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE due_ms <= :now AND lease_until_ms <= :now ORDER BY due_ms LIMIT 1) q;
 
 -- name: push_claim :many
 -- args: owner:text, until_ms:i64, now:i64, max:i64
 -- cols: record_id:text
 -- only: pgsql
 UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
- WHERE record_id IN (SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
-                      ORDER BY q.due_ms LIMIT :max FOR UPDATE SKIP LOCKED)
+ WHERE record_id = ANY (ARRAY(SELECT q.record_id FROM push q WHERE q.due_ms <= :now AND q.lease_until_ms <= :now
+                               ORDER BY q.due_ms LIMIT :max FOR UPDATE SKIP LOCKED))
 RETURNING record_id;
 -- only: sqlite3
 UPDATE push SET lease_owner = :owner, lease_until_ms = :until_ms
@@ -57,9 +57,9 @@ SELECT p.record_id, p.attempts, r.device_id, r.push_token, r.push_magic, r.topic
 -- args: ids:text, owner:text
 -- only: pgsql
 DELETE FROM push
- WHERE record_id IN (SELECT q.record_id FROM push q
-                      WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND q.lease_owner = :owner
-                      FOR UPDATE SKIP LOCKED);
+ WHERE record_id = ANY (ARRAY(SELECT q.record_id FROM push q
+                               WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+                                 AND q.lease_owner = :owner FOR UPDATE SKIP LOCKED));
 -- only: sqlite3
 DELETE FROM push WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
 
@@ -68,9 +68,9 @@ DELETE FROM push WHERE record_id IN (SELECT value FROM json_each(:ids)) AND leas
 -- args: ids:text, owner:text
 -- only: pgsql
 UPDATE push SET lease_owner = NULL, lease_until_ms = 0
- WHERE record_id IN (SELECT q.record_id FROM push q
-                      WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND q.lease_owner = :owner
-                      FOR UPDATE SKIP LOCKED);
+ WHERE record_id = ANY (ARRAY(SELECT q.record_id FROM push q
+                               WHERE q.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+                                 AND q.lease_owner = :owner FOR UPDATE SKIP LOCKED));
 -- only: sqlite3
 UPDATE push SET lease_owner = NULL, lease_until_ms = 0
  WHERE record_id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner;
@@ -107,12 +107,13 @@ SELECT at_ms FROM message WHERE object_kind = 'zone' AND object_id = 'apns' AND 
 -- cols: n:i64
 SELECT count(*) FROM source_record WHERE kind = 'mdm' AND live = 1 AND topic = :topic AND push_token IS NOT NULL;
 
--- At most 1,000 are counted: this is for people.
+-- At most 1,000 of each are counted: this is for people.
 -- name: push_waiting :one
 -- args: now:i64
 -- cols: n:i64, failed:i64
-SELECT count(*), COALESCE(sum(CASE WHEN q.attempts > 0 THEN 1 ELSE 0 END), 0)
-  FROM (SELECT attempts FROM push WHERE due_ms <= :now OR attempts > 0 LIMIT 1000) q;
+SELECT (SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE due_ms <= :now ORDER BY due_ms LIMIT 1000) w)
+       + (SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE attempts > 0 AND due_ms > :now ORDER BY due_ms LIMIT 1000) l),
+       (SELECT count(*) FROM (SELECT 1 AS one FROM push WHERE attempts > 0 ORDER BY due_ms LIMIT 1000) f);
 
 -- What the certificate was blamed for is settled by a new one.
 -- name: push_messages_done :exec

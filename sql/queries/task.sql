@@ -1,14 +1,15 @@
 -- Quick tasks (DEV-07). What became of a device is what became of its command: told here, and nowhere stored a second time.
 
 -- part: task_cols
-id:text, kind:text, summary:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, hidden:i64, state:text, counts:text, walked:i64, limit_admin:text, cursor:text?
+id:text, kind:text, summary:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, hidden:i64, state:text, counts:text, walked:i64, limit_admin:text, cursor:text?, open:i64, checked_ms:i64
 
 -- part: task_row
 SELECT q.id, q.kind, q.summary, q.target, q.created_ms, q.created_by, q.spread_ms, q.expiry_ms, q.hidden, q.state, q.counts, q.walked,
-       q.limit_admin, q.cursor
+       q.limit_admin, q.cursor, q.open, q.checked_ms
   FROM quick_task q
 
--- A command that is gone went with its device; a removal that its record did not survive has done what it should.
+-- A command that is gone went with its device; a removal that its record did not survive has done what it should. Record and push are looked
+-- up for the few that need it: a join would read the whole tables.
 -- part: task_state
 CASE WHEN t.state = 'waiting' THEN 'initiated'
      WHEN t.state <> 'ordered' THEN t.state
@@ -16,16 +17,17 @@ CASE WHEN t.state = 'waiting' THEN 'initiated'
      WHEN c.open = 1 AND c.expires_ms <= :now THEN 'expired'
      WHEN c.state = 'acknowledged' THEN 'succeeded'
      WHEN c.state IN ('error', 'format_error') THEN 'failed'
-     WHEN c.state = 'cancelled' AND q.kind = 'unenroll' AND r.live = 0 THEN 'succeeded'
+     WHEN c.state = 'cancelled' AND q.kind = 'unenroll'
+          AND (SELECT r.live FROM source_record r WHERE r.id = c.record_id) = 0 THEN 'succeeded'
      WHEN c.state IN ('expired', 'cancelled') THEN c.state
      WHEN c.state = 'superseded' THEN 'cancelled'
      WHEN c.state IN ('sent', 'notnow') THEN 'delivered'
-     WHEN r.push_ok = 1 AND p.record_id IS NULL THEN 'notified'
+     WHEN (SELECT p.due_ms FROM push p WHERE p.record_id = c.record_id) IS NOT NULL THEN 'initiated'
+     WHEN (SELECT r.push_ok FROM source_record r WHERE r.id = c.record_id) = 1 THEN 'notified'
      ELSE 'initiated' END
 
 -- part: task_of
 FROM quick_task_device t JOIN quick_task q ON q.id = t.task_id LEFT JOIN command c ON c.id = t.command_id
-       LEFT JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
 
 -- name: task_add :exec
 -- args: id:text, kind:text, summary:text, options:text, target:text, limit_admin:text, now:i64, created_by:text, spread_ms:i64, expiry_ms:i64, state:text
@@ -48,8 +50,9 @@ VALUES (:id, :kind, :summary, :options, :target, :limit_admin, :now, :created_by
 
 -- name: task_options :one
 -- args: id:text
--- cols: kind:text, options:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, state:text, walked:i64, limit_admin:text, cursor:text?
-SELECT kind, options, target, created_ms, created_by, spread_ms, expiry_ms, state, walked, limit_admin, cursor FROM quick_task WHERE id = :id;
+-- cols: kind:text, options:text, target:text, created_ms:i64, created_by:text, spread_ms:i64, expiry_ms:i64, state:text, walked:i64, limit_admin:text, cursor:text?, checked_ms:i64
+SELECT kind, options, target, created_ms, created_by, spread_ms, expiry_ms, state, walked, limit_admin, cursor, checked_ms
+  FROM quick_task WHERE id = :id;
 
 -- name: task_hide :exec1
 -- args: id:text, hidden:i64
@@ -100,20 +103,22 @@ ON CONFLICT DO NOTHING;
 -- args: id:text, cursor:text?, walked:i64, was:i64
 UPDATE quick_task SET cursor = :cursor, walked = :walked WHERE id = :id AND walked = :was AND state = 'preparing';
 
--- Takes the next devices; whoever else works on the task gets others.
+-- Takes the next devices behind number `after`; whoever else works on the task gets others. Without `after` each batch would step over what the
+-- batches before have left in the index; ARRAY: the list is made once, whatever the planner thinks of the table.
 -- name: task_take :many
--- args: task_id:text, now:i64, max:i64
--- cols: device_id:text
+-- args: task_id:text, after:i64, now:i64, max:i64
+-- cols: device_id:text, n:i64
 -- only: pgsql
 UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
- WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
-                                     ORDER BY t.n LIMIT :max FOR UPDATE SKIP LOCKED)
-RETURNING device_id;
+ WHERE task_id = :task_id
+   AND n = ANY (ARRAY(SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting' AND t.n > :after
+                       ORDER BY t.n LIMIT :max FOR UPDATE SKIP LOCKED))
+RETURNING device_id, n;
 -- only: sqlite3
 UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
- WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
+ WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting' AND t.n > :after
                                      ORDER BY t.n LIMIT :max)
-RETURNING device_id;
+RETURNING device_id, n;
 
 -- name: task_device_set :exec
 -- args: task_id:text, device_id:text, state:text, reason:text, command_id:text?, now:i64
@@ -129,50 +134,61 @@ UPDATE command SET task_id = :task_id WHERE id = :id;
 -- args: record_id:text, due_ms:i64
 UPDATE push SET due_ms = :due_ms WHERE record_id = :record_id;
 
--- name: task_waiting_cancel :exec
--- args: task_id:text, now:i64, max:i64
+-- Taking back, a stretch of the list at a time: commands that no device has seen yet, then the devices of those and the ones that wait.
+-- name: task_recall :many
+-- args: task_id:text, after:i64, upto:i64, now:i64
+-- cols: id:text, record_id:text, device_id:text?, leaving:i64
+-- only: pgsql
+UPDATE command SET open = 0, state = 'cancelled', done_ms = :now
+ WHERE id = ANY (ARRAY(SELECT t.command_id FROM quick_task_device t
+                        WHERE t.task_id = :task_id AND t.n > :after AND t.n <= :upto AND t.state = 'ordered'))
+   AND open = 1 AND state = 'queued'
+RETURNING id, record_id, device_id, leaving;
+-- only: sqlite3
+UPDATE command SET open = 0, state = 'cancelled', done_ms = :now
+ WHERE id IN (SELECT t.command_id FROM quick_task_device t
+               WHERE t.task_id = :task_id AND t.n > :after AND t.n <= :upto AND t.state = 'ordered')
+   AND open = 1 AND state = 'queued'
+RETURNING id, record_id, device_id, leaving;
+
+-- commands: JSON list of ids.
+-- name: task_recalled :exec
+-- args: task_id:text, after:i64, upto:i64, commands:text, now:i64
+-- only: pgsql
 UPDATE quick_task_device SET state = 'cancelled', updated_ms = :now
- WHERE task_id = :task_id AND n IN (SELECT t.n FROM quick_task_device t WHERE t.task_id = :task_id AND t.state = 'waiting'
-                                     ORDER BY t.n LIMIT :max);
+ WHERE task_id = :task_id AND n > :after AND n <= :upto
+   AND (state = 'waiting' OR command_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:commands AS jsonb)))));
+-- only: sqlite3
+UPDATE quick_task_device SET state = 'cancelled', updated_ms = :now
+ WHERE task_id = :task_id AND n > :after AND n <= :upto
+   AND (state = 'waiting' OR command_id IN (SELECT value FROM json_each(:commands)));
 
--- Commands that no device has seen yet.
--- name: task_undelivered :many
--- args: task_id:text, max:i64
--- cols: device_id:text, command_id:text
-SELECT t.device_id, t.command_id FROM quick_task_device t JOIN command c ON c.id = t.command_id
- WHERE t.task_id = :task_id AND t.state = 'ordered' AND c.open = 1 AND c.state = 'queued' ORDER BY t.n LIMIT :max;
-
+-- All of them: by the task's own index, else the planner reads all commands that there are.
 -- name: task_counts :many
 -- args: task_id:text, now:i64
 -- cols: state:text, n:i64
-SELECT x.s, COUNT(*) FROM (SELECT {task_state} AS s {task_of} WHERE t.task_id = :task_id) AS x GROUP BY x.s;
+SELECT x.s, COUNT(*) FROM (SELECT {task_state} AS s {task_of} AND c.task_id = t.task_id WHERE t.task_id = :task_id) AS x GROUP BY x.s;
 
 -- name: task_counts_keep :exec
--- args: id:text, counts:text, state:text, now:i64
-UPDATE quick_task SET counts = :counts, checked_ms = :now, state = CASE WHEN state = 'running' THEN :state ELSE state END WHERE id = :id;
+-- args: id:text, counts:text, open:i64, state:text, now:i64
+UPDATE quick_task SET counts = :counts, open = :open, checked_ms = :now, state = CASE WHEN state = 'running' THEN :state ELSE state END
+ WHERE id = :id;
 
--- Running tasks that were not looked at for long: the older a task, the longer.
--- name: task_stale :many
--- args: now:i64, max:i64
--- cols: id:text
-SELECT id FROM quick_task
- WHERE state = 'running'
-   AND checked_ms + CASE WHEN :now - created_ms < 6000000 THEN (:now - created_ms) / 10 ELSE 600000 END <= :now
- ORDER BY checked_ms LIMIT :max;
-
+-- At most a stretch of the list is looked at: few of them may be in this state.
 -- name: task_devices :many
--- args: task_id:text, state:text, after:i64, now:i64, count:i64
+-- args: task_id:text, state:text, after:i64, upto:i64, now:i64, count:i64
 -- cols: n:i64, device_id:text, name:text, there:i64, state:text, reason:text, command_id:text?, error:text?, result:text?, created_ms:i64?, sent_ms:i64?, done_ms:i64?, expires_ms:i64?
 SELECT x.n, x.device_id, x.name, x.there, x.s, x.reason, x.command_id, x.error, x.result, x.created_ms, x.sent_ms, x.done_ms, x.expires_ms
   FROM (SELECT t.n, t.device_id, t.name, CASE WHEN d.id IS NULL THEN 0 ELSE 1 END AS there, {task_state} AS s, t.reason, t.command_id,
                c.error, c.result, c.created_ms, c.sent_ms, c.done_ms, c.expires_ms
           {task_of} LEFT JOIN device d ON d.id = t.device_id
-         WHERE t.task_id = :task_id AND t.n > :after) AS x
+         WHERE t.task_id = :task_id AND t.n > :after AND t.n <= :upto) AS x
  WHERE (:state = '' OR x.s = :state)
  ORDER BY x.n LIMIT :count;
 
--- How far the job is.
+-- How far the job is: devices are taken in order.
 -- name: task_progress :one
 -- args: id:text
 -- cols: done:i64, total:i64
-SELECT COALESCE(SUM(CASE WHEN state = 'waiting' THEN 0 ELSE 1 END), 0), COUNT(*) FROM quick_task_device WHERE task_id = :id;
+SELECT COALESCE((SELECT MIN(t.n) - 1 FROM quick_task_device t WHERE t.task_id = :id AND t.state = 'waiting'), q.walked), q.walked
+  FROM quick_task q WHERE q.id = :id;

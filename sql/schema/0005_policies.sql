@@ -313,3 +313,24 @@ ALTER TABLE policy_version ADD COLUMN note TEXT NOT NULL DEFAULT '';
 ALTER TABLE policy_folder ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE assignment ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 CREATE INDEX device_test ON device (id) WHERE test_device = 1; -- those whom sandboxes reach
+
+-- Quick tasks (DEV-07): each one's own job looks until all of its devices have ended.
+ALTER TABLE quick_task ADD COLUMN open BIGINT NOT NULL DEFAULT 1; -- devices that had not ended, as of checked_ms
+DROP INDEX quick_task_running;
+UPDATE quick_task SET walked = (SELECT COUNT(*) FROM quick_task_device t WHERE t.task_id = quick_task.id) WHERE walked = 0;
+INSERT INTO job (id, kind, unique_key, payload, run_at_ms, max_attempts, created_ms)
+SELECT q.id, 'task.run', 'task:' || q.id, '{"task":"' || q.id || '"}', 1, 1000, q.created_ms FROM quick_task q WHERE q.state = 'running'
+ON CONFLICT DO NOTHING;
+
+-- What the pages of push count, and who is tried again when there is a new certificate (PSH-01, PSH-03).
+CREATE INDEX push_tried ON push (due_ms) WHERE attempts > 0;
+CREATE INDEX source_record_topic ON source_record (topic) WHERE kind = 'mdm' AND live = 1 AND push_token IS NOT NULL;
+
+-- No statement here is worth compiling, and costs that the planner takes from bounds (LIMIT) make it think so: tenths of a second each.
+-- only: pgsql
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET jit = off', current_database());
+EXCEPTION WHEN insufficient_privilege THEN NULL; -- the database is somebody else's
+END $$;
+-- all

@@ -12,10 +12,19 @@ from fleet import RECORDS, ROOT, filling, generate
 DEVICES, REPEATS = 1_000_000, 5
 LIMIT_MS, LIMIT_ROWS = 100, 20_000  # a walk of 5,000 rows, each in the index and in the table, and the page's look-ups
 
-FILTERS = ["", "state=active", "state=blocked", "state=retired", "platform=blackberry", "platform=ios", "ownership=corporate", "lost=1",
+NODE = "00000000-0000-4000-d000-000000000001"
+# Each filter with a value that many devices have and with one that few have, and some together.
+FILTERS = ["", "state=active", "state=blocked", "state=retired", "mode=ios_mdm", "mode=eas", "platform=blackberry", "platform=ios",
+           "ownership=corporate", "lost=1", "source_removed=1", f"node={NODE}", f"node={NODE[:-1]}2", f"node={NODE}&state=blocked&source_removed=1",
            "folder=00000000-0000-4000-a000-000000000007", f"folder={ROOT}", "person=00000000-0000-4000-b000-000000000042",
            "group=00000000-0000-4000-c000-000000000001", "group=00000000-0000-4000-c000-000000000002", "q=phone%200001", "q=SER4242",
            "q=u4242", "q=nothing", "state=blocked&platform=blackberry&ownership=corporate"]
+# A node whose address all profiles have, one with none; one person in fifty of a source that was removed: more than a page is sorted from.
+FURTHER = f"""
+INSERT INTO node (id, name, base_url, software, holder, started_ms, seen_ms) VALUES ('{NODE}', 'many', '', '', '', 0, 0),
+       ('{NODE[:-1]}2', 'none', '', '', '', 0, 0);
+INSERT INTO node_url (url, node_id) VALUES ('https://mdm.example.org', '{NODE}');
+UPDATE person SET source_id = NULL WHERE login LIKE 'u%00' OR login LIKE 'u%50'"""
 SORTS = ["name", "-name", "last_contact", "-last_contact"]
 
 
@@ -47,7 +56,7 @@ def rows_of(zone, console, path):
 def prf_09(bench):
     zone = bench.zone
     console = Console(zone)
-    generate(zone, filling(DEVICES), RECORDS)
+    generate(zone, filling(DEVICES), RECORDS, FURTHER)
     floor = [timed(console, "/folders/" + ROOT) for _ in range(20)]
     pages = {}
     for query in FILTERS:

@@ -18,13 +18,17 @@ class PushService:
     """nghttpd as Apple's push service: every push is accepted. It must be faster than we are."""
 
     def __init__(self, folder, apple, check=True):
-        (folder / "docs" / "3" / "device").mkdir(parents=True, exist_ok=True)
-        (folder / "docs" / "3" / "device" / "ab").write_bytes(b"")
+        self.tokens = folder / "docs" / "3" / "device"
+        self.tokens.mkdir(parents=True, exist_ok=True)
+        self.knows("ab")
         self.port = zf.free_port()
         self.process = subprocess.Popen(["nghttpd", *(["--verify-client"] if check else []), "-m", "1000", "-d", str(folder / "docs"),
                                          "--address=127.0.0.1", str(self.port), apple.server, apple.server],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         harness.wait_for(lambda: self.connections() is not None)
+
+    def knows(self, token):
+        (self.tokens / token).write_bytes(b"")
 
     def connections(self):
         """How many others have to it; None while it does not listen."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import harness
 import zonefiles as zf
-from clients import Console, enrolled
+from clients import Console, enrolled, new_device
 from fleet import RECORDS, filling, generate
 from measure import cpu_seconds
 from pushca import Apple
@@ -95,7 +95,9 @@ def dev_07(_):
         zone.ctl("push-cert", "import", *apple.pair(factory.root))
         generate(zone, filling(DEVICES), RECORDS)
         zone.start()
-        device = enrolled(zone)
+        device = new_device(zone)
+        service.knows(device.token.hex())
+        enrolled(zone, device)
         before = zone.sql("SELECT count(*) FROM push")[0][0]
         runs = {kind: run(zone, pg, device, kind, options)[1] for kind, options in (("lock", {"message": "Please"}), ("refresh", {}))}
         pushed = before + sum(r["devices"] for r in runs.values()) - zone.sql("SELECT count(*) FROM push")[0][0]

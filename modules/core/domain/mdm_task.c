@@ -11,7 +11,9 @@
 
 #define MINUTE_MS 60000LL
 #define EXAMPLES 5
-#define LIVE_COUNTS 1000 /* devices of a task up to which a list counts anew */
+#define LIVE_ONE 1000 /* devices of a task up to which it is counted anew whenever it is looked at */
+#define LIVE_LIST 50  /* the same in a list of tasks */
+#define STRETCH 5000  /* devices of a task that are looked at for one page */
 
 static const char *const states[] = {"initiated", "notified", "delivered", "succeeded", "failed", "expired", "cancelled",
                                      "not_applicable", NULL};
@@ -187,10 +189,11 @@ typedef struct freeze_t {
 static apr_status_t freeze_page(mdm_db_t *db, void *baton, json_t *list)
 {
     freeze_t *f = baton;
-    apr_status_t rv = mdm_task_rows_add(db, f->id, list, f->n);
+    apr_int64_t was = f->n;
+    apr_status_t rv = mdm_task_rows_add(db, f->id, list, was);
 
     f->n += (apr_int64_t)json_array_size(list);
-    return rv;
+    return rv == APR_SUCCESS ? mdm_q_task_walked(db, f->id, NULL, f->n, was) : rv;
 }
 
 /* Devices that are asked to leave are counted before. */
@@ -222,7 +225,7 @@ static json_t *filter_json(const mdm_device_filter_t *f)
     return out;
 }
 
-static apr_status_t insert(mdm_db_t *db, const mdm_task_spec_t *spec, const mdm_task_order_t *order, const char *id, int frozen)
+static apr_status_t insert(mdm_db_t *db, const mdm_task_spec_t *spec, const mdm_task_order_t *order, const char *id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *options = spec->options ? mdm_json_text(ctx->pool, spec->options) : "{}", *sealed;
@@ -233,7 +236,7 @@ static apr_status_t insert(mdm_db_t *db, const mdm_task_spec_t *spec, const mdm_
     if (rv == APR_SUCCESS) {
         rv = mdm_q_task_add(db, id, order->kind, mdm_json_text(ctx->pool, order->summary), sealed, mdm_json_text(ctx->pool, target),
                             ctx->actor.limit, mdm_now_ms(ctx), ctx->actor.name, spec->spread_minutes * MINUTE_MS,
-                            spec->expires_minutes * MINUTE_MS, frozen ? "running" : "preparing", NULL);
+                            spec->expires_minutes * MINUTE_MS, "preparing", NULL);
     }
     if (rv == APR_SUCCESS) {
         json_t *detail = mdm_json_own(ctx, json_pack("{s:O, s:O}", "options", order->summary, "target", target));
@@ -255,7 +258,7 @@ apr_status_t mdm_task_create(mdm_db_t *db, const mdm_task_spec_t *spec, const ch
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_task_order_t *order;
-    int leaving, frozen, complete;
+    int leaving, complete = 0;
     freeze_t f = {NULL, 0};
     apr_status_t rv = mdm_task_check(ctx, spec->kind, spec->options, &order);
 
@@ -269,10 +272,12 @@ apr_status_t mdm_task_create(mdm_db_t *db, const mdm_task_spec_t *spec, const ch
     if (!(*id = f.id = mdm_uuid(ctx->pool))) {
         return MDM_EUNAVAIL;
     }
-    frozen = leaving || spec->devices;
-    rv = insert(db, spec, order, *id, frozen);
-    if (rv == APR_SUCCESS && frozen) {
+    rv = insert(db, spec, order, *id);
+    if (rv == APR_SUCCESS && (leaving || spec->devices)) { /* frozen now, else by the job */
         rv = each_page(db, spec, freeze_page, &f, &complete);
+    }
+    if (rv == APR_SUCCESS && complete) {
+        rv = mdm_q_task_state_set(db, *id, "preparing", "running", NULL);
     }
     if (rv == APR_SUCCESS && leaving) {
         rv = confirmed(ctx, spec, f.n, complete);
@@ -314,25 +319,41 @@ static json_int_t sum(json_t *counts)
     return n;
 }
 
+/* As the task's job has counted them last; before it has, all wait. */
+static json_t *kept_counts(const char *kept, apr_int64_t walked)
+{
+    json_t *out = json_loads(kept, 0, NULL);
+
+    for (const char *const *s = states; !json_object_size(out) && *s; s++) {
+        json_object_set_new(out, *s, json_integer(s == states ? walked : 0));
+        walked = 0;
+    }
+    return out;
+}
+
 /* The generated row types of one task and of the list have the same columns. */
 typedef mdm_q_task_get_t row_t;
 
+/* live: how many devices a task may have to be counted anew, as long as some of them have not ended. */
 static apr_status_t row_json(mdm_db_t *db, const row_t *q, int live, json_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    json_t *counts = json_loads(q->counts, 0, NULL);
-    apr_int64_t open = 0;
-    const char *state = q->state;
+    json_t *counts;
+    apr_int64_t open = q->open, at = q->checked_ms;
     apr_status_t rv = APR_SUCCESS;
 
-    if (live || q->walked <= LIVE_COUNTS) {
-        json_decref(counts);
+    if (q->open && q->walked <= live) {
         rv = mdm_task_counts(db, q->id, &counts, &open);
-        state = rv == APR_SUCCESS && !open && !strcmp(state, "running") ? "done" : state;
+        at = 0;
+    } else {
+        counts = kept_counts(q->counts, q->walked);
     }
-    *out = json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:s, s:s}", "id", q->id, "kind", q->kind, "options",
-                     json_loads(q->summary, 0, NULL), "target", json_loads(q->target, 0, NULL), "state", state, "counts", counts, "total",
-                     sum(counts) ? sum(counts) : (json_int_t)q->walked, "spread_minutes", (json_int_t)(q->spread_ms / MINUTE_MS), "expires_minutes",
+    *out = json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:o, s:b, s:s, s:s}", "id", q->id, "kind", q->kind, "options",
+                     json_loads(q->summary, 0, NULL), "target", json_loads(q->target, 0, NULL), "state",
+                     !open && !strcmp(q->state, "running") ? "done" : q->state, "counts", counts, "counted_at",
+                     at ? json_string(mdm_time_text(ctx->pool, at)) : json_null(), "total",
+                     strcmp(q->state, "preparing") ? sum(counts) : (json_int_t)q->walked, "spread_minutes",
+                     (json_int_t)(q->spread_ms / MINUTE_MS), "expires_minutes",
                      q->expiry_ms ? json_integer(q->expiry_ms / MINUTE_MS) : json_null(), "hidden", q->hidden != 0, "created_at",
                      mdm_time_text(ctx->pool, q->created_ms), "created_by", q->created_by);
     return rv;
@@ -351,7 +372,7 @@ apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64
     if (rv == APR_SUCCESS && version) {
         *version = 0;
     }
-    return rv == APR_SUCCESS ? row_json(db, q, 1, out) : rv;
+    return rv == APR_SUCCESS ? row_json(db, q, LIVE_ONE, out) : rv;
 }
 
 apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, json_t *items, const char **next)
@@ -365,10 +386,11 @@ apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, jso
         const mdm_q_task_list_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_task_list_t);
         const row_t q = {.id = r->id, .kind = r->kind, .summary = r->summary, .target = r->target, .created_ms = r->created_ms,
                          .created_by = r->created_by, .spread_ms = r->spread_ms, .expiry_ms = r->expiry_ms, .hidden = r->hidden,
-                         .state = r->state, .counts = r->counts, .walked = r->walked};
+                         .state = r->state, .counts = r->counts, .walked = r->walked, .open = r->open,
+                         .checked_ms = r->checked_ms};
         json_t *one = NULL;
 
-        rv = row_json(db, &q, 0, &one);
+        rv = row_json(db, &q, LIVE_LIST, &one);
         json_array_append_new(items, one);
         if (i == page->count - 1 && rows->nelts > page->count) {
             *next = mdm_page_next_num(ctx, page, r->created_ms, r->id);
@@ -386,13 +408,16 @@ apr_status_t mdm_task_devices(mdm_db_t *db, const char *id, const char *state, c
     apr_status_t rv = get(db, id, &q);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_task_devices(db, id, state, page->num, mdm_now_ms(ctx), page->count + 1, &rows);
+        rv = mdm_q_task_devices(db, id, state, page->num, page->num + STRETCH, mdm_now_ms(ctx), page->count + 1, &rows);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
     *next = NULL;
     *out = apr_array_make(ctx->pool, rows->nelts + 1, sizeof(mdm_task_device_t));
+    if (rows->nelts <= page->count && page->num + STRETCH < q->walked) {
+        *next = mdm_page_next_num(ctx, page, page->num + STRETCH, "");
+    }
     for (int i = 0; i < rows->nelts && i < page->count; i++) {
         const mdm_q_task_devices_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_task_devices_t);
         mdm_task_device_t *d = apr_array_push(*out);
@@ -413,19 +438,17 @@ apr_status_t mdm_task_devices(mdm_db_t *db, const char *id, const char *state, c
 apr_status_t mdm_task_cancel(mdm_db_t *db, const char *id)
 {
     row_t *q;
-    json_t *counts;
+    json_t *counts = NULL;
     apr_int64_t open;
     int n = 0;
     apr_status_t rv = get(db, id, &q);
 
-    if (rv == APR_SUCCESS && !strcmp(q->state, "running")) {
+    open = rv == APR_SUCCESS ? q->open : 0;
+    if (open && !strcmp(q->state, "running") && q->walked <= LIVE_ONE) {
         rv = mdm_task_counts(db, id, &counts, &open);
         json_decref(counts);
-        if (rv == APR_SUCCESS && !open) {
-            return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, "The task has ended.");
-        }
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && open) {
         rv = mdm_q_task_cancel(db, id, &n);
     }
     if (rv == APR_SUCCESS && !n) {

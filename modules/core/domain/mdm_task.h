@@ -49,9 +49,9 @@ apr_status_t mdm_task_preview(mdm_db_t *db, const mdm_task_spec_t *spec, json_t 
  * the filter gives now, and knows neither expiry nor more than MDM_TASK_LOOK devices. Audited. In a transaction; wake the jobs after it. */
 apr_status_t mdm_task_create(mdm_db_t *db, const mdm_task_spec_t *spec, const char **id);
 
-/* One task as API members, its counts as of now. Whoever is limited to folders sees his own tasks only (APR_NOTFOUND). New reference. */
+/* One task as API members, its counts as of now, or, if it has many devices, of counted_at. Whoever is limited to folders sees his own tasks only (APR_NOTFOUND). New reference. */
 apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
-/* One page, newest first, onto items. hidden: those as well. Counts of big running tasks are up to some minutes old. */
+/* One page, newest first, onto items. hidden: those as well. Counts are as old as counted_at says. */
 apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, json_t *items, const char **next);
 
 /* One device of a task. */
@@ -72,10 +72,8 @@ apr_status_t mdm_task_hide(mdm_db_t *db, const char *id, int hidden);
 
 /* ---- background (mdm_task_run.c) */
 /* The job MDM_TASK_JOB: walks the list, gives the orders, takes them back; in batches of one transaction each, so that it may be cut anywhere and
- * run again without doubles. */
+ * run again without doubles. After some seconds it waits for its next turn; then it comes back until the task's last device has ended. */
 apr_status_t mdm_task_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s);
-/* Looks whether running tasks have ended, and keeps their counts; a bounded number. In a transaction. */
-apr_status_t mdm_task_settle(mdm_db_t *db, int *count);
 /* The devices of a page as rows of the task, from number `walked` on. */
 apr_status_t mdm_task_rows_add(mdm_db_t *db, const char *id, json_t *list, apr_int64_t walked);
 /* Counts of a task by state as of now: {"succeeded": n, …}; *open = how many have not ended. New reference. */

@@ -12,15 +12,27 @@
 #include "mdm_sql_gen.h"
 
 #define BATCH 50         /* devices ordered in one transaction */
-#define CANCEL_BATCH 1000 /* rows that were not ordered yet */
-#define SETTLE 20        /* tasks looked at in one go */
+#define CANCEL_BATCH 500 /* devices taken back in one */
+#define SLICE_MS 10000   /* then others of the same class have their turn */
+#define LOOK_MS 5000     /* between two counts of the devices by state, at least */
+#define LOOK_MAX_MS 600000
+#define LOOK_SHARE 20     /* at most such a part of the time goes into counting */
+
+/* What one run remembers from batch to batch. */
+typedef struct place_t {
+    char phase[16];         /* state of the task that `after` belongs to */
+    apr_int64_t after;      /* number of the device that the batch before ended with */
+    apr_int64_t created_ms, checked_ms, took_ms; /* took_ms: the last look */
+    int look;               /* the counts are wanted now */
+    int more;               /* there is another batch */
+} place_t;
 
 typedef struct run_t {
     mdm_ctx_t *ctx; /* of this batch */
     mdm_db_t *db;
     const char *id;
     mdm_q_task_options_t *task;
-    int more; /* the batch says that there is another one of its kind */
+    place_t *at;
 } run_t;
 
 /* ---------------------------------------------------------------- the list */
@@ -74,8 +86,9 @@ static apr_status_t walk(run_t *r)
     }
     if (rv == APR_SUCCESS && !next) {
         rv = mdm_q_task_state_set(r->db, r->id, "preparing", "running", NULL);
+        r->at->look = 1;
     }
-    r->more = 1;
+    r->at->more = 1;
     return rv;
 }
 
@@ -150,20 +163,22 @@ static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
 {
     json_t *ids = mdm_json_own(r->ctx, json_array());
     apr_array_header_t *rows, *facts = NULL;
-    apr_status_t rv = mdm_q_task_take(r->db, r->id, mdm_now_ms(r->ctx), BATCH, &rows);
+    apr_status_t rv = mdm_q_task_take(r->db, r->id, r->at->after, mdm_now_ms(r->ctx), BATCH, &rows);
 
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_take_t).device_id;
-        json_array_append_new(ids, json_string(id));
+        const mdm_q_task_take_t *t = &APR_ARRAY_IDX(rows, i, mdm_q_task_take_t);
+
+        json_array_append_new(ids, json_string(t->device_id));
+        r->at->after = t->n > r->at->after ? t->n : r->at->after;
     }
-    r->more = rv == APR_SUCCESS && rows->nelts > 0;
-    if (r->more) {
+    r->at->more = rv == APR_SUCCESS && rows->nelts > 0;
+    if (r->at->more) {
         rv = mdm_action_facts_of(r->db, ids, &facts);
     }
-    for (int i = 0; rv == APR_SUCCESS && r->more && i < facts->nelts; i++) {
+    for (int i = 0; rv == APR_SUCCESS && r->at->more && i < facts->nelts; i++) {
         rv = give(r, o, &APR_ARRAY_IDX(facts, i, mdm_action_facts_t));
     }
-    for (int i = 0; rv == APR_SUCCESS && r->more && facts->nelts < rows->nelts && i < rows->nelts; i++) {
+    for (int i = 0; rv == APR_SUCCESS && r->at->more && facts->nelts < rows->nelts && i < rows->nelts; i++) {
         const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_take_t).device_id;
         int k = 0;
 
@@ -198,27 +213,25 @@ static apr_status_t orders(run_t *r)
 
 static apr_status_t take_back(run_t *r)
 {
+    apr_int64_t now = mdm_now_ms(r->ctx), upto = r->at->after + CANCEL_BATCH;
+    json_t *taken = mdm_json_own(r->ctx, json_array());
     apr_array_header_t *rows = NULL;
-    int n = 0;
-    apr_status_t rv = mdm_q_task_waiting_cancel(r->db, r->id, mdm_now_ms(r->ctx), CANCEL_BATCH, &n);
+    apr_status_t rv = mdm_q_task_recall(r->db, r->id, r->at->after, upto, now, &rows);
 
-    r->more = 1;
-    if (rv != APR_SUCCESS || n) {
-        return rv;
-    }
-    rv = mdm_q_task_undelivered(r->db, r->id, BATCH, &rows);
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        const mdm_q_task_undelivered_t *c = &APR_ARRAY_IDX(rows, i, mdm_q_task_undelivered_t);
-        rv = mdm_command_cancel(r->db, c->device_id, c->command_id);
-        if (rv == APR_SUCCESS) {
-            rv = mdm_q_task_device_set(r->db, r->id, c->device_id, "cancelled", "", NULL, mdm_now_ms(r->ctx), NULL);
-        } else if (rv == MDM_ECONFLICT || APR_STATUS_IS_NOTFOUND(rv)) {
-            rv = APR_SUCCESS; /* delivered a moment ago */
-        }
+        const mdm_q_task_recall_t *c = &APR_ARRAY_IDX(rows, i, mdm_q_task_recall_t);
+
+        json_array_append_new(taken, json_string(c->id));
+        rv = c->leaving && c->device_id ? mdm_leave_cancelled(r->db, c->record_id, c->device_id) : APR_SUCCESS;
     }
-    if (rv == APR_SUCCESS && !rows->nelts) {
-        r->more = 0;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_task_recalled(r->db, r->id, r->at->after, upto, mdm_json_text(r->ctx->pool, taken), now, NULL);
+    }
+    r->at->after = upto;
+    r->at->more = upto < r->task->walked;
+    if (rv == APR_SUCCESS && !r->at->more) {
         rv = mdm_q_task_state_set(r->db, r->id, "cancelling", "cancelled", NULL);
+        r->at->look = 1;
     }
     return rv;
 }
@@ -235,28 +248,33 @@ static void act_as(mdm_ctx_t *ctx, const mdm_q_task_options_t *task)
 
 static apr_status_t step(run_t *r)
 {
+    place_t *at = r->at;
+    const char *state;
     apr_status_t rv = mdm_q_task_options(r->db, r->id, &r->task);
 
-    r->more = 0;
     if (rv != APR_SUCCESS) {
         return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* pruned */
     }
+    state = r->task->state;
+    at->created_ms = r->task->created_ms;
+    at->checked_ms = r->task->checked_ms;
+    if (strcmp(at->phase, state) != 0) {
+        apr_cpystrn(at->phase, state, sizeof at->phase);
+        at->after = 0;
+    }
     act_as(r->ctx, r->task);
-    if (!strcmp(r->task->state, "cancelling")) {
+    if (!strcmp(state, "cancelling")) {
         return take_back(r);
     }
-    if (!strcmp(r->task->state, "preparing")) {
-        return walk(r);
-    }
-    return !strcmp(r->task->state, "running") ? orders(r) : APR_SUCCESS;
+    return !strcmp(state, "preparing") ? walk(r) : !strcmp(state, "running") ? orders(r) : APR_SUCCESS;
 }
 
-static apr_status_t step_in_tx(const mdm_ctx_t *parent, const char *id, int *more)
+static apr_status_t step_in_tx(const mdm_ctx_t *parent, const char *id, place_t *at)
 {
-    run_t r = {.ctx = mdm_ctx_sub(parent), .id = id};
+    run_t r = {.ctx = mdm_ctx_sub(parent), .id = id, .at = at};
     apr_status_t rv = mdm_db_open(r.ctx, &r.db);
 
-    *more = 0;
+    at->more = 0;
     if (rv == APR_SUCCESS) {
         rv = mdm_db_begin(r.db);
         if (rv == APR_SUCCESS) {
@@ -265,8 +283,47 @@ static apr_status_t step_in_tx(const mdm_ctx_t *parent, const char *id, int *mor
         rv = mdm_db_end(r.db, rv);
         mdm_db_close(r.db);
     }
-    *more = rv == APR_SUCCESS && r.more;
+    at->more = at->more && rv == APR_SUCCESS;
     apr_pool_destroy(r.ctx->pool);
+    return rv;
+}
+
+/* The older a task, the longer between two looks at its devices: a look reads them all. */
+static apr_int64_t look_after(const place_t *at, apr_int64_t now)
+{
+    apr_int64_t wait = (now - at->created_ms) / 10, least = at->took_ms * LOOK_SHARE;
+
+    wait = wait < least ? least : wait;
+    return wait < LOOK_MS ? LOOK_MS : wait > LOOK_MAX_MS ? LOOK_MAX_MS : wait;
+}
+
+static int look_due(const place_t *at, apr_int64_t now)
+{
+    return at->look || now < at->checked_ms || now - at->checked_ms >= look_after(at, now);
+}
+
+/* Keeps the counts that others are shown; *open = devices that have not ended. */
+static apr_status_t look(mdm_ctx_t *ctx, const char *id, place_t *at, apr_int64_t *open)
+{
+    mdm_ctx_t *sub = mdm_ctx_sub(ctx);
+    apr_int64_t began = mdm_now_ms(sub);
+    json_t *counts = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(sub, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_task_counts(db, id, &counts, open);
+        if (rv == APR_SUCCESS) { /* while there is more to order, nothing has ended */
+            at->checked_ms = mdm_now_ms(sub);
+            at->took_ms = at->checked_ms > began ? at->checked_ms - began : 0;
+            rv = mdm_q_task_counts_keep(db, id, mdm_json_text(sub->pool, counts), *open, *open || at->more ? "running" : "done",
+                                        at->checked_ms, NULL);
+        }
+        mdm_db_close(db);
+    }
+    at->look = 0;
+    json_decref(counts);
+    apr_pool_destroy(sub->pool);
     return rv;
 }
 
@@ -285,46 +342,32 @@ static apr_status_t progress(mdm_ctx_t *ctx, mdm_job_t *job, const char *id, int
         rv = mdm_job_progress(sub, job, row->done, row->total, lease_s);
     }
     apr_pool_destroy(sub->pool);
-    return rv;
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
 apr_status_t mdm_task_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
     const char *id = json_string_value(json_object_get(job->payload, "task"));
-    int more = 1, batches = 0;
+    apr_int64_t began = mdm_now_ms(ctx), now = began, open = 0;
+    place_t at = {.more = 1};
+    int batches = 0;
     apr_status_t rv = APR_SUCCESS;
 
-    while (id && rv == APR_SUCCESS && more && !mdm_job_stopping(job)) {
-        rv = step_in_tx(ctx, id, &more);
-        if (rv == APR_SUCCESS && (batches++ % 20 == 0 || !more)) {
+    while (id && rv == APR_SUCCESS && at.more && !mdm_job_stopping(job) && now >= began && now - began < SLICE_MS) {
+        rv = step_in_tx(ctx, id, &at);
+        now = mdm_now_ms(ctx);
+        open = at.more;
+        if (rv == APR_SUCCESS && at.phase[0] && (!at.more || look_due(&at, now))) {
+            rv = look(ctx, id, &at, &open);
+        }
+        if (rv == APR_SUCCESS && (batches++ % 20 == 0 || !at.more)) {
             rv = progress(ctx, job, id, lease_s);
-            rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
         }
     }
-    if (rv == APR_SUCCESS && more && id) {
-        job->again_ms = mdm_now_ms(ctx); /* the child stops: another one goes on */
-    }
-    return rv;
-}
-
-apr_status_t mdm_task_settle(mdm_db_t *db, int *count)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_int64_t now = mdm_now_ms(ctx), open;
-    apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_task_stale(db, now, SETTLE, &rows);
-
-    *count = 0;
-    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_stale_t).id;
-        json_t *counts;
-
-        rv = mdm_task_counts(db, id, &counts, &open);
-        if (rv == APR_SUCCESS) {
-            rv = mdm_q_task_counts_keep(db, id, mdm_json_text(ctx->pool, counts), open ? "running" : "done", now, NULL);
-        }
-        json_decref(counts);
-        *count += rv == APR_SUCCESS;
+    if (rv == APR_SUCCESS && at.more && id) {
+        job->again_ms = now; /* others have their turn, or the child stops: it goes on */
+    } else if (rv == APR_SUCCESS && open) {
+        job->again_ms = now + look_after(&at, now); /* its devices are asked for until the last has ended */
     }
     return rv;
 }

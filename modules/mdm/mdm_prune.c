@@ -27,6 +27,9 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     if (rv == APR_SUCCESS) {
         rv = mdm_q_core_prune_jobs(db, now - 30 * DAY_MS, NULL);
     }
+    if (rv == APR_SUCCESS) { /* results that no device has any more */
+        rv = mdm_q_recompute_sweep(db, now - DAY_MS, 2000, NULL);
+    }
     mdm_db_close(db);
     return rv;
 }

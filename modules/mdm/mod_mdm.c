@@ -87,6 +87,9 @@ static void register_jobs(void)
     for (kind = mdm_schedule_kinds; kind->name; kind++) {
         mdm_jobs_kind(kind);
     }
+    for (kind = mdm_policy_kinds; kind->name; kind++) {
+        mdm_jobs_kind(kind);
+    }
     mdm_jobs_kind(&mdm_ldapsync_kind);
 }
 

@@ -8,8 +8,8 @@ SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND k
 -- What is known of the device of a record.
 -- name: command_known :one
 -- args: record_id:text
--- cols: inventory:text
-SELECT d.inventory FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
+-- cols: inventory:text, device_id:text
+SELECT d.inventory, d.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
 
 -- name: command_supersede :exec
 -- args: record_id:text, coalesce_key:text, now:i64

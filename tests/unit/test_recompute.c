@@ -3,6 +3,8 @@
 #include "domain/mdm_folder.h"
 #include "domain/mdm_recompute.h"
 
+#include <apr_thread_proc.h>
+
 static zone_t *z;
 
 #define ID(kind, n) "0000000" #n "-0000-4000-8000-0000000000" kind
@@ -53,6 +55,7 @@ static int setup(void **state)
     device(DEV(2), FOLDER(2), PERSON(1));
     device(DEV(3), MDM_FOLDER_ROOT, PERSON(2));
     sql(z, "INSERT INTO device_group (id, name, kind, position) VALUES ('%s', 'g1', 'static', 1), ('%s', 'g2', 'static', 2)", GROUP(1), GROUP(2));
+    sql(z, "INSERT INTO job (id, kind, state, lease_owner, run_at_ms, created_ms) VALUES ('run', 'test', 'running', 'test', 0, 0)");
     return 0;
 }
 
@@ -177,6 +180,7 @@ static void test_changes_mark_themselves(void **state)
         {"INSERT INTO user_group_member (group_id, person_id) VALUES ('" UGROUP(1) "', '" PERSON(1) "') ON CONFLICT DO NOTHING", ""},
         {"UPDATE user_group SET position = 7 WHERE id = '" UGROUP(1) "'", "user_group:" UGROUP(1)},
         {"DELETE FROM user_group WHERE id = '" UGROUP(2) "'", ""},
+        {"INSERT INTO user_group (id, source_id, name, position) VALUES ('" UGROUP(2) "', '" SOURCE "', 'G2', 2)", ""},
         {"DELETE FROM user_group_member", "person:" PERSON(1)},
         {"UPDATE person SET refreshed_ms = 7, name = 'P' WHERE id = '" PERSON(1) "'", ""},
         {"UPDATE person SET disabled = 1 WHERE id = '" PERSON(1) "'", "person:" PERSON(1)},
@@ -225,7 +229,306 @@ static void test_a_mark_calls_the_job(void **state)
     sql(z, "UPDATE job SET state = 'running', run_at_ms = 0 WHERE id = 'j'");
     sql(z, "UPDATE device SET test_device = 0 WHERE id = '%s'", DEV(1));
     assert_string_equal(ask(z, "SELECT run_at_ms FROM job WHERE id = 'j'"), "1");
-    sql(z, "DELETE FROM job");
+    sql(z, "DELETE FROM job WHERE id = 'j'");
+}
+
+/* ---------------------------------------------------------------- computing */
+
+static void policy(const char *id, const char *type, const char *settings)
+{
+    sql(z, "INSERT INTO policy (id, type, name, published, created_ms) VALUES ('%s', '%s', '%s', 1, 0)", id, type, id);
+    sql(z, "INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES ('%s', 1, '%s', 0)", id, settings);
+}
+
+static void assign(const char *policy_id, const char *kind, const char *id, const char *conflict, int position)
+{
+    sql(z, "INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, position, created_ms) "
+           "VALUES ('%s/%s/%s', 'policy', '%s', 'security', '%s', '%s', '%s', %d, 0)",
+        policy_id, kind, id, policy_id, kind, id, conflict, position);
+    sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('%s', '%s')", kind, id);
+}
+
+static void compute_with(mdm_ctx_t *ctx)
+{
+    mdm_job_t job = {.id = "run", .kind = MDM_RECOMPUTE_JOB, .lease_owner = "test"};
+
+    assert_int_equal(mdm_recompute_run(ctx, &job, 60), APR_SUCCESS);
+}
+
+static void compute(void)
+{
+    compute_with(z->t->ctx);
+    assert_string_equal(ask(z, "SELECT (SELECT COUNT(*) FROM recompute) + (SELECT COUNT(*) FROM recompute_device)"), "0");
+}
+
+/* "value via" of a setting of a device's security policy; "" if it has none. */
+static const char *effective(const char *device_id, const char *setting)
+{
+    const char *text = ask(z, "SELECT r.settings FROM effective_policy e JOIN policy_result r ON r.id = e.result_id "
+                              "WHERE e.device_id = '%s' AND e.type = 'security'", device_id);
+    json_t *all = json_loads(text, 0, NULL), *one = json_object_get(all, setting);
+    const char *found = one ? apr_psprintf(z->t->pool, "%s %s", mdm_json_text(z->t->pool, json_object_get(one, "value")),
+                                           json_string_value(json_object_get(one, "via"))) : "";
+
+    json_decref(all);
+    return found;
+}
+
+#define VALUE(name, c, p) "{\"" name "\": {\"corporate\": " c ", \"personal\": " p "}}"
+
+static int no_policies(void **state)
+{
+    static const char *const tables[] = {"assignment", "effective_policy", "policy_result", "policy_version", "policy", "device_group_member",
+                                         "user_group_member", "recompute", "recompute_device"};
+
+    sql(z, "UPDATE device SET state = 'active', ownership = 'corporate', test_device = 0, folder_id = '%s'", MDM_FOLDER_ROOT);
+    sql(z, "UPDATE device SET folder_id = '%s' WHERE id = '%s'", FOLDER(1), DEV(1));
+    sql(z, "UPDATE device SET folder_id = '%s' WHERE id = '%s'", FOLDER(2), DEV(2));
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        sql(z, "DELETE FROM %s", tables[i]);
+    return 0;
+}
+
+/* POL-05, POL-06: nearest first, on each side; devices that have the same share one result. */
+static void test_precedence(void **state)
+{
+    policy(POLICY(1), "security", VALUE("len", "6", "4"));
+    policy(POLICY(2), "security", VALUE("len", "8", "8"));
+    policy(POLICY(3), "security", VALUE("len", "9", "\"inherit\""));
+    policy(POLICY(4), "security", VALUE("len", "10", "10"));
+    assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);
+    compute();
+    assert_string_equal(effective(DEV(1), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(effective(DEV(2), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(ask(z, "SELECT COUNT(DISTINCT result_id) FROM effective_policy"), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM effective_policy"), "3");
+    assert_string_equal(ask(z, "SELECT policy_id || ' ' || number FROM policy_result_policy"), POLICY(1) " 1");
+    assign(POLICY(2), "folder", FOLDER(1), "user_first", 0);
+    compute();
+    assert_string_equal(effective(DEV(2), "len"), "8 folder:" FOLDER(1));
+    assert_string_equal(effective(DEV(3), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assign(POLICY(3), "device_group", GROUP(1), "user_first", 0);
+    sql(z, "INSERT INTO device_group_member (group_id, device_id) VALUES ('%s', '%s')", GROUP(1), DEV(2));
+    sql(z, "UPDATE device SET ownership = 'personal' WHERE id = '%s'", DEV(1));
+    compute();
+    assert_string_equal(effective(DEV(1), "len"), "8 folder:" FOLDER(1));
+    assert_string_equal(effective(DEV(2), "len"), "9 device_group:" GROUP(1));
+    assign(POLICY(4), "user_folder", UFOLDER(1), "user_first", 0);
+    compute();
+    assert_string_equal(effective(DEV(2), "len"), "10 user_folder:" UFOLDER(1));
+    sql(z, "UPDATE device SET person_id = NULL WHERE id = '%s'", DEV(2));
+    compute();
+    assert_string_equal(effective(DEV(2), "len"), "9 device_group:" GROUP(1));
+    sql(z, "UPDATE device SET person_id = '%s' WHERE id = '%s'", PERSON(1), DEV(2));
+}
+
+/* Folder moves; DEV-13: a retired device has none; a policy that goes leaves nothing behind. */
+static void test_moves_and_ends(void **state)
+{
+    policy(POLICY(1), "security", VALUE("len", "6", "4"));
+    policy(POLICY(2), "security", VALUE("len", "8", "8"));
+    assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);
+    assign(POLICY(2), "folder", FOLDER(1), "user_first", 0);
+    compute();
+    sql(z, "DELETE FROM folder_above WHERE folder_id = '%s' AND above_id = '%s'", FOLDER(2), FOLDER(1));
+    sql(z, "UPDATE folder SET parent_id = '%s' WHERE id = '%s'", MDM_FOLDER_ROOT, FOLDER(2));
+    sql(z, "UPDATE device SET state = 'retired' WHERE id = '%s'", DEV(1));
+    compute();
+    assert_string_equal(effective(DEV(2), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(effective(DEV(1), "len"), "");
+    sql(z, "UPDATE folder SET parent_id = '%s' WHERE id = '%s'", FOLDER(1), FOLDER(2));
+    sql(z, "INSERT INTO folder_above (folder_id, above_id) VALUES ('%s', '%s')", FOLDER(2), FOLDER(1));
+    sql(z, "INSERT INTO recompute (target_kind, target_id) SELECT target_kind, target_id FROM assignment");
+    sql(z, "DELETE FROM assignment");
+    sql(z, "DELETE FROM policy");
+    compute();
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM effective_policy"), "0");
+}
+
+/* POL-01: a sandbox reaches test devices and nobody else; it is followed as it is edited. What was never published applies to nobody. */
+static void test_sandbox(void **state)
+{
+    policy(POLICY(1), "security", VALUE("len", "6", "6"));
+    sql(z, "INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES ('%s', 0, '%s', 0)", POLICY(1), VALUE("len", "7", "7"));
+    sql(z, "UPDATE policy SET has_sandbox = 1");
+    policy(POLICY(2), "security", VALUE("never", "1", "1"));
+    sql(z, "UPDATE policy SET published = 0 WHERE id = '%s'", POLICY(2));
+    sql(z, "UPDATE device SET test_device = 1 WHERE id = '%s'", DEV(1));
+    assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);
+    assign(POLICY(2), "folder", MDM_FOLDER_ROOT, "user_first", 1);
+    compute();
+    assert_string_equal(effective(DEV(1), "len"), "7 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(effective(DEV(2), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(effective(DEV(2), "never"), "");
+    sql(z, "UPDATE policy_version SET settings = '%s' WHERE number = 0", VALUE("len", "5", "5"));
+    sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('folder', '%s')", MDM_FOLDER_ROOT);
+    compute();
+    assert_string_equal(effective(DEV(1), "len"), "5 folder:" MDM_FOLDER_ROOT);
+}
+
+/* All that was computed, without the times. */
+static const char *all_of_it(void)
+{
+    return ask(z, "SELECT %s FROM (SELECT device_id || ' ' || type || ' ' || result_id AS x FROM effective_policy ORDER BY 1) AS m",
+               strncmp(z->t->params, "pgsql:", 6) ? "group_concat(x, ';')" : "string_agg(x, ';' ORDER BY x)");
+}
+
+/* POL-06: computing again changes nothing, and the order of assignments and of marks never matters. */
+static void test_order_never_matters(void **state)
+{
+    static const struct {
+        const char *policy, *kind, *id, *conflict;
+        int position;
+    } all[] = {
+        {POLICY(1), "folder", MDM_FOLDER_ROOT, "device_first", 0}, {POLICY(2), "folder", MDM_FOLDER_ROOT, "user_first", 0},
+        {POLICY(2), "person", PERSON(1), "user_first", 0},         {POLICY(3), "user_group", UGROUP(1), "user_first", 0},
+        {POLICY(4), "user_group", UGROUP(2), "user_first", 0},     {POLICY(3), "device_group", GROUP(1), "user_first", 0},
+        {POLICY(4), "device", DEV(3), "device_only", 0},           {POLICY(5), "user_source", SOURCE, "user_first", 0},
+    };
+    enum { N = sizeof all / sizeof all[0] };
+    const char *first = NULL;
+    unsigned seed = 7;
+
+    policy(POLICY(1), "security", VALUE("a", "1", "2"));
+    policy(POLICY(2), "security", VALUE("a", "3", "\"inherit\""));
+    policy(POLICY(3), "security", VALUE("b", "4", "5"));
+    policy(POLICY(4), "device_control", VALUE("c", "6", "7"));
+    policy(POLICY(5), "email", VALUE("d", "8", "null"));
+    sql(z, "UPDATE device SET ownership = 'personal' WHERE id = '%s'", DEV(2));
+    sql(z, "INSERT INTO device_group_member (group_id, device_id) VALUES ('%s', '%s'), ('%s', '%s')", GROUP(1), DEV(1), GROUP(2), DEV(1));
+    sql(z, "INSERT INTO user_group_member (group_id, person_id) VALUES ('%s', '%s'), ('%s', '%s')", UGROUP(1), PERSON(1), UGROUP(2), PERSON(1));
+    for (int round = 0; round < 6; round++) {
+        int order[N], i, k;
+
+        for (i = 0; i < N; i++)
+            order[i] = i;
+        for (i = N - 1; i > 0; i--) {
+            int was = order[i];
+            seed = seed * 1103515245u + 12345u;
+            k = (int)((seed >> 16) % (unsigned)(i + 1));
+            order[i] = order[k];
+            order[k] = was;
+        }
+        sql(z, "DELETE FROM assignment");
+        for (i = 0; i < N; i++) {
+            assign(all[order[i]].policy, all[order[i]].kind, all[order[i]].id, all[order[i]].conflict, all[order[i]].position);
+            if (round & 1)
+                compute();
+        }
+        compute();
+        if (!first)
+            first = all_of_it();
+        assert_string_equal(all_of_it(), first);
+        if (round == 0) {
+            z->t->now += apr_time_from_sec(60);
+            sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('folder', '%s')", MDM_FOLDER_ROOT);
+            compute();
+            assert_string_equal(all_of_it(), first);
+            assert_string_equal(ask(z, "SELECT COUNT(*) FROM effective_policy WHERE computed_ms = %" APR_INT64_T_FMT, mdm_now_ms(z->t->ctx)), "0");
+        }
+    }
+}
+
+/* DEV-08: one device at once, whatever else waits; nothing is read when nothing is marked. */
+static void test_now(void **state)
+{
+    apr_uint64_t before;
+    mdm_db_t *db;
+
+    policy(POLICY(1), "security", VALUE("len", "6", "6"));
+    assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_db_end(db, mdm_recompute_now(db, DEV(1))), APR_SUCCESS);
+    assert_string_equal(effective(DEV(1), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_string_equal(effective(DEV(2), "len"), "");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM recompute"), "1");
+    mdm_db_close(db);
+    compute();
+    assert_string_equal(effective(DEV(2), "len"), "6 folder:" MDM_FOLDER_ROOT);
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    before = z->t->statements;
+    assert_int_equal(mdm_recompute_now(db, DEV(1)), APR_SUCCESS);
+    assert_int_equal(z->t->statements - before, 1);
+    mdm_db_close(db);
+}
+
+/* ---------------------------------------------------------------- two at once */
+
+static void *APR_THREAD_FUNC run_in_thread(apr_thread_t *th, void *data)
+{
+    compute_with(data);
+    return NULL;
+}
+
+static apr_thread_t *start(mdm_ctx_t *ctx)
+{
+    apr_thread_t *th;
+
+    assert_int_equal(apr_thread_create(&th, NULL, run_in_thread, ctx, z->t->pool), APR_SUCCESS);
+    return th;
+}
+
+/* Whoever computes a device holds it; a change that comes meanwhile is seen by the next one. */
+static void test_no_mark_is_lost(void **state)
+{
+    mdm_ctx_t *other = dbtest_ctx(z->t, &mdm_log_stderr, (void *)(intptr_t)MDM_LOG_ERR);
+    mdm_q_recompute_take_t *row;
+    apr_array_header_t *rows;
+    apr_thread_t *th;
+    apr_status_t rv;
+    mdm_db_t *db;
+
+    policy(POLICY(1), "security", VALUE("len", "6", "6"));
+    assign(POLICY(1), "device", DEV(1), "user_first", 0);
+    sql(z, "DELETE FROM recompute");
+    sql(z, "INSERT INTO recompute_device (device_id, since_ms, criteria, policies) VALUES ('%s', 0, 0, 1)", DEV(1));
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_q_recompute_take(db, 10, &rows), APR_SUCCESS); /* this one reads the facts of now … */
+    assert_int_equal(rows->nelts, 1);
+    row = &APR_ARRAY_IDX(rows, 0, mdm_q_recompute_take_t);
+    assert_string_equal(row->device_id, DEV(1));
+    if (!mdm_db_is_sqlite(db)) /* there nobody can change anything before its end */
+        sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('device', '%s')", DEV(1));
+    th = start(other); /* … and the other finds a change that came behind them */
+    assert_int_equal(mdm_db_end(db, APR_SUCCESS), APR_SUCCESS);
+    mdm_db_close(db);
+    assert_int_equal(apr_thread_join(&rv, th), APR_SUCCESS);
+    if (strncmp(z->t->params, "pgsql:", 6) != 0)
+        sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('device', '%s')", DEV(1));
+    compute();
+    assert_string_equal(effective(DEV(1), "len"), "6 device:" DEV(1));
+}
+
+/* Two runs and somebody who changes things: at the end all is as if it had been computed afterwards. */
+static void test_two_runs_at_once(void **state)
+{
+    mdm_ctx_t *one = dbtest_ctx(z->t, &mdm_log_stderr, (void *)(intptr_t)MDM_LOG_ERR);
+    mdm_ctx_t *two = dbtest_ctx(z->t, &mdm_log_stderr, (void *)(intptr_t)MDM_LOG_ERR);
+    const char *during;
+
+    policy(POLICY(1), "security", VALUE("len", "6", "4"));
+    policy(POLICY(2), "security", VALUE("len", "8", "7"));
+    assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);
+    assign(POLICY(2), "folder", FOLDER(1), "user_first", 0);
+    for (int i = 0; i < 8; i++) {
+        apr_thread_t *a = start(one), *b = start(two);
+        apr_status_t rv;
+
+        sql(z, "UPDATE device SET folder_id = '%s' WHERE id = '%s'", i & 1 ? FOLDER(2) : MDM_FOLDER_ROOT, DEV(3));
+        sql(z, "UPDATE device SET ownership = '%s' WHERE id = '%s'", i & 1 ? "personal" : "corporate", DEV(1));
+        sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('folder', '%s')", MDM_FOLDER_ROOT);
+        assert_int_equal(apr_thread_join(&rv, a), APR_SUCCESS);
+        assert_int_equal(apr_thread_join(&rv, b), APR_SUCCESS);
+    }
+    compute();
+    during = all_of_it();
+    sql(z, "DELETE FROM effective_policy");
+    sql(z, "INSERT INTO recompute (target_kind, target_id) VALUES ('folder', '%s')", MDM_FOLDER_ROOT);
+    compute();
+    assert_string_equal(all_of_it(), during);
+    assert_string_equal(effective(DEV(1), "len"), "7 folder:" FOLDER(1));
 }
 
 int main(void)
@@ -235,6 +538,13 @@ int main(void)
         cmocka_unit_test_setup(test_marks_are_left, empty),
         cmocka_unit_test_setup(test_changes_mark_themselves, empty),
         cmocka_unit_test_setup(test_a_mark_calls_the_job, empty),
+        cmocka_unit_test_setup(test_precedence, no_policies),
+        cmocka_unit_test_setup(test_moves_and_ends, no_policies),
+        cmocka_unit_test_setup(test_sandbox, no_policies),
+        cmocka_unit_test_setup(test_order_never_matters, no_policies),
+        cmocka_unit_test_setup(test_now, no_policies),
+        cmocka_unit_test_setup(test_no_mark_is_lost, no_policies),
+        cmocka_unit_test_setup(test_two_runs_at_once, no_policies),
         cmocka_unit_test_setup(test_what_goes_marks_too, empty),
     };
 

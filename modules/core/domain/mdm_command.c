@@ -8,6 +8,7 @@
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_push.h"
+#include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
 
 #define PAYLOAD_PURPOSE "command.payload:"
@@ -102,18 +103,20 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 const char *const mdm_command_refreshes[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList",
                                              "ManagedApplicationList", "ProfileList", "CertificateList", "Restrictions", NULL};
 
-/* As the device said last; one that was never asked is taken for the organisation's. */
-static apr_status_t is_user_enrolled(mdm_db_t *db, const char *record_id, int *yes)
+/* What policies changed for the device is queued before the questions, so that a refresh always brings it (DEV-08). owners: user enrolment, as the
+ * device said last; one that was never asked is taken for the organisation's. */
+static apr_status_t before_refresh(mdm_db_t *db, const char *record_id, int *owners)
 {
     mdm_q_command_known_t *row;
     json_t *inventory;
     apr_status_t rv = mdm_q_command_known(db, record_id, &row);
 
-    *yes = 0;
+    *owners = 0;
     if (rv == APR_SUCCESS) {
         inventory = mdm_json_own(mdm_db_ctx(db), json_loads(row->inventory, 0, NULL));
-        *yes = json_is_true(json_object_get(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"),
-                                            "IsUserEnrollment"));
+        *owners = json_is_true(json_object_get(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"),
+                                               "IsUserEnrollment"));
+        rv = mdm_recompute_now(db, row->device_id);
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
@@ -122,7 +125,7 @@ apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add
 {
     const char *device_id = NULL, *uuid;
     int owners;
-    apr_status_t rv = is_user_enrolled(db, add->record_id, &owners);
+    apr_status_t rv = before_refresh(db, add->record_id, &owners);
 
     for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
         mdm_command_add_t ask = {.record_id = add->record_id, .request_type = *type, .coalesce_key = *type};

@@ -196,6 +196,7 @@ int mdm_adm_role_delete(mdm_web_call_t *call)
 
 /* ---- API tokens */
 
+/* A token makes none: a stolen one would outlive its expiry and its end. */
 static int token_create(mdm_web_call_t *call, const char *owner)
 {
     const char *name = NULL, *role = NULL, *id = NULL, *secret = NULL;
@@ -209,6 +210,8 @@ static int token_create(mdm_web_call_t *call, const char *owner)
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
+    if (rv == APR_SUCCESS && call->caller->by_token)
+        rv = mdm_fail(call->ctx, MDM_EDENIED, NULL, "An API token can't make tokens: log in.");
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)

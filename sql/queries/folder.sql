@@ -144,6 +144,16 @@ UPDATE device_group SET name = :name, position = :position, version = version + 
 -- args: id:text, version:i64
 DELETE FROM device_group WHERE id = :id AND version = :version;
 
+-- A device of the group that is in none of the administrator's folders.
+-- name: group_beyond :one
+-- args: id:text, admin:text
+-- cols: device_id:text
+SELECT m.device_id FROM device_group_member m JOIN device d ON d.id = m.device_id
+ WHERE m.group_id = :id
+   AND NOT EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id
+                    WHERE a.folder_id = d.folder_id AND l.admin_id = :admin)
+ LIMIT 1;
+
 -- name: group_members_add :exec
 -- args: id:text, ids:text
 -- only: pgsql

@@ -140,7 +140,7 @@ def test_nobody_gives_rights_he_lacks(zone, console, roles):
     assert one.call("DELETE", f"/admins/{made['id']}")[0] == 204
     # A token with fewer rights is bound by its own, not by those of its owner.
     weak = bearer(zone, console.post("/me/tokens", {"name": "weak", "days": 1, "role_id": keeper["id"]})["token"])
-    problem(weak.call("POST", "/me/tokens", {"name": "strong", "days": 1, "role_id": roles["super_admin"]}), 403)
+    problem(weak.call("POST", "/me/tokens", {"name": "same", "days": 1, "role_id": keeper["id"]}), 403)
     problem(weak.call("POST", "/admins", {**new, "role_id": roles["super_admin"]}), 403)
 
 
@@ -184,6 +184,11 @@ def test_tokens(zone, console, roles):
         problem(console.call("POST", "/me/tokens", body), 400, field)
     script = bearer(zone, made["token"])
     assert script.get("/me")["login"] == harness.ADMIN_USER
+    # a stolen one must not outlive its end: it makes no other, for nobody
+    me = console.get("/me")["id"]
+    for path, body in (("/me/tokens", {}), ("/me/tokens", {"role_id": roles["auditor"]}), ("/tokens", {"admin_id": me})):
+        assert "log in" in problem(script.call("POST", path, {"name": "child", "days": 1, **body}), 403)["detail"]
+    assert "child" not in {x["name"] for x in console.get("/tokens")["items"]}
     make(console, roles, "thief", "auditor")
     thief = Console(zone, "thief", PASSWORD)
     problem(thief.call("DELETE", f"/me/tokens/{made['id']}"), 404)
@@ -196,6 +201,34 @@ def test_tokens(zone, console, roles):
 
 
 # ---- folder limits --------------------------------------------------------------------------------------------------
+def test_groups_of_who_is_limited(zone, console, roles):
+    """USR-12: whoever is limited to folders puts his own devices into groups; a group that holds any other he leaves as it is."""
+    here, there = folder(zone, "Group here"), folder(zone, "Group there")
+    anna = seed.person_id(zone, harness.PERSON)
+    mine, other = (seed.device(zone, f"Grouped {i}", anna, folder_id=f) for i, f in enumerate((here, there)))
+    wide = console.post("/roles", {"name": "grouper", "rights": {"*": ["*"]}})
+    make(console, roles | {"grouper": wide["id"]}, "grouper1", "grouper", folders=[here])
+    one = Console(zone, "grouper1", PASSWORD)
+    group = console.post("/groups", {"name": "Everybody's"})
+    path = f"/groups/{group['id']}"
+    assert console.call("POST", path + "/devices", {"add": [other]})[0] == 204
+    assert one.call("POST", path + "/devices", {"add": [mine]})[0] == 204
+    for change in ({"add": [other]}, {"remove": [other]}, {"remove": [mine, other]}):
+        problem(one.call("POST", path + "/devices", change), 400)
+    etag = console.call("GET", path)[1]["ETag"]
+    for change in ({"name": "Mine now"}, {"position": 7}):
+        problem(one.call("PATCH", path, change, If_Match=etag), 403)
+    problem(one.call("DELETE", path, If_Match=etag), 403)
+    problem(one.call("DELETE", path, If_Match='"99"'), 412)
+    assert zone.sql("SELECT COUNT(*) FROM device_group_member WHERE group_id = ?", group["id"]) == [(2,)]
+    assert one.call("POST", path + "/devices", {"remove": [mine]})[0] == 204
+    own = one.post("/groups", {"name": "Only mine"})
+    assert one.call("POST", f"/groups/{own['id']}/devices", {"add": [mine]})[0] == 204
+    status, headers, _ = one.call("PATCH", f"/groups/{own['id']}", {"name": "Still mine"}, If_Match=f'"{own["version"]}"')
+    assert status == 200 and one.call("DELETE", f"/groups/{own['id']}", If_Match=headers["ETag"])[0] == 204
+    assert console.call("DELETE", path, If_Match=etag)[0] == 204
+
+
 def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     """USR-12: a limited administrator sees and reaches devices of his folders and those below; every other one is not there."""
     inside, outside = folder(zone, "Inside"), folder(zone, "Outside")

@@ -299,11 +299,21 @@ apr_status_t mdm_group_create(mdm_db_t *db, const char *name, apr_int64_t positi
     return rv == APR_SUCCESS ? audit_change(db, "group.create", "device_group", *id, name, NULL) : rv;
 }
 
+/* Who is limited to folders changes no group that others have their devices in (USR-12). */
 static apr_status_t group_for_edit(mdm_db_t *db, const char *id, apr_int64_t version, mdm_q_group_get_t **q)
 {
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_group_beyond_t *other;
     apr_status_t rv = mdm_q_group_get(db, id, q);
 
-    return rv == APR_SUCCESS && (*q)->version != version ? stale(mdm_db_ctx(db), "group") : rv;
+    if (rv == APR_SUCCESS && (*q)->version != version)
+        return stale(ctx, "group");
+    if (rv != APR_SUCCESS || !*ctx->actor.limit)
+        return rv;
+    rv = mdm_q_group_beyond(db, id, ctx->actor.limit, &other);
+    if (rv == APR_SUCCESS)
+        return mdm_fail(ctx, MDM_EDENIED, NULL, "The group holds devices that are in none of your folders.");
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
 apr_status_t mdm_group_edit(mdm_db_t *db, const char *id, apr_int64_t version, const char *name, const apr_int64_t *position)

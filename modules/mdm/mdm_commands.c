@@ -1,6 +1,7 @@
 /* Owns the jobs of commands: ending what nobody will answer any more (commands whose time is over, wipes that were never confirmed), and the
  * work of quick tasks. */
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_job.h"
 #include "domain/mdm_task.h"
 #include "mdm_private.h"
@@ -34,7 +35,14 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     do {
         rv = step(ctx, mdm_command_expire, &n);
     } while (rv == APR_SUCCESS && n && !mdm_job_stopping(job));
-    return rv == APR_SUCCESS ? step(ctx, mdm_leave_silent, &n) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = step(ctx, mdm_leave_silent, &n);
+    }
+    n = rv == APR_SUCCESS;
+    while (rv == APR_SUCCESS && n && !mdm_job_stopping(job)) {
+        rv = step(ctx, mdm_delivery_tidy, &n);
+    }
+    return rv;
 }
 
 const mdm_jobkind_t mdm_commands_kind = {

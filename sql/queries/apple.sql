@@ -91,11 +91,33 @@ capacity_gb = COALESCE(:capacity_gb, capacity_gb), free_gb = COALESCE(:free_gb, 
 (SELECT COUNT(*) FROM source_record s JOIN match_key k ON k.record_id = s.id AND k.space = 'easid' AND k.value = :eas_key
           WHERE s.device_id = device.id AND s.kind = 'mdm' AND s.live = 1)
 
+-- What policies have to be there, for the answers that say whether they are (POL-10); and what compliance is judged by.
+-- part: deliveries_pgsql
+(SELECT CAST(jsonb_agg(jsonb_build_object('type', x.type, 'channel', x.channel, 'result', x.result_id, 'hash', x.hash, 'applied', x.applied,
+    'state', x.state, 'error', x.error, 'command', x.command_id, 'attempts', x.attempts, 'encrypt', x.encrypt)) AS text)
+   FROM delivery x WHERE x.device_id = device.id)
+
+-- part: deliveries_sqlite
+(SELECT json_group_array(json_object('type', x.type, 'channel', x.channel, 'result', x.result_id, 'hash', x.hash, 'applied', x.applied,
+    'state', x.state, 'error', x.error, 'command', x.command_id, 'attempts', x.attempts, 'encrypt', x.encrypt))
+   FROM delivery x WHERE x.device_id = device.id)
+
+-- part: judged
+COALESCE(device.passcode_present, -1), COALESCE(device.passcode_compliant, -1), COALESCE(device.encryption, -1), device.compliance
+
+-- name: compliance_facts :one
+-- args: device_id:text
+-- cols: passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, deliveries:text?
+-- only: pgsql
+SELECT {judged}, {deliveries_pgsql} FROM device WHERE device.id = :device_id;
+-- only: sqlite3
+SELECT {judged}, {deliveries_sqlite} FROM device WHERE device.id = :device_id;
+
 -- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown. "watch" holds the values whose change
 -- people want to see; what it said before comes back. eas_known: the DeviceId is a match key already.
 -- name: inventory_device :one
 -- args: device_id:text, section:text, body:text, watch:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
--- cols: was:text?, eas_known:i64
+-- cols: was:text?, eas_known:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, deliveries:text?
 -- only: pgsql
 UPDATE device SET
     inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(
@@ -105,7 +127,7 @@ UPDATE device SET
     {inventory_set}
  WHERE id = :device_id
 RETURNING CAST(inventory AS jsonb) ->> 'was',
-          {inventory_known};
+          {inventory_known}, {judged}, CASE WHEN CAST(:section AS text) IN ('profiles', 'security') THEN {deliveries_pgsql} END;
 -- only: sqlite3
 UPDATE device SET
     inventory = json_set(inventory, '$.' || :section, json(:body),
@@ -113,7 +135,8 @@ UPDATE device SET
         '$.watch', json_patch(COALESCE(json_extract(inventory, '$.watch'), '{}'), :watch)),
     {inventory_set}
  WHERE id = :device_id
-RETURNING json_extract(inventory, '$.was'), {inventory_known};
+RETURNING json_extract(inventory, '$.was'), {inventory_known}, {judged},
+          CASE WHEN :section IN ('profiles', 'security') THEN {deliveries_sqlite} END;
 
 -- name: inventory_apps :exec
 -- args: device_id:text, apps:text

@@ -32,8 +32,9 @@ WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
 
 -- name: cache_by_eas :one
 -- args: person_id:text, native_id:text
--- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?
-SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms
+-- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, mail:text?, policy:text?
+SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms, d.mail,
+       (SELECT p.hash FROM delivery p WHERE p.device_id = r.device_id AND p.channel = 'eas' AND p.hash <> '' LIMIT 1)
 FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 WHERE r.kind = 'eas' AND r.native_id = :native_id AND r.person_id = :person_id AND r.live = 1;

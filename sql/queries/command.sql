@@ -31,10 +31,14 @@ INSERT INTO command (id, record_id, device_id, seq, request_type, payload, seale
 VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'queued', :coalesce_key, :leaving, :task_id,
         :now, :created_by, :expires_ms);
 
+-- The profile that a command names.
+-- part: stored_body
+(SELECT s.body FROM stored_profile s WHERE s.hash = command.stored)
+
 -- A command that was offered five times without an answer lets the others pass.
 -- name: command_next :one
 -- args: record_id:text, now:i64, skip_notnow:i64
--- cols: id:text, request_type:text, payload:text, sealed:i64
+-- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?
 UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
  WHERE id = (SELECT c.id FROM command c
               WHERE c.record_id = :record_id AND c.open = 1 AND (c.expires_ms IS NULL OR c.expires_ms > :now)
@@ -42,12 +46,12 @@ UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
                 AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
               ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
-RETURNING id, request_type, payload, sealed;
+RETURNING id, request_type, payload, sealed, stored, {stored_body};
 
 -- Ends one and offers the next: a whole answer in one statement (PRF-02).
 -- name: command_answer :many
 -- args: record_id:text, done:text, leaving:i64, state:text, error:text?, result:text?, now:i64
--- cols: id:text, request_type:text, payload:text, sealed:i64, open:i64, leaving:i64
+-- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?, open:i64, leaving:i64, coalesce_key:text?
 UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                    open = CASE WHEN id = :done THEN 0 ELSE 1 END,
                    done_ms = CASE WHEN id = :done THEN :now ELSE done_ms END,
@@ -62,7 +66,51 @@ UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                 AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
               ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
-RETURNING id, request_type, payload, sealed, open, leaving;
+RETURNING id, request_type, payload, sealed, stored, CASE WHEN command.open = 1 THEN {stored_body} END, open, leaving, coalesce_key;
+
+-- ---------------------------------------------------------------- many at once
+
+-- list: [{"record", "key"}]. What a device has put off it has forgotten.
+-- name: commands_supersede :exec
+-- args: list:text, now:i64
+-- only: pgsql
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record text, key text)
+ WHERE command.record_id = v.record AND command.open = 1 AND command.state IN ('queued', 'notnow') AND command.coalesce_key = v.key;
+-- only: sqlite3
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now
+ WHERE open = 1 AND state IN ('queued', 'notnow')
+   AND (record_id, coalesce_key) IN (SELECT json_extract(value, '$.record'), json_extract(value, '$.key') FROM json_each(:list));
+
+-- list: [{"record", "n"}]: so many numbers are given out, up to queue_seq. In an order that is always the same: two batches never wait for
+-- each other.
+-- name: commands_seq :many
+-- args: list:text
+-- cols: id:text, seq:i64, waiting:i64, device_id:text?, state:text
+-- only: pgsql
+WITH v AS (SELECT r.id, x.n FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (record text, n bigint) JOIN source_record r ON r.id = x.record
+            WHERE r.live = 1 ORDER BY r.id FOR UPDATE OF r)
+UPDATE source_record SET queue_seq = queue_seq + v.n FROM v WHERE source_record.id = v.id
+RETURNING source_record.id, queue_seq, (SELECT count(*) FROM command c WHERE c.record_id = source_record.id AND c.open = 1), device_id, state;
+-- only: sqlite3
+UPDATE source_record SET queue_seq = queue_seq + v.n
+  FROM (SELECT json_extract(value, '$.record') AS record, json_extract(value, '$.n') AS n FROM json_each(:list)) AS v
+ WHERE source_record.id = v.record AND live = 1
+RETURNING id, queue_seq, (SELECT count(*) FROM command c WHERE c.record_id = source_record.id AND c.open = 1), device_id, state;
+
+-- name: commands_insert :exec
+-- args: list:text, now:i64, created_by:text
+-- only: pgsql
+INSERT INTO command (id, record_id, device_id, seq, request_type, payload, sealed, stored, state, coalesce_key, created_ms, created_by, expires_ms)
+SELECT id, record, device, seq, type, payload, sealed, stored, 'queued', key, :now, :created_by, expires
+  FROM jsonb_to_recordset(CAST(:list AS jsonb))
+    AS v (id text, record text, device text, seq bigint, type text, payload text, sealed bigint, stored text, key text, expires bigint);
+-- only: sqlite3
+INSERT INTO command (id, record_id, device_id, seq, request_type, payload, sealed, stored, state, coalesce_key, created_ms, created_by, expires_ms)
+SELECT json_extract(value, '$.id'), json_extract(value, '$.record'), json_extract(value, '$.device'), json_extract(value, '$.seq'),
+       json_extract(value, '$.type'), json_extract(value, '$.payload'), json_extract(value, '$.sealed'), json_extract(value, '$.stored'),
+       'queued', json_extract(value, '$.key'), :now, :created_by, json_extract(value, '$.expires')
+  FROM json_each(:list);
 
 -- name: command_notnow :one
 -- args: id:text, record_id:text, now:i64

@@ -36,6 +36,15 @@ SELECT pg_notify('mdm_change', '') FROM c;
 -- only: sqlite3
 INSERT INTO change (kind, key, at_ms) VALUES (:kind, :key, :now);
 
+-- keys: a JSON list.
+-- name: change_add_many :exec
+-- args: kind:text, keys:text, now:i64
+-- only: pgsql
+WITH c AS (INSERT INTO change (kind, key, at_ms) SELECT :kind, k, :now FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS k RETURNING seq)
+SELECT pg_notify('mdm_change', '') FROM c LIMIT 1;
+-- only: sqlite3
+INSERT INTO change (kind, key, at_ms) SELECT :kind, value, :now FROM json_each(:keys);
+
 -- name: change_prune :exec
 -- args: before:i64
 DELETE FROM change WHERE at_ms < :before;

@@ -8,6 +8,24 @@ ON CONFLICT (record_id) DO UPDATE
    SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
        lease_owner = NULL, lease_until_ms = 0, attempts = 0;
 
+-- list: [{"record", "due"}]
+-- name: push_wake_many :exec
+-- args: list:text
+-- only: pgsql
+INSERT INTO push (record_id, due_ms)
+SELECT r.id, v.due FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record text, due bigint) JOIN source_record r ON r.id = v.record
+ WHERE r.live = 1 AND r.push_ok = 1 ORDER BY r.id
+ON CONFLICT (record_id) DO UPDATE
+   SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
+       lease_owner = NULL, lease_until_ms = 0, attempts = 0;
+-- only: sqlite3
+INSERT INTO push (record_id, due_ms)
+SELECT r.id, json_extract(v.value, '$.due') FROM json_each(:list) v JOIN source_record r ON r.id = json_extract(v.value, '$.record')
+ WHERE r.live = 1 AND r.push_ok = 1
+ON CONFLICT (record_id) DO UPDATE
+   SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
+       lease_owner = NULL, lease_until_ms = 0, attempts = 0;
+
 -- Moves the job forward. Whoever holds its row does the same: nobody waits for it, as waiting here, with a record's row in
 -- hand, could be a deadlock. At worst the push comes with the job's next period.
 -- name: push_hasten :exec

@@ -42,18 +42,27 @@ CREATE TABLE delivery (
     state TEXT NOT NULL,            -- pending sent applied failed not_applicable
     error TEXT NOT NULL DEFAULT '', -- of the device, or why it does not apply
     command_id TEXT,                -- that carries it now
-    attempts BIGINT NOT NULL DEFAULT 0,
+    attempts BIGINT NOT NULL DEFAULT 0, -- in vain, since its content changed
+    due_ms BIGINT,                  -- when it is queued (again); NULL: not before something happens
+    held BIGINT NOT NULL DEFAULT 0, -- 1: waits for a mail account to be removed that was made by hand (EML-02); 2: it was said to be gone
+    encrypt BIGINT NOT NULL DEFAULT 0, -- security: asks for encryption
     updated_ms BIGINT NOT NULL,
     PRIMARY KEY (device_id, type, channel)
 );
 CREATE INDEX delivery_result ON delivery (result_id, channel, state, device_id);
 CREATE INDEX delivery_command ON delivery (command_id) WHERE command_id IS NOT NULL;
--- Contents of profiles that wait in queues: many devices get the same one; a command names it by {"$stored": hash}.
+CREATE INDEX delivery_due ON delivery (due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX delivery_held ON delivery (updated_ms) WHERE held = 1;
+CREATE INDEX delivery_hash ON delivery (hash) WHERE channel = 'mdm';
+-- Contents of profiles that wait in queues: many devices get the same one; a command names it.
 CREATE TABLE stored_profile (
     hash TEXT PRIMARY KEY,
     body TEXT NOT NULL,             -- base64
-    created_ms BIGINT NOT NULL
+    created_ms BIGINT NOT NULL      -- or used last
 );
+CREATE INDEX stored_profile_created ON stored_profile (created_ms);
+ALTER TABLE command ADD COLUMN stored TEXT; -- hash of the profile that an InstallProfile carries
+CREATE INDEX command_stored ON command (stored) WHERE open = 1 AND stored IS NOT NULL;
 
 -- What must be computed again: marks as they were made, and the devices that they came to. Two marks are never made one: whoever leaves
 -- one has it seen after his own change, or not at all.
@@ -334,3 +343,6 @@ BEGIN
 EXCEPTION WHEN insufficient_privilege THEN NULL; -- the database is somebody else's
 END $$;
 -- all
+
+-- What the e-mail policy makes of the device's mail (spec 03): proxy direct none (no such policy); '' = not computed yet.
+ALTER TABLE device ADD COLUMN mail TEXT NOT NULL DEFAULT '';

@@ -1,6 +1,7 @@
 /* The SQL engine over apr_dbd: statements, rows, transactions. What apr_dbd does not do (NULL, errors inside a
  * transaction, lost connections, changed schemas) is done here once. */
 #include <apr_strings.h>
+#include "base/mdm_json.h"
 #include "base/mdm_wait.h"
 #include "db/mdm_db_priv.h"
 
@@ -495,6 +496,17 @@ static int noted(const mdm_db_t *db, const char *kind, const char *key)
     return 0;
 }
 
+/* This node's cache forgets it now, or once the transaction has ended well. */
+static void told(mdm_db_t *db, const char *kind, const char *key)
+{
+    if (!db->in_tx) {
+        announce(db, kind, key);
+        return;
+    }
+    APR_ARRAY_PUSH(db->changes, const char *) = apr_pstrdup(db->own, kind);
+    APR_ARRAY_PUSH(db->changes, const char *) = apr_pstrdup(db->own, key);
+}
+
 apr_status_t mdm_change_add(mdm_db_t *db, const char *kind, const char *key)
 {
     apr_status_t rv;
@@ -506,11 +518,23 @@ apr_status_t mdm_change_add(mdm_db_t *db, const char *kind, const char *key)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!db->in_tx) {
-        announce(db, kind, key);
-        return APR_SUCCESS;
-    }
-    APR_ARRAY_PUSH(db->changes, const char *) = apr_pstrdup(db->own, kind);
-    APR_ARRAY_PUSH(db->changes, const char *) = apr_pstrdup(db->own, key);
+    told(db, kind, key);
     return APR_SUCCESS;
+}
+
+apr_status_t mdm_change_add_many(mdm_db_t *db, const char *kind, json_t *keys)
+{
+    apr_status_t rv = APR_SUCCESS;
+    json_t *key;
+    size_t i;
+
+    if (json_array_size(keys)) {
+        rv = mdm_q_change_add_many(db, kind, mdm_json_text(db->ctx->pool, keys), mdm_now_ms(db->ctx), NULL);
+    }
+    json_array_foreach(keys, i, key) {
+        if (rv == APR_SUCCESS) {
+            told(db, kind, json_string_value(key));
+        }
+    }
+    return rv;
 }

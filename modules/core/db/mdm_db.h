@@ -5,6 +5,7 @@
 
 #include <apr_dbd.h>
 #include <apr_tables.h>
+#include <jansson.h>
 #include "base/mdm_text.h"
 
 /* One physical connection as its owner (mod_dbd, mdmctl, a test) sees it. */
@@ -58,6 +59,9 @@ int mdm_db_in_tx(const mdm_db_t *db);
 /* Writes a row into the change table (15-decisions, Invalidation), and NOTIFYs on PostgreSQL. Inside a transaction it
  * takes effect with it. kind: "device", "policy", "zone", …; key: usually a uuid. */
 apr_status_t mdm_change_add(mdm_db_t *db, const char *kind, const char *key);
+
+/* The same for a list of keys, in one statement. */
+apr_status_t mdm_change_add_many(mdm_db_t *db, const char *kind, json_t *keys);
 
 /* Opens a stand-alone pool of one connection (tools, tests). params: "sqlite3:/path/file.db" or
  * "pgsql:host=… dbname=…". The pool has no breaker. Freed with p. */

@@ -8,6 +8,7 @@
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_identity.h"
@@ -420,6 +421,9 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
         return rv;
     }
     rv = mdm_apple_users_end(db, r->device_id);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_left(db, r->device_id);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -10,6 +10,7 @@
 #include "domain/mdm_apple_priv.h"
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
@@ -31,6 +32,7 @@ typedef struct call_t {
     int user;         /* a user channel: its answers say nothing of the device */
     int queued;       /* something may wait */
     const char *uuid; /* of the command it reports; "" if there is none that could be ours */
+    int asked;        /* its answer made us ask something more */
     mdm_apple_answer_t *a;
 } call_t;
 
@@ -115,17 +117,36 @@ static apr_status_t absorb(call_t *c, const mdm_command_done_t *done)
     return mdm_command_fail(c->db, c->record_id, done->id, c->ctx->fail_text ? c->ctx->fail_text : "The answer is of no use.");
 }
 
-static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const char *state)
+static apr_status_t unknown_result(const call_t *c)
 {
-    int ok = !strcmp(state, "acknowledged");
+    mdm_log(c->ctx, MDM_LOG_INFO, "MDM0405", 0, "a result for a command that is not open was ignored: %s",
+            *c->uuid ? c->uuid : "no usable CommandUUID");
+    return APR_SUCCESS;
+}
+
+/* It may have carried a policy. A result that comes again finds what a cut left undone. */
+static apr_status_t policy_done(call_t *c, const mdm_command_said_t *said)
+{
+    return *said->id && !c->user ? mdm_delivery_answered(c->db, c->record_id, said->id, said->state, said->error, &c->asked) : APR_SUCCESS;
+}
+
+static apr_status_t finish(call_t *c, const mdm_command_done_t *done, const mdm_command_said_t *said)
+{
+    int ok = !strcmp(said->state, "acknowledged");
+    apr_status_t rv;
 
     if (!done) {
-        mdm_log(c->ctx, MDM_LOG_INFO, "MDM0405", 0, "a result for a command that is not open was ignored: %s",
-                *c->uuid ? c->uuid : "no usable CommandUUID");
-        return APR_SUCCESS;
+        unknown_result(c);
+        return policy_done(c, said);
     }
     if (done->leaving) {
         return ok ? mdm_apple_leave(c->db, c->record_id, "confirmed") : mdm_leave_refused(c->db, c->record_id, c->device_id, done);
+    }
+    if (done->coalesce_key && !strncmp(done->coalesce_key, MDM_DELIVERY_KEY, strlen(MDM_DELIVERY_KEY))) {
+        rv = policy_done(c, said);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
     }
     return ok && c->device_id && !c->user ? absorb(c, done) : APR_SUCCESS;
 }
@@ -139,7 +160,7 @@ static apr_status_t in_transaction(call_t *c, const mdm_command_said_t *said, md
         rv = mdm_command_answer(c->db, c->record_id, said, done, next);
     }
     if (rv == APR_SUCCESS) {
-        rv = finish(c, *done, said->state);
+        rv = finish(c, *done, said);
     }
     return mdm_db_end(c->db, rv);
 }
@@ -177,7 +198,7 @@ static apr_status_t result(call_t *c, const char *state, const char *error)
     apr_status_t rv = plain ? mdm_command_answer(c->db, c->record_id, &said, &done, &next) : APR_SUCCESS;
 
     if (rv == APR_SUCCESS && done) {
-        rv = finish(c, done, state);
+        rv = finish(c, done, &said);
     } else if (rv == APR_SUCCESS) {
         said.leaving = 1;
         rv = in_transaction(c, &said, &done, &next);
@@ -185,11 +206,16 @@ static apr_status_t result(call_t *c, const char *state, const char *error)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!next) {
+    if (!next && c->asked) {
+        rv = mdm_command_next(c->db, c->record_id, 1, &next);
+        next = rv == APR_SUCCESS ? next : NULL;
+        rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+    }
+    if (rv == APR_SUCCESS && !next) {
         seen_empty(c);
     }
     give(c, done && done->leaving ? NULL : next);
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t do_acknowledged(call_t *c)
@@ -220,7 +246,7 @@ static apr_status_t do_notnow(call_t *c)
     if (rv == APR_SUCCESS) {
         rv = mdm_push_wake(c->db, c->record_id, mdm_backoff_ms(offers > 1 ? offers - 1 : 0, NOTNOW_MS, NOTNOW_CAP_MS));
     } else if (APR_STATUS_IS_NOTFOUND(rv)) {
-        rv = finish(c, NULL, "notnow");
+        rv = unknown_result(c);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_next(c->db, c->record_id, 1, &next);

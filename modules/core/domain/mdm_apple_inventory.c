@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
@@ -132,6 +133,14 @@ static apr_status_t note_changes(mdm_db_t *db, const char *device_id, json_t *wa
     return json_object_size(changes) ? mdm_device_event(db, device_id, NULL, "changed", changes) : APR_SUCCESS;
 }
 
+static apr_status_t look_at_policies(mdm_db_t *db, const char *device_id, const char *section, json_t *body, const mdm_q_inventory_device_t *row)
+{
+    const mdm_delivery_news_t news = {device_id, row->deliveries, row->compliance, row->passcode_present, row->passcode_compliant,
+                                      row->encryption, strcmp(section, "profiles") == 0 ? body : NULL};
+
+    return mdm_delivery_reported(db, &news);
+}
+
 /* Takes the reference of body. */
 static apr_status_t store(mdm_db_t *db, const char *device_id, const char *section, json_t *body, const found_t *f)
 {
@@ -152,6 +161,9 @@ static apr_status_t store(mdm_db_t *db, const char *device_id, const char *secti
     }
     if (rv == APR_SUCCESS && key && !row->eas_known) {
         rv = match_mail(db, device_id, key);
+    }
+    if (rv == APR_SUCCESS && (!strcmp(section, "profiles") || !strcmp(section, "security"))) {
+        rv = look_at_policies(db, device_id, section, body, row);
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* deleted meanwhile, or no longer managed */
 }

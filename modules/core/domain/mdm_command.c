@@ -7,6 +7,7 @@
 #include "base/mdm_seal.h"
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_push.h"
 #include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
@@ -16,14 +17,15 @@
 
 /* ---------------------------------------------------------------- adding */
 
-static apr_status_t payload_text(mdm_ctx_t *ctx, const mdm_command_add_t *add, int seal, const char *id, const char **out)
+apr_status_t mdm_command_payload(mdm_ctx_t *ctx, const mdm_command_add_t *add, const char *id, int *sealed, const char **out)
 {
     const char *text = add->payload ? mdm_json_text(ctx->pool, add->payload) : "{}";
 
+    *sealed = add->secret || add->raw || (json_object_size(add->payload) && mdm_command_secret(add->request_type));
     if (strlen(text) > MDM_COMMAND_MAX_BYTES) {
         return mdm_fail(ctx, MDM_ETOOBIG, "payload", "A command may have %d bytes at most.", MDM_COMMAND_MAX_BYTES);
     }
-    if (!seal) {
+    if (!*sealed) {
         *out = text;
         return APR_SUCCESS;
     }
@@ -51,11 +53,11 @@ static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const cha
     apr_int64_t now = mdm_now_ms(ctx);
     mdm_q_command_seq_t *seq = NULL;
     const char *uuid = mdm_uuid(ctx->pool), *text;
-    int seal = add->secret || add->raw || (json_object_size(add->payload) && mdm_command_secret(add->request_type));
+    int sealed;
     apr_status_t rv = !uuid ? MDM_EUNAVAIL : add->raw ? APR_SUCCESS : mdm_command_check(ctx, add->request_type, add->payload);
 
     if (rv == APR_SUCCESS) {
-        rv = payload_text(ctx, add, seal, uuid, &text);
+        rv = mdm_command_payload(ctx, add, uuid, &sealed, &text);
     }
     if (rv == APR_SUCCESS && add->coalesce_key) {
         rv = mdm_q_command_supersede(db, add->record_id, add->coalesce_key, now, NULL);
@@ -67,7 +69,7 @@ static apr_status_t append(mdm_db_t *db, const mdm_command_add_t *add, const cha
         rv = may_add(ctx, add, seq);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, seal,
+        rv = mdm_q_command_insert(db, uuid, add->record_id, seq->device_id, seq->seq, add->request_type, text, sealed,
                                   add->task_id ? NULL : add->coalesce_key, add->leaving, add->task_id, now, ctx->actor.name,
                                   add->expires_ms ? &add->expires_ms : NULL, NULL);
     }
@@ -127,6 +129,9 @@ apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add
     int owners;
     apr_status_t rv = before_refresh(db, add->record_id, &owners);
 
+    if (rv == APR_SUCCESS) { /* before it is asked what it has */
+        rv = mdm_delivery_refresh(db, add->record_id);
+    }
     for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
         mdm_command_add_t ask = {.record_id = add->record_id, .request_type = *type, .coalesce_key = *type};
         if (owners && !strcmp(*type, "Restrictions")) {
@@ -235,13 +240,19 @@ apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char 
         }
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, there->open ? "The device has it already." : "The command has ended.");
     }
-    return rv == APR_SUCCESS && row->leaving ? mdm_leave_cancelled(db, row->record_id, device_id) : rv;
+    if (rv == APR_SUCCESS && !row->leaving) {
+        return mdm_q_delivery_cancelled(db, id, mdm_now_ms(ctx), NULL);
+    }
+    return rv == APR_SUCCESS ? mdm_leave_cancelled(db, row->record_id, device_id) : rv;
 }
 
 apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id)
 {
     apr_status_t rv = mdm_q_command_clear(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_cleared(db, record_id);
+    }
     return rv == APR_SUCCESS ? mdm_q_push_drop(db, record_id, NULL) : rv;
 }
 
@@ -260,6 +271,12 @@ static apr_status_t make_body(mdm_db_t *db, const char *record_id, const mdm_q_c
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_json_parse(ctx, (const char *)text.data, text.len, &payload);
+    }
+    if (rv == APR_SUCCESS && row->stored && !row->body) {
+        rv = mdm_fail(ctx, APR_NOTFOUND, NULL, "Its content is not kept any more: a newer one has taken its place.");
+    }
+    if (rv == APR_SUCCESS && row->body) {
+        json_object_set_new(payload, "Payload", json_pack("{s:s}", "$data", row->body));
     }
     if (rv == APR_SUCCESS && !strcmp(row->request_type, "ClearPasscode")) {
         rv = mdm_q_command_unlock(db, record_id, &unlock);
@@ -308,7 +325,7 @@ static apr_status_t offer(mdm_db_t *db, const char *record_id, mdm_q_command_nex
         if (rv == APR_SUCCESS || (rv == MDM_EUNAVAIL && !has_secret(row))) {
             return rv;
         }
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0400", rv, "the command %s (%s) can't be made and is ended: %s", row->id,
+        mdm_log(ctx, row->stored ? MDM_LOG_INFO : MDM_LOG_ERR, "MDM0400", rv, "the command %s (%s) can't be made and is ended: %s", row->id,
                 row->request_type, ctx->fail_text ? ctx->fail_text : "its secret can't be opened");
         rv = mdm_command_fail(db, record_id, row->id, ctx->fail_text ? ctx->fail_text : "The secret in it can't be opened.");
         if (rv == APR_SUCCESS) {
@@ -344,13 +361,15 @@ apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const mdm_c
         const mdm_q_command_answer_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_answer_t);
         if (!strcmp(r->id, said->id)) {
             *done = apr_pcalloc(ctx->pool, sizeof **done);
-            **done = (mdm_command_done_t){r->id, r->request_type, (int)r->leaving};
+            **done = (mdm_command_done_t){r->id, r->request_type, r->coalesce_key, (int)r->leaving};
         } else {
             row = apr_pcalloc(ctx->pool, sizeof *row);
             row->id = r->id;
             row->request_type = r->request_type;
             row->payload = r->payload;
             row->sealed = r->sealed;
+            row->stored = r->stored;
+            row->body = r->body;
         }
     }
     if (rv == APR_SUCCESS && row) {

@@ -21,12 +21,17 @@ typedef struct mdm_command_add_t {
     const char *task_id;        /* quick task, may be NULL; what a task follows is not replaced by a newer one of its coalesce_key */
     apr_int64_t expires_ms;     /* 0 = never */
     apr_int64_t wake_after_ms;  /* the device is woken so much later; 0 = now */
+    const char *stored;         /* mdm_command_enqueue_many(): hash of the stored profile that InstallProfile carries, taken when it is offered */
 } mdm_command_add_t;
 
 /* Adds a command and wakes the record (mdm_push_wake); announces the change of the cached flag. Several statements: call
  * inside a transaction. MDM_ECONFLICT: queue full, or the record is leaving or gone; APR_NOTFOUND: no such live record.
  * id may be NULL. */
 apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
+/* The same for many, in a number of statements that does not depend on theirs; those of one record follow each other as they stand. What was put
+ * off is replaced, too. ids[i] is NULL where the record is gone or leaving, or its queue is full: the others go on. Not for raw or leaving
+ * ones, nor those of quick tasks. */
+apr_status_t mdm_command_enqueue_many(mdm_db_t *db, const apr_array_header_t *adds /* of mdm_command_add_t */, const char **ids);
 /* The refresh commands (mdm_command_refreshes, NULL-terminated), each replacing its older, unsent one; a device under user enrolment is not
  * asked for restrictions. */
 extern const char *const mdm_command_refreshes[];
@@ -59,6 +64,7 @@ typedef struct mdm_command_offer_t {
 /* What ended with an answer. */
 typedef struct mdm_command_done_t {
     const char *id, *request_type;
+    const char *coalesce_key; /* NULL: none */
     int leaving;
 } mdm_command_done_t;
 /* What a device said to one command. */
@@ -82,6 +88,9 @@ apr_status_t mdm_command_notnow(mdm_db_t *db, const char *record_id, const char 
 apr_status_t mdm_command_fail(mdm_db_t *db, const char *record_id, const char *id, const char *why);
 /* Ends commands whose time is over, a bounded number; *count = how many. In a transaction. */
 apr_status_t mdm_command_expire(mdm_db_t *db, int *count);
+
+/* How a command is kept: its keys as text, sealed if they are secrets (mdm_command.c). */
+apr_status_t mdm_command_payload(mdm_ctx_t *ctx, const mdm_command_add_t *add, const char *id, int *sealed, const char **out);
 
 /* ---- bodies (mdm_command_body.c) */
 /* The command as a plist. unlock: the record's sealed unlock token, may be NULL (ClearPasscode then fails with MDM_ECONFLICT). What it may

@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_apple.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
@@ -81,6 +82,9 @@ apr_status_t mdm_leave_cancelled(mdm_db_t *db, const char *record_id, const char
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, "device.unenroll_cancel", "device", device_id, device->name, "done", NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_refresh(db, record_id);
     }
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", device_id) : rv;
 }

@@ -2,6 +2,7 @@
 #include <apr_strings.h>
 #include "domain/mdm_devload.h"
 #include "domain/mdm_ca.h"
+#include "domain/mdm_delivery.h"
 #include "mdm_sql_gen.h"
 
 typedef struct {
@@ -166,6 +167,7 @@ apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const
 
         out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
         rv = fill(db, cache, &f, out);
+        out->policy_rev = mdm_delivery_rev(row->policy);
     }
     return rv;
 }

@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 
+#include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
@@ -16,6 +17,22 @@ apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t dela
     apr_status_t rv = mdm_q_push_wake(db, record_id, now + delay_ms, &rows);
 
     return rv == APR_SUCCESS && rows && delay_ms == 0 ? mdm_q_push_hasten(db, MDM_PUSH_JOB, now, NULL) : rv;
+}
+
+apr_status_t mdm_push_wake_many(mdm_db_t *db, json_t *list)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx), due;
+    apr_status_t rv = json_array_size(list) ? mdm_q_push_wake_many(db, mdm_json_text(ctx->pool, list), NULL) : APR_SUCCESS;
+    json_t *wake;
+    int soon = 0;
+    size_t i;
+
+    json_array_foreach(list, i, wake) {
+        due = json_integer_value(json_object_get(wake, "due"));
+        soon |= due <= now;
+    }
+    return rv == APR_SUCCESS && soon ? mdm_q_push_hasten(db, MDM_PUSH_JOB, now, NULL) : rv;
 }
 
 apr_int64_t mdm_push_spread_ms(const char *record_id, apr_int64_t window_ms)

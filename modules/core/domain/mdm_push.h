@@ -14,6 +14,8 @@
 /* Asks for a push after delay_ms (0 = now; then the job is moved forward as well). A wake while a push is under way is not lost.
  * Nothing happens for a record that can't be pushed. After commit call services->job_wake() to be quick. */
 apr_status_t mdm_push_wake(mdm_db_t *db, const char *record_id, apr_int64_t delay_ms);
+/* Many: list = [{"record", "due": ms since 1970}]; the job is moved forward if one is due now. */
+apr_status_t mdm_push_wake_many(mdm_db_t *db, json_t *list);
 /* The delay of one record when many are to be woken within window_ms: the same each time, evenly spread. */
 apr_int64_t mdm_push_spread_ms(const char *record_id, apr_int64_t window_ms);
 

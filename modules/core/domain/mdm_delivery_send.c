@@ -1,0 +1,177 @@
+/* Queueing what is due (IOS-10): ten changes before the device comes are one delivery, and after each the device is asked what it has. */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "base/mdm_json.h"
+#include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
+#include "domain/mdm_push.h"
+#include "mdm_sql_gen.h"
+
+#define FULL_MS (3600 * 1000LL)            /* a full queue is tried again */
+#define SILENT_MS (2 * 3600 * 1000LL)      /* longer than any Ping may wait: an account that is there asks more often */
+#define SWEEP_AGE_MS (24 * 3600 * 1000LL)
+#define TIDY_ROWS 200
+#define SWEEP_ROWS 50
+
+typedef struct due_t {
+    const char *device_id, *type, *hash, *record_id;
+} due_t;
+
+static mdm_command_add_t *add(apr_array_header_t *adds, const due_t *d, const char *type, const char *key, apr_int64_t spread_ms)
+{
+    mdm_command_add_t *a = apr_array_push(adds);
+
+    *a = (mdm_command_add_t){.record_id = d->record_id, .request_type = type, .coalesce_key = key,
+                             .wake_after_ms = mdm_push_spread_ms(d->record_id, spread_ms)};
+    return a;
+}
+
+static void carry(mdm_ctx_t *ctx, apr_array_header_t *adds, const due_t *d, apr_int64_t spread_ms)
+{
+    const char *key = apr_pstrcat(ctx->pool, MDM_DELIVERY_KEY, d->type, NULL);
+    int type = mdm_policy_type_of(d->type);
+
+    if (*d->hash) {
+        add(adds, d, "InstallProfile", key, spread_ms)->stored = d->hash;
+    } else {
+        add(adds, d, "RemoveProfile", key, spread_ms)->payload =
+            mdm_json_own(ctx, json_pack("{s:s}", "Identifier", type < 0 ? "" : mdm_policy_profile_ids[type]));
+    }
+}
+
+/* The commands of a batch that is sorted by device; at[i] = place of the i-th row's own. What follows asks for the truth. */
+static apr_array_header_t *commands(mdm_ctx_t *ctx, const due_t *due, int n, apr_int64_t spread_ms, int *at)
+{
+    apr_array_header_t *adds = apr_array_make(ctx->pool, n * 2, sizeof(mdm_command_add_t));
+    int security = 0;
+
+    for (int i = 0; i < n; i++) {
+        at[i] = adds->nelts;
+        carry(ctx, adds, &due[i], spread_ms);
+        security |= !strcmp(due[i].type, mdm_policy_types[MDM_POLICY_SECURITY]);
+        if (i + 1 < n && !strcmp(due[i].device_id, due[i + 1].device_id)) {
+            continue;
+        }
+        add(adds, &due[i], "ProfileList", "ProfileList", spread_ms);
+        if (security) {
+            add(adds, &due[i], "SecurityInfo", "SecurityInfo", spread_ms);
+        }
+        security = 0;
+    }
+    return adds;
+}
+
+static apr_status_t send_rows(mdm_db_t *db, const due_t *due, int n, apr_int64_t spread_ms)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    int *at = apr_pcalloc(ctx->pool, sizeof(int) * (apr_size_t)n);
+    apr_array_header_t *adds = commands(ctx, due, n, spread_ms, at);
+    const char **ids = apr_pcalloc(ctx->pool, sizeof(char *) * (apr_size_t)adds->nelts);
+    json_t *list = mdm_json_own(ctx, json_array());
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_status_t rv = mdm_command_enqueue_many(db, adds, ids);
+
+    for (int i = 0; rv == APR_SUCCESS && i < n; i++) {
+        const char *id = ids[at[i]];
+        json_t *j = json_pack("{s:s, s:s, s:s?}", "device", due[i].device_id, "type", due[i].type, "command", id);
+        json_object_set_new(j, "due", id ? json_null() : json_integer(now + FULL_MS));
+        json_array_append_new(list, j);
+    }
+    return rv == APR_SUCCESS ? mdm_q_delivery_queued(db, mdm_json_text(ctx->pool, list), now, NULL) : rv;
+}
+
+static int by_device(const void *x, const void *y)
+{
+    const due_t *a = x, *b = y;
+    int c = strcmp(a->device_id, b->device_id);
+
+    return c ? c : strcmp(a->type, b->type);
+}
+
+apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t spread_ms, int *count)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    apr_status_t rv;
+    due_t *due;
+    int n;
+
+    if (ids) {
+        rv = mdm_q_delivery_due_of(db, mdm_json_text(ctx->pool, ids), mdm_now_ms(ctx), &rows);
+    } else {
+        rv = mdm_q_delivery_due(db, mdm_now_ms(ctx), max, &rows);
+    }
+    n = rv == APR_SUCCESS ? rows->nelts : 0;
+    due = apr_pcalloc(ctx->pool, sizeof *due * (apr_size_t)(n + 1));
+    for (int i = 0; i < n; i++) {
+        if (ids) {
+            const mdm_q_delivery_due_of_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_of_t);
+            due[i] = (due_t){r->device_id, r->type, r->hash, r->record_id};
+        } else {
+            const mdm_q_delivery_due_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_t);
+            due[i] = (due_t){r->device_id, r->type, r->hash, r->record_id};
+        }
+    }
+    qsort(due, (size_t)n, sizeof *due, by_device);
+    if (count) {
+        *count = n;
+    }
+    return n ? send_rows(db, due, n, spread_ms) : rv;
+}
+
+static apr_status_t send_one(mdm_db_t *db, const char *device_id)
+{
+    return mdm_delivery_send(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id)), 0, 0, NULL);
+}
+
+apr_status_t mdm_delivery_refresh(mdm_db_t *db, const char *record_id)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_delivery_refresh(db, record_id, mdm_now_ms(mdm_db_ctx(db)), &rows);
+
+    return rv == APR_SUCCESS && rows->nelts ? send_one(db, APR_ARRAY_IDX(rows, 0, mdm_q_delivery_refresh_t).device_id) : rv;
+}
+
+apr_status_t mdm_delivery_cleared(mdm_db_t *db, const char *record_id)
+{
+    return mdm_q_delivery_cleared(db, record_id, mdm_now_ms(mdm_db_ctx(db)), NULL);
+}
+
+apr_status_t mdm_delivery_left(mdm_db_t *db, const char *device_id)
+{
+    return mdm_q_delivery_left(db, device_id, NULL);
+}
+
+apr_status_t mdm_delivery_release(mdm_db_t *db, const char *device_id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_status_t rv = mdm_q_delivery_release(db, device_id, mdm_now_ms(ctx));
+
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "No mail account of this device has to be removed.");
+    }
+    return rv == APR_SUCCESS ? send_one(db, device_id) : rv;
+}
+
+apr_status_t mdm_delivery_tidy(mdm_db_t *db, int *count)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_array_header_t *rows;
+    int n = 0, swept = 0;
+    apr_status_t rv = mdm_q_delivery_silent(db, now - SILENT_MS, TIDY_ROWS, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        rv = mdm_q_delivery_release(db, APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t).device_id, now);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_send(db, NULL, TIDY_ROWS, 0, &n);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_delivery_sweep(db, now - SWEEP_AGE_MS, SWEEP_ROWS, &swept);
+    }
+    *count = n + swept;
+    return rv;
+}

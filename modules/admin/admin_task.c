@@ -15,32 +15,31 @@
 /* The filter of the device list, as an object with the same names. */
 static apr_status_t read_filter(mdm_ctx_t *ctx, json_t *in, mdm_device_filter_t *f)
 {
-    int lost = 0;
-    const mdm_jfield_t fields[] = {{"q", MDM_JF_STR, 0, 0, 100, NULL, 0, &f->q, NULL},
-                                   {"state", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->state, NULL},
-                                   {"mode", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->mode, NULL},
-                                   {"platform", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->platform, NULL},
-                                   {"ownership", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->ownership, NULL},
-                                   {"person", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->person, NULL},
-                                   {"folder", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->folder, NULL},
-                                   {"group", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->group, NULL},
-                                   {"lost", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &lost, NULL},
-                                   {NULL}};
-    apr_status_t rv = mdm_json_fields(ctx, in, fields);
+    apr_status_t rv = mdm_device_filter_read(ctx, in, f);
 
-    f->lost = lost;
-    if (rv == APR_SUCCESS)
-        rv = mdm_device_filter_check(ctx, f);
     if (rv == MDM_EINPUT)
         ctx->fail_field = apr_pstrcat(ctx->pool, "filter.", ctx->fail_field, NULL);
     return rv;
 }
 
-static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
+/* A kind that wants more than the right to give orders. */
+static apr_status_t may_kind(mdm_web_call_t *call, const char *kind)
+{
+    const mdm_action_t *action = mdm_action_named(kind);
+
+    if (strcmp(kind, "raw") == 0 && !mdm_rights_cover(call->caller->rights, "{\"command\": [\"raw\"]}"))
+        return mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right command:raw.");
+    if (action && mdm_action_changes(action->command) && !mdm_rights_cover(call->caller->rights, "{\"device\": [\"write\"]}"))
+        return mdm_fail(call->ctx, MDM_EDENIED, NULL, "Your role lacks the right device:write.");
+    return APR_SUCCESS;
+}
+
+/* preview: the kind may be missing. */
+static apr_status_t read_spec(mdm_web_call_t *call, int preview, mdm_task_spec_t *s)
 {
     mdm_ctx_t *ctx = call->ctx;
     json_t *filter = NULL;
-    const mdm_jfield_t fields[] = {{"kind", MDM_JF_STR, 1, 1, 40, NULL, 0, &s->kind, NULL},
+    const mdm_jfield_t fields[] = {{"kind", MDM_JF_STR, !preview, 1, 40, NULL, 0, &s->kind, NULL},
                                    {"options", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &s->options, NULL},
                                    {"devices", MDM_JF_ARRAY, 0, 1, MDM_TASK_LIST, NULL, 0, &s->devices, NULL},
                                    {"filter", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &filter, NULL},
@@ -48,7 +47,6 @@ static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
                                    {"expires_minutes", MDM_JF_INT, 0, 1, MINUTES_MAX, NULL, 1, &s->expires_minutes, NULL},
                                    {"confirm", MDM_JF_INT, 0, 0, APR_INT32_MAX, NULL, 0, &s->confirm, NULL},
                                    {NULL}};
-    const mdm_action_t *action;
     apr_status_t rv;
 
     memset(s, 0, sizeof(*s));
@@ -60,14 +58,11 @@ static apr_status_t read_spec(mdm_web_call_t *call, mdm_task_spec_t *s)
         rv = read_filter(ctx, filter, &s->filter);
     if (rv != APR_SUCCESS)
         return rv;
+    if (!s->kind)
+        return s->options ? mdm_fail(ctx, MDM_EINPUT, "kind", "is missing: whose options are these?") : APR_SUCCESS;
     if (s->expires_minutes < 0)
         s->expires_minutes = strcmp(s->kind, "unenroll") ? MDM_TASK_EXPIRY_MIN : 0;
-    if (strcmp(s->kind, "raw") == 0 && !mdm_rights_cover(call->caller->rights, "{\"command\": [\"raw\"]}"))
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "Your role lacks the right command:raw.");
-    action = mdm_action_named(s->kind);
-    if (action && mdm_action_changes(action->command) && !mdm_rights_cover(call->caller->rights, "{\"device\": [\"write\"]}"))
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "Your role lacks the right device:write.");
-    return APR_SUCCESS;
+    return may_kind(call, s->kind);
 }
 
 int mdm_adm_task_preview(mdm_web_call_t *call)
@@ -75,7 +70,7 @@ int mdm_adm_task_preview(mdm_web_call_t *call)
     mdm_task_spec_t spec;
     json_t *out = NULL;
     mdm_db_t *db = NULL;
-    apr_status_t rv = read_spec(call, &spec);
+    apr_status_t rv = read_spec(call, 1, &spec);
 
     if (rv == APR_SUCCESS)
         rv = mdm_db_open(call->ctx, &db);
@@ -92,7 +87,7 @@ int mdm_adm_task_create(mdm_web_call_t *call)
     const char *id = NULL;
     json_t *body = NULL;
     mdm_db_t *db = NULL;
-    apr_status_t rv = read_spec(call, &spec);
+    apr_status_t rv = read_spec(call, 0, &spec);
 
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
@@ -115,23 +110,35 @@ int mdm_adm_task_create(mdm_web_call_t *call)
 
 static apr_status_t list_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
-    return mdm_task_list(db, page, *(const int *)arg, items, next);
+    return mdm_task_list(db, page, arg, items, next);
+}
+
+/* Which of the words a parameter says; not given: the first. */
+static apr_status_t which(mdm_web_call_t *call, const char *name, const char *const *words, int *out)
+{
+    const char *given = NULL;
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, name, &given);
+
+    for (*out = 0; rv == APR_SUCCESS && given && words[*out] && strcmp(words[*out], given) != 0;)
+        ++*out;
+    return rv == APR_SUCCESS && !words[*out] ? mdm_fail(call->ctx, MDM_EINPUT, name, "is none of the known values") : rv;
 }
 
 int mdm_adm_tasks(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"hidden", NULL};
-    const char *given = NULL;
-    int hidden;
-    apr_status_t rv = mdm_web_query(call->r, call->ctx, "hidden", &given);
+    static const char *const params[] = {"hidden", "state", NULL}, *const hiddens[] = {"0", "1", "only", NULL},
+                      *const states[] = {"", "running", "ended", NULL};
+    mdm_task_filter_t f;
+    int hidden, state;
+    apr_status_t rv = which(call, "hidden", hiddens, &hidden);
 
-    if (rv == APR_SUCCESS && given && strcmp(given, "0") != 0 && strcmp(given, "1") != 0)
-        rv = mdm_fail(call->ctx, MDM_EINPUT, "hidden", "must be 0 or 1");
+    if (rv == APR_SUCCESS)
+        rv = which(call, "state", states, &state);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    hidden = given && *given == '1';
+    f = (mdm_task_filter_t){hidden, state};
     return mdm_adm_list(call, &(mdm_adm_list_t){
-        hidden ? "tasks\n1" : "tasks", params, list_page, &hidden, "tasks",
+        apr_pstrcat(call->r->pool, "tasks\n", hiddens[hidden], "\n", states[state], NULL), params, list_page, &f, "tasks",
         "id kind state total created_at created_by initiated:counts.initiated notified:counts.notified delivered:counts.delivered "
         "succeeded:counts.succeeded failed:counts.failed expired:counts.expired cancelled:counts.cancelled "
         "not_applicable:counts.not_applicable"});
@@ -182,9 +189,9 @@ static apr_status_t device_page(mdm_db_t *db, const mdm_page_t *page, const void
         const mdm_task_device_t *d = &APR_ARRAY_IDX(rows, i, mdm_task_device_t);
 
         json_array_append_new(
-            items, json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", d->device_id, "name", d->name, "there",
-                             d->there, "state", d->state, "reason", mdm_adm_text(d->reason), "command", mdm_adm_text(d->command_id),
-                             "error", d->error ? mdm_adm_parsed(d->error) : json_null(), "result",
+            items, json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", d->device_id, "name", d->name,
+                             "there", d->there, "state", d->state, "reason", mdm_adm_text(d->reason), "why", mdm_adm_text(d->why),
+                             "command", mdm_adm_text(d->command_id), "error", d->error ? mdm_adm_parsed(d->error) : json_null(), "result",
                              d->result ? mdm_adm_parsed(d->result) : json_null(), "ordered_at", mdm_adm_time(p, d->created_ms),
                              "sent_at", mdm_adm_time(p, d->sent_ms), "done_at", mdm_adm_time(p, d->done_ms), "expires_at",
                              mdm_adm_time(p, d->expires_ms)));
@@ -203,7 +210,7 @@ int mdm_adm_task_devices(mdm_web_call_t *call)
         return mdm_adm_fail(call, rv);
     return mdm_adm_list(call, &(mdm_adm_list_t){
         device_sig(call->r->pool, w.id, w.state), device_params, device_page, &w, "task",
-        "id name state reason error ordered_at sent_at done_at expires_at"});
+        "id name state reason why error ordered_at sent_at done_at expires_at"});
 }
 
 /* ---- changing */

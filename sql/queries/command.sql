@@ -150,9 +150,9 @@ SELECT open FROM command WHERE id = :id AND device_id = :device_id;
 
 -- name: command_list :many
 -- args: device_id:text, max:i64
--- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, refusals:i64, result:text?, push_ok:i64, record_state:text, push_error:text?, class:text
+-- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, refusals:i64, result:text?, push_ok:i64, record_state:text, push_error:text?, class:text, task_id:text?
 SELECT c.id, c.request_type, c.state, c.created_by, c.error, c.seq, c.open, c.leaving, c.offers, c.created_ms, c.sent_ms,
-       c.notnow_ms, c.done_ms, c.expires_ms, c.refusals, c.result, r.push_ok, r.state, p.last_error, r.class
+       c.notnow_ms, c.done_ms, c.expires_ms, c.refusals, c.result, r.push_ok, r.state, p.last_error, r.class, c.task_id
   FROM command c JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
  WHERE c.device_id = :device_id
  ORDER BY c.created_ms DESC, c.seq DESC LIMIT :max;

@@ -41,11 +41,13 @@ VALUES (:id, :kind, :summary, :options, :target, :limit_admin, :now, :created_by
 {task_row}
  WHERE q.id = :id AND (:admin = '' OR q.limit_admin = :admin);
 
+-- which: 1 = those that run, 2 = those that have ended, or may have without anybody having looked.
 -- name: task_list :many
--- args: admin:text, hidden:i64, before:i64, before_id:text, count:i64
+-- args: admin:text, hidden_least:i64, hidden_most:i64, which:i64, before:i64, before_id:text, count:i64
 -- cols: {task_cols}
 {task_row}
- WHERE (q.created_ms, q.id) < (:before, :before_id) AND q.hidden <= :hidden AND (:admin = '' OR q.limit_admin = :admin)
+ WHERE (q.created_ms, q.id) < (:before, :before_id) AND q.hidden >= :hidden_least AND q.hidden <= :hidden_most
+   AND (:which = 0 OR (:which = 1 AND q.state NOT IN ('done', 'cancelled')) OR (:which = 2 AND q.state NOT IN ('preparing', 'cancelling'))) AND (:admin = '' OR q.limit_admin = :admin)
  ORDER BY q.created_ms DESC, q.id DESC LIMIT :count;
 
 -- name: task_options :one

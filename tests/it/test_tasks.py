@@ -73,7 +73,7 @@ def test_only_applicable_devices(console, fleet):
     ident = start(console, "restart", fleet)
     ordered(console, ident, 3)
     left = console.get(f"/tasks/{ident}/devices?state=not_applicable")["items"]
-    assert [d["id"] for d in left] == [fleet[2].ident] and "supervised" in left[0]["reason"]
+    assert [(d["id"], d["reason"], d["why"]) for d in left] == [(fleet[2].ident, "not_supervised", "Only a supervised device does that.")]
     assert not fleet[2].poll()
     first = console.get(f"/tasks/{ident}/devices?limit=2")
     rest = console.get(f"/tasks/{ident}/devices?limit=2&cursor={first['next']}")
@@ -85,6 +85,46 @@ def test_only_applicable_devices(console, fleet):
     for device in fleet[:2]:
         device.poll()
     assert counts(console, ident) == {"succeeded": 2, "not_applicable": 1}
+
+
+def test_preview_of_every_order(console, fleet):
+    """DEV-07: without a kind, each order with the number of devices that it would reach, and why not the others."""
+    seen = console.post("/tasks/preview", {"devices": [d.ident for d in fleet]})
+    assert (seen["devices"], seen["complete"]) == (3, True)
+    actions = {a["action"]: a for a in seen["actions"]}
+    assert {"refresh", "lock", "restart", "unenroll", "wipe", "raw", "install_profile", "lost_off"} <= set(actions)
+    assert [actions[k]["applies"] for k in ("lock", "wipe", "restart", "lost_off")] == [3, 3, 2, 0]
+    assert {r["reason"] for r in actions["lost_off"]["reasons"]} == {"not_supervised", "not_lost"}
+    status, _, got = console.call("POST", "/tasks/preview", {"devices": [fleet[0].ident], "options": {"message": "x"}})
+    assert (status, got["field"]) == (400, "kind")
+    assert console.call("POST", "/tasks", {"devices": [fleet[0].ident]})[2]["field"] == "kind"
+
+
+def test_every_filter_of_the_device_list(zone, console, fleet):
+    """DEV-07: a task takes each filter that the list has, so that it never reaches more than the list shows."""
+    node = console.get("/nodes")["items"][0]["id"]
+    for filter, n in ({"node": node}, None), ({"source_removed": True}, 0), ({"lost": True}, 0), ({"mode": "eas"}, 0):
+        query = "&".join(f"{k}={1 if v is True else v}" for k, v in filter.items())
+        listed = len(console.get(f"/devices?limit=200&{query}")["items"])
+        assert console.post("/tasks/preview", {"kind": "refresh", "filter": filter})["devices"] == listed and n in (None, listed)
+    ident = start(console, "refresh", filter={"source_removed": True, "lost": False})
+    assert console.get(f"/tasks/{ident}")["target"] == {"filter": {"source_removed": True}}
+    wait_for(lambda: console.get(f"/tasks/{ident}")["state"] == "done")
+    assert console.get(f"/tasks/{ident}")["total"] == 0
+
+
+def test_list_by_state(console, fleet):
+    """UI-01: running ones, ended ones; a task that has ended is listed as such, whether or not the server has noted it."""
+    def ids(query):
+        return [t["id"] for t in console.get(f"/tasks?limit=200&{query}")["items"]]
+    ident = start(console, "lock", fleet[:1])
+    assert ident in ids("state=running") and ident not in ids("state=ended")
+    ordered(console, ident, 1)
+    fleet[0].poll()
+    assert ident in ids("state=ended") and ident not in ids("state=running")
+    shown = next(c for c in console.get(f"/devices/{fleet[0].ident}/commands")["items"] if c["request_type"] == "DeviceLock")
+    assert shown["task"] == ident
+    assert console.call("GET", "/tasks?state=odd")[0] == 400
 
 
 def test_whole_filter(console, fleet):
@@ -116,6 +156,7 @@ def test_hide_and_show(console, fleet):
     console.post(f"/tasks/{ident}/hide", want=(204,))
     assert ident not in [t["id"] for t in console.get("/tasks")["items"]]
     assert ident in [t["id"] for t in console.get("/tasks?hidden=1")["items"]]
+    assert [t["id"] for t in console.get("/tasks?hidden=only")["items"]] == [ident]
     console.post(f"/tasks/{ident}/show", want=(204,))
     assert ident in [t["id"] for t in console.get("/tasks")["items"]]
     ordered(console, ident, 1)

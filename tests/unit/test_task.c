@@ -163,6 +163,9 @@ static void test_not_applicable(void **state)
     json_decref(preview);
     id = started(s);
     assert_int_equal(count(id, "not_applicable"), 1);
+    assert_string_equal(ask(z, "SELECT reason FROM quick_task_device WHERE state = 'not_applicable' AND task_id = '%s'", id), "not_supervised");
+    assert_string_equal(mdm_action_why("not_supervised"), "Only a supervised device does that.");
+    assert_null(mdm_action_why("The device has left."));
     assert_int_equal(count(id, "initiated"), 1);
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM command WHERE device_id = '%s'", three->device), "0");
 }

@@ -151,6 +151,18 @@ const mdm_action_t *mdm_action_named(const char *name)
     return a->name ? a : NULL;
 }
 
+static const char too_old[] = "os_too_old", too_old_why[] = "The device's system is too old for that.";
+
+const char *mdm_action_why(const char *reason)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (!strcmp(rules[i].reason, reason)) {
+            return rules[i].why;
+        }
+    }
+    return strcmp(reason, too_old) ? NULL : too_old_why;
+}
+
 const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_facts_t *facts, const char **why)
 {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
@@ -160,8 +172,8 @@ const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_fact
         }
     }
     if (action->min_os && *facts->os_version && !mdm_version_at_least(facts->os_version, action->min_os)) {
-        *why = "The device's system is too old for that.";
-        return "os_too_old";
+        *why = too_old_why;
+        return too_old;
     }
     *why = NULL;
     return NULL;

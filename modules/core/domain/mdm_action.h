@@ -36,6 +36,8 @@ const mdm_action_t *mdm_action_named(const char *name);
 int mdm_action_changes(const char *request_type);
 /* Pure. NULL: it applies; else a word for programs, and *why = a sentence for people. */
 const char *mdm_action_refused(const mdm_action_t *action, const mdm_action_facts_t *facts, const char **why);
+/* The sentence of such a word; NULL: there is no such word. */
+const char *mdm_action_why(const char *reason);
 /* All of them for one device: [{"action", "command", "applies", "reason", "why", "keys"}]. New reference. */
 apr_status_t mdm_action_json(mdm_db_t *db, const char *device_id, json_t **out);
 

@@ -217,7 +217,8 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
         mdm_command_t *c = apr_array_push(*out);
         *c = (mdm_command_t){.id = r->id, .request_type = r->request_type, .state = r->state, .created_by = r->created_by,
                              .error = r->error, .seq = r->seq, .open = r->open, .leaving = r->leaving, .offers = r->offers,
-                             .created_ms = r->created_ms, .result = r->result, .user = mdm_apple_user_name(r->class), .why = why(ctx, r)};
+                             .created_ms = r->created_ms, .result = r->result, .user = mdm_apple_user_name(r->class),
+                             .task_id = r->task_id, .why = why(ctx, r)};
         c->sent_ms = r->sent_ms_null ? 0 : r->sent_ms;
         c->notnow_ms = r->notnow_ms_null ? 0 : r->notnow_ms;
         c->done_ms = r->done_ms_null ? 0 : r->done_ms;

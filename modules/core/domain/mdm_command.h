@@ -44,6 +44,7 @@ apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char 
 /* One line of a device's queue and history, newest first. */
 typedef struct mdm_command_t {
     const char *id, *request_type, *state, *created_by, *error, *result; /* error, result: JSON or NULL */
+    const char *task_id; /* the quick task that ordered it, may be NULL */
     apr_int64_t seq, open, leaving, offers;
     apr_int64_t created_ms, sent_ms, notnow_ms, done_ms, expires_ms; /* 0 = not */
     const char *user; /* whose channel; NULL: the device's own */

@@ -24,6 +24,10 @@ typedef struct mdm_device_filter_t {
 
 /* Puts NULL fields to their defaults and refuses values that are none; the name at fault is the query parameter's. */
 apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f);
+/* A filter as an object that names it as the list's parameters do, flags as booleans; who asks, and the order, are no part of it. New reference. */
+json_t *mdm_device_filter_json(const mdm_device_filter_t *f);
+/* The same back, checked. */
+apr_status_t mdm_device_filter_read(mdm_ctx_t *ctx, json_t *in, mdm_device_filter_t *f);
 /* What a cursor of this list is bound to. */
 const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f);
 

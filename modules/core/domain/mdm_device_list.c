@@ -62,6 +62,47 @@ apr_status_t mdm_device_filter_check(mdm_ctx_t *ctx, mdm_device_filter_t *f)
     return APR_SUCCESS;
 }
 
+json_t *mdm_device_filter_json(const mdm_device_filter_t *f)
+{
+    const struct {
+        const char *name, *value;
+    } all[] = {{"q", f->q}, {"state", f->state}, {"mode", f->mode}, {"platform", f->platform}, {"ownership", f->ownership},
+               {"person", f->person}, {"folder", f->folder}, {"group", f->group}, {"node", f->node}};
+    json_t *out = json_object();
+    unsigned i;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i].value && *all[i].value)
+            json_object_set_new(out, all[i].name, json_string(all[i].value));
+    }
+    if (f->lost)
+        json_object_set_new(out, "lost", json_true());
+    if (f->orphan)
+        json_object_set_new(out, "source_removed", json_true());
+    return out;
+}
+
+apr_status_t mdm_device_filter_read(mdm_ctx_t *ctx, json_t *in, mdm_device_filter_t *f)
+{
+    const mdm_jfield_t fields[] = {{"q", MDM_JF_STR, 0, 0, QUERY_MAX_BYTES, NULL, 0, &f->q, NULL},
+                                   {"state", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->state, NULL},
+                                   {"mode", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->mode, NULL},
+                                   {"platform", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->platform, NULL},
+                                   {"ownership", MDM_JF_STR, 0, 0, 40, NULL, 0, &f->ownership, NULL},
+                                   {"person", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->person, NULL},
+                                   {"folder", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->folder, NULL},
+                                   {"group", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->group, NULL},
+                                   {"node", MDM_JF_UUID, 0, 0, 0, NULL, 0, &f->node, NULL},
+                                   {"lost", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &f->lost, NULL},
+                                   {"source_removed", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &f->orphan, NULL},
+                                   {NULL}};
+    apr_status_t rv;
+
+    memset(f, 0, sizeof(*f));
+    rv = mdm_json_fields(ctx, in, fields);
+    return rv == APR_SUCCESS ? mdm_device_filter_check(ctx, f) : rv;
+}
+
 const char *mdm_device_filter_sig(apr_pool_t *p, const mdm_device_filter_t *f)
 {
     return apr_psprintf(p, "device\n%s\n%s\n%s\n%s\n%s\n%s\n%d\n%d\n%s\n%s\n%s\n%s\n%s", f->sort, f->state, f->mode, f->platform,

@@ -99,10 +99,18 @@ static apr_status_t each_page(mdm_db_t *db, const mdm_task_spec_t *spec, page_fn
 
 /* ---------------------------------------------------------------- preview */
 
-typedef struct preview_t {
-    const mdm_task_order_t *order;
-    json_int_t devices, applies;
+/* One order that was asked about. */
+typedef struct choice_t {
+    const char *action; /* its name among the choices */
+    mdm_task_order_t order;
+    json_int_t applies;
     json_t *reasons; /* word → {"reason", "why", "devices", "examples"} */
+} choice_t;
+
+typedef struct preview_t {
+    choice_t choices[MDM_TASK_CHOICES];
+    int n;
+    json_int_t devices;
 } preview_t;
 
 static void not_this(json_t *reasons, const char *word, const char *why, const mdm_action_facts_t *f)
@@ -120,9 +128,22 @@ static void not_this(json_t *reasons, const char *word, const char *why, const m
     }
 }
 
+static void preview_device(preview_t *p, const mdm_action_facts_t *f)
+{
+    p->devices++;
+    for (choice_t *c = p->choices; c < p->choices + p->n; c++) {
+        const char *why, *word = mdm_task_refused(&c->order, f, &why);
+
+        if (word) {
+            not_this(c->reasons, word, why, f);
+        } else {
+            c->applies++;
+        }
+    }
+}
+
 static apr_status_t preview_page(mdm_db_t *db, void *baton, json_t *list)
 {
-    preview_t *p = baton;
     json_t *ids = mdm_json_own(mdm_db_ctx(db), json_array()), *v;
     apr_array_header_t *facts;
     size_t i;
@@ -133,41 +154,69 @@ static apr_status_t preview_page(mdm_db_t *db, void *baton, json_t *list)
     }
     rv = mdm_action_facts_of(db, ids, &facts);
     for (int k = 0; rv == APR_SUCCESS && k < facts->nelts; k++) {
-        const mdm_action_facts_t *f = &APR_ARRAY_IDX(facts, k, mdm_action_facts_t);
-        const char *why, *word = mdm_task_refused(p->order, f, &why);
-
-        p->devices++;
-        if (word) {
-            not_this(p->reasons, word, why, f);
-        } else {
-            p->applies++;
-        }
+        preview_device(baton, &APR_ARRAY_IDX(facts, k, mdm_action_facts_t));
     }
     return rv;
 }
 
+/* The order of the spec, or all that there are. */
+static apr_status_t preview_begin(mdm_ctx_t *ctx, const mdm_task_spec_t *spec, preview_t *p)
+{
+    mdm_task_order_t *order;
+    apr_status_t rv = APR_SUCCESS;
+
+    memset(p, 0, sizeof *p);
+    if (spec->kind) {
+        rv = mdm_task_check(ctx, spec->kind, spec->options, &order);
+        if (rv == APR_SUCCESS) {
+            p->choices[p->n++].order = *order;
+        }
+    } else {
+        while ((p->choices[p->n].action = mdm_task_choice(p->n, &p->choices[p->n].order)) != NULL) {
+            p->n++;
+        }
+    }
+    for (int i = 0; i < p->n; i++) {
+        p->choices[i].reasons = mdm_json_own(ctx, json_object());
+    }
+    return rv;
+}
+
+static json_t *choice_json(const choice_t *c)
+{
+    json_t *reasons = json_array(), *r;
+    const char *word;
+
+    json_object_foreach(c->reasons, word, r) {
+        json_array_append(reasons, r);
+    }
+    return json_pack("{s:s*, s:I, s:o}", "action", c->action, "applies", c->applies, "reasons", reasons);
+}
+
 apr_status_t mdm_task_preview(mdm_db_t *db, const mdm_task_spec_t *spec, json_t **out)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    preview_t p = {.reasons = mdm_json_own(ctx, json_object())};
-    mdm_task_order_t *order;
-    json_t *reasons, *r;
-    const char *word;
+    preview_t p;
+    json_t *list;
     int complete;
-    apr_status_t rv = mdm_task_check(ctx, spec->kind, spec->options, &order);
+    apr_status_t rv = preview_begin(mdm_db_ctx(db), spec, &p);
 
-    p.order = order;
     if (rv == APR_SUCCESS) {
         rv = each_page(db, spec, preview_page, &p, &complete);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    reasons = json_array();
-    json_object_foreach(p.reasons, word, r) {
-        json_array_append(reasons, r);
+    *out = json_pack("{s:I, s:b}", "devices", p.devices, "complete", complete);
+    if (spec->kind) {
+        json_t *only = mdm_json_own(mdm_db_ctx(db), choice_json(p.choices));
+        json_object_update(*out, only);
+        return APR_SUCCESS;
     }
-    *out = json_pack("{s:I, s:I, s:b, s:o}", "devices", p.devices, "applies", p.applies, "complete", complete, "reasons", reasons);
+    list = json_array();
+    for (int i = 0; i < p.n; i++) {
+        json_array_append_new(list, choice_json(&p.choices[i]));
+    }
+    json_object_set_new(*out, "actions", list);
     return APR_SUCCESS;
 }
 
@@ -209,28 +258,12 @@ static apr_status_t confirmed(mdm_ctx_t *ctx, const mdm_task_spec_t *spec, apr_i
     return APR_SUCCESS;
 }
 
-static json_t *filter_json(const mdm_device_filter_t *f)
-{
-    const struct {
-        const char *name, *value;
-    } all[] = {{"q", f->q}, {"state", f->state}, {"mode", f->mode}, {"platform", f->platform}, {"ownership", f->ownership},
-               {"person", f->person}, {"folder", f->folder}, {"group", f->group}, {"lost", f->lost ? "1" : ""}};
-    json_t *out = json_object();
-
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (all[i].value && *all[i].value) {
-            json_object_set_new(out, all[i].name, json_string(all[i].value));
-        }
-    }
-    return out;
-}
-
 static apr_status_t insert(mdm_db_t *db, const mdm_task_spec_t *spec, const mdm_task_order_t *order, const char *id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *options = spec->options ? mdm_json_text(ctx->pool, spec->options) : "{}", *sealed;
     json_t *target = mdm_json_own(ctx, spec->devices ? json_pack("{s:I}", "devices", (json_int_t)json_array_size(spec->devices))
-                                                     : json_pack("{s:o}", "filter", filter_json(&spec->filter)));
+                                                     : json_pack("{s:o}", "filter", mdm_device_filter_json(&spec->filter)));
     apr_status_t rv = mdm_seal(ctx, apr_pstrcat(ctx->pool, "quick_task.options:", id, NULL), options, strlen(options), &sealed);
 
     if (rv == APR_SUCCESS) {
@@ -375,12 +408,21 @@ apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64
     return rv == APR_SUCCESS ? row_json(db, q, LIVE_ONE, out) : rv;
 }
 
-apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, json_t *items, const char **next)
+/* Running ones may have ended meanwhile: what a row is called decides, so that a page may be short. */
+static int wanted(const mdm_task_filter_t *f, json_t *row)
+{
+    const char *state = json_string_value(json_object_get(row, "state"));
+    int ended = !strcmp(state, "done") || !strcmp(state, "cancelled");
+
+    return f->state == MDM_TASK_ANY || (f->state == MDM_TASK_ENDED) == ended;
+}
+
+apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, const mdm_task_filter_t *f, json_t *items, const char **next)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_task_list(db, ctx->actor.limit, hidden, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1,
-                                      &rows);
+    apr_status_t rv = mdm_q_task_list(db, ctx->actor.limit, f->hidden == MDM_TASK_HIDDEN_ONLY, f->hidden != MDM_TASK_SHOWN, f->state,
+                                      page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
 
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_task_list_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_task_list_t);
@@ -391,7 +433,10 @@ apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, jso
         json_t *one = NULL;
 
         rv = row_json(db, &q, LIVE_LIST, &one);
-        json_array_append_new(items, one);
+        if (rv == APR_SUCCESS && wanted(f, one)) {
+            json_array_append(items, one);
+        }
+        json_decref(one);
         if (i == page->count - 1 && rows->nelts > page->count) {
             *next = mdm_page_next_num(ctx, page, r->created_ms, r->id);
         }
@@ -422,8 +467,9 @@ apr_status_t mdm_task_devices(mdm_db_t *db, const char *id, const char *state, c
         const mdm_q_task_devices_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_task_devices_t);
         mdm_task_device_t *d = apr_array_push(*out);
 
-        *d = (mdm_task_device_t){.device_id = r->device_id, .name = r->name, .state = r->state, .reason = r->reason,
-                                 .command_id = r->command_id, .error = r->error, .result = r->result, .there = (int)r->there, .n = r->n,
+        *d = (mdm_task_device_t){.device_id = r->device_id, .name = r->name, .state = r->state,
+                                 .reason = mdm_action_why(r->reason) ? r->reason : "",
+                                 .why = mdm_action_why(r->reason) ? mdm_action_why(r->reason) : r->reason, .command_id = r->command_id, .error = r->error, .result = r->result, .there = (int)r->there, .n = r->n,
                                  .created_ms = r->created_ms_null ? 0 : r->created_ms, .sent_ms = r->sent_ms_null ? 0 : r->sent_ms,
                                  .done_ms = r->done_ms_null ? 0 : r->done_ms, .expires_ms = r->expires_ms_null ? 0 : r->expires_ms};
         if (i == page->count - 1 && rows->nelts > page->count) {

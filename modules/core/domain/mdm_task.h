@@ -14,10 +14,11 @@
 #define MDM_TASK_LOOK 5000           /* devices of a filter that a preview looks at, and that an unenrolment may have */
 #define MDM_TASK_PROFILE_MAX 262144  /* bytes of a profile: each device gets a copy */
 #define MDM_TASK_EXPIRY_MIN 20       /* minutes, if nothing else is said */
+#define MDM_TASK_CHOICES 16          /* orders that there are, and one more */
 
 /* What a caller asks for. */
 typedef struct mdm_task_spec_t {
-    const char *kind;            /* "refresh", "lock", "unenroll", … */
+    const char *kind;            /* "refresh", "lock", "unenroll", …; NULL: a preview of all of them */
     json_t *options;             /* borrowed; may be NULL */
     json_t *devices;             /* list of ids; NULL: the filter's */
     mdm_device_filter_t filter;  /* checked by mdm_device_filter_check() */
@@ -42,8 +43,13 @@ apr_status_t mdm_task_check(mdm_ctx_t *ctx, const char *kind, json_t *options, m
 /* Why an order can't be given to a device: a word, and *why = a sentence; NULL: it can. Pure. */
 const char *mdm_task_refused(const mdm_task_order_t *order, const mdm_action_facts_t *facts, const char **why);
 
+/* The i-th order that can be chosen, as far as it is known without options: returns the name of its action ("wipe" is the other unenrolment,
+ * "raw" has none), NULL behind the last one. */
+const char *mdm_task_choice(int i, mdm_task_order_t *out);
+
 /* How many devices it would reach and why not the rest: {"devices", "applies", "complete", "reasons": [{"reason", "why", "devices",
- * "examples"}]}. complete is false if the filter has more than MDM_TASK_LOOK. New reference. */
+ * "examples"}]}. complete is false if the filter has more than MDM_TASK_LOOK. Without a kind the same for each order that there is:
+ * {"devices", "complete", "actions": [{"action", "applies", "reasons"}]}. New reference. */
 apr_status_t mdm_task_preview(mdm_db_t *db, const mdm_task_spec_t *spec, json_t **out);
 /* Begins a task: rows of a list are written here, those of a filter by the job. Unenrolment of several wants `confirm`, must be exactly what
  * the filter gives now, and knows neither expiry nor more than MDM_TASK_LOOK devices. Audited. In a transaction; wake the jobs after it. */
@@ -51,12 +57,18 @@ apr_status_t mdm_task_create(mdm_db_t *db, const mdm_task_spec_t *spec, const ch
 
 /* One task as API members, its counts as of now, or, if it has many devices, of counted_at. Whoever is limited to folders sees his own tasks only (APR_NOTFOUND). New reference. */
 apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
-/* One page, newest first, onto items. hidden: those as well. Counts are as old as counted_at says. */
-apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, int hidden, json_t *items, const char **next);
+/* Which ones a list shows. */
+typedef struct mdm_task_filter_t {
+    enum { MDM_TASK_SHOWN, MDM_TASK_HIDDEN_TOO, MDM_TASK_HIDDEN_ONLY } hidden;
+    enum { MDM_TASK_ANY, MDM_TASK_RUNNING, MDM_TASK_ENDED } state;
+} mdm_task_filter_t;
+/* One page, newest first, onto items; it may be short with more behind it. Counts are as old as counted_at says. */
+apr_status_t mdm_task_list(mdm_db_t *db, const mdm_page_t *page, const mdm_task_filter_t *f, json_t *items, const char **next);
 
 /* One device of a task. */
 typedef struct mdm_task_device_t {
-    const char *device_id, *name, *state, *reason, *command_id, *error, *result; /* error, result: JSON or NULL */
+    const char *device_id, *name, *state, *command_id, *error, *result; /* error, result: JSON or NULL */
+    const char *reason, *why; /* word and sentence why it got nothing; "" = none */
     int there; /* the device object still exists */
     apr_int64_t n, created_ms, sent_ms, done_ms, expires_ms; /* times: 0 = not */
 } mdm_task_device_t;

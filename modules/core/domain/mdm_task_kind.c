@@ -239,6 +239,18 @@ apr_status_t mdm_task_check(mdm_ctx_t *ctx, const char *kind, json_t *options, m
     return take(ctx, o, &g);
 }
 
+const char *mdm_task_choice(int i, mdm_task_order_t *out)
+{
+    const int n = (int)(sizeof kinds / sizeof kinds[0]);
+    const char *name = i < n ? kinds[i].name : "wipe";
+
+    if (i > n) {
+        return NULL;
+    }
+    *out = (mdm_task_order_t){.kind = name, .action = mdm_action_named(name)};
+    return name;
+}
+
 const char *mdm_task_refused(const mdm_task_order_t *order, const mdm_action_facts_t *facts, const char **why)
 {
     /* raw commands need what every question needs: management */

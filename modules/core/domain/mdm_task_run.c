@@ -37,22 +37,6 @@ typedef struct run_t {
 
 /* ---------------------------------------------------------------- the list */
 
-static apr_status_t filter_of(mdm_ctx_t *ctx, const char *target, mdm_device_filter_t *f)
-{
-    json_t *j = mdm_json_own(ctx, json_loads(target, 0, NULL)), *in = json_object_get(j, "filter");
-    const struct {
-        const char *name, **to;
-    } all[] = {{"q", &f->q}, {"state", &f->state}, {"mode", &f->mode}, {"platform", &f->platform}, {"ownership", &f->ownership},
-               {"person", &f->person}, {"folder", &f->folder}, {"group", &f->group}};
-
-    memset(f, 0, sizeof *f);
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        *all[i].to = json_string_value(json_object_get(in, all[i].name));
-    }
-    f->lost = json_object_get(in, "lost") != NULL;
-    return mdm_device_filter_check(ctx, f);
-}
-
 /* One page of the list becomes rows. */
 static apr_status_t walk(run_t *r)
 {
@@ -61,7 +45,8 @@ static apr_status_t walk(run_t *r)
     apr_array_header_t *rows = NULL;
     json_t *list = mdm_json_own(r->ctx, json_array());
     mdm_page_t page;
-    apr_status_t rv = filter_of(r->ctx, r->task->target, &f);
+    json_t *target = mdm_json_own(r->ctx, json_loads(r->task->target, 0, NULL));
+    apr_status_t rv = mdm_device_filter_read(r->ctx, json_object_get(target, "filter"), &f);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_page_read(r->ctx, mdm_device_filter_sig(r->ctx->pool, &f), "200", r->task->cursor, &page);
@@ -145,6 +130,7 @@ static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_f
 
     if (word) {
         state = "not_applicable";
+        why = word;
     } else {
         r->ctx->fail_text = NULL;
         rv = order_one(r, o, f, &id);

@@ -1,10 +1,10 @@
 -- Folders and groups of devices (domain/mdm_folder.c).
 
 -- part: folder_cols
-id:text, parent_id:text?, name:text, kind:text, version:i64, devices:i64
+id:text, parent_id:text?, name:text, kind:text, version:i64, settings:text, devices:i64
 
 -- part: folder_row
-SELECT f.id, f.parent_id, f.name, f.kind, f.version,
+SELECT f.id, f.parent_id, f.name, f.kind, f.version, f.settings,
        (SELECT COUNT(*) FROM (SELECT 1 AS one FROM device d WHERE d.folder_id = f.id ORDER BY d.name_key LIMIT 1000) AS x)
   FROM folder f
 

@@ -14,7 +14,7 @@ import seed
 from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
-PAGES = ["overview", "messages", "identities", "devices", "groups", "pending", "people", "sources", "eas", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
+PAGES = ["overview", "messages", "identities", "devices", "groups", "tasks", "pending", "people", "sources", "eas", "schedule", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 
@@ -307,16 +307,17 @@ def test_device_actions(zone, page, size, language):
     p.has("located" if en else "geortet", "dialog")
     p.button("Lost mode off" if en else "Verloren-Modus aus", "dialog .foot").click()
     p.closed()
-    assert ("DisableLostMode", "Acknowledged") in device.poll()
+    p.until(lambda: ("DisableLostMode", "Acknowledged") in device.poll())
     p.button("Actions" if en else "Aktionen").click()
     p.button("Erase everything" if en else "Alles löschen", "dialog").click()
-    p.find("#f-confirm").send_keys("wrong")
+    p.find("#f-name").send_keys("wrong")
     p.button("Erase everything" if en else "Alles löschen", "dialog .foot").click()
-    p.find("#f-confirm[aria-invalid]").clear()
+    p.find("#f-name[aria-invalid]").clear()
     p.shot(f"device-wipe-{size[0]}")
-    p.find("#f-confirm").send_keys(console.get(f"/devices/{ident}")["name"])
+    p.find("#f-name").send_keys(console.get(f"/devices/{ident}")["name"])
     p.button("Erase everything" if en else "Alles löschen", "dialog .foot").click()
     p.closed()
+    p.until(lambda: console.get(f"/devices/{ident}")["state"] != "active")  # the job has given the order
     p.until(lambda: p.button("Actions" if en else "Aktionen").click() or True)  # the page is drawn anew meanwhile
     p.button("Take the removal back" if en else "Abmeldung zurücknehmen", "dialog").click()
     p.until(lambda: console.get(f"/devices/{ident}")["state"] == "active")
@@ -418,6 +419,6 @@ def test_help_desk_sees_what_it_may(zone, page, fleet):
     zone.ctl("admin", "add", "desk", "--role", "help_desk", "--password-stdin", stdin="Correct-horse-9\n")
     p = page().log_in("desk", "Correct-horse-9").open(f"device/{fleet[0]}")
     shown = {a.get_attribute("data-page") for a in p.driver.find_elements(By.CSS_SELECTOR, ".nav a")}
-    assert shown == {"overview", "messages", "identities", "devices", "groups", "pending", "people", "profile"}
+    assert shown == {"overview", "messages", "identities", "devices", "groups", "tasks", "pending", "people", "profile"}
     assert not [b for b in p.driver.find_elements(By.CSS_SELECTOR, "#main button") if b.text in ("Edit", "Delete object")]
     p.clean()

@@ -48,6 +48,8 @@ def test_zone_folder_device(zone, console, device):
     folder = console.post("/folders", {"name": "By hand", "parent": "00000000-0000-4000-8000-000000000001"})["id"]
     seen = save(console, f"/folders/{folder}/schedule", {"refresh": {"mode": "manual"}, "lost": {"days": 7}})
     assert seen["effective"]["lost"] == {"days": 7} and seen["effective"]["refresh_from"]["name"] == "By hand"
+    assert next(f["schedule"] for f in console.get("/folders")["items"] if f["id"] == folder) == {"refresh": {"mode": "manual"}, "lost": {"days": 7}}
+    assert console.get("/folders/00000000-0000-4000-8000-000000000001")["schedule"] == {"refresh": None, "lost": None}
     console.post("/devices/move", {"devices": [device.ident], "folder": folder})
     assert console.get(f"/devices/{device.ident}/schedule")["effective"]["refresh"] == {"mode": "manual"}
     mine = save(console, f"/devices/{device.ident}/schedule", {"refresh": {"mode": "timed", "minutes": 1500}})

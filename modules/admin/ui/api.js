@@ -58,9 +58,9 @@ export const query = (o) => {
   return s ? `?${s}` : '';
 };
 
-// Asks again every few seconds while the page is seen; tells only what is new.
-export function poll(path, signal, tell, every = 5000) {
-  let etag, timer;
+// Asks again every few seconds while the page is seen; tells only what is new. etag: of what the page shows already.
+export function poll(path, signal, tell, { every = 5000, etag } = {}) {
+  let timer;
   const ask = async () => {
     if (!document.hidden) {
       try {

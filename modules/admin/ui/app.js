@@ -5,16 +5,17 @@ import { t, lang } from './words.js';
 
 // Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
-  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
+  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
   ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
-  ['nav_zone', ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
+  ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ];
 const nav = groups.flatMap(([, ...list]) => list);
-const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', profile: null };
-const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', profile: 'my-account' };
+const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', profile: null };
+const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', task: 'one-quick-task', profile: 'my-account' };
+const below = { device: 'devices', task: 'tasks' }; // what a page of one object is part of
 let me, leave, frame;
 const main = h('main', { id: 'main', tabindex: '-1' });
 
@@ -38,7 +39,7 @@ async function show() {
   document.querySelectorAll('dialog').forEach((d) => d.close());
   frame.classList.remove('open');
   for (const a of frame.querySelectorAll('.nav a')) {
-    const here = a.dataset.page === page || (a.dataset.page === 'devices' && page === 'device');
+    const here = a.dataset.page === page || a.dataset.page === below[page];
     if (here) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
   }
   if (!Object.hasOwn(pages, page)) return void fill(main, empty(t('not_found'), 'question'));

@@ -1,6 +1,7 @@
 // The tree of device folders beside the list, and what one does with it.
 import { api } from './api.js';
 import { h, dialog, button, icon, toast, name, number, empty } from './ui.js';
+import { edit as schedule } from './schedules.js';
 import { t } from './words.js';
 
 const etag = (o) => `"${o.version}"`;
@@ -39,6 +40,7 @@ export function tree(all, here, { go, again, write }) {
   }));
   const f = all.find((x) => x.id === here);
   const acts = write && h('div', { class: 'acts' }, button(t('folder_add'), 'plus', () => add(all, f && f.kind !== 'pending' ? f.id : tops(all)[0]?.id, again), 'quiet'),
+    f && button(t('schedule'), 'calendar', () => schedule({ path: `folders/${f.id}/schedule`, title: f.name, again }), 'quiet'),
     f?.kind === 'normal' && [button(t('edit'), 'edit', () => edit(all, f, again), 'quiet'), button(t('folder_delete'), 'trash', () => remove(f, () => go('')), 'quiet')]);
   return h('details', { class: 'tree panel', open: matchMedia('(min-width: 1380px)').matches || !!here }, h('summary', {}, t('folders')),
     h('nav', { 'aria-label': t('folders') }, h('a', { href: '#/devices', 'aria-current': here ? null : 'true', onclick: (e) => { e.preventDefault(); go(''); } }, icon('devices'), t('all_devices')),

@@ -30,6 +30,7 @@ const paths = {
   plus: 'M12 5v14M5 12h14', warn: 'M12 4l9 16H3zM12 10v4M12 17h.01', trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
   qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M8 12a4 4 0 100 8 4 4 0 000-8zM11 13l9-9M16 8l3 3',
   mail: 'M3 6h18v12H3zM3 7l9 6 9-6',
+  task: 'M13 3L5 14h6l-1 7 8-11h-6z', calendar: 'M4 6h16v14H4zM4 10h16M8 3v5M16 3v5',
   bell: 'M6 17h12l-1.5-2.5V10a4.5 4.5 0 00-9 0v4.5zM10.5 20h3',
   id: 'M3 6h18v12H3zM8.5 10.5a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM13.5 10.5h4M13.5 14h4', folder: 'M3 7a1 1 0 011-1h5l2 2h9a1 1 0 011 1v9a1 1 0 01-1 1H4a1 1 0 01-1-1z',
   box: 'M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8', question: 'M9.5 9a2.5 2.5 0 115 0c0 1.7-2.5 2-2.5 4M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z',
@@ -62,7 +63,9 @@ const kinds = {
   completed: ['good', 'ok'], expired: ['', 'off'], cancelled: ['', 'off'], locked: ['bad', 'bad'],
   queued: ['warn', 'wait'], sent: ['warn', 'wait'], notnow: ['warn', 'wait'], acknowledged: ['good', 'ok'], error: ['bad', 'bad'], format_error: ['bad', 'bad'], superseded: ['', 'off'],
   waiting: ['warn', 'wait'], running: ['warn', 'refresh'], done: ['good', 'ok'], failed: ['bad', 'bad'], refused: ['bad', 'off'],
-  enabled: ['good', 'ok'], disabled: ['', 'off'], online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
+  enabled: ['good', 'ok'], disabled: ['', 'off'], preparing: ['warn', 'wait'], cancelling: ['warn', 'wait'],
+  initiated: ['', 'wait'], notified: ['warn', 'bell'], delivered: ['warn', 'devices'], succeeded: ['good', 'ok'], not_applicable: ['', 'off'],
+  online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
 };
 export function chip(state) {
   const [cls, pic] = kinds[state] || ['', 'question'];
@@ -124,6 +127,13 @@ export function pager(box, state, load) {
   return h('div', { class: 'more' }, h('span', {}, t('shown', null, number(state.items.length)) + (state.next ? ` ${t('there_is_more')}` : '')), next);
 }
 
+// What was said of a failure or a result, in one line.
+const line = (s) => s && h('div', { class: 'muted small' }, h('bdi', {}, s));
+export const detail = (o) => line(Object.entries(o || {}).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(' · '));
+// What a device answered to a command.
+export const answer = (c) => [c.error && (c.error.reason ? detail(c.error) : line((c.error.chain || []).map((x) => `${x.text} (${x.domain} ${x.code})`).join(', '))), c.result && detail(c.result)];
+
+// Type "own": a control that its caller makes: node, input (what is at fault in trouble), read() its value.
 // fields: {name, label, type, value, options, required, hint}. save(values) may throw a Problem that names a field.
 // stay: what was sent is not the end, the dialog remains.
 export function dialog({ title, lead, fields = [], submit, danger, save, body, stay }) {
@@ -140,6 +150,10 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body, s
       inputs[f.name] = h('fieldset', {}, h('legend', {}, f.label), all, h('div', { id: `${id}-say` }));
       return inputs[f.name];
     }
+    if (f.type === 'own') {
+      inputs[f.name] = f.input;
+      return h('fieldset', {}, h('legend', {}, f.label), f.node, f.hint && h('p', { class: 'hint' }, f.hint), h('div', { id: `${id}-say` }));
+    }
     if (f.type === 'checks') {
       const boxes = f.options.map(([v, l]) => h('label', { class: 'check' }, h('input', { type: 'checkbox', value: v, checked: f.value.has(v) }), l));
       inputs[f.name] = h('fieldset', {}, h('legend', {}, f.label), boxes, f.hint && h('p', { class: 'hint' }, f.hint), h('div', { id: `${id}-say` }));
@@ -148,7 +162,7 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body, s
     inputs[f.name] = f.type === 'select'
       ? h('select', common, f.options.map(([v, l]) => h('option', { value: v, selected: v === f.value }, l)))
       : f.type === 'area' ? h('textarea', { ...common, value: f.value || '' })
-        : h('input', { ...common, type: f.type || 'text', value: f.value || '', autocomplete: f.auto || 'off' });
+        : h('input', { ...common, type: f.type || 'text', value: f.value || '', inputmode: f.mode, autocomplete: f.auto || 'off' });
     return h('div', { class: 'field' }, h('label', { for: id }, f.label), inputs[f.name],
       f.hint && h('p', { class: 'hint' }, f.hint), h('div', { id: `${id}-say` }));
   };
@@ -161,11 +175,12 @@ export function dialog({ title, lead, fields = [], submit, danger, save, body, s
     e.preventDefault();
     fill(trouble);
     for (const f of fields) { fill(document.getElementById(`f-${f.name}-say`)); inputs[f.name].removeAttribute('aria-invalid'); }
-    const values = {};
-    for (const f of fields) values[f.name] = f.type === 'check' ? inputs[f.name].checked : f.type === 'radio' ? inputs[f.name].querySelector(':checked').value
+    const values = {}, plain = fields.filter((f) => f.type !== 'own');
+    for (const f of plain) values[f.name] = f.type === 'check' ? inputs[f.name].checked : f.type === 'radio' ? inputs[f.name].querySelector(':checked').value
       : f.type === 'checks' ? [...inputs[f.name].querySelectorAll(':checked')].map((b) => b.value) : inputs[f.name].value;
     go.disabled = true;
     try {
+      for (const f of fields) if (f.type === 'own') values[f.name] = f.read();
       await save(values);
       if (!stay) box.close();
     } catch (err) {

@@ -79,9 +79,10 @@ static apr_status_t changed(mdm_db_t *db, json_t *ids)
 /* ---------------------------------------------------------------- folders */
 
 #define FOLDER_JSON(q)                                                                                            \
-    json_pack("{s:s, s:o, s:s, s:s, s:I, s:I}", "id", (q)->id, "parent",                                           \
+    json_pack("{s:s, s:o, s:s, s:s, s:I, s:I, s:o}", "id", (q)->id, "parent",                                      \
               (q)->parent_id ? json_string((q)->parent_id) : json_null(), "name", (q)->name, "kind", (q)->kind, "devices", \
-              (json_int_t)(q)->devices, "version", (json_int_t)(q)->version)
+              (json_int_t)(q)->devices, "version", (json_int_t)(q)->version, "schedule",                           \
+              mdm_schedule_own((q)->settings))
 
 apr_status_t mdm_folders_json(mdm_db_t *db, json_t **out)
 {

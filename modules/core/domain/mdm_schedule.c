@@ -213,6 +213,14 @@ static json_t *own(json_t *settings, const char *key)
     return json_is_object(v) ? json_incref(v) : json_null();
 }
 
+json_t *mdm_schedule_own(const char *settings)
+{
+    json_t *s = json_loads(settings, 0, NULL), *out = json_pack("{s:o, s:o}", "refresh", own(s, "refresh"), "lost", own(s, "lost"));
+
+    json_decref(s);
+    return out;
+}
+
 apr_status_t mdm_schedule_json(mdm_db_t *db, mdm_schedule_scope_e scope, const char *id, json_t **out, apr_int64_t *version)
 {
     mdm_plan_found_t refresh, lost;

@@ -20,6 +20,8 @@ typedef enum { MDM_SCHEDULE_ZONE, MDM_SCHEDULE_FOLDER, MDM_SCHEDULE_DEVICE } mdm
  * "refresh_from", "lost", "lost_from"}}; null: as above. …_from: {"scope", "id", "name"}. A device has "next_at" as well, and no own "lost".
  * id: "" for the zone. *version: of the object, 0 for the zone. APR_NOTFOUND, also for what the actor's folders don't hold. New reference. */
 apr_status_t mdm_schedule_json(mdm_db_t *db, mdm_schedule_scope_e scope, const char *id, json_t **out, apr_int64_t *version);
+/* What a folder says by itself, of its stored settings: {"refresh", "lost"}; null: as above. New reference. */
+json_t *mdm_schedule_own(const char *settings);
 /* Sets what is given; given_refresh, given_lost: 0 = leave; NULL values: as above (the zone: the default). Devices concerned are spread anew by the
  * job MDM_SPREAD_JOB. MDM_ESTALE, MDM_EINPUT, APR_NOTFOUND. In a transaction; audited. */
 typedef struct mdm_schedule_edit_t {

@@ -1,6 +1,7 @@
 // One device: what is going on and why, then everything known.
 import { api, poll } from '../api.js';
-import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar } from '../ui.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar, detail, answer } from '../ui.js';
+import { summary } from '../schedules.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
 import { users } from './device_users.js';
@@ -32,7 +33,7 @@ const mail = (d, r) => panel(t('mail_client'), [[t('state'), word('mail', r.live
   [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
   [t('protocol'), r.client?.version], [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), h('bdi', {}, why(r.match))]]);
 
-function info(d, records) {
+function info(d, records, schedule) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
   const i = d.inventory.device || {}, sec = d.inventory.security || {}, where = d.inventory.location;
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
@@ -46,6 +47,7 @@ function info(d, records) {
     panel(t('cloud'), [[t('cloud_backup'), yesno(i.IsCloudBackupEnabled)], [t('last_backup'), i.LastCloudBackupDate && time(i.LastCloudBackupDate)], [t('store_account'), yesno(i.iTunesStoreAccountIsActive)], [t('eas_device_id'), mono(d.eas_device_id)]]),
     panel(t('storage'), [[t('battery'), d.battery === null ? null : `${Math.round(d.battery * 100)} %`], [t('capacity'), gb(d.capacity_gb)], [t('free'), gb(d.free_gb)], ...(d.platform === 'ios' ? ['external_storage', 'ram'].map((k) => [t(k), h('span', { class: 'muted' }, t('apple_silent'))]) : [])]),
     (i.lines || []).map((l) => panel(t('cellular'), [[t('slot'), [l.slot, l.label].filter(Boolean).join(' · ')], [t('phone'), l.phone], [t('carrier'), l.carrier && h('bdi', {}, l.carrier)], [t('home_carrier'), l.home_carrier && h('bdi', {}, l.home_carrier)], [t('roaming'), yesno(l.roaming)], [t('data_roaming'), yesno(i.DataRoamingEnabled)], [t('voice_roaming'), yesno(i.VoiceRoamingEnabled)], [t('network_code'), mono([l.mcc, l.mnc].filter(Boolean).join(' '))], [t('carrier_settings'), l.carrier_settings && h('bdi', {}, l.carrier_settings)], [t('technology'), Number.isInteger(i.CellularTechnology) ? word('cell', String(i.CellularTechnology)) : null], [t('imei'), mono(l.imei)], [t('meid'), mono(l.meid)], [t('iccid'), mono(l.iccid)], [t('eid'), mono(l.eid)], [t('modem'), i.ModemFirmwareVersion]])),
+    schedule,
     where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
       [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), from(d)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
@@ -84,7 +86,6 @@ const restrictionList = (items) => h('div', { class: 'panel flush' }, table([
   { label: t('name'), lead: true, cell: (r) => h('span', { class: 'mono' }, r.name) },
   { label: t('value'), cell: (r) => (typeof r.value === 'boolean' ? yesno(r.value) : h('bdi', {}, [r.value].flat().join(', '))) }], items));
 
-const detail = (o) => { const s = Object.entries(o || {}).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(' · '); return s && h('div', { class: 'muted small' }, h('bdi', {}, s)); };
 const changes = (o) => h('div', { class: 'small' }, Object.entries(o).map(([k, c]) => h('div', {}, `${t(`w_${k}`, k)}: `, h('bdi', {}, plain(c.before)), ' → ', h('bdi', {}, plain(c.after)))));
 const plain = (v) => (typeof v === 'boolean' ? yesno(v) : String(v));
 const timeline = (items) => h('div', { class: 'panel' }, h('ol', { class: 'line' }, items.map((e) => h('li', {}, h('strong', {}, word('ev', e.kind.replaceAll('.', '_'))), e.kind === 'changed' ? changes(e.detail) : detail(e.detail), h('div', { class: 'when' }, time(e.at))))));
@@ -96,8 +97,8 @@ export const auditList = (items, withObject) => h('div', { class: 'panel flush' 
 
 function commandList(items, id, may, again) {
   return h('div', { class: 'panel flush' }, table([
-    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.user && h('span', { class: 'sub' }, t('user_for'), ' ', name(c.user)), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, c.error ? detail(c.error.reason ? c.error : { text: (c.error.chain || []).map((x) => `${x.text} (${x.domain} ${x.code})`).join(', ') }) : null, c.result ? detail(c.result) : null] },
-    { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => (c.created_by ? name(c.created_by) : t('by_system')) },
+    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.user && h('span', { class: 'sub' }, t('user_for'), ' ', name(c.user)), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, answer(c)] },
+    { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => [c.created_by ? name(c.created_by) : t('by_system'), c.task && h('a', { class: 'sub', href: `#/task/${c.task}` }, t('task'))] },
     { label: t('created'), tight: true, cell: (c) => time(c.created_at) }, { label: t('ended'), tight: true, cell: (c) => time(c.done_at) },
     { label: '', cell: (c) => (c.open && may('device:task') ? h('div', { class: 'acts' }, button(t('take_back'), null, async () => {
       try { await api('POST', `devices/${id}/commands/${c.id}/cancel`); toast(t('taken_back')); again(); } catch (e) { say(e); }
@@ -125,7 +126,7 @@ function acts(d, id, commands, may, again) {
   return [
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
     may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
-    d.mode.startsWith('ios') && may('device:task') && button(t('actions'), 'menu', () => menu(d, id, commands, may, again)),
+    d.mode.startsWith('ios') && may('device:task') && button(t('actions'), 'menu', () => menu(d, commands, may, again)),
     d.state !== 'retired' && (d.state !== 'active' || d.level === 'email_only') && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
     d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),
     may('device:write') && button(t('del'), 'trash', () => dialog({ title: t('del'), lead: [t('del_lead'), target(d)], submit: t('del'), danger: true,
@@ -138,17 +139,19 @@ export default async function page({ main, id, query, signal, may, again }) {
   const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal }), api('GET', `${path}/users`, { signal })]);
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
   let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
-  const tabs = { info: (b) => fill(b, info(d, records), users(people, path, may, again)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+  const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
+  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again })), users(people, path, may, again)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };
   const now = Object.hasOwn(tabs, query.tab || '') ? query.tab : 'info';
   const drawHead = () => {
     document.title = `${d.name} · mod_mdm`;
+    const help = heading.querySelector('.help');
     fill(heading, h('section', { class: 'panel' }, h('div', { class: 'head' },
       h('div', { class: 'hero' }, h('span', { class: 'glyph' }, icon('devices')), h('div', {}, h('h1', {}, name(d.name)),
         h('div', { class: 'muted' }, chip(d.state), ' ', d.test_device ? chip('test') : null, ' ', d.person ? name(d.person.name) : t('no_owner')))),
-      h('div', { class: 'acts' }, acts(d, id, commands, may, again))), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
+      h('div', { class: 'acts' }, acts(d, id, commands, may, again), help)), h('p', { class: 'sentence', id: 'why' }, h('bdi', {}, sentences(d, records, commands)))));
   };
   const open = (key) => { location.hash = `#/device/${id}${key === 'info' ? '' : `?tab=${key}`}`; };
   const bar = tabbar(Object.keys(tabs).map((key) => [key, t(key)]), now, open);
@@ -159,7 +162,7 @@ export default async function page({ main, id, query, signal, may, again }) {
     try {
       [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
       drawHead();
-      if (now === 'info' || now === 'commands') tabs[now](box);
+      if (now === 'info' || now === 'commands') await tabs[now](box);
     } catch (e) { if (e.status === 404) again(); }
   };
   poll(`${path}/commands`, signal, fresh);

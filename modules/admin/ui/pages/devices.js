@@ -2,6 +2,7 @@
 import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
 import { tree, moveTo, addTo } from '../tree.js';
+import { filterOf, start } from '../orders.js';
 import { t } from '../words.js';
 
 const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance', 'last_eas'];
@@ -39,7 +40,7 @@ export default async function page({ main, query, signal, may, again }) {
         ? h('a', { class: 'btn', href: '#/devices' }, t('reset')) : h('a', { class: 'btn primary', href: '#/pending' }, t('new_enrollment'))));
     }
     return fill(list,
-      picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), may('device:task') && button(t('refresh'), 'refresh', many),
+      picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), may('device:task') && button(t('task_start'), 'task', () => start({ body: { devices: [...picked] }, label: t('task_selected'), may })),
         may('device:write') && button(t('move'), 'folder', () => moveTo(folders, [...picked], moved)), may('group:write') && button(t('group_put'), 'box', () => addTo(groups.filter((g) => g.kind === 'static'), [...picked], moved)), may('device:write') && button(t('del'), 'trash', removeMany, 'danger'), button(t('clear'), null, () => { picked.clear(); draw(); }, 'quiet')) : null,
       table(columns(shown), state.items, { sort: filter.sort || 'name', onsort: (sort) => go({ sort }), pick: may('device:task') || may('device:write') ? draw : null, picked }),
       pager(list, state, more));
@@ -66,13 +67,6 @@ export default async function page({ main, query, signal, may, again }) {
     return [ok, ids.length - ok];
   }
   const progress = (ids) => h('progress', { max: ids.length, value: 0, hidden: true, 'aria-label': t('progress') });
-  function many() {
-    const ids = [...picked], bar = progress(ids);
-    dialog({ title: t('refresh_many', null, ids.length), lead: t('refresh_many_lead'), body: bar, submit: t('refresh'), save: async () => {
-      toast(t('refresh_result', null, ...await each(ids, bar, (id) => api('POST', `devices/${id}/refresh`))));
-      picked.clear(); draw();
-    } });
-  }
   function removeMany() {
     const ids = [...picked], bar = progress(ids);
     dialog({ title: t('delete_many', null, ids.length), lead: t('delete_many_lead', null, ids.length), body: bar, submit: t('del'), danger: true,
@@ -93,7 +87,8 @@ export default async function page({ main, query, signal, may, again }) {
   const search = h('input', { id: 'q', type: 'search', value: filter.q || '', placeholder: t('search_devices'), autocomplete: 'off' });
   const chooser = h('details', { class: 'pick' }, h('summary', { class: 'btn' }, icon('cols'), t('columns')), h('div', { class: 'menu' }, optional.map((key) => h('label', { class: 'check' },
     h('input', { type: 'checkbox', checked: shown.includes(key), onchange: (e) => go({ cols: optional.filter((c) => (c === key ? e.target.checked : shown.includes(c))).join(',') || 'none' }) }), t(key)))));
-  fill(main, head(t('devices'), chooser, csvLink(url(`devices${toQuery({ ...filter, format: 'csv' })}`), 'devices')),
+  const whole = () => start({ body: { filter: filterOf(filter) }, label: t(Object.keys(filterOf(filter)).length ? 'task_all_filter' : 'all_devices'), may });
+  fill(main, head(t('devices'), may('device:task') && button(t('task_start'), 'task', whole), chooser, csvLink(url(`devices${toQuery({ ...filter, format: 'csv' })}`), 'devices')),
     h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); go({ q: search.value.trim() }); } },
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
       select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),

@@ -1,6 +1,7 @@
 // Static groups of devices: made here, filled from the list of devices.
 import { api, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { start } from '../orders.js';
 import { t } from '../words.js';
 
 const etag = (g) => `"${g.version}"`;
@@ -27,7 +28,8 @@ export default async function page({ main, signal, may, again }) {
       { label: t('name'), lead: true, cell: (g) => h('a', { class: 'main', href: `#/devices?group=${g.id}` }, name(g.name)) },
       { label: t('devices'), cell: (g) => (g.devices >= 1000 ? '1000+' : number(g.devices)) },
       { label: t('group_position'), cell: (g) => number(g.position) },
-      { label: '', cell: (g) => write && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(g, again)), button(t('group_delete'), 'trash', () => remove(g, again), 'danger')) },
+      { label: '', cell: (g) => h('div', { class: 'acts' }, may('device:task') && button(t('task_start'), 'task', () => start({ body: { filter: { group: g.id } }, label: g.name, may })),
+        write && button(t('edit'), 'edit', () => edit(g, again)), write && button(t('group_delete'), 'trash', () => remove(g, again), 'danger')) },
     ], state.items), pager(list, state, () => load().catch(say)));
   };
   await load();

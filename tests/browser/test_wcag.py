@@ -75,7 +75,14 @@ def views(zone):
     for server in ("West", "East"):
         api.post("/eas-servers", {"name": server, "host": "mail.example.org", "sources": [source]})
     api.post("/me/tokens", {"name": "nightly", "days": 3})
-    return PAGES + ["admins?tab=roles", "admins?tab=tokens", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("apps", "commands", "timeline", "audit")]
+    folder = api.post("/folders", {"name": "Tills"})["id"]
+    etag = api.call("GET", f"/folders/{folder}/schedule")[1]["ETag"]
+    api.call("PUT", f"/folders/{folder}/schedule", {"refresh": {"mode": "manual"}}, If_Match=etag)
+    task = api.post("/tasks", {"kind": "restart", "filter": {}})["id"]
+    unknown = seed.device(zone, "Waits")
+    seed.record(zone, unknown)
+    running = api.post("/tasks", {"kind": "lock", "devices": [ident, unknown], "expires_minutes": None})["id"]
+    return PAGES + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("apps", "commands", "timeline", "audit")]
 
 
 @pytest.mark.parametrize("size, dark", LOOKS)
@@ -109,12 +116,16 @@ def test_dialogs(zone, axe, views, size, dark):
     try:
         p.log_in()
         for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "New enrolment"), ("admins", "Add administrator"),
-                            ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password")):
+                            ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password"),
+                            ("schedule", "Change"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
+            label, _, then = label.partition("/")
             p.open(view).button(label).click()
-            p.find("dialog h2")
-            check(p.driver, axe, (view, label, size, dark))
+            if then:
+                p.button(then, "dialog .menu").click()
+            p.until(lambda: p.find("dialog h2").text != label or not then)
+            check(p.driver, axe, (view, label, then, size, dark))
             p.fits()
-            p.button("Close" if label.startswith("Test") else "Cancel", "dialog").click()
+            p.button("Close" if label.startswith("Test") or label == "Quick task" and not then else "Cancel", "dialog").click()
             p.closed()
         p.clean()
     finally:

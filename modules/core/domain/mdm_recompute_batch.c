@@ -8,9 +8,8 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_delivery.h"
 #include "domain/mdm_policy.h"
+#include "domain/mdm_policy_profile.h"
 #include "mdm_sql_gen.h"
-
-static const char *const types[MDM_POLICY_TYPES] = {"device_control", "security", "email"};
 
 #define KEPT_MAX 2000            /* results and versions that a run remembers */
 #define YOUNG_MS (12 * 3600000LL) /* half of what the sweep waits */
@@ -288,14 +287,14 @@ static apr_status_t result_make(mdm_ctx_t *ctx, const mdm_policy_subject_t *who,
     const mdm_policy_assignment_t *all = (const mdm_policy_assignment_t *)(void *)list->elts;
     mdm_policy_effective_t *e;
     apr_array_header_t *order;
-    apr_status_t rv = mdm_policy_order(ctx, who, types[type], all, list->nelts, &order);
+    apr_status_t rv = mdm_policy_order(ctx, who, mdm_policy_types[type], all, list->nelts, &order);
     const char *text;
     json_t *parts;
     int i;
 
     if (rv != APR_SUCCESS || !order->nelts)
         return rv;
-    rv = mdm_policy_resolve(ctx, who, types[type], all, list->nelts, &e);
+    rv = mdm_policy_resolve(ctx, who, mdm_policy_types[type], all, list->nelts, &e);
     if (rv != APR_SUCCESS)
         return rv;
     f->policies[type] = mdm_json_own(ctx, json_array());
@@ -305,7 +304,7 @@ static apr_status_t result_make(mdm_ctx_t *ctx, const mdm_policy_subject_t *who,
     }
     f->settings[type] = e->settings;
     f->hash[type] = e->hash;
-    parts = mdm_json_own(ctx, json_pack("[s, O, O]", types[type], e->settings, f->policies[type]));
+    parts = mdm_json_own(ctx, json_pack("[s, O, O]", mdm_policy_types[type], e->settings, f->policies[type]));
     text = mdm_json_text(ctx->pool, parts);
     f->result_id[type] = mdm_sha256_hex(ctx->pool, text, strlen(text));
     return APR_SUCCESS;
@@ -363,7 +362,7 @@ static apr_status_t results_store(batch_t *b)
         for (t = 0; f && !f->stored && t < MDM_POLICY_TYPES; t++) {
             if (!f->result_id[t])
                 continue;
-            json_array_append_new(results, json_pack("{s:s, s:s, s:s, s:s}", "i", f->result_id[t], "t", types[t], "h", f->hash[t],
+            json_array_append_new(results, json_pack("{s:s, s:s, s:s, s:s}", "i", f->result_id[t], "t", mdm_policy_types[t], "h", f->hash[t],
                                                      "s", mdm_json_text(b->ctx->pool, f->settings[t])));
             json_array_foreach(f->policies[t], k, one)
                 json_array_append_new(policies, json_pack("{s:s, s:O, s:O}", "r", f->result_id[t], "p", json_object_get(one, "policy"), "n",
@@ -394,13 +393,13 @@ static apr_status_t effective_store(batch_t *b)
         const device_t *d = &APR_ARRAY_IDX(b->devices, i, device_t);
 
         for (t = 0; t < MDM_POLICY_TYPES; t++) {
-            const char *was = apr_hash_get(have, join(b, types[t], d->row->id), APR_HASH_KEY_STRING);
+            const char *was = apr_hash_get(have, join(b, mdm_policy_types[t], d->row->id), APR_HASH_KEY_STRING);
             const char *is = d->found ? d->found->result_id[t] : NULL;
 
             if (is && (!was || strcmp(was, is) != 0))
-                json_array_append_new(put, json_pack("{s:s, s:s, s:s}", "d", d->row->id, "t", types[t], "r", is));
+                json_array_append_new(put, json_pack("{s:s, s:s, s:s}", "d", d->row->id, "t", mdm_policy_types[t], "r", is));
             else if (was && !is)
-                json_array_append_new(drop, json_pack("{s:s, s:s}", "d", d->row->id, "t", types[t]));
+                json_array_append_new(drop, json_pack("{s:s, s:s}", "d", d->row->id, "t", mdm_policy_types[t]));
         }
     }
     if (rv == APR_SUCCESS && json_array_size(put))
@@ -408,6 +407,25 @@ static apr_status_t effective_store(batch_t *b)
     if (rv == APR_SUCCESS && json_array_size(drop))
         rv = mdm_q_recompute_effective_drop(b->db, mdm_json_text(b->ctx->pool, drop), NULL);
     return rv;
+}
+
+static apr_status_t deliver(batch_t *b, apr_int64_t spread_ms)
+{
+    apr_array_header_t *list = apr_array_make(b->ctx->pool, b->devices->nelts + 1, sizeof(mdm_delivery_device_t));
+    int i, t;
+
+    for (i = 0; i < b->devices->nelts; i++) {
+        const device_t *d = &APR_ARRAY_IDX(b->devices, i, device_t);
+        mdm_delivery_device_t *out = apr_array_push(list);
+
+        memset(out, 0, sizeof(*out));
+        out->device_id = d->row->id;
+        for (t = 0; d->found && t < MDM_POLICY_TYPES; t++) {
+            out->result_id[t] = d->found->result_id[t];
+            out->settings[t] = d->found->settings[t];
+        }
+    }
+    return list->nelts ? mdm_delivery_settle(b->db, list, spread_ms) : APR_SUCCESS;
 }
 
 /* Retired and removed devices have none, those whose enrolment is pending none yet (DEV-13). */
@@ -441,5 +459,5 @@ apr_status_t mdm_recompute_batch(mdm_db_t *db, mdm_recompute_memo_t *memo, const
         rv = results_store(&b);
     if (rv == APR_SUCCESS)
         rv = effective_store(&b);
-    return rv;
+    return rv == APR_SUCCESS ? deliver(&b, spread_ms) : rv;
 }

@@ -116,6 +116,9 @@ def test_help_of_each_page(zone, page):  # noqa: F811
         targets[name] = p.find("#main a.help").get_attribute("href")
     p.open(f"device/{seed.device(zone, 'Helped')}")
     targets["device"] = p.find("#main a.help").get_attribute("href")
+    task = Console(zone).post("/tasks", {"kind": "refresh", "filter": {}})["id"]
+    p.open(f"task/{task}")
+    targets["task"] = p.find("#main a.help").get_attribute("href")
     assert len(set(targets.values())) == len(targets)
     for name, target in targets.items():
         p.driver.get(target)

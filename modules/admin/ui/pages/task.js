@@ -52,12 +52,20 @@ export default async function page({ main, id, query, signal, may, again }) {
     fill(head, h('div', { class: 'hero' }, h('span', { class: 'glyph' }, icon('task')), h('div', {}, h('h1', {}, orderName(actionOf(task))), h('div', { class: 'muted' }, chip(task.state), ' ', who(task)))),
       h('div', { class: 'acts' }, may('device:task') && [!ended(task) && task.state !== 'cancelling' && button(t('task_cancel'), 'off', () => cancel(task, again), 'danger'),
         task.hidden ? button(t('task_show'), null, () => hide('show', 'task_shown')) : button(t('task_hide'), null, () => hide('hide', 'task_hidden'))], help));
-    fill(picture, h('h2', {}, t('progress')), bar(task), h('p', { role: 'status' }, told(task)),
+    fill(picture, h('h2', {}, t('progress')), bar(task), h('p', { role: 'status' }, told(task)), task.counted_at && h('p', { class: 'muted small' }, t('task_counted'), ' ', time(task.counted_at)),
       h('ul', { class: 'legend' }, there(task).map((s) => h('li', {}, h('a', { href: go(s), 'aria-current': s === state ? 'true' : null }, h('i', { class: `seg-${s}` }), t(`s_${s}`), h('strong', {}, number(task.counts[s])))))));
   };
-  const drawList = () => fill(list, rows.items.length ? table(columns, rows.items) : empty(t(task.state === 'preparing' ? 'task_collecting' : state ? 'no_match' : 'task_no_devices'), 'devices'), pager(list, rows, async () => {
-    try { const { data } = await api('GET', `${devices}${toQuery({ state, cursor: rows.next })}`, { signal }); rows.items.push(...data.items); rows.next = data.next; drawList(); } catch (e) { say(e); }
-  }));
+  // A page may be short, even empty, with more behind it.
+  const more = async () => {
+    const had = rows.items.length;
+    while (rows.next && rows.items.length === had) {
+      const { data } = await api('GET', `${devices}${toQuery({ state, cursor: rows.next })}`, { signal });
+      rows.items.push(...data.items);
+      rows.next = data.next;
+    }
+    drawList();
+  };
+  const drawList = () => fill(list, rows.items.length ? table(columns, rows.items) : empty(t(task.state === 'preparing' ? 'task_collecting' : state ? 'no_match' : 'task_no_devices'), 'devices'), pager(list, rows, () => more().catch(say)));
   // What is shown is read again, as far as one page goes.
   const fresh = async (now) => {
     task = now;
@@ -65,14 +73,14 @@ export default async function page({ main, id, query, signal, may, again }) {
     try {
       const { data } = await api('GET', first(Math.min(200, Math.max(50, rows.items.length))), { signal });
       rows = rows.items.length > data.items.length && data.next ? { items: [...data.items, ...rows.items.slice(data.items.length)], next: rows.next } : data;
-      drawList();
+      if (rows.items.length) drawList(); else await more();
     } catch (e) { if (!signal.aborted) say(e); }
     if (ended(task)) watch.abort();
   };
   const watch = new AbortController();
   signal.addEventListener('abort', () => watch.abort());
   drawHead();
-  drawList();
+  if (rows.items.length) drawList(); else await more();
   fill(main, h('a', { class: 'crumb', href: '#/tasks' }, icon('left'), t('tasks')), head, h('div', { class: 'cols' }, picture, h('section', { class: 'panel' }, h('h2', {}, t('task_order')), what(task, names))),
     h('section', { class: 'panel flush spaced' }, h('div', { class: 'bar' }, h('h2', { class: 'grow' }, t('devices')),
       h('div', {}, h('label', { class: 'sr', for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = go(e.target.value); } }, h('option', { value: '' }, t('all')), states.map((s) => h('option', { value: s, selected: s === state }, t(`s_${s}`))))),

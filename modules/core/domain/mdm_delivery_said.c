@@ -33,8 +33,8 @@ static const char *error_of(mdm_ctx_t *ctx, const char *json)
     size_t i;
 
     json_array_foreach(chain, i, link) {
-        const char *one = apr_psprintf(ctx->pool, "%s (%s %" JSON_INTEGER_FORMAT ")", text(link, "text"), text(link, "domain"),
-                                       json_integer_value(json_object_get(link, "code")));
+        const char *one = apr_psprintf(ctx->pool, "%s (%s %" APR_INT64_T_FMT ")", text(link, "text"), text(link, "domain"),
+                                       (apr_int64_t)json_integer_value(json_object_get(link, "code")));
         out = *out ? apr_pstrcat(ctx->pool, out, "; ", one, NULL) : one;
     }
     return *out ? mdm_clean(ctx->pool, out, MAX_ERROR) : "The device gave no reason.";

@@ -66,6 +66,33 @@ def test_ios01_answers_are_exact(zone, device):
     assert ask(zone, device, "UserAuthenticate", UserID="x")[::2] == (410, b""), "the one place"
 
 
+def test_ios01_commands_are_exact(zone, device):
+    """IOS-01: each word of a device that has nothing waiting gets an empty 200; a command goes out in Apple's form, after each of the words."""
+    def say(**keys):
+        return send(zone, device, {"UDID": device.udid, **keys}, "/mdm/connect", CONNECT_TYPE)
+
+    def command(ident, kind):
+        return (200, "application/xml", HEAD + b'<plist version="1.0">\n<dict>\n\t<key>Command</key>\n\t<dict>\n\t\t<key>RequestType</key>\n\t\t<string>'
+                + kind + b'</string>\n\t</dict>\n\t<key>CommandUUID</key>\n\t<string>' + ident.upper().encode() + b'</string>\n</dict>\n</plist>\n')
+    device.poll()
+    stray = str(uuid.uuid4()).upper()
+    for status in ("Idle", "Acknowledged", "Error", "CommandFormatError", "NotNow"):
+        assert say(Status=status, **({} if status == "Idle" else {"CommandUUID": stray}))[::2] == (200, b""), status
+    kinds = ["ProfileList", "CertificateList", "SecurityInfo", "Restrictions", "RestartDevice"]
+    ids = [queue(zone, device.udid, kind) for kind in kinds]
+    said = [{"Status": "Idle"}, {"Status": "NotNow"}, {"Status": "Error", "ErrorChain": []}, {"Status": "CommandFormatError"},
+            {"Status": "Acknowledged", "Restrictions": {}}]
+    wait_for(lambda: say(Status="Idle")[2])
+    for n, keys in enumerate(said):
+        want = command(ids[n], kinds[n].encode())
+        assert say(**keys, **({"CommandUUID": ids[n - 1].upper()} if n else {})) == want, keys
+    assert say(Status="Acknowledged", CommandUUID=ids[-1].upper())[::2] == (200, b"")
+    assert say(Status="Idle") == command(ids[0], b"ProfileList"), "put off, and offered again"
+    states = dict(zone.sql("SELECT c.id, c.state FROM command c JOIN source_record r ON r.id = c.record_id WHERE r.native_id = ?", device.udid))
+    assert [states[i] for i in ids] == ["sent", "error", "format_error", "error", "acknowledged"], "an answer without its content is of no use"
+    device.poll()
+
+
 def test_ios01_no_declarations(zone, device):
     """IOS-01: a device that asks for declarations learns that there are none, and goes on with commands."""
     status, kind, body = ask(zone, device, "DeclarativeManagement", Endpoint="tokens")

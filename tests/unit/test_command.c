@@ -163,6 +163,12 @@ static void test_announcements(void **state)
     assert_int_equal(atoi(ask(z, query)), before + 3);
 }
 
+static void push_certificate(void)
+{
+    sql(z, "DELETE FROM zone_setting WHERE name LIKE 'apns.%%'");
+    sql(z, "INSERT INTO zone_setting (name, value, updated_ms) VALUES ('apns.certificate', '\"x\"', 0)");
+}
+
 /* IOS-05: why a command is where it is, in one sentence, for each state that it can be in. */
 static void test_why(void **state)
 {
@@ -180,9 +186,15 @@ static void test_why(void **state)
         {"state = 'queued'", "state = 'authenticated'", "begun to enrol again"},
         {"state = 'queued', expires_ms = 1", "push_ok = 1", "time is over"},
     };
+    static const struct {
+        const char *name, *value, *says;
+    } zone[] = {{NULL, NULL, "there is no Apple push certificate"},
+                {"apns.stopped", "{\"reason\": \"BadCertificate\"}", "Apple refuses the push certificate (BadCertificate)"},
+                {"apns.stopped", "{}", "Waiting for the device"}};
     const char *id = add("DeviceLock", NULL, 0);
     apr_array_header_t *list;
 
+    push_certificate();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         sql(z, "UPDATE command SET offers = 0, leaving = 0, refusals = 0, expires_ms = NULL WHERE id = '%s'", id);
         sql(z, "UPDATE source_record SET state = 'enrolled', push_ok = 1 WHERE id = '%s'", d->record);
@@ -192,6 +204,15 @@ static void test_why(void **state)
         assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, cases[i].says));
     }
     sql(z, "UPDATE command SET expires_ms = NULL, state = 'queued' WHERE id = '%s'", id);
+    for (size_t i = 0; i < sizeof zone / sizeof zone[0]; i++) {
+        sql(z, "DELETE FROM zone_setting WHERE name LIKE 'apns.%%'");
+        if (zone[i].name) {
+            push_certificate();
+            sql(z, "INSERT INTO zone_setting (name, value, updated_ms) VALUES ('%s', '%s', 0)", zone[i].name, zone[i].value);
+        }
+        assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
+        assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, zone[i].says));
+    }
     sql(z, "UPDATE push SET last_error = 'TooManyRequests' WHERE record_id = '%s'", d->record);
     assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
     assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, "TooManyRequests"));
@@ -240,6 +261,7 @@ static void test_cancel_and_list(void **state)
     assert_null(APR_ARRAY_IDX(list, 1, mdm_command_t).why);
     sql(z, "UPDATE source_record SET push_ok = 0");
     sql(z, "UPDATE command SET state = 'queued' WHERE id = '%s'", two);
+    push_certificate();
     assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
     assert_int_equal(list->nelts, 1);
     assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, "push token"));

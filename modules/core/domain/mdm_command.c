@@ -8,6 +8,7 @@
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
@@ -168,7 +169,33 @@ apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char 
 
 /* ---------------------------------------------------------------- showing, taking back */
 
-static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r)
+/* Why no device at all can be woken; NULL: nothing is known against it. */
+static apr_status_t nobody_wakes(mdm_db_t *db, const char **out)
+{
+    json_t *j;
+    apr_status_t rv = mdm_setting_get(db, "apns.certificate", &j);
+
+    *out = NULL;
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
+        *out = "No device can be woken: there is no Apple push certificate. It gets this at its next contact.";
+        return APR_SUCCESS;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_setting_get(db, "apns.stopped", &j);
+    }
+    if (rv == APR_SUCCESS && json_is_string(json_object_get(j, "reason"))) {
+        *out = apr_psprintf(mdm_db_ctx(db)->pool, "No device can be woken: Apple refuses the push certificate (%s). It gets this at its "
+                            "next contact.", json_string_value(json_object_get(j, "reason")));
+    }
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+}
+
+static int is_queued(const mdm_q_command_list_t *r)
+{
+    return r->open && !strcmp(r->state, "queued");
+}
+
+static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r, const char *nobody)
 {
     if (!r->open) {
         return NULL;
@@ -193,6 +220,9 @@ static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r)
                : r->offers > 1 ? "Sent more than once without an answer; it is offered again at the next contact."
                                : "Sent; the answer is awaited.";
     }
+    if (nobody) {
+        return nobody;
+    }
     if (!r->push_ok) {
         return "The device can't be woken: its push token is missing or was refused. It gets this at its next contact.";
     }
@@ -206,8 +236,16 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows;
+    const char *nobody = NULL;
+    int queued = 0;
     apr_status_t rv = mdm_q_command_list(db, device_id, limit, &rows);
 
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        queued |= is_queued(&APR_ARRAY_IDX(rows, i, mdm_q_command_list_t));
+    }
+    if (rv == APR_SUCCESS && queued) {
+        rv = nobody_wakes(db, &nobody);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -218,7 +256,7 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
         *c = (mdm_command_t){.id = r->id, .request_type = r->request_type, .state = r->state, .created_by = r->created_by,
                              .error = r->error, .seq = r->seq, .open = r->open, .leaving = r->leaving, .offers = r->offers,
                              .created_ms = r->created_ms, .result = r->result, .user = mdm_apple_user_name(r->class),
-                             .task_id = r->task_id, .why = why(ctx, r)};
+                             .task_id = r->task_id, .why = why(ctx, r, nobody)};
         c->sent_ms = r->sent_ms_null ? 0 : r->sent_ms;
         c->notnow_ms = r->notnow_ms_null ? 0 : r->notnow_ms;
         c->done_ms = r->done_ms_null ? 0 : r->done_ms;

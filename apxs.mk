@@ -157,7 +157,7 @@ lint: packages-test $(BUILD)/gen/.stamp ## cppcheck and clang-tidy
 	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \
 	  --suppress=unknownMacro --library=posix -D__GNUC__ -Iinclude -Imodules/core -Imodules/web -I$(BUILD)/gen modules
 	@clang-tidy --quiet --warnings-as-errors='*' \
-	  --checks='-*,bugprone-*,cert-err34-c,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-bugprone-macro-parentheses,-clang-analyzer-security.insecureAPI.*' \
+	  --checks='-*,bugprone-*,cert-err34-c,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-bugprone-macro-parentheses,-clang-analyzer-security.insecureAPI.*,-clang-analyzer-optin.performance.Padding' \
 	  $(CORE_SRC) -- $(CORE_CFLAGS) 2>/dev/null
 
 -include tests/bench/bench.mk

@@ -126,8 +126,8 @@ static apr_status_t before_refresh(mdm_db_t *db, const char *record_id, int *own
 
 apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
 {
-    const char *device_id = NULL, *uuid;
-    int owners;
+    const char *device_id = NULL, *uuid = NULL;
+    int owners = 0;
     apr_status_t rv = before_refresh(db, add->record_id, &owners);
 
     if (rv == APR_SUCCESS) { /* before it is asked what it has */

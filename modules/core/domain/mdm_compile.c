@@ -234,7 +234,7 @@ static void account_keys(compile_t *c, const mdm_compile_in_t *in)
 {
     json_t *keys;
 
-    if (!in->email || !c->account || !(c->facts->channels & MDM_CH_APPLE))
+    if (!in->email || !in->account || !c->account || !(c->facts->channels & MDM_CH_APPLE))
         return;
     keys = below(below(c->out->apple, "email"), "com.apple.eas.account");
     json_object_set_new(keys, "Host", json_string(in->account->host));

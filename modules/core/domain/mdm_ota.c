@@ -114,7 +114,7 @@ apr_status_t mdm_ota_admit(mdm_db_t *db, const mdm_ca_t *ca, const mdm_pending_t
         rv = mdm_pending_get(db, pending->id, &fresh);
     }
     rv = mdm_db_end(db, rv);
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || !fresh) {
         return rv;
     }
     rv = mdm_enroll_preview(db, fresh, &report->facts);

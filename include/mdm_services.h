@@ -73,7 +73,8 @@ typedef struct mdm_services_t {
     struct mdm_ctx_t *(*server_ctx)(apr_pool_t *p);
 
     /* ---- device cache: APR_SUCCESS and a copy, from shared memory or the database; APR_NOTFOUND: no such identity;
-     * MDM_EUNAVAIL: the database is away and the answer is not known (or the breaker is open and the caller is not mail). */
+     * MDM_EUNAVAIL: the database is away and the answer is not known (or the breaker is open and the caller is not mail). MDM_ETHROTTLED:
+     * the client's address has brought too many certificates that nobody knows. */
     apr_status_t (*device_by_cert)(struct mdm_ctx_t *ctx, const unsigned char sha256[32], mdm_devrec_t *out);
     apr_status_t (*device_by_udid)(struct mdm_ctx_t *ctx, const char *udid, mdm_devrec_t *out);
     /* True if rec's certificate binding fits this UDID or EnrollmentID (compares the keyed hash). */

@@ -142,6 +142,9 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
     if (rv == APR_SUCCESS && two) {
         rv = agree(svc, ctx, &rec, &id[1]);
     }
+    if (rv == MDM_ETHROTTLED) { /* of a flood nothing is logged but the requests */
+        return away(r, "too many unknown certificates");
+    }
     if (rv != APR_SUCCESS) {
         return refuse(r, ctx, e->id, rv);
     }

@@ -14,6 +14,7 @@
 #include "base/mdm_seal.h"
 #include "db/mdm_db.h"
 #include "domain/mdm_devcache.h"
+#include "domain/mdm_strangers.h"
 #include "domain/mdm_logincache.h"
 #include "mdm_services.h"
 
@@ -83,6 +84,7 @@ typedef struct {
     apr_uint64_t tallies[MDM_N_COUNT];
     mdm_child_t children[MDM_CHILDREN];
     mdm_counter_t counters[MDM_COUNTERS];
+    mdm_strangers_t strangers;
 } mdm_shm_t;
 
 /* Makes mdm_core's shm, cache and logins. */

@@ -1,5 +1,6 @@
 /* Owns the service table, contexts bound to requests or the server, and the way from an identity to its cached record. */
 #include <arpa/inet.h>
+#include "domain/mdm_cidr.h"
 #include "domain/mdm_devload.h"
 #include "mdm_private.h"
 
@@ -35,7 +36,15 @@ static const mdm_logsink_t sink_s = {log_enabled_s, log_write_s};
 
 void mdm_core_forget(apr_pool_t *scratch, const char *kind, const char *key)
 {
+    mdm_blob_t cert;
+
     mdm_devload_forget(mdm_core.cache, scratch, kind, key);
+    if (!strcmp(kind, "cert") && mdm_unhex(scratch, key, &cert) == APR_SUCCESS && cert.len == 32) {
+        mdm_devkey_t k = mdm_devkey_cert(mdm_core.cache, cert.data);
+        mdm_stranger_forget(&mdm_core.shm->strangers, &k);
+    } else if (!strcmp(kind, "all")) {
+        mdm_strangers_clear(&mdm_core.shm->strangers);
+    }
     if (!strcmp(kind, "person")) {
         mdm_logincache_drop(mdm_core.logins, key);
     } else if (!strcmp(kind, "source") || !strcmp(kind, "all")) { /* whom a name means may be another now */
@@ -134,6 +143,42 @@ static apr_status_t load(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
     return rv;
 }
 
+/* Of an IPv6 address the network: one site has billions of them. */
+static apr_uint64_t address_of(const mdm_ctx_t *ctx)
+{
+    mdm_addr_t a = {0, 0};
+
+    if (mdm_addr_parse(ctx->actor.ip, &a) == APR_SUCCESS && a.hi) {
+        a.lo = 0;
+    }
+    return mdm_devcache_key(mdm_core.cache, 'a', &a, sizeof(a)).hi;
+}
+
+/* A certificate that the cache does not hold. What nobody knows costs no query each time (SEC-03); a change that comes while the database is
+ * asked wins. */
+static apr_status_t load_cert(mdm_ctx_t *ctx, const ident_t *who, const mdm_devkey_t *key, apr_uint32_t ticket, mdm_devrec_t *out)
+{
+    mdm_strangers_t *s = &mdm_core.shm->strangers;
+    apr_uint64_t address = address_of(ctx);
+    apr_status_t rv;
+
+    if (mdm_stranger_known(s, key, mdm_now_ms(ctx))) {
+        return APR_NOTFOUND;
+    }
+    if (mdm_strangers_full(s, address, mdm_now_ms(ctx))) {
+        return mdm_fail(ctx, MDM_ETHROTTLED, NULL, "Too many unknown certificates come from this address.");
+    }
+    rv = load(ctx, who, out);
+    if (rv == APR_NOTFOUND) {
+        mdm_strangers_count(s, address, mdm_now_ms(ctx));
+        mdm_stranger_note(s, key, mdm_now_ms(ctx));
+        if (mdm_devcache_ticket(mdm_core.cache, key) != ticket) {
+            mdm_stranger_forget(s, key);
+        }
+    }
+    return rv;
+}
+
 /* From the cache if the database said so within a minute, else from the database, and into the cache. While the database is
  * away nothing is known for sure: only mail may live on what was known hours ago (GATE-04). */
 static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
@@ -154,9 +199,12 @@ static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out
     }
     memset(out, 0, sizeof(*out));
     ticket = mdm_devcache_ticket(cache, &key);
-    rv = mdm_dbglue_away() ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away") : load(ctx, who, out);
+    rv = mdm_dbglue_away() ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away")
+         : who->sha256 && age < 0 ? load_cert(ctx, who, &key, ticket, out) : load(ctx, who, out);
     if (rv == APR_NOTFOUND) {
-        mdm_devcache_drop(cache, &key);
+        if (age >= 0) {
+            mdm_devcache_drop(cache, &key);
+        }
     } else if (rv == APR_SUCCESS && (out->flags & MDM_DEVF_LINKED) &&
                (out->keys[MDM_DK_DEVICE].hi | out->keys[MDM_DK_DEVICE].lo)) {
         mdm_devcache_put(cache, out, &key, ticket); /* refused if it changed meanwhile: the next request loads again */

@@ -6,8 +6,9 @@ import time
 
 import clients
 import pytest
+from cryptography.hazmat.primitives import hashes
 from harness import Zone, wait_for
-from sim.device import CONNECT_TYPE
+from sim.device import CONNECT_TYPE, Refused
 
 STATUS = """
     <Location "/core-status">
@@ -51,6 +52,30 @@ def test_idle_poll_of_a_cached_device_needs_no_sql(zone, devices):
     busy, hits = cost(100)
     assert hits >= 95  # a change may come in between
     assert busy <= quiet + 25, (quiet, busy)
+
+
+def test_sec03_unknown_certificates_are_not_looked_for_each_time(zone):
+    """SEC-03: what nobody knows is remembered for seconds without SQL, unless a change says that somebody knows it now."""
+    device = clients.enrolled(zone)
+    drained(zone, [device])
+    fingerprint = device.cert.fingerprint(hashes.SHA256()).hex()
+
+    def change():
+        zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('cert', ?, ?)", fingerprint, int(time.time() * 1000))
+
+    def poll():
+        try:
+            device.connect(Status="Idle")
+        except Refused as no:
+            return no.status
+        return 200
+    zone.sql("UPDATE certificate SET fingerprint = ? WHERE fingerprint = ?", "gone", fingerprint)
+    change()
+    wait_for(lambda: poll() == 400)
+    zone.sql("UPDATE certificate SET fingerprint = ? WHERE fingerprint = ?", fingerprint, "gone")
+    assert [poll() for _ in range(5)] == [400] * 5, "behind the server's back: it does not ask"
+    change()
+    wait_for(lambda: poll() == 200, timeout=6)
 
 
 def test_old_and_new_generation_obey_a_change(fresh_zone):

@@ -111,6 +111,9 @@ static apr_status_t certs_bind(put_t *w, int *added)
         if (!c->here) {
             rv = mdm_q_import_certificate_add(w->db, c->fingerprint, c->subject, w->record_id, c->begin, c->end, w->now - i, c->der);
             ++*added;
+            if (rv == APR_SUCCESS) { /* who called in before was told that nobody knows it */
+                rv = mdm_change_add(w->db, "cert", c->fingerprint);
+            }
         }
     }
     return rv;

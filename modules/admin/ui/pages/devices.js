@@ -84,6 +84,7 @@ export default async function page({ main, query, signal, may, again }) {
   draw();
   const select = (key, label, values, group) => h('div', {}, h('label', { for: `q-${key}` }, label), h('select', { id: `q-${key}`, onchange: (e) => go({ [key]: e.target.value }) },
     h('option', { value: '' }, t('all')), values.map((v) => h('option', { value: v, selected: filter[key] === v }, word(group, v)))));
+  const flag = (key, label) => h('label', { class: 'check' }, h('input', { id: `q-${key}`, type: 'checkbox', checked: filter[key] === '1', onchange: (e) => go({ [key]: e.target.checked ? '1' : undefined }) }), label);
   const search = h('input', { id: 'q', type: 'search', value: filter.q || '', placeholder: t('search_devices'), autocomplete: 'off' });
   const chooser = h('details', { class: 'pick' }, h('summary', { class: 'btn' }, icon('cols'), t('columns')), h('div', { class: 'menu' }, optional.map((key) => h('label', { class: 'check' },
     h('input', { type: 'checkbox', checked: shown.includes(key), onchange: (e) => go({ cols: optional.filter((c) => (c === key ? e.target.checked : shown.includes(c))).join(',') || 'none' }) }), t(key)))));
@@ -92,9 +93,10 @@ export default async function page({ main, query, signal, may, again }) {
     h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); go({ q: search.value.trim() }); } },
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
       select('state', t('state'), ['active', 'pending', 'wipe_pending', 'retired', 'blocked', 'removed'], 's'),
-      select('platform', t('platform'), ['ios', 'android', 'windows', 'unknown'], 'plat'),
+      select('platform', t('platform'), ['ios', 'android', 'windows', 'blackberry', 'unknown'], 'plat'),
+      select('mode', t('mode'), ['ios_mdm', 'ios_mdm_eas', 'android_app', 'android_app_eas', 'eas', 'unknown'], 'mode'),
       select('ownership', t('ownership'), ['corporate', 'personal'], 'own'),
-      h('label', { class: 'check' }, h('input', { id: 'q-source_removed', type: 'checkbox', checked: filter.source_removed === '1', onchange: (e) => go({ source_removed: e.target.checked ? '1' : undefined }) }), t('src_removed')),
+      flag('lost', t('s_lost')), flag('source_removed', t('src_removed')),
       groups.length ? h('div', {}, h('label', { for: 'q-group' }, t('group')), h('select', { id: 'q-group', onchange: (e) => go({ group: e.target.value }) }, h('option', { value: '' }, t('all')),
         groups.map((g) => h('option', { value: g.id, selected: filter.group === g.id }, g.name)))) : null),
     h('div', { class: 'beside' }, tree(folders, filter.folder || '', { go: (folder) => go({ folder }), again, write: may('folder:write') }), list));

@@ -22,27 +22,18 @@ static apr_status_t listed(mdm_db_t *db, const mdm_page_t *page, const void *arg
     return mdm_policies_json(db, arg, page, items, next);
 }
 
-static int in_list(const char *const *list, const char *word)
-{
-    while (*list && strcmp(*list, word) != 0)
-        list++;
-    return *list != NULL;
-}
-
 int mdm_adm_policies(mdm_web_call_t *call)
 {
     static const char *const params[] = {"type", "folder", "q", NULL};
     mdm_policy_filter_t f;
     mdm_adm_list_t list = {.params = params, .read = listed, .arg = &f, .name = "policies",
                            .columns = "id type name folder:folder.name description published sandbox republish assignments devices created_at"};
-    apr_status_t rv = query(call, "type", &f.type);
+    apr_status_t rv = mdm_adm_word(call, "type", mdm_policy_type_names, &f.type);
 
     if (rv == APR_SUCCESS)
         rv = query(call, "folder", &f.folder);
     if (rv == APR_SUCCESS)
         rv = query(call, "q", &f.q);
-    if (rv == APR_SUCCESS && *f.type && !in_list(mdm_policy_type_names, f.type))
-        rv = mdm_fail(call->ctx, MDM_EINPUT, "type", "is no type of policies");
     if (rv == APR_SUCCESS && *f.folder && !mdm_is_uuid(f.folder))
         rv = mdm_fail(call->ctx, MDM_EINPUT, "folder", "must be the id of a folder");
     if (rv == APR_SUCCESS && strlen(f.q) > MDM_POLICY_NAME_MAX)
@@ -77,7 +68,7 @@ int mdm_adm_policy_catalogue(mdm_web_call_t *call)
 
 /* ---- making, changing */
 
-static apr_status_t levels_read(mdm_ctx_t *ctx, json_t *levels, mdm_policy_content_t *c)
+apr_status_t mdm_adm_policy_levels(mdm_ctx_t *ctx, json_t *levels, mdm_policy_content_t *c)
 {
     const mdm_jfield_t fields[] = {{"corporate", MDM_JF_ENUM, 0, 0, 0, mdm_policy_level_names, 0, &c->corporate, NULL},
                                    {"personal", MDM_JF_ENUM, 0, 0, 0, mdm_policy_level_names, 0, &c->personal, NULL},
@@ -104,7 +95,7 @@ int mdm_adm_policy_create(mdm_web_call_t *call)
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS)
-        rv = levels_read(call->ctx, levels, &what.content);
+        rv = mdm_adm_policy_levels(call->ctx, levels, &what.content);
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)

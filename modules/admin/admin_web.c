@@ -159,6 +159,18 @@ apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id)
     return APR_SUCCESS;
 }
 
+apr_status_t mdm_adm_word(mdm_web_call_t *call, const char *name, const char *const *words, const char **out)
+{
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, name, out);
+
+    *out = *out ? *out : "";
+    if (rv != APR_SUCCESS || !**out)
+        return rv;
+    while (*words && strcmp(*words, *out) != 0)
+        words++;
+    return *words ? APR_SUCCESS : mdm_fail(call->ctx, MDM_EINPUT, name, "is none of the words that it can be");
+}
+
 apr_status_t mdm_adm_begin(mdm_web_call_t *call, mdm_db_t **db)
 {
     apr_status_t rv = mdm_db_open(call->ctx, db);

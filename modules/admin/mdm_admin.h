@@ -57,6 +57,12 @@ apr_status_t mdm_adm_if_match(mdm_web_call_t *call, apr_int64_t *version);
 /* The id in the path; APR_NOTFOUND if it is no UUID. */
 apr_status_t mdm_adm_id(mdm_web_call_t *call, const char **id);
 
+/* A query parameter that is one of the words (NULL-terminated); "" if it is absent. */
+apr_status_t mdm_adm_word(mdm_web_call_t *call, const char *name, const char *const *words, const char **out);
+/* "levels" of a policy: {"corporate", "personal"}, NULL: none (admin_policy.c). */
+struct mdm_policy_content_t;
+apr_status_t mdm_adm_policy_levels(mdm_ctx_t *ctx, json_t *levels, struct mdm_policy_content_t *c);
+
 /* Reads one object as JSON members of the API; *version is its ETag. */
 typedef apr_status_t (*mdm_adm_read_fn)(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
 apr_status_t mdm_adm_read(mdm_web_call_t *call, mdm_adm_read_fn fn, const char *id, json_t **out, apr_int64_t *version);

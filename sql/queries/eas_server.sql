@@ -39,20 +39,31 @@ UPDATE eas_server SET name = :name, host = :host, port = :port, tls = :tls, doma
 -- args: id:text, version:i64
 DELETE FROM eas_server WHERE id = :id AND version = :version;
 
--- An e-mail policy names its server by id, somewhere in its settings: in force, or in the sandbox (EAS-04).
+-- An e-mail policy names its server by id: in force, or in the sandbox (EAS-04, EML-05).
 -- name: eas_server_policies :many
 -- args: id:text
 -- cols: name:text
+-- only: pgsql
 SELECT p.name FROM policy p
  WHERE p.type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = p.id AND v.number IN (0, p.published)
-                                       AND v.settings LIKE '%' || :id || '%')
+                                       AND :id IN (CAST(v.settings AS jsonb) #>> '{email.direct_server,corporate}', CAST(v.settings AS jsonb) #>> '{email.direct_server,personal}'))
+ ORDER BY p.name LIMIT 5;
+-- only: sqlite3
+SELECT p.name FROM policy p
+ WHERE p.type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = p.id AND v.number IN (0, p.published)
+                                       AND :id IN (json_extract(v.settings, '$."email.direct_server".corporate'), json_extract(v.settings, '$."email.direct_server".personal')))
  ORDER BY p.name LIMIT 5;
 
 -- name: eas_server_republish :exec
 -- args: id:text
+-- only: pgsql
 UPDATE policy SET republish = 1, version = version + 1
  WHERE type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = policy.id AND v.number = policy.published
-                                     AND v.settings LIKE '%' || :id || '%');
+                                     AND :id IN (CAST(v.settings AS jsonb) #>> '{email.direct_server,corporate}', CAST(v.settings AS jsonb) #>> '{email.direct_server,personal}'));
+-- only: sqlite3
+UPDATE policy SET republish = 1, version = version + 1
+ WHERE type = 'email' AND EXISTS (SELECT 1 FROM policy_version v WHERE v.policy_id = policy.id AND v.number = policy.published
+                                     AND :id IN (json_extract(v.settings, '$."email.direct_server".corporate'), json_extract(v.settings, '$."email.direct_server".personal')));
 
 -- name: eas_source :one
 -- args: id:text

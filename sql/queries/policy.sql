@@ -27,6 +27,15 @@ SELECT p.id, p.type, p.name, p.folder_id, f.name AS folder_name, p.description, 
 {policy_row}
  WHERE p.id = :id;
 
+-- What an assignment stands on must not go before it is written. On SQLite the transaction holds all anyway.
+-- name: policy_hold :one
+-- args: id:text
+-- cols: type:text, name:text, published:i64
+-- only: pgsql
+SELECT type, name, published FROM policy WHERE id = :id FOR KEY SHARE;
+-- only: sqlite3
+SELECT type, name, published FROM policy WHERE id = :id;
+
 -- name: policy_add :exec
 -- args: id:text, type:text, name:text, folder:text, description:text, published:i64, has_sandbox:i64, now:i64
 INSERT INTO policy (id, type, name, folder_id, description, published, has_sandbox, created_ms)
@@ -36,6 +45,15 @@ VALUES (:id, :type, :name, :folder, :description, :published, :has_sandbox, :now
 -- args: id:text, version:i64, name:text, folder:text, description:text
 UPDATE policy SET name = :name, folder_id = :folder, description = :description, version = version + 1
  WHERE id = :id AND version = :version;
+
+-- name: policy_next :exec
+-- args: id:text, version:i64, published:i64, has_sandbox:i64, republish:i64
+UPDATE policy SET published = :published, has_sandbox = :has_sandbox, republish = :republish, version = version + 1
+ WHERE id = :id AND version = :version;
+
+-- name: policy_remove :exec
+-- args: id:text, version:i64
+DELETE FROM policy WHERE id = :id AND version = :version;
 
 -- ---------------------------------------------------------------- versions
 
@@ -59,6 +77,14 @@ VALUES (:policy_id, :number, :settings, :level_corporate, :level_personal, :note
 ON CONFLICT (policy_id, number) DO UPDATE SET settings = :settings, level_corporate = :level_corporate,
        level_personal = :level_personal, note = :note, created_ms = :now, created_by = :created_by;
 
+-- name: policy_version_note :exec
+-- args: policy_id:text, number:i64, note:text
+UPDATE policy_version SET note = :note WHERE policy_id = :policy_id AND number = :number;
+
+-- name: policy_version_drop :exec
+-- args: policy_id:text, number:i64
+DELETE FROM policy_version WHERE policy_id = :policy_id AND number = :number;
+
 -- A server that a version names stays until it is written (EAS-04).
 -- name: policy_server_hold :one
 -- args: id:text
@@ -67,6 +93,12 @@ ON CONFLICT (policy_id, number) DO UPDATE SET settings = :settings, level_corpor
 SELECT id FROM eas_server WHERE id = :id FOR KEY SHARE;
 -- only: sqlite3
 SELECT id FROM eas_server WHERE id = :id;
+
+-- Those whom a sandbox reaches.
+-- name: policy_test_devices :many
+-- args: count:i64
+-- cols: id:text
+SELECT id FROM device WHERE test_device = 1 LIMIT :count;
 
 -- ---------------------------------------------------------------- folders of policies
 

@@ -323,6 +323,30 @@ ALTER TABLE policy_folder ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE assignment ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 CREATE INDEX device_test ON device (id) WHERE test_device = 1; -- those whom sandboxes reach
 
+-- What is assigned to something that goes, goes with it. Its devices are marked by their own triggers.
+-- only: pgsql
+CREATE FUNCTION assignment_target_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM assignment WHERE target_kind = TG_TABLE_NAME AND target_id = OLD.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER assignment_person_gone AFTER DELETE ON person FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_user_group_gone AFTER DELETE ON user_group FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_user_folder_gone AFTER DELETE ON user_folder FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_user_source_gone AFTER DELETE ON user_source FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_device_gone AFTER DELETE ON device FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_device_group_gone AFTER DELETE ON device_group FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+CREATE TRIGGER assignment_folder_gone AFTER DELETE ON folder FOR EACH ROW EXECUTE FUNCTION assignment_target_gone();
+-- only: sqlite3
+CREATE TRIGGER assignment_person_gone AFTER DELETE ON person BEGIN DELETE FROM assignment WHERE target_kind = 'person' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_user_group_gone AFTER DELETE ON user_group BEGIN DELETE FROM assignment WHERE target_kind = 'user_group' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_user_folder_gone AFTER DELETE ON user_folder BEGIN DELETE FROM assignment WHERE target_kind = 'user_folder' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_user_source_gone AFTER DELETE ON user_source BEGIN DELETE FROM assignment WHERE target_kind = 'user_source' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_device_gone AFTER DELETE ON device BEGIN DELETE FROM assignment WHERE target_kind = 'device' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_device_group_gone AFTER DELETE ON device_group BEGIN DELETE FROM assignment WHERE target_kind = 'device_group' AND target_id = OLD.id; END;
+CREATE TRIGGER assignment_folder_gone AFTER DELETE ON folder BEGIN DELETE FROM assignment WHERE target_kind = 'folder' AND target_id = OLD.id; END;
+-- all
+
 -- Quick tasks (DEV-07): each one's own job looks until all of its devices have ended.
 ALTER TABLE quick_task ADD COLUMN open BIGINT NOT NULL DEFAULT 1; -- devices that had not ended, as of checked_ms
 DROP INDEX quick_task_running;

@@ -86,6 +86,12 @@ def test_document_is_served(zone, console):
     assert yaml.safe_load(body)["openapi"].startswith("3.1")
 
 
+def assigned(console, name):
+    """The id of an assignment of a new policy to the root folder."""
+    policy = console.post("/policies", {"type": "security", "name": name, "publish": True})["id"]
+    return console.post("/assignments", {"policy": policy, "targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}]})["items"][0]["id"]
+
+
 def schema_holds(schema, value, where):
     if "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
@@ -123,6 +129,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
            "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None)),
            "policies": console.post("/policies", {"type": "security", "name": "Described", "levels": {"corporate": "low"}})["id"],
            "policy-folders": console.post("/policy-folders", {"name": "Described"})["id"],
+           "assignments": assigned(console, "Described too"),
            "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
@@ -372,16 +379,17 @@ def test_stale_edits_change_nothing(zone, console, anna):
            "groups": console.post("/groups", {"name": "Stale"})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
            "admins": console.post("/admins", {"kind": "local", "login": "stale", "role_id": role["id"], "password": "Correct-horse-9"})["id"],
            "policies": console.post("/policies", {"type": "email", "name": "Stale"})["id"],
-           "policy-folders": console.post("/policy-folders", {"name": "Stale"})["id"],
+           "policy-folders": console.post("/policy-folders", {"name": "Stale"})["id"], "assignments": assigned(console, "Stale too"),
            "roles": role["id"], "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None))}
     bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
-              "schedule": {"refresh": {"mode": "manual"}}}
+              "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"}}
     before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
     for method, path, *_ in ROUTES:
         if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
             continue
-        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY))
-        body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {} if "/nodes/" in path else {"name": "Changed"})
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0")
+        free = "/nodes/" in path or "/assignments/" in path
+        body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {} if free else {"name": "Changed"})
         for status, head in ((428, {}), (412, {"If_Match": '"999"'})):
             answer = console.call(method, address, body, **head)
             assert answer[0] == status, (method, path, answer)
@@ -408,11 +416,12 @@ def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
               "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
-              "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}}
+              "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}, "publish": {},
+              "sandbox": {"settings": {}}, "{number}": {"note": "x"}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue
-        body = {} if method == "PATCH" else bodies.get(path.rsplit("/", 1)[1], {"reason": ""}) if is_json == "1" else None
+        body = bodies.get(path.rsplit("/", 1)[1], {} if method == "PATCH" else {"reason": ""}) if is_json == "1" else None
         kept = path.endswith("/audit")  # the audit outlives its object
         for ident in ("nonsense",) if kept else (NOBODY, "nonsense"):
             address = fill(path.removeprefix("/api/v1").replace("{id}", ident))
@@ -637,6 +646,7 @@ LISTS = [p for m, p, *_ in ROUTES if m == "GET" and "text/csv" in DOCUMENT["path
 def test_lists_as_csv(console, fleet, path):
     """UI-01, R33: each list that the document names is also a file with the same rows; other formats and paging are refused by name."""
     ident = console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"] if path.startswith("/api/v1/tasks/") else fleet[0]
+    ident = console.get("/policies")["items"][0]["id"] if path.startswith("/api/v1/policies/") else ident
     address = path.removeprefix("/api/v1").replace("{id}", ident)
     console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
     status, headers, raw = console.call("GET", address + "?format=csv")

@@ -125,13 +125,13 @@ def test_order_of_a_source(zone, console, server):
 
 
 def test_a_policy_keeps_its_server(zone, console, server):
-    """EAS-04, EML-05: a server in use can't be deleted, editing marks the policy; old versions and other policies don't count."""
+    """EAS-04, EML-05: a server in use can't be deleted, editing marks the policy; old versions, other settings and other policies don't count."""
     made = server()
     path, ident = f"/eas-servers/{made['id']}", "00000000-0000-4000-8000-0000000000e1"
-    settings = json.dumps({"mail_server": {"corporate": made["id"], "personal": "inherit"}})
+    settings = json.dumps({"email.direct_server": {"corporate": made["id"], "personal": "inherit"}})
     zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'email', 'Staff mail', 2, 1)", ident)
     try:
-        for number, text in ((1, settings), (2, settings), (3, "{}")):
+        for number, text in ((1, settings), (2, settings), (3, json.dumps({"email.account_name": {"corporate": made["id"]}}))):
             zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, ?, ?, 1)", ident, number, text)
         status, _, body = console.call("DELETE", path, If_Match='"1"')
         assert status == 409 and "Staff mail" in body["detail"]

@@ -350,12 +350,6 @@ apr_status_t mdm_eas_server_delete(mdm_db_t *db, const char *id, apr_int64_t ver
     apr_status_t rv = load(db, id, version, &s);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_eas_server_policies(db, id, &policies);
-    }
-    if (rv == APR_SUCCESS && policies->nelts) {
-        rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "E-mail policies use this server: %s.", policies_of(ctx->pool, policies));
-    }
-    if (rv == APR_SUCCESS) {
         rv = mdm_q_eas_source_touch(db, id, NULL);
     }
     if (rv == APR_SUCCESS) {
@@ -363,6 +357,12 @@ apr_status_t mdm_eas_server_delete(mdm_db_t *db, const char *id, apr_int64_t ver
     }
     if (rv == APR_SUCCESS && n != 1) {
         rv = mdm_fail(ctx, MDM_ESTALE, NULL, STALE);
+    }
+    if (rv == APR_SUCCESS) { /* after it: whoever wrote it into a policy held its row */
+        rv = mdm_q_eas_server_policies(db, id, &policies);
+    }
+    if (rv == APR_SUCCESS && policies->nelts) {
+        rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "E-mail policies use this server: %s.", policies_of(ctx->pool, policies));
     }
     return rv == APR_SUCCESS ? note(db, "eas_server.delete", id, s.name, plain(&s)) : rv;
 }

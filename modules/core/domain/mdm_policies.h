@@ -52,9 +52,6 @@ typedef struct mdm_policy_new_t {
 apr_status_t mdm_policy_create(mdm_db_t *db, const mdm_policy_new_t *what, const char **id);
 /* NULL = as it is. */
 apr_status_t mdm_policy_edit(mdm_db_t *db, const char *id, apr_int64_t version, const char *name, const char *folder, const char *description);
-/* With its versions and assignments; what it brought is taken away by recomputing. confirm: the number of devices that have it, as
- * mdm_policy_json() says it, if they are more than one (UI-04). */
-apr_status_t mdm_policy_delete(mdm_db_t *db, const char *id, apr_int64_t version, apr_int64_t confirm);
 /* A new policy, sandbox only, of a version of this one. */
 apr_status_t mdm_policy_duplicate(mdm_db_t *db, const char *from, apr_int64_t number, const char *name, const char *folder, const char **id);
 
@@ -66,6 +63,7 @@ apr_status_t mdm_policy_sandbox_json(mdm_db_t *db, const char *id, json_t **out,
 /* What changes from one version to another: [{"setting", "column", "before", "after"}]. from < 0: the one in force (the
  * sandbox if there is none); to < 0: the sandbox. */
 apr_status_t mdm_policy_diff_json(mdm_db_t *db, const char *id, apr_int64_t from, apr_int64_t to, json_t **out);
+/* ---- the sandbox, publishing, deleting (mdm_policy_publish.c) */
 /* Makes the sandbox or replaces what it holds. */
 apr_status_t mdm_policy_sandbox_put(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_policy_content_t *c);
 /* Changes settings of the sandbox, which begins as the published version if there is none: {"<setting>": {"<column>": value} or null}. */
@@ -80,6 +78,10 @@ typedef struct mdm_policy_publish_t {
 } mdm_policy_publish_t;
 apr_status_t mdm_policy_publish(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_policy_publish_t *what, const char **made);
 apr_status_t mdm_policy_note(mdm_db_t *db, const char *id, apr_int64_t version, apr_int64_t number, const char *note);
+
+/* With its versions and assignments; what it brought is taken away by recomputing. confirm: the number of devices that have it, as
+ * mdm_policy_json() says it, if they are more than one (UI-04). */
+apr_status_t mdm_policy_delete(mdm_db_t *db, const char *id, apr_int64_t version, apr_int64_t confirm);
 
 /* ---- folders (mdm_policy_folder.c) */
 apr_status_t mdm_policy_folders_json(mdm_db_t *db, json_t **out);

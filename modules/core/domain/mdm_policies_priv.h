@@ -30,8 +30,8 @@ apr_status_t mdm_policy_version_load(mdm_db_t *db, const char *id, apr_int64_t n
 apr_status_t mdm_policy_version_store(mdm_db_t *db, const char *id, apr_int64_t number, const mdm_policy_stored_t *s);
 /* Checks settings of a type as they are kept: catalogue, servers. */
 apr_status_t mdm_policy_settings_ok(mdm_db_t *db, const char *type, json_t *settings);
-/* Marks the devices that a sandbox of this policy reaches. */
-apr_status_t mdm_policy_mark_sandbox(mdm_db_t *db, const char *id);
+/* [{"setting", "column", "before", "after"}]; new reference. */
+json_t *mdm_policy_diff(const json_t *a, const json_t *b);
 /* A new policy row with its first version. */
 apr_status_t mdm_policy_add(mdm_db_t *db, const mdm_policy_new_t *what, const mdm_policy_stored_t *s, const char **id);
 

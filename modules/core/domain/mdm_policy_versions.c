@@ -176,7 +176,7 @@ apr_status_t mdm_policy_sandbox_json(mdm_db_t *db, const char *id, json_t **out,
     return mdm_policy_version_json(db, id, MDM_POLICY_SANDBOX, out, version);
 }
 
-/* What b says of a setting that a does not say; absent is "inherit". New reference. */
+/* Absent is "inherit". */
 static void diff_rows(json_t *out, const char *id, const json_t *a, const json_t *b)
 {
     json_t *inherit = json_string(INHERIT);
@@ -193,7 +193,7 @@ static void diff_rows(json_t *out, const char *id, const json_t *a, const json_t
     json_decref(inherit);
 }
 
-static json_t *diff(const json_t *a, const json_t *b)
+json_t *mdm_policy_diff(const json_t *a, const json_t *b)
 {
     json_t *out = json_array(), *row;
     const char *id;
@@ -218,6 +218,6 @@ apr_status_t mdm_policy_diff_json(mdm_db_t *db, const char *id, apr_int64_t from
     if (rv == APR_SUCCESS)
         rv = mdm_policy_version_load(db, id, to < 0 ? MDM_POLICY_SANDBOX : to, &b);
     if (rv == APR_SUCCESS)
-        *out = diff(a.settings, b.settings);
+        *out = mdm_policy_diff(a.settings, b.settings);
     return rv;
 }

@@ -1,0 +1,445 @@
+"""Policies over the API, on both databases: versions, sandbox, publishing, assignments, bad input, two at once (POL-01..03, POL-05, POL-08, EML-05, issue 5)."""
+import threading
+
+import pytest
+
+import harness
+import seed
+from clients import Console
+
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+ROOT = "00000000-0000-4000-8000-000000000003"
+
+
+@pytest.fixture(scope="module")
+def console(zone):
+    return Console(zone)
+
+
+def problem(answer, status, field=None):
+    code, headers, body = answer
+    assert code == status and headers["Content-Type"] == "application/problem+json", (code, body)
+    if field is not None:
+        assert body["field"] == field, body
+    return body
+
+
+def version_of(console, ident):
+    return f'"{console.get(f"/policies/{ident}")["version"]}"'
+
+
+def act(console, method, ident, tail="", body=None):
+    """A call under the version that the policy has now."""
+    return console.call(method, f"/policies/{ident}{tail}", body, If_Match=version_of(console, ident))
+
+
+def done(answer, want=200):
+    assert answer[0] == want, answer
+    return answer[2]
+
+
+def policy(console, name, kind="security", **more):
+    return console.post("/policies", {"type": kind, "name": name, **more})["id"]
+
+
+def marks(zone):
+    return zone.sql("SELECT target_kind, target_id FROM recompute")
+
+
+# ---- policies and their versions ------------------------------------------------------------------------------------
+def test_presets_sandbox_publish_and_again(zone, console):
+    """POL-01, POL-03: begins with presets of both columns; the sandbox becomes version 1 and 2; version 1 is in force again as 3."""
+    ident = policy(console, "Life", levels={"corporate": "strict", "personal": "low"}, description="d")
+    made = console.get(f"/policies/{ident}")
+    assert (made["published"], made["sandbox"], made["folder"]["id"]) == (0, True, ROOT)
+    box = console.get(f"/policies/{ident}/sandbox")
+    assert box["levels"] == {"corporate": "strict", "personal": "low"} and box["settings"] == box["presets"] and box["settings"]
+    one = done(act(console, "POST", ident, "/publish", {"note": "first"}))
+    assert (one["published"], one["sandbox"]) == (1, False)
+    problem(console.call("GET", f"/policies/{ident}/sandbox"), 404)
+    setting = next(k for k, v in box["settings"].items() if isinstance(v["corporate"], bool))
+    was = box["settings"][setting]["corporate"]
+    two = done(act(console, "PATCH", ident, "/sandbox", {"settings": {setting: {"personal": "inherit", "corporate": None}}}))
+    assert two["settings"][setting] == {"corporate": None, "personal": "inherit"} and two["levels"] == box["levels"]
+    rows = console.get(f"/policies/{ident}/diff")["items"]
+    assert {(r["setting"], r["column"]) for r in rows} <= {(setting, "corporate"), (setting, "personal")}
+    assert {"setting": setting, "column": "corporate", "before": was, "after": None} in rows
+    assert done(act(console, "POST", ident, "/publish", {}))["published"] == 2
+    assert console.get(f"/policies/{ident}/diff?from=2&to=1")["items"] == [{**r, "before": r["after"], "after": r["before"]} for r in rows]
+    assert done(act(console, "POST", ident, "/publish", {"number": 1}))["published"] == 3
+    assert console.get(f"/policies/{ident}/diff?from=1&to=3")["items"] == []
+    listed = console.get(f"/policies/{ident}/versions")["items"]
+    assert [(v["number"], v["in_force"], v["note"]) for v in listed] == [(3, True, ""), (2, False, ""), (1, False, "first")]
+    done(act(console, "PATCH", ident, "/versions/2", {"note": "never"}))
+    assert console.get(f"/policies/{ident}/versions/2")["note"] == "never" and listed[0]["created_by"] == harness.ADMIN_USER
+    assert len(console.get(f"/policies/{ident}/versions?limit=2")["items"]) == 2
+    done(act(console, "PUT", ident, "/sandbox", {"settings": {}}))
+    done(act(console, "DELETE", ident, "/sandbox"), 204)
+    problem(act(console, "DELETE", ident, "/sandbox"), 409)
+    problem(act(console, "POST", ident, "/publish", {}), 404)
+    problem(act(console, "POST", ident, "/publish", {"number": 9}), 404, "number")
+    acts = [a["action"] for a in console.get("/audit?limit=60")["items"] if a["object_id"] == ident]
+    assert acts.count("policy.publish") == 3 and {"policy.create", "policy.sandbox", "policy.note", "policy.sandbox_discard"} <= set(acts)
+
+
+def test_published_as_a_new_policy(console):
+    """POL-01: the sandbox becomes version 1 of another policy and leaves this one as it is; a copy is a sandbox."""
+    ident = policy(console, "Mother", publish=True, levels={"corporate": "low"})
+    done(act(console, "PUT", ident, "/sandbox", {"levels": {"corporate": "high"}, "note": "harder"}))
+    status, headers, child = act(console, "POST", ident, "/publish", {"name": "Child"})
+    assert status == 201 and headers["Location"].endswith(child["id"]) and child["id"] != ident and child["published"] == 1
+    mother = console.get(f"/policies/{ident}")
+    assert (mother["published"], mother["sandbox"]) == (1, False)
+    assert console.get(f"/policies/{child['id']}/versions/1")["levels"]["corporate"] == "high"
+    copy = console.post(f"/policies/{ident}/duplicate", {"name": "Copy", "number": 1})
+    assert (copy["published"], copy["sandbox"]) == (0, True)
+    problem(console.call("POST", f"/policies/{ident}/duplicate", {"name": "Copy", "number": 1}), 409, "name")
+    problem(act(console, "POST", copy["id"], "/publish", {"folder": ROOT}), 400, "folder")
+    problem(act(console, "DELETE", copy["id"], "/sandbox"), 409)
+
+
+def test_list_filters_and_edit(console):
+    folder = console.post("/policy-folders", {"name": "Shelf"})["id"]
+    ids = [policy(console, f"Listed {n}", kind, folder=folder) for n, kind in enumerate(("security", "email", "device_control"))]
+    assert [p["id"] for p in console.get(f"/policies?folder={folder}")["items"]] == ids
+    assert [p["id"] for p in console.get(f"/policies?folder={folder}&type=email")["items"]] == [ids[1]]
+    assert [p["id"] for p in console.get("/policies?q=ISTED%202")["items"]] == [ids[2]]
+    assert console.get("/policies?q=%25")["items"] == []
+    page = console.get(f"/policies?folder={folder}&limit=2")
+    assert [p["id"] for p in console.get(f"/policies?folder={folder}&limit=2&cursor={page['next']}")["items"]] == [ids[2]]
+    after = done(act(console, "PATCH", ids[0], "", {"name": "Moved", "folder": ROOT, "description": "why"}))
+    assert (after["name"], after["folder"]["id"], after["description"]) == ("Moved", ROOT, "why")
+    problem(act(console, "PATCH", ids[0], "", {"folder": NOBODY}), 400, "folder")
+    problem(act(console, "PATCH", ids[0], "", {"type": "email"}), 400, "type")
+    problem(console.call("POST", "/policies", {"type": "security", "name": "Moved"}), 409, "name")
+    policy(console, "Moved", "email")
+    for bad, field in (("type=x", "type"), ("folder=x", "folder"), ("colour=1", "colour"), ("q=" + "x" * 101, "q")):
+        problem(console.call("GET", "/policies?" + bad), 400, field)
+
+
+def test_enrollment_policies_are_read_only(zone, console):
+    """Issue 7 edits them: here they are listed and read."""
+    ident = next(p["id"] for p in console.get("/policies?type=enrollment")["items"])
+    assert console.get(f"/policies/{ident}/versions/1")["settings"]
+    problem(console.call("POST", "/policies", {"type": "enrollment", "name": "x"}), 400, "type")
+    for method, tail, body in (("PATCH", "", {"name": "x"}), ("PUT", "/sandbox", {"settings": {}}), ("POST", "/publish", {"number": 1}), ("DELETE", "", None)):
+        assert "nrollment" in problem(act(console, method, ident, tail, body), 409)["detail"]
+    problem(console.call("POST", "/assignments", {"policy": ident, "targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}]}), 409, "policy")
+
+
+def test_catalogue(console):
+    status, headers, body = console.call("GET", "/policies/catalogue")
+    assert status == 200 and len(body["settings"]) > 10
+    assert console.call("GET", "/policies/catalogue", If_None_Match=headers["ETag"])[0] == 304
+
+
+def catalogue(console):
+    return {s["id"]: s for s in console.get("/policies/catalogue")["settings"]}
+
+
+def test_bad_settings_name_their_row(console):
+    """Issue 5, Trouble: unknown setting, value out of range, wrong kind, a child whose parent forbids it: refused, naming the row; nothing is changed."""
+    known = catalogue(console)
+    number = next(s for s in known.values() if s["kind"] == "int" and s["type"] == "security")
+    control = next(s for s in known.values() if s["kind"] == "bool" and s["type"] == "device_control" and not s.get("depends"))
+    child = next(s for s in known.values() if s.get("depends") and s["kind"] == "bool" and s["type"] == "device_control" and s["depends"][0]["value"] is True)
+    parent = child["depends"][0]["setting"]
+    ids = {"security": policy(console, "Strict rows"), "device_control": policy(console, "Control rows", "device_control")}
+    cases = [({"no.such": {"corporate": True}}, "security", "settings.no.such"), ({control["id"]: {"corporate": True}}, "security", "settings." + control["id"]),
+             ({number["id"]: {"corporate": number["range"][1] + 1}}, "security", f"settings.{number['id']}.corporate"),
+             ({number["id"]: {"personal": "five"}}, "security", f"settings.{number['id']}.personal"),
+             ({number["id"]: {"personal": 1.5}}, "security", f"settings.{number['id']}.personal"),
+             ({number["id"]: {"private": 1}}, "security", f"settings.{number['id']}.private"), ({number["id"]: 5}, "security", "settings." + number["id"]),
+             ({parent: {"corporate": False}, child["id"]: {"corporate": True}}, "device_control", f"settings.{child['id']}.corporate")]
+    for settings, kind, field in cases:
+        before = console.get(f"/policies/{ids[kind]}")
+        problem(act(console, "PUT", ids[kind], "/sandbox", {"settings": settings}), 400, field)
+        problem(act(console, "PATCH", ids[kind], "/sandbox", {"settings": settings}), 400, field)
+        problem(console.call("POST", "/policies", {"type": kind, "name": "Refused", "settings": settings}), 400, field)
+        assert console.get(f"/policies/{ids[kind]}") == before
+    assert console.get("/policies?q=refused")["items"] == []
+    for body, field in (({}, "settings"), ({"settings": []}, "settings"), ({"levels": {"corporate": "extreme"}}, "corporate"), ({"color": 1}, "color"),
+                        ({"settings": {}, "note": "x" * 2001}, "note")):
+        problem(act(console, "PUT", ids["security"], "/sandbox", body), 400, field)
+    problem(console.call("GET", f"/policies/{ids['security']}/diff?from=x"), 400, "from")
+    problem(console.call("GET", f"/policies/{ids['security']}/diff?from=4"), 404, "number")
+    problem(console.call("GET", f"/policies/{ids['security']}/versions/x"), 404)
+
+
+def test_two_administrators_publish_at_once(zone, console):
+    """Issue 5, Trouble: of two who publish what they have read at once exactly one wins; there is one new version."""
+    ident = policy(console, "Race", publish=True)
+    done(act(console, "PUT", ident, "/sandbox", {"levels": {"corporate": "low"}}))
+    tag, answers, gate = version_of(console, ident), [], threading.Barrier(2)
+
+    def run(other):
+        gate.wait()
+        answers.append(other.call("POST", f"/policies/{ident}/publish", {}, If_Match=tag)[0])
+    threads = [threading.Thread(target=run, args=(Console(zone),)) for _ in range(2)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert sorted(answers) == [200, 412]
+    assert [v["number"] for v in console.get(f"/policies/{ident}/versions")["items"]] == [2, 1]
+
+
+# ---- e-mail servers (EAS-04, EML-05) --------------------------------------------------------------------------------
+def test_servers_in_use(zone, console):
+    """EAS-04, EML-05: a server that a version in force or a sandbox names can't be deleted; editing it marks the policy, publishing clears the mark."""
+    server = console.post("/eas-servers", {"name": "Direct", "host": "mail.example.org"})
+    other = console.post("/eas-servers", {"name": "Only in a text", "host": "mail.example.org"})
+    known = catalogue(console)["email.direct_server"]
+    needs = {d["setting"]: {"corporate": d["value"]} for d in known.get("depends", [])}
+    problem(console.call("POST", "/policies", {"type": "email", "name": "No server", "settings": {**needs, "email.direct_server": {"corporate": NOBODY}}}),
+            400, "settings.email.direct_server.corporate")
+    text = {"email.account_name": {"corporate": other["id"], "personal": "inherit"}} if "email.account_name" in catalogue(console) else {}
+    ident = policy(console, "Direct", "email", settings={**needs, **text, "email.direct_server": {"corporate": server["id"]}})
+    assert "Direct" in problem(console.call("DELETE", f"/eas-servers/{server['id']}", If_Match='"1"'), 409)["detail"]
+    assert console.call("DELETE", f"/eas-servers/{other['id']}", If_Match='"1"')[0] == 204
+    done(act(console, "POST", ident, "/publish", {}))
+    assert console.call("PATCH", f"/eas-servers/{server['id']}", {"port": 8443}, If_Match='"1"')[0] == 200
+    assert console.get(f"/policies/{ident}")["republish"] is True
+    assert done(act(console, "POST", ident, "/publish", {"number": 1}))["republish"] is False
+    done(act(console, "PUT", ident, "/sandbox", {"settings": {}}))
+    done(act(console, "POST", ident, "/publish", {}))
+    assert console.call("DELETE", f"/eas-servers/{server['id']}", If_Match='"2"')[0] == 204
+    problem(act(console, "POST", ident, "/publish", {"number": 1}), 400, "settings.email.direct_server.corporate")
+
+
+# ---- folders of policies --------------------------------------------------------------------------------------------
+def test_folders_of_policies(console):
+    top = console.post("/policy-folders", {"name": "Top"})
+    low = console.post("/policy-folders", {"name": "Low", "parent": top["id"]})
+    problem(console.call("POST", "/policy-folders", {"name": "Low", "parent": top["id"]}), 409, "name")
+    problem(console.call("POST", "/policy-folders", {"name": "x", "parent": NOBODY}), 400, "parent")
+    problem(console.call("PATCH", f"/policy-folders/{top['id']}", {"parent": low["id"]}, If_Match='"1"'), 409, "parent")
+    problem(console.call("DELETE", f"/policy-folders/{top['id']}", If_Match='"1"'), 409)
+    problem(console.call("PATCH", f"/policy-folders/{ROOT}", {"name": "x"}, If_Match='"1"'), 409)
+    ident = policy(console, "In low", folder=low["id"])
+    problem(console.call("DELETE", f"/policy-folders/{low['id']}", If_Match='"1"'), 409)
+    done(act(console, "PATCH", ident, "", {"folder": top["id"]}))
+    assert console.call("PATCH", f"/policy-folders/{low['id']}", {"name": "Deep", "parent": ROOT}, If_Match='"1"')[2]["parent"] == ROOT
+    assert console.call("DELETE", f"/policy-folders/{low['id']}", If_Match='"2"')[0] == 204
+    deep = ROOT
+    for n in range(15):
+        deep = console.post("/policy-folders", {"name": f"Deep {n}", "parent": deep})["id"]
+    problem(console.call("POST", "/policy-folders", {"name": "Too deep", "parent": deep}), 409, "parent")
+
+
+# ---- assignments ----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def targets(zone, console):
+    person = seed.person_id(zone, harness.PERSON)
+    source = zone.sql("SELECT id FROM user_source")[0][0]
+    group, folder = "00000000-0000-4000-8000-00000000a001", "00000000-0000-4000-8000-00000000a002"
+    zone.sql("INSERT INTO user_group (id, source_id, name) VALUES (?, ?, 'Sales')", group, source)
+    zone.sql("INSERT INTO user_folder (id, source_id, name) VALUES (?, ?, 'Vienna')", folder, source)
+    return {"person": (person, "Anna"), "user_group": (group, "Sales"), "user_folder": (folder, "Vienna"), "user_source": (source, None),
+            "device": (seed.device(zone, "Assigned phone", person), "Assigned phone"),
+            "device_group": (console.post("/groups", {"name": "Assigned group"})["id"], "Assigned group"),
+            "folder": (console.post("/folders", {"name": "Assigned folder", "parent": seed.ROOT_FOLDER})["id"], "Assigned folder")}
+
+
+def test_assigned_to_every_kind_of_target(zone, console, targets):
+    """POL-05: one call assigns to seven targets, all or none; names are resolved; each leaves its mark; place and rule are changed, taken away."""
+    ident = policy(console, "Everywhere", publish=True)
+    wanted = [{"kind": k, "id": i} for k, (i, _) in targets.items()]
+    problem(console.call("POST", "/assignments", {"policy": ident, "targets": wanted + [{"kind": "device", "id": NOBODY}]}), 400, "targets.7.id")
+    assert console.get(f"/assignments?policy={ident}")["items"] == []
+    made = console.post("/assignments", {"policy": ident, "targets": wanted})["items"]
+    assert {m["target"]["kind"] for m in made} == set(targets)
+    assert all(m["target"]["name"] == name for m in made for name in [targets[m["target"]["kind"]][1]] if name and m["target"]["kind"] != "person")
+    listed = console.get(f"/assignments?policy={ident}&limit=3")
+    assert len(listed["items"]) == 3 and listed["next"]
+    for kind, (target, _) in targets.items():
+        mine = console.get(f"/assignments?kind={kind}&target={target}&policy={ident}")["items"]
+        assert [m["policy"] for m in mine] == [{"id": ident, "name": "Everywhere"}]
+        assert (mine[0]["conflict"] is None) == (kind in ("person", "user_group", "user_folder", "user_source"))
+    problem(console.call("POST", "/assignments", {"policy": ident, "targets": wanted[:1]}), 409, "targets.0")
+    one = next(m for m in made if m["target"]["kind"] == "folder")
+    status, _, after = console.call("PATCH", f"/assignments/{one['id']}", {"conflict": "device_only", "position": 7}, If_Match='"1"')
+    assert (status, after["conflict"], after["position"]) == (200, "device_only", 7)
+    person = next(m for m in made if m["target"]["kind"] == "person")
+    problem(console.call("PATCH", f"/assignments/{person['id']}", {"conflict": "device_only"}, If_Match='"1"'), 400, "conflict")
+    problem(console.call("DELETE", f"/assignments/{one['id']}", If_Match='"1"'), 412)
+    assert console.call("DELETE", f"/assignments/{one['id']}", If_Match='"2"')[0] == 204
+    problem(console.call("GET", f"/assignments/{one['id']}"), 404)
+    second = policy(console, "Second", publish=True)
+    places = [console.post("/assignments", {"policy": p, "targets": [{"kind": "folder", "id": targets["folder"][0]}]})["items"][0]["position"]
+              for p in (ident, second)]
+    assert places == [1, 2]
+    acts = [a["action"] for a in console.get("/audit?limit=60")["items"] if a["object_id"] == ident]
+    assert acts.count("assignment.create") == 8 and acts.count("assignment.edit") == 1 and acts.count("assignment.delete") == 1
+
+
+@pytest.mark.parametrize("body, field", [
+    ({}, "policy"), ({"policy": NOBODY, "targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}]}, "policy"), ({"targets": [{}]}, "targets.0.kind"), ({"targets": []}, "targets"),
+    ({"targets": {}}, "targets"), ({"targets": ["x"]}, "targets.0"), ({"targets": [{"kind": "planet", "id": NOBODY}]}, "targets.0.kind"),
+    ({"targets": [{"kind": "folder", "id": "x"}]}, "targets.0.id"), ({"targets": [{"kind": "folder", "id": NOBODY}]}, "targets.0.id"),
+    ({"targets": [{"kind": "person", "id": NOBODY, "conflict": "device_only"}]}, "targets.0.conflict"),
+    ({"targets": [{"kind": "folder", "id": seed.ROOT_FOLDER, "conflict": "both"}]}, "targets.0.conflict"),
+    ({"targets": [{"kind": "folder", "id": seed.ROOT_FOLDER, "position": -1}]}, "targets.0.position"),
+    ({"targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}] * 201}, "targets")])
+def test_bad_assignments(console, body, field):
+    if body and "policy" not in body:
+        known = console.get("/policies?q=bad%20targets")["items"]
+        body = {"policy": known[0]["id"] if known else policy(console, "Bad targets"), **body}
+    problem(console.call("POST", "/assignments", body), 400, field)
+
+
+def test_bad_filters_of_assignments(console):
+    for query, field in (("kind=folder", "target"), (f"target={NOBODY}", "kind"), ("kind=x", "kind"), ("policy=x", "policy"), ("color=1", "color")):
+        problem(console.call("GET", "/assignments?" + query), 400, field)
+    for body, field in (({}, "targets"), ({"policy": NOBODY}, "policy"), ({"targets": [{"kind": "person", "id": NOBODY}]}, "targets.0.id")):
+        problem(console.call("POST", "/assignments/preview", body), 400, field)
+
+
+def test_preview_counts_devices(zone, console, targets):
+    """POL-05: how many devices an assignment would reach; several targets are added up and say so."""
+    folder = console.post("/folders", {"name": "Counted", "parent": seed.ROOT_FOLDER})["id"]
+    for n in range(3):
+        seed.device(zone, f"Counted {n}", folder_id=folder)
+    seed.device(zone, "Counted out", folder_id=folder, state="retired")
+    one = console.post("/assignments/preview", {"targets": [{"kind": "folder", "id": folder}]})
+    assert (one["devices"], one["exact"], one["targets"][0]["name"]) == (3, True, "Counted")
+    two = console.post("/assignments/preview", {"targets": [{"kind": "folder", "id": folder}, {"kind": "device", "id": targets["device"][0]}]})
+    assert (two["devices"], two["exact"]) == (4, False)
+    ident = policy(console, "Counted", publish=True)
+    assert console.post("/assignments/preview", {"policy": ident})["devices"] == 0
+    console.post("/assignments", {"policy": ident, "targets": [{"kind": "folder", "id": folder}]})
+    assert console.post("/assignments/preview", {"policy": ident}) == {**one}
+
+
+def test_target_goes_and_its_assignments_with_it(zone, console):
+    """Issue 5, Trouble: what is assigned to a group, a folder or a device that is deleted is assigned no more."""
+    ident = policy(console, "Orphan", publish=True)
+    group, folder = console.post("/groups", {"name": "Goes"}), console.post("/folders", {"name": "Goes", "parent": seed.ROOT_FOLDER})
+    device = seed.device(zone, "Goes")
+    console.post("/assignments", {"policy": ident, "targets": [{"kind": "device_group", "id": group["id"]}, {"kind": "folder", "id": folder["id"]},
+                                                               {"kind": "device", "id": device}]})
+    assert console.get(f"/policies/{ident}")["assignments"] == 3
+    assert console.call("DELETE", f"/groups/{group['id']}", If_Match='"1"')[0] == 204
+    assert console.call("DELETE", f"/folders/{folder['id']}", If_Match='"1"')[0] == 204
+    assert console.call("DELETE", f"/devices/{device}")[0] == 204
+    assert console.get(f"/assignments?policy={ident}")["items"] == [] and console.get(f"/policies/{ident}")["assignments"] == 0
+
+
+def test_assigning_while_the_target_or_the_policy_goes(zone, console):
+    """Issue 5, Trouble: whoever comes first, no assignment is left of something that is gone."""
+    for n in range(4):
+        ident, group = policy(console, f"Goes {n}", publish=True), console.post("/groups", {"name": f"Race {n}"})["id"]
+        victim = f"/groups/{group}" if n % 2 else f"/policies/{ident}"
+        tag, answers, gate = '"1"' if n % 2 else version_of(console, ident), {}, threading.Barrier(2)
+
+        def run(other, name, *call, **headers):
+            gate.wait()
+            answers[name] = other.call(*call, **headers)[0]
+        jobs = [threading.Thread(target=run, args=(Console(zone), "assign", "POST", "/assignments", {"policy": ident, "targets": [{"kind": "device_group", "id": group}]})),
+                threading.Thread(target=run, args=(Console(zone), "delete", "DELETE", victim), kwargs={"If_Match": tag})]
+        [j.start() for j in jobs]
+        [j.join() for j in jobs]
+        assert answers["assign"] in (201, 400) and answers["delete"] == 204, answers
+        assert zone.sql("SELECT COUNT(*) FROM assignment WHERE object_id = ?", ident)[0][0] == 0
+
+
+def test_folder_limits(zone, console):
+    """USR-12: who sees some folders only assigns to these and to their devices; he changes no policy, and sees no devices of others."""
+    mine, other = (console.post("/folders", {"name": n, "parent": seed.ROOT_FOLDER})["id"] for n in ("Mine", "Others"))
+    inside, outside = seed.device(zone, "Inside", folder_id=mine), seed.device(zone, "Outside", folder_id=other)
+    role = console.post("/roles", {"name": "Policies", "rights": {"policy": ["read", "write"], "device": ["read"]}})["id"]
+    console.post("/admins", {"kind": "local", "login": "limited-policies", "role_id": role, "password": "Correct-horse-9", "folders": [mine]})
+    limited = Console(zone, "limited-policies", "Correct-horse-9")
+    ident = policy(console, "Shared", publish=True)
+    for kind, target, status in (("folder", mine, 201), ("device", inside, 201), ("folder", other, 403), ("device", outside, 403), ("folder", seed.ROOT_FOLDER, 403),
+                                 ("person", seed.person_id(zone, harness.PERSON), 403)):
+        assert limited.call("POST", "/assignments", {"policy": ident, "targets": [{"kind": kind, "id": target}]})[0] == status, kind
+    console.post("/assignments", {"policy": ident, "targets": [{"kind": "folder", "id": other}]})
+    assert {a["target"]["id"] for a in limited.get(f"/assignments?policy={ident}")["items"]} == {mine, inside}
+    theirs = next(a["id"] for a in console.get(f"/assignments?kind=folder&target={other}")["items"])
+    problem(limited.call("DELETE", f"/assignments/{theirs}", If_Match='"1"'), 404)
+    problem(limited.call("POST", "/policies", {"type": "security", "name": "x"}), 403)
+    problem(act(limited, "PATCH", ident, "", {"name": "x"}), 403)
+    problem(act(limited, "POST", ident, "/publish", {"number": 1}), 403)
+    problem(act(limited, "DELETE", ident), 403)
+    problem(limited.call("POST", "/policy-folders", {"name": "x"}), 403)
+    problem(limited.call("GET", f"/devices/{outside}/policies"), 404)
+    assert limited.get(f"/devices/{inside}/policies")["types"] is not None
+
+
+# ---- at work --------------------------------------------------------------------------------------------------------
+def result(zone, ident, number, devices, kind="security", settings='{"security.password": {"value": true, "policy": "%s", "version": 1, "via": "folder:%s"}}'):
+    """What computing and delivery leave for devices of a policy: [(device, channel, state, error)]."""
+    made = f"{ident}-{number}"
+    zone.sql("INSERT INTO policy_result (id, type, hash, settings, created_ms) VALUES (?, ?, 'h', ?, 1)", made, kind, settings % (ident, seed.ROOT_FOLDER))
+    zone.sql("INSERT INTO policy_result_policy (result_id, policy_id, number) VALUES (?, ?, ?)", made, ident, number)
+    for device, channel, state, error in devices:
+        if not zone.sql("SELECT 1 FROM effective_policy WHERE device_id = ? AND type = ?", device, kind):
+            zone.sql("INSERT INTO effective_policy (device_id, type, result_id, computed_ms) VALUES (?, ?, ?, 1)", device, kind, made)
+        zone.sql("INSERT INTO delivery (device_id, type, channel, result_id, hash, state, error, updated_ms) VALUES (?, ?, ?, ?, 'h', ?, ?, 1)",
+                 device, kind, channel, made, state, error)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reached(zone, console):
+    """A policy with nine devices in two results; retired ones, so that nobody computes them meanwhile."""
+    ident = policy(console, "At work", publish=True)
+    ids = [seed.device(zone, f"Reached {n}", state="retired") for n in range(9)]
+    harness.wait_for(lambda: console.get("/policies/progress")["since"] is None)
+    result(zone, ident, 1, [(d, "mdm", "applied", "") for d in ids[:5]] + [(d, "mdm", "failed", "Error 4001") for d in ids[5:7]])
+    result(zone, ident, 0, [(ids[7], "mdm", "pending", ""), (ids[7], "eas", "not_applicable", "No mail client"), (ids[8], "eas", "applied", "")])
+    return ident, ids
+
+
+def test_status_with_drill_down(zone, console, reached):
+    """POL-08: counts by channel and state; the devices behind each with error and time; as pages, whole, and as a file."""
+    ident, ids = reached
+    counts = {(c["channel"], c["state"]): c["devices"] for c in console.get(f"/policies/{ident}/status")["counts"]}
+    assert counts == {("mdm", "applied"): 5, ("mdm", "failed"): 2, ("mdm", "pending"): 1, ("eas", "not_applicable"): 1, ("eas", "applied"): 1}
+    failed = console.get(f"/policies/{ident}/devices?state=failed")["items"]
+    assert {d["id"] for d in failed} == set(ids[5:7]) and {(d["error"], d["number"], d["channel"]) for d in failed} == {("Error 4001", 1, "mdm")}
+    assert {d["number"] for d in console.get(f"/policies/{ident}/devices?channel=eas")["items"]} == {0}
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = console.get(f"/policies/{ident}/devices?limit=3{'&cursor=' + cursor if cursor else ''}")
+        seen, cursor = seen + page["items"], page["next"]
+    assert len(seen) == 10 and len({(d["id"], d["channel"]) for d in seen}) == 10
+    assert seen == console.get(f"/policies/{ident}/devices?limit=200")["items"]
+    status, _, raw = console.call("GET", f"/policies/{ident}/devices?format=csv&state=applied")
+    assert status == 200 and raw.decode("utf-8-sig").count("\r\n") == 7
+    assert console.get(f"/policies/{ident}")["devices"] == 9
+    for query, field in (("state=odd", "state"), ("channel=odd", "channel")):
+        problem(console.call("GET", f"/policies/{ident}/devices?{query}"), 400, field)
+
+
+def test_settings_of_a_device_with_their_origin(zone, console, reached):
+    """POL-06: every effective setting, where it came from by name, and what each channel has of it."""
+    ident, ids = reached
+    seen = console.get(f"/devices/{ids[5]}/policies")
+    assert seen["policies"] == [{"type": "security", "id": ident, "name": "At work", "number": 1}]
+    row = seen["types"][0]["settings"][0]
+    assert row == {"setting": "security.password", "value": True, "policy": {"id": ident, "name": "At work"}, "version": 1,
+                   "via": {"kind": "folder", "id": seed.ROOT_FOLDER, "name": "Mobile Devices"}}
+    assert [(d["channel"], d["state"], d["error"]) for d in seen["deliveries"]] == [("mdm", "failed", "Error 4001")]
+    status, headers, _ = console.call("GET", f"/devices/{ids[5]}/policies")
+    assert console.call("GET", f"/devices/{ids[5]}/policies", If_None_Match=headers["ETag"])[0] == 304
+
+
+def test_deleting_names_the_devices(zone, console, reached):
+    """UI-04: a policy that several devices have is deleted with their number; its assignments go, its targets are marked."""
+    ident, _ = reached
+    group = console.post("/groups", {"name": "Marked"})["id"]
+    console.post("/assignments", {"policy": ident, "targets": [{"kind": "device_group", "id": group}]})
+    assert "9 devices" in problem(act(console, "DELETE", ident), 400, "confirm")["detail"]
+    problem(act(console, "DELETE", ident, "?confirm=8"), 409, "confirm")
+    problem(act(console, "DELETE", ident, "?confirm=x"), 400, "confirm")
+    done(act(console, "DELETE", ident, "?confirm=9"), 204)
+    problem(console.call("GET", f"/policies/{ident}"), 404)
+    assert zone.sql("SELECT COUNT(*) FROM assignment WHERE object_id = ?", ident)[0][0] == 0
+    assert zone.sql("SELECT COUNT(*) FROM policy_version WHERE policy_id = ?", ident)[0][0] == 0
+
+
+def test_progress_is_polled(console):
+    """POL-09: what is left, with an ETag."""
+    harness.wait_for(lambda: console.get("/policies/progress") == {"marks": 0, "devices": 0, "since": None})
+    status, headers, _ = console.call("GET", "/policies/progress")
+    assert console.call("GET", "/policies/progress", If_None_Match=headers["ETag"])[0] == 304

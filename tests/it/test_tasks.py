@@ -4,6 +4,7 @@ import plistlib
 
 import pytest
 
+import harness
 from clients import Console, enrolled
 from harness import wait_for
 
@@ -177,6 +178,19 @@ def test_profile(console, fleet):
     assert "RemoveProfile" in dict(fleet[0].poll())
     assert start(console, "install_profile", fleet[:1], want=400, options={"profile": "aGVsbG8="})["field"] == "options.profile"
     assert start(console, "install_profile", fleet[:1], want=400, options={"profile": base64.b64encode(b"x" * 262145).decode()})
+
+
+def test_names_from_a_template(console, fleet):
+    """DEV-07: each supervised device gets a name made of what it is; unknown variables are refused."""
+    ident = start(console, "rename", fleet, options={"name": "Till ${device.serial} of ${user.login}"})
+    ordered(console, ident, 3)
+    for device in fleet[:2]:
+        assert dict(device.poll())["Settings"] == "Acknowledged"
+        assert device.name == f"Till {device.serial} of {harness.PERSON}"
+    assert counts(console, ident) == {"succeeded": 2, "not_applicable": 1}
+    assert console.get(f"/tasks/{ident}")["options"]["name"].startswith("Till ${device.serial}")
+    for name in ("${user.shoe}", "${seq}", ""):
+        assert start(console, "rename", fleet[:1], want=400, options={"name": name})["field"] == "options.name"
 
 
 def test_unenroll_many(zone, console):

@@ -11,9 +11,9 @@ const fault = (field, message) => Object.assign(new Error(message), { field });
 const leave = (wipe) => ({ danger: true, leaves: true,
   fields: (one) => [{ name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] },
     ...(wipe === 'full' ? [{ name: 'plan', label: t('do_keep_plan'), type: 'check' }] : []),
-    ...(wipe === 'full' && one ? [{ name: 'name', label: t('do_confirm', null, `\u2068${one.name}\u2069`), required: true, max: 200 }] : [])],
+    ...(wipe === 'full' && one ? [{ name: 'typed', label: t('do_confirm', null, `\u2068${one.name}\u2069`), required: true, max: 200 }] : [])],
   options: (v, one) => {
-    if (wipe === 'full' && one && v.name.trim() !== one.name.trim()) throw fault('name', t('do_confirm_wrong'));
+    if (wipe === 'full' && one && v.typed.trim() !== one.name.trim()) throw fault('typed', t('do_confirm_wrong'));
     return { wipe, then: v.then, ...(v.plan ? { erase: { PreserveDataPlan: true } } : {}) };
   } });
 
@@ -24,6 +24,7 @@ export const orders = {
   lost_on: { danger: true, fields: () => [text('message', { required: true }), text('phone', { max: 64 }), text('footnote')] },
   lost_off: {}, locate: {}, play_sound: {},
   restart: { danger: true }, shut_down: { danger: true },
+  rename: { right: 'device:write', fields: (one) => [text('new_name', { name: 'name', label: t('do_new_name'), required: true, value: one ? one.inventory.device?.DeviceName || one.name : '${user.name} ${device.model}', hint: one ? null : t('do_template_hint') })] },
   install_profile: { right: 'device:write', fields: () => [{ name: 'profile', label: t('do_file'), type: 'file', required: true }],
     options: async () => ({ profile: base64(new Uint8Array(await document.getElementById('f-profile').files[0].arrayBuffer())) }) },
   remove_profile: { right: 'device:write', danger: true, fields: (one, profiles) => [profiles

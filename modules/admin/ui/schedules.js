@@ -41,7 +41,7 @@ function lostField(own, zone) {
 export async function edit(at) {
   try {
     const { data: s, etag } = await api('GET', at.path);
-    dialog({ title: at.zone ? t('schedule') : [t('schedule'), ': ', name(at.title)], submit: t('save'), lead: at.zone ? null : [h('p', {}, t('sch_now'), ' ', refreshText(s.effective.refresh), '. ', origin(s.effective.refresh_from))],
+    dialog({ title: at.zone ? t('schedule') : [t('schedule'), ': ', name(at.title)], submit: t('save'), lead: at.zone ? null : [h('p', {}, t('sch_now'), ' ', refreshText(s.effective.refresh), ' · ', origin(s.effective.refresh_from))],
       fields: [refreshField(s.refresh, at.device, at.zone), ...(at.device ? [] : [lostField(s.lost, at.zone)])],
       save: async (v) => {
         const changed = Object.fromEntries(Object.entries(v).filter(([k, x]) => JSON.stringify(x) !== JSON.stringify(s[k])));

@@ -192,6 +192,8 @@ static void facts_take(const mdm_q_action_facts_t *row, mdm_action_facts_t *f)
 
     *f = (mdm_action_facts_t){.device_id = row->id, .name = row->name, .state = row->state, .os_version = row->os_version,
                               .record_id = row->record_id, .record_state = row->record_state, .leaving = row->leaving,
+                              .model = row->model, .serial = row->serial, .platform = row->platform, .login = row->login,
+                              .person = row->person, .mail = row->mail,
                               .supervised = row->supervised_null ? -1 : row->supervised != 0, .unlock = (int)row->unlock};
     f->user_enrolled = said(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"), "IsUserEnrollment");
     f->lost = said(json_object_get(inventory, "device"), "IsMDMLostModeEnabled");

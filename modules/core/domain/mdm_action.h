@@ -14,6 +14,7 @@ typedef struct mdm_action_facts_t {
     int user_enrolled;   /* Apple's user enrolment: the server may do less */
     int lost;            /* in lost mode, as the device said last */
     int unlock;          /* we have its unlock token */
+    const char *model, *serial, *platform, *login, *person, *mail; /* for names made of them; may be NULL */
     const char *leaving; /* state of the removal or wipe that is pending; NULL = none */
 } mdm_action_facts_t;
 /* APR_NOTFOUND: no such device. */

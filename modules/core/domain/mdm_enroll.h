@@ -27,6 +27,8 @@ apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enr
 apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings);
 /* The policy "Everyone" with defaults, assigned to a source; does nothing if it is there. For set-up. In a transaction or not. */
 apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id);
+/* MDM_EINPUT, field "name", if a name template uses a variable that there is not. */
+apr_status_t mdm_enroll_template_check(mdm_ctx_t *ctx, const char *pattern);
 /* Replaces the variables of a name template; values[i] belongs to mdm_enroll_vars[i]. What it doesn't know stays as it is. */
 #define MDM_ENROLL_VARS 7
 extern const char *const mdm_enroll_vars[MDM_ENROLL_VARS];

@@ -55,7 +55,7 @@ char *mdm_enroll_expand(apr_pool_t *p, const char *pattern, const char *const va
     return apr_pstrcat(p, out, pattern, NULL);
 }
 
-static apr_status_t template_check(mdm_ctx_t *ctx, const char *pattern)
+apr_status_t mdm_enroll_template_check(mdm_ctx_t *ctx, const char *pattern)
 {
     const char *var = pattern;
 
@@ -130,7 +130,7 @@ static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules, int saving)
         if (rv == APR_SUCCESS && match) {
             rv = match_check(ctx, match);
         }
-        if (rv != APR_SUCCESS || (saving && (rv = template_check(ctx, name)) != APR_SUCCESS)) {
+        if (rv != APR_SUCCESS || (saving && (rv = mdm_enroll_template_check(ctx, name)) != APR_SUCCESS)) {
             return rv;
         }
     }

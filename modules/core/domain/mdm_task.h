@@ -35,11 +35,14 @@ typedef struct mdm_task_order_t {
     json_t *payload;             /* of the command, may be NULL */
     int wipe, del;               /* unenroll */
     json_t *erase;               /* keys of EraseDevice, may be NULL */
+    const char *name;            /* rename: a name template; NULL: none */
     const char *reason;          /* for people, "" = none */
     json_t *summary;             /* what may be shown: no profiles, no payloads */
 } mdm_task_order_t;
 /* MDM_EINPUT names the option at fault as "options.<name>". */
 apr_status_t mdm_task_check(mdm_ctx_t *ctx, const char *kind, json_t *options, mdm_task_order_t **out);
+/* The command's payload for one device: the order's, or its own if the name is made of what the device is. Borrowed. */
+json_t *mdm_task_payload(mdm_ctx_t *ctx, const mdm_task_order_t *order, const mdm_action_facts_t *facts);
 /* Why an order can't be given to a device: a word, and *why = a sentence; NULL: it can. Pure. */
 const char *mdm_task_refused(const mdm_task_order_t *order, const mdm_action_facts_t *facts, const char **why);
 

@@ -5,15 +5,17 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_enroll.h"
 #include "domain/mdm_task.h"
 #include "wire/mdm_plist.h"
 
 #define TEXT_MAX 500
+#define NEW_NAME_MAX 200
 #define REQUEST_TYPE_MAX 64
 
 enum {
     O_REASON = 1, O_MESSAGE = 2, O_PHONE = 4, O_FOOTNOTE = 8, O_PROFILE = 16, O_IDENTIFIER = 32, O_COMMAND = 64, O_WIPE = 128,
-    O_THEN = 256, O_ERASE = 512
+    O_THEN = 256, O_ERASE = 512, O_NAME = 1024
 };
 
 static const struct kind_t {
@@ -29,6 +31,7 @@ static const struct kind_t {
     {"locate", "locate", O_REASON, 0},
     {"restart", "restart", O_REASON, 0},
     {"shut_down", "shut_down", O_REASON, 0},
+    {"rename", "rename", O_REASON | O_NAME, O_NAME},
     {"install_profile", "install_profile", O_REASON | O_PROFILE, O_PROFILE},
     {"remove_profile", "remove_profile", O_REASON | O_IDENTIFIER, O_IDENTIFIER},
     {"raw", NULL, O_REASON | O_COMMAND, O_COMMAND},
@@ -36,7 +39,7 @@ static const struct kind_t {
 
 /* What was given, by name. */
 typedef struct given_t {
-    const char *reason, *message, *phone, *footnote, *profile, *identifier, *wipe, *then;
+    const char *reason, *message, *phone, *footnote, *profile, *identifier, *wipe, *then, *name;
     json_t *command, *erase;
 } given_t;
 
@@ -54,7 +57,8 @@ static apr_status_t allowed(mdm_ctx_t *ctx, const struct kind_t *k, const given_
     } all[] = {{O_REASON, "reason", g->reason != NULL}, {O_MESSAGE, "message", g->message != NULL}, {O_PHONE, "phone", g->phone != NULL},
                {O_FOOTNOTE, "footnote", g->footnote != NULL}, {O_PROFILE, "profile", g->profile != NULL},
                {O_IDENTIFIER, "identifier", g->identifier != NULL}, {O_COMMAND, "command", g->command != NULL},
-               {O_WIPE, "wipe", g->wipe != NULL}, {O_THEN, "then", g->then != NULL}, {O_ERASE, "erase", g->erase != NULL}};
+               {O_WIPE, "wipe", g->wipe != NULL}, {O_THEN, "then", g->then != NULL}, {O_ERASE, "erase", g->erase != NULL},
+               {O_NAME, "name", g->name != NULL}};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (all[i].there && !(k->allowed & all[i].bit)) {
@@ -76,6 +80,7 @@ static apr_status_t options_read(mdm_ctx_t *ctx, const struct kind_t *k, json_t 
                                    {"footnote", MDM_JF_STR, 0, 1, TEXT_MAX, NULL, 0, &g->footnote, NULL},
                                    {"profile", MDM_JF_STR, 0, 1, MDM_TASK_PROFILE_MAX * 2, NULL, 0, &g->profile, NULL},
                                    {"identifier", MDM_JF_STR, 0, 1, 250, NULL, 0, &g->identifier, NULL},
+                                   {"name", MDM_JF_STR, 0, 1, NEW_NAME_MAX, NULL, 0, &g->name, NULL},
                                    {"command", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &g->command, NULL},
                                    {"wipe", MDM_JF_ENUM, 0, 0, 0, wipes, 0, &g->wipe, NULL},
                                    {"then", MDM_JF_ENUM, 0, 0, 0, thens, 0, &g->then, NULL},
@@ -183,6 +188,37 @@ static apr_status_t take_unenroll(mdm_ctx_t *ctx, mdm_task_order_t *o, const giv
     return APR_SUCCESS;
 }
 
+static json_t *named(mdm_ctx_t *ctx, const char *name)
+{
+    return mdm_json_own(ctx, json_pack("{s:[{s:s, s:s}]}", "Settings", "Item", "DeviceName", "DeviceName", name));
+}
+
+/* The template is checked here, and filled in for each device. */
+static apr_status_t take_name(mdm_ctx_t *ctx, mdm_task_order_t *o, const given_t *g)
+{
+    if (strstr(g->name, "${seq}")) {
+        return bad(ctx, "name", "has no number: a device may be renamed twice");
+    }
+    if (mdm_enroll_template_check(ctx, g->name) != APR_SUCCESS) {
+        return bad(ctx, "name", ctx->fail_text);
+    }
+    o->name = apr_pstrdup(ctx->pool, g->name);
+    o->payload = named(ctx, o->name);
+    put(o->summary, "name", g->name);
+    return APR_SUCCESS;
+}
+
+json_t *mdm_task_payload(mdm_ctx_t *ctx, const mdm_task_order_t *o, const mdm_action_facts_t *f)
+{
+    const char *values[MDM_ENROLL_VARS] = {f->login, f->person, f->mail, f->model, f->serial, f->platform, NULL}, *name;
+
+    if (!o->name) {
+        return o->payload;
+    }
+    name = mdm_clean(ctx->pool, mdm_enroll_expand(ctx->pool, o->name, values), NEW_NAME_MAX);
+    return named(ctx, *name ? name : f->name);
+}
+
 static apr_status_t take(mdm_ctx_t *ctx, mdm_task_order_t *o, const given_t *g)
 {
     put(o->summary, "reason", g->reason);
@@ -196,6 +232,9 @@ static apr_status_t take(mdm_ctx_t *ctx, mdm_task_order_t *o, const given_t *g)
     put(o->payload, "Identifier", g->identifier);
     if (g->profile) {
         return take_profile(ctx, o, g);
+    }
+    if (g->name) {
+        return take_name(ctx, o, g);
     }
     if (g->command) {
         return take_raw(ctx, o, g);

@@ -116,7 +116,7 @@ static apr_status_t order_one(run_t *r, const mdm_task_order_t *o, const mdm_act
         mdm_command_add_t add = {.record_id = f->record_id, .task_id = r->id, .expires_ms = expires, .wake_after_ms = delay};
         return mdm_command_refresh_task(r->db, &add, id);
     }
-    mdm_action_order_t order = {.device_id = f->device_id, .request_type = o->request_type, .payload = o->payload,
+    mdm_action_order_t order = {.device_id = f->device_id, .request_type = o->request_type, .payload = mdm_task_payload(r->ctx, o, f),
                                 .raw = !strcmp(o->kind, "raw"), .task_id = r->id, .reason = o->reason, .expires_ms = expires,
                                 .wake_after_ms = delay};
     return mdm_action_order(r->db, &order, id);

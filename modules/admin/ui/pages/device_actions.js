@@ -8,20 +8,10 @@ export const target = (d) => h('p', { class: 'alert warn' }, t('one_device', nul
 
 const because = () => ({ name: 'reason', label: t('reason'), max: 500 });
 
-// Commands that are for one device only, and so are no quick tasks.
-const commands = {
-  unlock: { fields: () => [because()] },
-  rename: { right: 'device:write', fields: (d) => [{ name: 'new_name', label: t('do_new_name'), max: 200, required: true, value: d.inventory.device?.DeviceName || d.name }],
-    payload: (v) => ({ Settings: [{ Item: 'DeviceName', DeviceName: v.new_name }] }) },
-};
-
-function command(a, d, again) {
-  const c = commands[a.action];
-  dialog({ title: orderName(a.action), lead: [t(`do_${a.action}_sub`), target(d)], submit: orderName(a.action), fields: c.fields ? c.fields(d) : [],
-    save: async (v) => {
-      await api('POST', `devices/${d.id}/commands`, { body: { request_type: a.command, ...(c.payload ? { payload: c.payload(v) } : {}), ...(v.reason ? { reason: v.reason } : {}) } });
-      toast(t('do_sent')); again();
-    } });
+// Of one device only, and so no quick task.
+function unlock(a, d, again) {
+  dialog({ title: t('do_unlock'), lead: [t('do_unlock_sub'), target(d)], submit: t('do_unlock'), fields: [because()],
+    save: async (v) => { await api('POST', `devices/${d.id}/commands`, { body: { request_type: a.command, ...(v.reason ? { reason: v.reason } : {}) } }); toast(t('do_sent')); again(); } });
 }
 
 async function task(action, d, again) {
@@ -36,19 +26,18 @@ function giveUp(d, again) {
 
 async function run(a, d, waiting, again) {
   if (orders[a.action]) return task(a.action, d, again);
-  if (commands[a.action]) return command(a, d, again);
+  if (a.action === 'unlock') return unlock(a, d, again);
   if (a.action === 'give_up') return giveUp(d, again);
   await api('POST', `devices/${d.id}/commands/${waiting.find((c) => c.leaving && c.open).id}/cancel`);
   toast(t('saved'));
   return again();
 }
 
-const shown = ['lock', ...Object.keys(commands), 'lost_on', 'lost_off', 'locate', 'play_sound', 'restart', 'shut_down', 'install_profile', 'remove_profile', 'unenroll', 'wipe', 'cancel_leaving', 'give_up'];
+const shown = ['lock', 'unlock', 'rename', 'lost_on', 'lost_off', 'locate', 'play_sound', 'restart', 'shut_down', 'install_profile', 'remove_profile', 'unenroll', 'wipe', 'cancel_leaving', 'give_up'];
 
 export async function menu(d, waiting, may, again) {
   try {
-    const allowed = ({ action }) => may({ ...orders, ...commands }[action]?.right);
-    const all = (await api('GET', `devices/${d.id}/actions`)).data.items.filter((a) => shown.includes(a.action) && allowed(a));
+    const all = (await api('GET', `devices/${d.id}/actions`)).data.items.filter((a) => shown.includes(a.action) && may(orders[a.action]?.right));
     const items = all.filter((a) => a.applies).sort((a, b) => shown.indexOf(a.action) - shown.indexOf(b.action))
       .map((a) => [orderName(a.action), t(`do_${a.action}_sub`), () => run(a, d, waiting, again), a.action === 'wipe']);
     if (may('command:raw') && d.state === 'active') items.push([t('do_raw'), t('do_raw_sub'), () => task('raw', d, again)]);

@@ -24,7 +24,7 @@ function target(task, names) {
 }
 
 const option = (k, v) => (k === 'then' ? t(`then_${v}`) : k === 'wipe' ? t(v === 'full' ? 'do_wipe' : 'unenroll') : name(v));
-const label = { message: 'do_message', phone: 'do_phone', footnote: 'do_footnote', profile: 'do_profile', identifier: 'do_identifier', command: 'command', reason: 'reason', wipe: 'do_way', then: 'then' };
+const label = { message: 'do_message', phone: 'do_phone', footnote: 'do_footnote', profile: 'do_profile', identifier: 'do_identifier', command: 'command', reason: 'reason', name: 'do_new_name', wipe: 'do_way', then: 'then' };
 
 const what = (task, names) => pairs([[t('command'), orderName(actionOf(task))], ...Object.entries(task.options).map(([k, v]) => [t(label[k] || k), option(k, v)]), [t('task_meant'), target(task, names)],
   [t('task_notify'), task.spread_minutes ? t('task_spread_n', null, number(task.spread_minutes)) : t('task_at_once')], task.kind !== 'unenroll' && [t('task_expiry'), task.expires_minutes ? t('task_after_n', null, number(task.expires_minutes)) : t('task_never')],

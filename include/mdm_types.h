@@ -27,6 +27,7 @@ typedef enum {
 #define MDM_DEVF_ENROLLED 0x10u /* first TokenUpdate was seen */
 #define MDM_DEVF_LOST 0x20u     /* flagged lost: the next contact clears it */
 #define MDM_DEVF_LINKED 0x40u   /* the certificate is bound to an enrolment id (else: issued, Authenticate awaited) */
+#define MDM_DEVF_SERVER_ONLY 0x100u /* mail: policies and wipe, nothing of the mailbox (spec 03) */
 #define MDM_DEVF_NEXT 0x80u     /* asked by a renewed certificate that was not used before: not kept in the cache */
 
 /* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */

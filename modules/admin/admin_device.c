@@ -6,6 +6,7 @@
 #include <http_protocol.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_delivery.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
 
@@ -152,6 +153,28 @@ static apr_status_t do_refresh(mdm_web_call_t *call, mdm_db_t *db, const char *i
     if (rv == APR_SUCCESS)
         rv = mdm_command_refresh(db, record);
     return rv == APR_SUCCESS ? mdm_adm_audit_device(db, "device.refresh", id, NULL) : rv;
+}
+
+static apr_status_t do_mail_release(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    json_t *d;
+    apr_status_t rv = mdm_device_json(db, id, &d, NULL);
+
+    if (rv == APR_SUCCESS) {
+        json_decref(d);
+        rv = mdm_delivery_release(db, id);
+    }
+    return rv == APR_SUCCESS ? mdm_adm_audit_device(db, "device.mail_release", id, NULL) : rv;
+}
+
+/* The account made by hand is gone, says an administrator (EML-02). */
+int mdm_adm_device_mail_release(mdm_web_call_t *call)
+{
+    int rc = mdm_adm_act(call, do_mail_release, NULL, HTTP_ACCEPTED);
+
+    if (call->r->status == HTTP_ACCEPTED)
+        call->svc->job_wake();
+    return rc;
 }
 
 int mdm_adm_device_refresh(mdm_web_call_t *call)

@@ -30,10 +30,12 @@ FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
 
+-- A zone in which no e-mail policy was published lets mail through as before; once there is one, it is needed (spec 03).
 -- name: cache_by_eas :one
 -- args: person_id:text, native_id:text
--- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, mail:text?, policy:text?
-SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms, d.mail,
+-- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, server_only:i64, policy:text?
+SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms,
+       CASE WHEN d.mail IN ('none', 'direct') AND EXISTS (SELECT 1 FROM policy e WHERE e.type = 'email' AND e.published > 0) THEN 1 ELSE 0 END,
        (SELECT p.hash FROM delivery p WHERE p.device_id = r.device_id AND p.channel = 'eas' AND p.hash <> '' LIMIT 1)
 FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "domain/mdm_apple_inventory.h"
+#include "domain/mdm_policy_profile.h"
 #include "wire/mdm_x509.h"
 
 #define MAX_TEXT 255
@@ -125,11 +126,15 @@ static json_t *profile(mdm_ctx_t *ctx, const mdm_plist_t *p)
         {"IsEncrypted", "encrypted"}, {"IsManaged", "managed"}, {"Source", "source"}, {NULL, NULL}};
     const mdm_plist_t *content = mdm_plist_get(p, "PayloadContent"), *signers = mdm_plist_get(p, "SignerCertificates");
     json_t *out = pick(ctx, p, names);
+    int type = mdm_policy_profile_type(mdm_plist_str(p, "PayloadIdentifier"));
 
     if (content && content->type == MDM_PL_ARRAY) {
         json_object_set_new(out, "payloads", each(ctx, content, payload));
     }
     json_object_set_new(out, "signed", json_boolean(signers && signers->count));
+    if (type >= 0) { /* ours: what it is called here */
+        json_object_set_new(out, "policy", json_string(mdm_policy_types[type]));
+    }
     return out;
 }
 

@@ -1,5 +1,6 @@
 /* Device objects: reading, editing. */
 #include "domain/mdm_device.h"
+#include "domain/mdm_delivery.h"
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
@@ -61,9 +62,11 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     mdm_q_device_full_t *d;
     apr_status_t rv = mdm_q_device_full(db, id, &d);
-    json_t *j;
+    json_t *j, *reasons;
     unsigned i;
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_delivery_reasons(db, id, &reasons);
     if (rv != APR_SUCCESS)
         return rv;
     {
@@ -99,6 +102,8 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
             {"capacity_gb", real_or_null(d->capacity_gb_null, d->capacity_gb)},
             {"free_gb", real_or_null(d->free_gb_null, d->free_gb)},
             {"compliance", json_string(d->compliance)},
+            {"compliance_reasons", json_incref(reasons)},
+            {"mail_mode", text_or_null(d->mail)},
             {"inventory", inventory_json(d->inventory)},
             {"inventory_at", time_or_null(p, d->inventory_ms_null, d->inventory_ms)},
             {"test_device", json_boolean(d->test_device != 0)},

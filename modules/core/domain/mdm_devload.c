@@ -168,6 +168,7 @@ apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const
         out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
         rv = fill(db, cache, &f, out);
         out->policy_rev = mdm_delivery_rev(row->policy);
+        out->flags |= row->server_only ? MDM_DEVF_SERVER_ONLY : 0;
     }
     return rv;
 }

@@ -26,7 +26,10 @@ mdm_eas_verdict_e mdm_eas_decide(const mdm_devrec_t *rec)
     case MDM_DEV_PENDING:
         return MDM_EAS_PENDING;
     case MDM_DEV_ACTIVE:
-        return rec->flags & MDM_DEVF_ENROLLED ? MDM_EAS_ALLOW : MDM_EAS_UNKNOWN;
+        if (!(rec->flags & MDM_DEVF_ENROLLED)) {
+            return MDM_EAS_UNKNOWN;
+        }
+        return rec->flags & MDM_DEVF_SERVER_ONLY ? MDM_EAS_SERVER_ONLY : MDM_EAS_ALLOW;
     case MDM_DEV_REMOVED:
         return MDM_EAS_UNKNOWN;
     default:

@@ -3,6 +3,7 @@
 
 #include <http_protocol.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_dynamic.h"
 #include "domain/mdm_folder.h"
 
 #define NAME_MAX_BYTES 200
@@ -111,17 +112,25 @@ int mdm_adm_group(mdm_web_call_t *call)
 int mdm_adm_group_create(mdm_web_call_t *call)
 {
     const char *name = NULL, *id = NULL;
+    json_t *criteria = NULL, *base = NULL;
     apr_int64_t position = 0;
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
                                    {"position", MDM_JF_INT, 0, 0, POSITION_MAX, NULL, 0, &position, NULL},
+                                   {"criteria", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &criteria, NULL},
+                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &base, NULL},
                                    {NULL}};
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS && base && !criteria)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "criteria", "is missing");
 
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = mdm_group_create(db, name, position, &id);
+    if (rv == APR_SUCCESS && criteria)
+        rv = mdm_dynamic_set(db, id, criteria, base);
     return mdm_adm_made(call, mdm_adm_end(db, rv), "groups", id, mdm_group_json);
 }
 

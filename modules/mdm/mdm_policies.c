@@ -1,4 +1,6 @@
-/* Owns the job that computes effective policies again (POL-06, POL-09). Marks call it; its period is for those that could not. */
+/* Owns the jobs that compute effective policies again (POL-06, POL-09: marks call it; its period is for those that could not) and look for the
+ * devices of dynamic groups (DEV-01). */
+#include "domain/mdm_dynamic.h"
 #include "domain/mdm_recompute.h"
 #include "mdm_private.h"
 
@@ -12,6 +14,12 @@ static apr_status_t run_recompute(mdm_ctx_t *ctx, mdm_job_t *job)
     return rv;
 }
 
+static apr_status_t run_groups(mdm_ctx_t *ctx, mdm_job_t *job)
+{
+    return mdm_dynamic_run(ctx, job, LEASE_S);
+}
+
 const mdm_jobkind_t mdm_policy_kinds[] = {
     {.name = MDM_RECOMPUTE_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 60000, .run = run_recompute},
+    {.name = MDM_DYNAMIC_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 60000, .run = run_groups},
     {NULL}};

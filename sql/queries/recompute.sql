@@ -126,7 +126,7 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM recompute) OR EXISTS (SELECT 1 FROM recom
 
 -- name: recompute_drop :exec
 -- args: device_id:text
-DELETE FROM recompute_device WHERE device_id = :device_id;
+DELETE FROM recompute_device WHERE device_id = :device_id AND criteria = 0;
 
 -- No device of the batch goes away before its end.
 -- name: recompute_devices :many

@@ -91,6 +91,7 @@ CREATE TABLE recompute_device (     -- names devices and does not reference them
 );
 CREATE INDEX person_folder ON person (folder_id);
 CREATE INDEX user_folder_parent ON user_folder (parent_id);
+ALTER TABLE device_group ADD COLUMN refresh_due_ms BIGINT NOT NULL DEFAULT 0; -- dynamic: when its devices are looked for again
 CREATE INDEX device_group_dynamic ON device_group (base_kind, base_id) WHERE kind = 'dynamic';
 
 -- Marks are left by the tables themselves, so that no statement that changes what policies depend on can forget its own (POL-06, DEV-01). Only

@@ -21,6 +21,7 @@ ROUTE = re.compile(r'^ROUTE\("(\w+)", "([^"]+)", (\w+), (NULL|"[^"]+"), (\d+), (
 ROUTES = ROUTE.findall((ROOT / "modules/admin/admin_routes.def").read_text())
 DOCUMENT = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
+NOBODYS = {"field": "name", "op": "starts", "value": "Nobody"}  # criteria of a dynamic group
 HOSTILE = ["<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "+1+1", "-2", "@SUM(A1)", "\u202egnp.exe", "' OR 1=1--", 'a"b,c;d']
 
 
@@ -124,7 +125,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
     ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0],
            "sources": zone.sql("SELECT id FROM user_source")[0][0],
            "admins": console.get("/me")["id"], "roles": zone.sql("SELECT id FROM role")[0][0],
-           "folders": seed.ROOT_FOLDER, "groups": console.post("/groups", {"name": "Described"})["id"],
+           "folders": seed.ROOT_FOLDER, "groups": console.post("/groups", {"name": "Described", "criteria": NOBODYS})["id"],
            "eas-servers": console.post("/eas-servers", {"name": "Described", "host": "mail.example.org"})["id"],
            "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None)),
            "policies": console.post("/policies", {"type": "security", "name": "Described", "levels": {"corporate": "low"}})["id"],
@@ -366,7 +367,8 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
-    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing", "PUT /api/v1/push/certificate"}
+    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
+    "PUT /api/v1/push/certificate"}
 
 
 def test_stale_edits_change_nothing(zone, console, anna):
@@ -376,13 +378,14 @@ def test_stale_edits_change_nothing(zone, console, anna):
     server = console.post("/eas-servers", {"name": "Stale", "host": "mail.example.org"})
     role = console.post("/roles", {"name": "Stale", "rights": {"device": ["read"]}})
     ids = {"devices": seed.device(zone, "Stale", anna), "folders": console.post("/folders", {"name": "Stale", "parent": seed.ROOT_FOLDER})["id"],
-           "groups": console.post("/groups", {"name": "Stale"})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
+           "groups": console.post("/groups", {"name": "Stale", "criteria": NOBODYS})["id"], "people": anna, "sources": ldap["id"], "eas-servers": server["id"],
            "admins": console.post("/admins", {"kind": "local", "login": "stale", "role_id": role["id"], "password": "Correct-horse-9"})["id"],
            "policies": console.post("/policies", {"type": "email", "name": "Stale"})["id"],
            "policy-folders": console.post("/policy-folders", {"name": "Stale"})["id"], "assignments": assigned(console, "Stale too"),
            "roles": role["id"], "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None))}
     bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
-              "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"}}
+              "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"},
+              "criteria": {"criteria": NOBODYS}}
     before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
     for method, path, *_ in ROUTES:
         if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
@@ -417,7 +420,8 @@ def test_unknown_objects_are_404(console):
               "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
               "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}, "publish": {},
-              "sandbox": {"settings": {}}, "{number}": {"note": "x"}}
+              "sandbox": {"settings": {}}, "{number}": {"note": "x"},
+              "criteria": {"criteria": NOBODYS}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:
             continue

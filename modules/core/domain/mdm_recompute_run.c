@@ -13,6 +13,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_dynamic.h"
 #include "mdm_sql_gen.h"
 
 #define WALK_MAX 10000  /* devices of a big target in one transaction */
@@ -108,32 +109,43 @@ static apr_status_t gather(run_t *r)
 
 static apr_status_t compute(run_t *r)
 {
+    json_t *asked = mdm_json_own(r->ctx, json_array()), *wanted = mdm_json_own(r->ctx, json_object()), *none;
     apr_array_header_t *ids = apr_array_make(r->ctx->pool, BATCH_MAX, sizeof(const char *)), *rows;
     apr_status_t rv = mdm_q_recompute_take(r->db, BATCH_MAX, &rows);
+    const char *id;
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_recompute_take_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_recompute_take_t);
+        if (d->criteria)
+            json_array_append_new(asked, json_string(d->device_id));
         if (d->policies)
-            APR_ARRAY_PUSH(ids, const char *) = d->device_id;
+            json_object_set_new(wanted, d->device_id, json_null());
     }
     r->moved = rv == APR_SUCCESS ? rows->nelts : 0;
+    if (rv == APR_SUCCESS && json_array_size(asked))
+        rv = mdm_dynamic_devices(r->db, mdm_json_text(r->ctx->pool, asked), 1, wanted);
+    json_object_foreach(wanted, id, none)
+        APR_ARRAY_PUSH(ids, const char *) = id;
     return rv == APR_SUCCESS && ids->nelts ? mdm_recompute_batch(r->db, r->memo, ids, r->spread_ms) : rv;
 }
 
 apr_status_t mdm_recompute_now(mdm_db_t *db, const char *device_id)
 {
     run_t r = {.ctx = mdm_db_ctx(db), .db = db};
-    json_t *list = mdm_json_own(r.ctx, json_array());
+    json_t *list = mdm_json_own(r.ctx, json_array()), *changed = mdm_json_own(r.ctx, json_object());
     mdm_q_recompute_waiting_t *row;
     apr_array_header_t *ids;
     apr_status_t rv = mdm_q_recompute_waiting(db, device_id, &row);
 
     if (rv != APR_SUCCESS || !row->waiting)
         return rv;
-    /* Its row is held like in the job: whoever computes it at this moment is waited for. */
-    device_put(list, device_id, 1, 1);
+    /* Its row is held like in the job: whoever computes it at this moment is waited for. Groups are not waited for, since somebody may have
+     * several devices computed in one transaction: what the job was to ask of them, it still asks. */
+    device_put(list, device_id, 0, 1);
     rv = devices_add(&r, list, mdm_now_ms(r.ctx));
+    if (rv == APR_SUCCESS)
+        rv = mdm_dynamic_devices(db, apr_psprintf(r.ctx->pool, "[\"%s\"]", device_id), 0, changed);
     ids = apr_array_make(r.ctx->pool, 1, sizeof(const char *));
     APR_ARRAY_PUSH(ids, const char *) = device_id;
     if (rv == APR_SUCCESS)

@@ -1,0 +1,103 @@
+/* Dynamic groups (DEV-01): criteria, preview, update now, and how often all are refreshed. */
+#include "domain/mdm_criteria.h"
+#include "domain/mdm_dynamic.h"
+#include "domain/mdm_folder.h"
+#include "mdm_admin.h"
+
+int mdm_adm_group_criteria(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_dynamic_json);
+}
+
+static apr_status_t criteria_set(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    json_t *criteria = NULL, *base = NULL, *was = NULL;
+    const mdm_jfield_t fields[] = {{"criteria", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &criteria, NULL},
+                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &base, NULL},
+                                   {NULL}};
+    apr_int64_t is;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_dynamic_json(db, id, &was, &is);
+    json_decref(was);
+    if (rv == APR_SUCCESS) /* whether the caller may, and whether it is still what he saw */
+        rv = mdm_group_edit(db, id, version, NULL, NULL);
+    return rv == APR_SUCCESS ? mdm_dynamic_set(db, id, criteria, base) : rv;
+}
+
+int mdm_adm_group_criteria_save(mdm_web_call_t *call)
+{
+    return mdm_adm_edit(call, criteria_set, NULL, mdm_dynamic_json);
+}
+
+static apr_status_t refresh(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_dynamic_hasten(db, id);
+}
+
+int mdm_adm_group_refresh(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, refresh, NULL, HTTP_ACCEPTED);
+}
+
+int mdm_adm_group_preview(mdm_web_call_t *call)
+{
+    json_t *criteria = NULL, *base = NULL, *out = NULL;
+    const mdm_jfield_t fields[] = {{"criteria", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &criteria, NULL},
+                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &base, NULL},
+                                   {NULL}};
+    mdm_db_t *db;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_dynamic_preview(db, criteria, base, &out);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, out) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group_fields(mdm_web_call_t *call)
+{
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    return rv == APR_SUCCESS ? mdm_adm_json(call, json_pack("{s:o}", "fields", mdm_criteria_fields())) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group_period(mdm_web_call_t *call)
+{
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_dynamic_period_json(db, &body);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_group_period_save(mdm_web_call_t *call)
+{
+    apr_int64_t minutes = 0;
+    const mdm_jfield_t fields[] = {{"minutes", MDM_JF_INT, 1, MDM_DYNAMIC_LEAST, MDM_DYNAMIC_MOST, NULL, 0, &minutes, NULL}, {NULL}};
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = mdm_dynamic_period_set(db, minutes);
+    if (rv == APR_SUCCESS)
+        rv = mdm_dynamic_period_json(db, &body);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        return mdm_web_json(call->r, HTTP_OK, body);
+    json_decref(body);
+    return mdm_adm_fail(call, rv);
+}

@@ -78,6 +78,8 @@ def test_run_twice(home):
     user = run["users"][0]
     assert portal(zone, user["login"], user["password"])
     harness.wait_for(lambda: [d["state"] for d in console.get("/devices")["items"]] == ["active"] * 2, timeout=30, step=0.5)
+    harness.wait_for(lambda: {p["name"]: p["devices"] for p in console.get("/policies?type=security")["items"]}.get("Everybody") == 2,
+                     timeout=30, step=0.5)
     pids = [run["pid"], *harness.children_of(run["pid"])]
     assert first.end() == 0
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]

@@ -30,6 +30,7 @@ from sim.eas_server import EasServer  # noqa: E402
 
 TOPIC = "com.apple.mgmt.External.demo"
 MAIL_NAME = "Simulated mail"
+ROOT_FOLDER = "00000000-0000-4000-8000-000000000001"
 PEOPLE = [("anna", "Anna Berg"), ("ben", "Ben Okafor"), ("carla", "Carla Nunes"), ("deniz", "Deniz Kaya"),
           ("eva", "Eva Lindqvist"), ("farid", "Farid Haddad"), ("greta", "Greta Moser"), ("hugo", "Hugo Martin")]
 
@@ -214,6 +215,12 @@ class Run:
             raise Stop(f"The console answered {answer.status} to {method} {path}: {data.decode(errors='replace')[:300]}")
         return answer.headers, json.loads(data) if data and "json" in answer.headers.get("Content-Type", "") else None
 
+    def log_in(self):
+        """Headers of the administrator's calls."""
+        form = urllib.parse.urlencode(dict(zip(("login", "password"), self.state["db"][self.zone.db_url]["admin"])))
+        headers, _ = self.api("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")
+        return {"Cookie": headers["Set-Cookie"].split(";")[0], "Content_Type": "application/json"}
+
     def start_mail(self):
         known = self.state["db"][self.zone.db_url]
         port = self.state.get("mail_port")
@@ -221,9 +228,7 @@ class Run:
                               port=port if port and is_free(port, "127.0.0.1") else 0)
         self.state["mail_port"] = self.mail.port
         self.save()
-        form = urllib.parse.urlencode(dict(zip(("login", "password"), known["admin"])))
-        headers, _ = self.api("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")
-        as_admin = {"Cookie": headers["Set-Cookie"].split(";")[0], "Content_Type": "application/json"}
+        as_admin = self.log_in()
         _, servers = self.api("GET", "/api/v1/eas-servers", **as_admin)
         mine = next((x for x in servers["items"] if x["name"] == MAIL_NAME), None)
         if not mine:
@@ -278,12 +283,28 @@ TLS root  {out['ca_file']}
 mdm ready
 """, flush=True)
 
+    def demo_policies(self):
+        """Policies that a newcomer finds at work: made once, changed by nobody here after that."""
+        as_admin = self.log_in()
+        _, known = self.api("GET", "/api/v1/policies?limit=200", **as_admin)
+        there = {(p["type"], p["name"]) for p in known["items"]}
+        _, people = self.api("GET", f"/api/v1/people?q={PEOPLE[0][0]}", **as_admin)
+        everybody = [{"kind": "folder", "id": ROOT_FOLDER}]
+        for kind, name, levels, targets in (("security", "Everybody", ("moderate", "low"), everybody), ("device_control", "Everybody", ("low", "low"), everybody),
+                                            ("security", "Management", ("strict", "strict"), [{"kind": "person", "id": p["id"]} for p in people["items"]])):
+            if (kind, name) in there:
+                continue
+            body = {"type": kind, "name": name, "levels": dict(zip(("corporate", "personal"), levels)), "publish": True, "note": "Demo"}
+            _, made = self.api("POST", "/api/v1/policies", json.dumps(body), **as_admin)
+            self.api("POST", "/api/v1/assignments", json.dumps({"policy": made["id"], "targets": targets}), **as_admin)
+
     def demo(self):
         count = os.environ.get("DEMO", "")
         if not count or count == "0":
             return
         if not count.isdigit():
             raise Stop(f"DEMO={count} is not a number.")
+        self.demo_policies()
         command = [sys.executable, "-W", "ignore", "-m", "sim", "--portal", f"{self.zone.public_url}/portal/", "--ca",
                    str(self.zone.tls_dir / "ca.pem"), "--people", str(self.home / "run.json"), "-n", count, "--mixed",
                    "--keep", str(self.home / "secret" / "sim")]

@@ -122,10 +122,19 @@ UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
                                      ORDER BY t.n LIMIT :max)
 RETURNING device_id, n;
 
--- name: task_device_set :exec
--- args: task_id:text, device_id:text, state:text, reason:text, command_id:text?, now:i64
-UPDATE quick_task_device SET state = :state, reason = :reason, command_id = COALESCE(:command_id, command_id), updated_ms = :now
- WHERE task_id = :task_id AND device_id = :device_id;
+-- list: JSON [{"device", "state", "reason", "command"}]
+-- name: task_devices_set :exec
+-- args: task_id:text, list:text, now:i64
+-- only: pgsql
+UPDATE quick_task_device t SET state = v.state, reason = v.reason, command_id = v.command, updated_ms = :now
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (device text, state text, reason text, command text)
+ WHERE t.task_id = :task_id AND t.device_id = v.device
+   AND t.device_id = ANY (ARRAY(SELECT e ->> 'device' FROM jsonb_array_elements(CAST(:list AS jsonb)) AS e));
+-- only: sqlite3
+UPDATE quick_task_device SET state = v.state, reason = v.reason, command_id = v.command, updated_ms = :now
+  FROM (SELECT json_extract(value, '$.device') AS device, json_extract(value, '$.state') AS state, json_extract(value, '$.reason') AS reason,
+               json_extract(value, '$.command') AS command FROM json_each(:list)) AS v
+ WHERE quick_task_device.task_id = :task_id AND quick_task_device.device_id = v.device;
 
 -- name: task_command_mark :exec
 -- args: id:text, task_id:text

@@ -124,28 +124,67 @@ static apr_status_t before_refresh(mdm_db_t *db, const char *record_id, int *own
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
-apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
+/* What is to be known and done first, then the questions onto `out`; *first = the place of the first one, which a task follows. */
+static apr_status_t questions(mdm_db_t *db, const mdm_command_add_t *add, apr_array_header_t *out, int *first)
 {
-    const char *device_id = NULL, *uuid = NULL;
     int owners = 0;
     apr_status_t rv = before_refresh(db, add->record_id, &owners);
 
+    *first = out->nelts;
     if (rv == APR_SUCCESS) { /* before it is asked what it has */
         rv = mdm_delivery_refresh(db, add->record_id);
     }
     for (const char *const *type = mdm_command_refreshes; rv == APR_SUCCESS && *type; type++) {
-        mdm_command_add_t ask = {.record_id = add->record_id, .request_type = *type, .coalesce_key = *type};
+        mdm_command_add_t *ask;
+
         if (owners && !strcmp(*type, "Restrictions")) {
             continue; /* such a device answers it with an error */
         }
+        ask = apr_array_push(out);
+        *ask = (mdm_command_add_t){.record_id = add->record_id, .request_type = *type, .coalesce_key = *type,
+                                   .wake_after_ms = add->wake_after_ms};
         if (type == mdm_command_refreshes) {
-            ask.task_id = add->task_id;
-            ask.expires_ms = add->expires_ms;
+            ask->task_id = add->task_id;
+            ask->expires_ms = add->expires_ms;
         }
-        rv = append(db, &ask, &uuid, &device_id);
-        *id = type == mdm_command_refreshes ? uuid : *id;
+    }
+    return rv;
+}
+
+apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id)
+{
+    apr_array_header_t *asks = apr_array_make(mdm_db_ctx(db)->pool, 8, sizeof(mdm_command_add_t));
+    const char *device_id = NULL, *uuid = NULL;
+    int first = 0;
+    apr_status_t rv = questions(db, add, asks, &first);
+
+    for (int i = 0; rv == APR_SUCCESS && i < asks->nelts; i++) {
+        rv = append(db, &APR_ARRAY_IDX(asks, i, mdm_command_add_t), &uuid, &device_id);
+        *id = i == first ? uuid : *id;
     }
     return rv == APR_SUCCESS ? tell(db, add->record_id, device_id, add->wake_after_ms) : rv;
+}
+
+apr_status_t mdm_command_refresh_many(mdm_db_t *db, const apr_array_header_t *adds, const char **ids)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    apr_array_header_t *asks = apr_array_make(p, adds->nelts * 8 + 1, sizeof(mdm_command_add_t)),
+                       *firsts = apr_array_make(p, adds->nelts + 1, sizeof(int));
+    const char **all;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (int i = 0; rv == APR_SUCCESS && i < adds->nelts; i++) {
+        rv = questions(db, &APR_ARRAY_IDX(adds, i, mdm_command_add_t), asks, apr_array_push(firsts));
+    }
+    if (rv != APR_SUCCESS || !asks->nelts) {
+        return rv;
+    }
+    all = apr_pcalloc(p, sizeof *all * (size_t)(unsigned)asks->nelts);
+    rv = mdm_command_enqueue_many(db, asks, all);
+    for (int i = 0; rv == APR_SUCCESS && i < adds->nelts; i++) {
+        ids[i] = all[APR_ARRAY_IDX(firsts, i, int)];
+    }
+    return rv;
 }
 
 apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id)

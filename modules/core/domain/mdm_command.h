@@ -30,7 +30,7 @@ typedef struct mdm_command_add_t {
 apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
 /* The same for many, in a number of statements that does not depend on theirs; those of one record follow each other as they stand. What was put
  * off is replaced, too. ids[i] is NULL where the record is gone or leaving, or its queue is full: the others go on. Not for raw or leaving
- * ones, nor those of quick tasks. */
+ * ones. */
 apr_status_t mdm_command_enqueue_many(mdm_db_t *db, const apr_array_header_t *adds /* of mdm_command_add_t */, const char **ids);
 /* The refresh commands (mdm_command_refreshes, NULL-terminated), each replacing its older, unsent one; a device under user enrolment is not
  * asked for restrictions. */
@@ -38,6 +38,8 @@ extern const char *const mdm_command_refreshes[];
 apr_status_t mdm_command_refresh(mdm_db_t *db, const char *record_id);
 /* The same for a quick task, which follows the first of them: task_id, expires_ms and wake_after_ms of `add` are read, *id is its id. */
 apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add, const char **id);
+/* The same for many, each of adds one record's; ids[i] is NULL where it gets nothing. */
+apr_status_t mdm_command_refresh_many(mdm_db_t *db, const apr_array_header_t *adds /* of mdm_command_add_t */, const char **ids);
 /* The device's live Apple record; APR_NOTFOUND if it has none. */
 apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char **record_id);
 

@@ -99,9 +99,9 @@ static apr_status_t row(many_t *m, const mdm_command_add_t *add, const char **id
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    j = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:s?, s:s?}", "id", *id, "record", add->record_id, "device", at->device_id, "seq",
+    j = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:s?, s:s?, s:s?}", "id", *id, "record", add->record_id, "device", at->device_id, "seq",
                   (json_int_t)++at->seq, "type", add->request_type, "payload", text, "sealed", sealed, "stored", add->stored, "key",
-                  add->coalesce_key);
+                  add->task_id ? NULL : add->coalesce_key, "task", add->task_id);
     if (add->expires_ms) {
         json_object_set_new(j, "expires", json_integer(add->expires_ms));
     }

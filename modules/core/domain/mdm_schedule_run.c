@@ -92,18 +92,16 @@ static apr_status_t due_set(batch_t *b, json_t *list)
 /* ---------------------------------------------------------------- who is due */
 
 /* One that was not even sent the last question is only woken again: its queue does not grow with its absence. */
-static apr_status_t ask(batch_t *b, const mdm_q_schedule_due_t *d)
+static apr_status_t ask(batch_t *b, const mdm_q_schedule_due_t *d, apr_array_header_t *asked)
 {
-    apr_status_t rv;
-
     if (d->waiting) {
         return mdm_push_wake(b->db, d->record_id, 0);
     }
-    rv = mdm_command_refresh(b->db, d->record_id);
-    return rv == MDM_ECONFLICT || APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* its queue is full, or it leaves */
+    APR_ARRAY_PUSH(asked, mdm_command_add_t) = (mdm_command_add_t){.record_id = d->record_id};
+    return APR_SUCCESS;
 }
 
-static apr_status_t due_one(batch_t *b, const mdm_q_schedule_due_t *d, json_t *list)
+static apr_status_t due_one(batch_t *b, const mdm_q_schedule_due_t *d, json_t *list, apr_array_header_t *asked)
 {
     int managed = d->record_state && !strcmp(d->record_state, "enrolled") && !strcmp(d->state, "active");
     apr_int64_t period, next;
@@ -122,17 +120,21 @@ static apr_status_t due_one(batch_t *b, const mdm_q_schedule_due_t *d, json_t *l
         return APR_SUCCESS;
     }
     due_put(list, d->id, &next, &d->due_ms);
-    return ask(b, d);
+    return ask(b, d, asked);
 }
 
 static apr_status_t due_batch(batch_t *b)
 {
     json_t *list = mdm_json_own(b->ctx, json_array());
-    apr_array_header_t *rows;
+    apr_array_header_t *rows, *asked = apr_array_make(b->ctx->pool, DUE_BATCH, sizeof(mdm_command_add_t));
+    const char *ids[DUE_BATCH]; /* whose queue is full, or who leaves, gets nothing: that is no trouble */
     apr_status_t rv = mdm_q_schedule_due(b->db, b->now, DUE_BATCH, &rows);
 
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        rv = due_one(b, &APR_ARRAY_IDX(rows, i, mdm_q_schedule_due_t), list);
+        rv = due_one(b, &APR_ARRAY_IDX(rows, i, mdm_q_schedule_due_t), list, asked);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_command_refresh_many(b->db, asked, ids);
     }
     b->done = rv == APR_SUCCESS ? rows->nelts : 0;
     b->more = rv == APR_SUCCESS && rows->nelts == DUE_BATCH;

@@ -99,22 +99,25 @@ static apr_status_t order_leave(run_t *r, const mdm_task_order_t *o, const mdm_a
     return rv;
 }
 
-static apr_status_t order_one(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, const char **id)
+/* When a device is to be woken, and until when it may answer. */
+static void times(const run_t *r, const mdm_action_facts_t *f, apr_int64_t *delay, apr_int64_t *expires)
 {
     apr_int64_t now = mdm_now_ms(r->ctx), due = r->task->created_ms + mdm_push_spread_ms(f->record_id, r->task->spread_ms);
-    apr_int64_t delay = r->task->spread_ms && due > now ? due - now : 0;
-    apr_int64_t expires = r->task->expiry_ms ? now + delay + r->task->expiry_ms : 0;
 
-    if (delay > r->task->spread_ms) {
-        delay = r->task->spread_ms; /* the clock was set back: nobody waits longer than was said */
-        expires = r->task->expiry_ms ? now + delay + r->task->expiry_ms : 0;
+    *delay = r->task->spread_ms && due > now ? due - now : 0;
+    if (*delay > r->task->spread_ms) {
+        *delay = r->task->spread_ms; /* the clock was set back: nobody waits longer than was said */
     }
+    *expires = r->task->expiry_ms ? now + *delay + r->task->expiry_ms : 0;
+}
+
+static apr_status_t order_one(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, const char **id)
+{
+    apr_int64_t delay, expires;
+
+    times(r, f, &delay, &expires);
     if (!strcmp(o->kind, "unenroll")) {
         return order_leave(r, o, f, delay, id);
-    }
-    if (!strcmp(o->kind, "refresh")) {
-        mdm_command_add_t add = {.record_id = f->record_id, .task_id = r->id, .expires_ms = expires, .wake_after_ms = delay};
-        return mdm_command_refresh_task(r->db, &add, id);
     }
     mdm_action_order_t order = {.device_id = f->device_id, .request_type = o->request_type, .payload = mdm_task_payload(r->ctx, o, f),
                                 .raw = !strcmp(o->kind, "raw"), .task_id = r->id, .reason = o->reason, .expires_ms = expires,
@@ -122,8 +125,14 @@ static apr_status_t order_one(run_t *r, const mdm_task_order_t *o, const mdm_act
     return mdm_action_order(r->db, &order, id);
 }
 
-/* What can't be ordered is told by its reason; only trouble of ours ends the batch. */
-static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f)
+/* What became of a device, for the one statement that writes it down. */
+static void tell(json_t *list, const char *device_id, const char *state, const char *reason, const char *command)
+{
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?}", "device", device_id, "state", state, "reason", reason, "command", command));
+}
+
+/* What can't be ordered is told by its reason; only trouble of ours ends the batch. A refresh is left to the end of the batch. */
+static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, apr_array_header_t *asked, json_t *list)
 {
     const char *why, *id = NULL, *word = mdm_task_refused(o, f, &why), *state = "ordered";
     apr_status_t rv = APR_SUCCESS;
@@ -131,6 +140,9 @@ static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_f
     if (word) {
         state = "not_applicable";
         why = word;
+    } else if (!strcmp(o->kind, "refresh")) {
+        APR_ARRAY_PUSH(asked, const mdm_action_facts_t *) = f;
+        return APR_SUCCESS;
     } else {
         r->ctx->fail_text = NULL;
         rv = order_one(r, o, f, &id);
@@ -141,14 +153,36 @@ static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_f
             rv = APR_SUCCESS;
         }
     }
-    return rv == APR_SUCCESS ? mdm_q_task_device_set(r->db, r->id, f->device_id, state, why, id, mdm_now_ms(r->ctx), NULL) : rv;
+    tell(list, f->device_id, state, why, id);
+    return rv;
+}
+
+static apr_status_t refresh_all(run_t *r, const apr_array_header_t *asked, json_t *list)
+{
+    apr_array_header_t *adds = apr_array_make(r->ctx->pool, asked->nelts + 1, sizeof(mdm_command_add_t));
+    const char *ids[BATCH] = {NULL};
+    apr_status_t rv;
+
+    for (int i = 0; i < asked->nelts; i++) {
+        const mdm_action_facts_t *f = APR_ARRAY_IDX(asked, i, const mdm_action_facts_t *);
+        mdm_command_add_t *add = apr_array_push(adds);
+
+        *add = (mdm_command_add_t){.record_id = f->record_id, .task_id = r->id};
+        times(r, f, &add->wake_after_ms, &add->expires_ms);
+    }
+    rv = mdm_command_refresh_many(r->db, adds, ids);
+    for (int i = 0; rv == APR_SUCCESS && i < asked->nelts; i++) {
+        tell(list, APR_ARRAY_IDX(asked, i, const mdm_action_facts_t *)->device_id, ids[i] ? "ordered" : "failed",
+             ids[i] ? "" : "The device has left, or too many commands wait for it.", ids[i]);
+    }
+    return rv;
 }
 
 /* The next devices get their orders; those that are gone by now are told as such. */
 static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
 {
-    json_t *ids = mdm_json_own(r->ctx, json_array());
-    apr_array_header_t *rows, *facts = NULL;
+    json_t *ids = mdm_json_own(r->ctx, json_array()), *list = mdm_json_own(r->ctx, json_array());
+    apr_array_header_t *rows, *facts = NULL, *asked = apr_array_make(r->ctx->pool, BATCH, sizeof(mdm_action_facts_t *));
     apr_status_t rv = mdm_q_task_take(r->db, r->id, r->at->after, mdm_now_ms(r->ctx), BATCH, &rows);
 
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
@@ -162,7 +196,10 @@ static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
         rv = mdm_action_facts_of(r->db, ids, &facts);
     }
     for (int i = 0; rv == APR_SUCCESS && r->at->more && i < facts->nelts; i++) {
-        rv = give(r, o, &APR_ARRAY_IDX(facts, i, mdm_action_facts_t));
+        rv = give(r, o, &APR_ARRAY_IDX(facts, i, mdm_action_facts_t), asked, list);
+    }
+    if (rv == APR_SUCCESS && asked->nelts) {
+        rv = refresh_all(r, asked, list);
     }
     for (int i = 0; rv == APR_SUCCESS && r->at->more && facts->nelts < rows->nelts && i < rows->nelts; i++) {
         const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_take_t).device_id;
@@ -172,10 +209,11 @@ static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
             k++;
         }
         if (k == facts->nelts) {
-            rv = mdm_q_task_device_set(r->db, r->id, id, "failed", "The device was deleted.", NULL, mdm_now_ms(r->ctx), NULL);
+            tell(list, id, "failed", "The device was deleted.", NULL);
         }
     }
-    return rv;
+    return rv == APR_SUCCESS && r->at->more ? mdm_q_task_devices_set(r->db, r->id, mdm_json_text(r->ctx->pool, list), mdm_now_ms(r->ctx), NULL)
+                                            : rv;
 }
 
 static apr_status_t orders(run_t *r)

@@ -330,6 +330,7 @@ static json_t *device_json(const mdm_q_portal_devices_t *d, const char *unenroll
     json_object_set_new(j, "last_contact", contact ? json_integer(contact) : json_null());
     json_object_set_new(j, "unenroll", json_string(unenroll));
     json_object_set_new(j, "complete", json_boolean(waits));
+    json_object_set_new(j, "mail_by_hand", json_boolean(d->by_hand != 0)); /* stands in the way of the organisation's (EML-02) */
     return j;
 }
 

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from clients import Console, enrolled
+from clients import Console, enrolled, portal
 from harness import wait_for
 from sim.device import Profile
 
@@ -141,7 +141,14 @@ def test_busy_then_enrolled_again(zone, device, ident):
     assert installed(device, SECURITY) and p.row()["state"] == "applied"
 
 
-def test_release_needs_something_held(console, ident):
-    """EML-02: nothing is waited for."""
+def test_account_made_by_hand(zone, console, device, ident):
+    """EML-02: the portal tells the person to remove it; the administrator says that it is gone; nobody says so twice."""
     assert console.call("POST", f"/devices/{ident}/mail-account/release")[0] == 409
     assert console.call("POST", f"/devices/{uuid.uuid4()}/mail-account/release")[0] == 404
+    wait_for(lambda: not zone.sql("SELECT 1 FROM recompute UNION ALL SELECT 1 FROM recompute_device"))  # the job would take the row away
+    zone.sql("INSERT INTO delivery (device_id, type, channel, result_id, hash, state, held, updated_ms) VALUES (?, 'email', 'mdm', 'x', 'y', 'pending', 1, ?)",
+             ident, 4000000000000)
+    mine = lambda: [d["mail_by_hand"] for d in portal(zone).call("GET", "/api/v1/devices")[1]["devices"] if d["id"] == ident]
+    assert mine() == [True]
+    assert console.call("POST", f"/devices/{ident}/mail-account/release")[0] == 202
+    assert mine() == [False] and console.call("POST", f"/devices/{ident}/mail-account/release")[0] == 409

@@ -2,6 +2,7 @@
 import base64
 import json
 import time
+import uuid
 
 import pytest
 
@@ -99,6 +100,37 @@ def test_completed_in_the_portal_until_retired(zone, post, form, version):
     before = post.seen()
     assert blocked(phone.post("Sync", body=b""), version) and post.seen() == before
     assert len(records(zone, phone.device_id)) == 1  # it is not pending again
+
+
+def test_server_only_without_an_email_policy(zone, post):
+    """Spec 03, GATE-06, EML-04: once the zone has an e-mail policy, a mail device needs one that goes through the proxy; within seconds either way."""
+    phone = post.phone(device_id="SERVERONLY0")
+    phone.post("FolderSync", FOLDERS)
+    device = records(zone, phone.device_id)[0][1]
+    portal(zone).call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})
+    harness.wait_for(lambda: phone.folder_sync().status == 1, timeout=5)
+    assert post.console.get(f"/devices/{device}")["mail_mode"] in (None, "none")  # no such policy in the zone: as before
+    policy = str(uuid.uuid4())
+    settings = '{"email.direct": {"corporate": false, "personal": %s}}'
+    mark = lambda: zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
+    zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'email', ?, 1, 0)", policy, policy)
+    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 0)", policy, settings % "false")
+    try:
+        harness.wait_for(lambda: post.console.get(f"/devices/{device}")["mail_mode"] == "none")
+        zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('device', ?, 0)", device)
+        harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), "16.1"), timeout=5)
+        zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
+                 " VALUES (?, 'policy', ?, 'email', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), policy, device)
+        mark()
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 200 and phone.folder_sync().status == 1)
+        zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", settings % "true", policy)
+        mark()
+        harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), "16.1"))
+        assert post.console.get(f"/devices/{device}")["mail_mode"] == "direct"
+    finally:
+        for statement in ("DELETE FROM assignment WHERE object_id = ?", "DELETE FROM policy_version WHERE policy_id = ?", "DELETE FROM policy WHERE id = ?"):
+            zone.sql(statement, policy)
+        mark()
 
 
 CREDENTIALS = [None, "", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"anna").decode(), "Bearer x",

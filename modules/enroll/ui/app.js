@@ -53,6 +53,7 @@ function deviceItem(device) {
         el("h2", {}, device.name),
         el("div", { class: "row" }, pill(shownState(device)), el("span", { class: "soft" }, facts.filter(Boolean).join(" · "))),
         el("div", { class: "soft" }, t("contact", { when: ago(device.last_contact) })));
+    if (device.mail_by_hand) item.append(el("p", { class: "soft" }, t("mail.by_hand")));
     if (device.complete) {
         const button = el("button", { class: "button", "aria-label": t("complete.label", { name: device.name }) }, t("complete.button"));
         button.addEventListener("click", () => attempt(button, async () => {

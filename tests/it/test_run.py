@@ -80,6 +80,8 @@ def test_run_twice(home):
     harness.wait_for(lambda: [d["state"] for d in console.get("/devices")["items"]] == ["active"] * 2, timeout=30, step=0.5)
     harness.wait_for(lambda: {p["name"]: p["devices"] for p in console.get("/policies?type=security")["items"]}.get("Everybody") == 2,
                      timeout=30, step=0.5)
+    shown = [r for d in console.get("/devices")["items"] for t in console.get(f"/devices/{d['id']}/policies")["types"] for r in t["settings"]]
+    assert {c["state"] for r in shown for c in r.get("channels", {}).values()} == {"sent", "not_sent"}  # what became of each setting (POL-06)
     pids = [run["pid"], *harness.children_of(run["pid"])]
     assert first.end() == 0
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]

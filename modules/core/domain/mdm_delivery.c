@@ -568,7 +568,7 @@ apr_status_t mdm_delivery_settle(mdm_db_t *db, const apr_array_header_t *devices
     return rv == APR_SUCCESS ? mdm_delivery_send(db, s->ids, 0, spread_ms, NULL) : rv;
 }
 
-/* ---------------------------------------------------------------- for the mail gate */
+/* ---------------------------------------------------------------- one device, for its page and for the mail gate */
 
 /* What the resolver found last of each device. */
 static apr_status_t found(mdm_db_t *db, json_t *ids, apr_array_header_t **out)
@@ -608,23 +608,56 @@ apr_uint32_t mdm_delivery_rev(const char *hash)
     return hash && *hash && !rev ? 1 : rev;
 }
 
-apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, mdm_eas_policy_t *policy, apr_uint32_t *rev)
+/* One device with what was found last and what is known of it; APR_NOTFOUND. */
+static apr_status_t one_device(settle_t *s, const char *device_id, const mdm_delivery_device_t **d, const facts_t **f)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    json_t *ids = mdm_json_own(ctx, json_pack("[s]", device_id));
-    settle_t *s = settle_make(db);
+    json_t *ids = mdm_json_own(s->ctx, json_pack("[s]", device_id));
     apr_array_header_t *devices, *facts;
-    rendered_t *r;
-    apr_status_t rv = found(db, ids, &devices);
+    apr_status_t rv = found(s->db, ids, &devices);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_delivery_facts(db, mdm_json_text(ctx->pool, ids), &facts);
+        rv = mdm_q_delivery_facts(s->db, mdm_json_text(s->ctx->pool, ids), &facts);
     }
     if (rv == APR_SUCCESS && !facts->nelts) {
         rv = APR_NOTFOUND;
     }
     if (rv == APR_SUCCESS) {
-        rv = render(s, &APR_ARRAY_IDX(devices, 0, mdm_delivery_device_t), &APR_ARRAY_IDX(facts, 0, facts_t), NULL, &r);
+        *d = &APR_ARRAY_IDX(devices, 0, mdm_delivery_device_t);
+        *f = &APR_ARRAY_IDX(facts, 0, facts_t);
+    }
+    return rv;
+}
+
+apr_status_t mdm_delivery_outcomes(mdm_db_t *db, const char *device_id, json_t **out)
+{
+    settle_t *s = settle_make(db);
+    const mdm_delivery_device_t *d;
+    const facts_t *f;
+    rendered_t *r;
+    apr_status_t rv = one_device(s, device_id, &d, &f);
+
+    if (rv == APR_SUCCESS) {
+        rv = read_servers(s);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = render(s, d, f, account_of(s, d, f), &r);
+    }
+    if (rv == APR_SUCCESS) {
+        *out = r->c->outcomes;
+    }
+    return rv;
+}
+
+apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, mdm_eas_policy_t *policy, apr_uint32_t *rev)
+{
+    settle_t *s = settle_make(db);
+    const mdm_delivery_device_t *d;
+    const facts_t *f;
+    rendered_t *r;
+    apr_status_t rv = one_device(s, device_id, &d, &f);
+
+    if (rv == APR_SUCCESS) {
+        rv = render(s, d, f, NULL, &r);
     }
     if (rv != APR_SUCCESS || !*r->eas_hash) {
         return rv == APR_SUCCESS ? APR_NOTFOUND : rv;

@@ -23,6 +23,9 @@ typedef struct mdm_delivery_device_t {
  * statements for any batch. In the batch's transaction. spread_ms: over how long the devices are woken. */
 apr_status_t mdm_delivery_settle(mdm_db_t *db, const apr_array_header_t *devices /* of mdm_delivery_device_t */, apr_int64_t spread_ms);
 
+/* What became of each setting on each way to a device, as mdm_compiled_t.outcomes; owned by the pool. APR_NOTFOUND: nothing is known of the device. */
+apr_status_t mdm_delivery_outcomes(mdm_db_t *db, const char *device_id, json_t **out);
+
 /* The ActiveSync document of a device as its policies ask, without what a client of that version does not know; *rev as in mdm_devrec_t.policy_rev.
  * APR_NOTFOUND: no policy asks for anything there. Opens nothing: call it between open and close. */
 apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, mdm_eas_policy_t *policy, apr_uint32_t *rev);

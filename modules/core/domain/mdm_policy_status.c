@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_assignment.h"
+#include "domain/mdm_delivery.h"
 #include "mdm_sql_gen.h"
 
 #define RESULTS_AT_ONCE 100
@@ -128,8 +129,8 @@ static apr_status_t via_json(mdm_db_t *db, json_t *known, const char *via, json_
     return rv;
 }
 
-/* {"<setting>": {"value", "policy", "version", "via"}} as a list with names. */
-static apr_status_t settings_json(mdm_db_t *db, json_t *settings, const json_t *policies, json_t *known, json_t *list)
+/* {"<setting>": {"value", "policy", "version", "via"}} as a list with names, and what became of each. */
+static apr_status_t settings_json(mdm_db_t *db, json_t *settings, const json_t *policies, const json_t *outcomes, json_t *known, json_t *list)
 {
     const char *id;
     json_t *v, *via;
@@ -143,6 +144,7 @@ static apr_status_t settings_json(mdm_db_t *db, json_t *settings, const json_t *
         json_array_append_new(list, json_pack("{s:s, s:O, s:{s:s, s:O?}, s:O, s:O}", "setting", id, "value", json_object_get(v, "value"),
                                               "policy", "id", policy ? policy : "", "name", json_object_get(policies, policy ? policy : ""),
                                               "version", json_object_get(v, "version"), "via", via));
+        json_object_set(json_array_get(list, json_array_size(list) - 1), "channels", json_object_get(outcomes, id));
     }
     return APR_SUCCESS;
 }
@@ -168,17 +170,21 @@ static apr_status_t reach_json(mdm_db_t *db, const char *id, json_t *names, json
 static apr_status_t types_json(mdm_db_t *db, const char *id, const json_t *names, json_t *list)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    json_t *known = mdm_json_own(ctx, json_object()), *parsed;
+    json_t *known = mdm_json_own(ctx, json_object()), *parsed, *outcomes = NULL;
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_device_policy_effective(db, id, &rows);
     int i;
+
+    if (rv == APR_SUCCESS && rows->nelts)
+        rv = mdm_delivery_outcomes(db, id, &outcomes);
+    rv = rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_device_policy_effective_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_device_policy_effective_t);
         json_t *settings = mdm_json_own(ctx, json_array());
 
         if ((rv = mdm_json_parse(ctx, q->settings, strlen(q->settings), &parsed)) == APR_SUCCESS
-            && (rv = settings_json(db, parsed, names, known, settings)) == APR_SUCCESS)
+            && (rv = settings_json(db, parsed, names, outcomes, known, settings)) == APR_SUCCESS)
             json_array_append_new(list, json_pack("{s:s, s:s, s:O}", "type", q->type, "computed_at", mdm_time_text(ctx->pool, q->computed_ms),
                                                   "settings", settings));
         if (rv == MDM_EINPUT)

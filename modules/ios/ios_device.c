@@ -13,17 +13,20 @@
 #define CHECKIN_LIMIT (1024 * 1024)
 #define CONNECT_LIMIT (8 * 1024 * 1024) /* lists of apps and certificates */
 #define RETRY_S "30"
+#define HEAD_LIMIT (64 * 1024)          /* kept of an answer that is too long: it names its command there */
+#define WASTE_LIMIT (64 * 1024 * 1024)  /* so much of it is read and thrown away, so that the device sees what we say */
 
 typedef apr_status_t (*engine_fn)(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out);
 
 typedef struct endpoint_t {
     engine_fn engine;
+    engine_fn too_long; /* what to do with more than the limit, given its head; NULL: 413 */
     apr_size_t limit;
     const char *id; /* of the log line when it refuses */
 } endpoint_t;
 
-static const endpoint_t checkin = {mdm_apple_checkin, CHECKIN_LIMIT, "MDM0410"};
-static const endpoint_t polling = {mdm_apple_connect, CONNECT_LIMIT, "MDM0411"};
+static const endpoint_t checkin = {mdm_apple_checkin, NULL, CHECKIN_LIMIT, "MDM0410"};
+static const endpoint_t polling = {mdm_apple_connect, mdm_apple_connect_long, CONNECT_LIMIT, "MDM0411"};
 
 static int type_is(const char *type, const char *want)
 {
@@ -94,7 +97,9 @@ static void name_actor(request_rec *r, mdm_ctx_t *ctx, const mdm_devrec_t *rec)
     }
 }
 
-static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, apr_size_t limit, mdm_blob_t *body, ios_identity_t id[2], int *two)
+/* *longer: the body is longer than the endpoint takes, but the identity is proved without it; it holds what was read. */
+static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, const endpoint_t *e, mdm_blob_t *body, ios_identity_t id[2], int *two,
+                                   int *longer)
 {
     apr_status_t rv = ios_identity(r, ctx, NULL, &id[0], &id[1], two); /* before a byte of the body is read (R09, R10) */
     apr_status_t read;
@@ -102,8 +107,9 @@ static apr_status_t read_and_prove(request_rec *r, mdm_ctx_t *ctx, apr_size_t li
     if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
         return APR_STATUS_IS_NOTFOUND(rv) ? MDM_EIDENTITY : rv;
     }
-    read = mdm_web_body(r, limit, body);
-    if (read != APR_SUCCESS) {
+    read = mdm_web_body(r, e->limit, body);
+    *longer = read == MDM_ETOOBIG && rv == APR_SUCCESS && e->too_long;
+    if (read != APR_SUCCESS && !*longer) {
         return mdm_fail(ctx, read, NULL, read == MDM_ETOOBIG ? "The message is too long." : "The message was cut off.");
     }
     return rv == APR_INCOMPLETE ? ios_identity(r, ctx, body, &id[0], &id[1], two) : rv;
@@ -128,10 +134,10 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
     ios_identity_t id[2];
     mdm_blob_t body;
     mdm_devrec_t rec;
-    int two;
+    int two, longer;
     mdm_apple_who_t who = {NULL, &rec, svc->device_is_native, svc->device_by_udid};
     mdm_apple_answer_t *a = NULL;
-    apr_status_t rv = read_and_prove(r, ctx, e->limit, &body, id, &two);
+    apr_status_t rv = read_and_prove(r, ctx, e, &body, id, &two, &longer);
 
     if (rv == APR_SUCCESS) {
         rv = svc->device_by_cert(ctx, id[0].sha256, &rec);
@@ -150,7 +156,10 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
     }
     name_actor(r, ctx, &rec);
     who.fingerprint = id[0].hex;
-    rv = e->engine(ctx, &who, &body, &a);
+    if (longer) { /* only of a device that we know is anything thrown away for its sake */
+        mdm_web_body_waste(r, HEAD_LIMIT, WASTE_LIMIT, &body);
+    }
+    rv = (longer ? e->too_long : e->engine)(ctx, &who, &body, &a);
     if (a) {
         note(r, a);
     }

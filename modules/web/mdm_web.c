@@ -88,8 +88,11 @@ apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out)
         apr_brigade_cleanup(bb);
     }
     if (rv != APR_SUCCESS) {
-        if (rv == MDM_ETOOBIG)
+        if (rv == MDM_ETOOBIG) {
             r->connection->keepalive = AP_CONN_CLOSE; /* the rest is not read */
+            out->data = (const unsigned char *)buf;
+            out->len = len;
+        }
         return body_error(rv);
     }
     apr_table_setn(r->notes, BODY_READ, "1");
@@ -97,6 +100,34 @@ apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out)
     out->data = (const unsigned char *)buf;
     out->len = len;
     return APR_SUCCESS;
+}
+
+void mdm_web_body_waste(request_rec *r, apr_size_t keep, apr_size_t most, mdm_blob_t *head)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_size_t seen = head->len, len = head->len < keep ? head->len : keep;
+    char *buf = apr_palloc(r->pool, keep);
+    int eos = 0;
+
+    memcpy(buf, head->data, len);
+    while (!eos && seen < most && ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, HUGE_STRING_LEN) == APR_SUCCESS) {
+        for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb) && !eos; b = APR_BUCKET_NEXT(b)) {
+            const char *data;
+            apr_size_t n = 0;
+
+            eos = APR_BUCKET_IS_EOS(b) || (!APR_BUCKET_IS_METADATA(b) && apr_bucket_read(b, &data, &n, APR_BLOCK_READ) != APR_SUCCESS);
+            seen += n;
+            n = n < keep - len ? n : keep - len;
+            if (n) {
+                memcpy(buf + len, data, n);
+                len += n;
+            }
+        }
+        apr_brigade_cleanup(bb);
+    }
+    r->connection->keepalive = AP_CONN_CLOSE;
+    head->data = (const unsigned char *)buf;
+    head->len = len;
 }
 
 /* A body that nobody asked for is not read to its end: httpd would drain it before it answers (R09). */

@@ -9,8 +9,11 @@
 #include "base/mdm_text.h"
 #include "mdm_services.h"
 
-/* Reads the whole body, at most `limit` bytes (MDM_ETOOBIG beyond, Content-Length or chunked alike). In r->pool. */
+/* Reads the whole body, at most `limit` bytes (MDM_ETOOBIG beyond, Content-Length or chunked alike; *out is what was read). In r->pool. */
 apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out);
+/* After MDM_ETOOBIG: reads the rest and throws it away, until `most` bytes were seen, so that the client gets to read
+ * an answer; *head holds the first bytes, up to `keep`. The connection is closed afterwards. */
+void mdm_web_body_waste(request_rec *r, apr_size_t keep, apr_size_t most, mdm_blob_t *head);
 
 /* Hook results: each sets status, type, security headers (nosniff, no-store, CSP, Referrer-Policy), length, and writes. */
 int mdm_web_bytes(request_rec *r, int status, const char *type, const void *data, apr_size_t len);

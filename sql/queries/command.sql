@@ -117,6 +117,12 @@ SELECT json_extract(value, '$.id'), json_extract(value, '$.record'), json_extrac
        'queued', json_extract(value, '$.key'), json_extract(value, '$.task'), :now, :created_by, json_extract(value, '$.expires')
   FROM json_each(:list);
 
+-- The command that a device has and has not answered.
+-- name: command_sent_last :one
+-- args: record_id:text
+-- cols: id:text
+SELECT id FROM command WHERE record_id = :record_id AND open = 1 AND state = 'sent' ORDER BY sent_ms DESC, seq DESC LIMIT 1;
+
 -- name: command_notnow :one
 -- args: id:text, record_id:text, now:i64
 -- cols: offers:i64
@@ -153,14 +159,17 @@ RETURNING record_id, leaving, request_type;
 -- cols: open:i64
 SELECT open FROM command WHERE id = :id AND device_id = :device_id;
 
+-- The last ones of each of its records, in order of their sequence (DEV-15); between records, and only there, the clock tells.
 -- name: command_list :many
 -- args: device_id:text, max:i64
 -- cols: id:text, request_type:text, state:text, created_by:text, error:text?, seq:i64, open:i64, leaving:i64, offers:i64, created_ms:i64, sent_ms:i64?, notnow_ms:i64?, done_ms:i64?, expires_ms:i64?, refusals:i64, result:text?, push_ok:i64, record_state:text, push_error:text?, class:text, task_id:text?
 SELECT c.id, c.request_type, c.state, c.created_by, c.error, c.seq, c.open, c.leaving, c.offers, c.created_ms, c.sent_ms,
        c.notnow_ms, c.done_ms, c.expires_ms, c.refusals, c.result, r.push_ok, r.state, p.last_error, r.class, c.task_id
-  FROM command c JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
- WHERE c.device_id = :device_id
- ORDER BY c.created_ms DESC, c.seq DESC LIMIT :max;
+  FROM (SELECT q.*, MAX(q.created_ms) OVER (PARTITION BY q.record_id ORDER BY q.seq) AS at_ms
+          FROM source_record s JOIN command q ON q.record_id = s.id
+         WHERE s.device_id = :device_id AND s.kind = 'mdm' AND q.device_id = :device_id AND q.seq > s.queue_seq - :max) AS c
+  JOIN source_record r ON r.id = c.record_id LEFT JOIN push p ON p.record_id = c.record_id
+ ORDER BY c.at_ms DESC, c.seq DESC, c.id LIMIT :max;
 
 -- name: command_unlock :one
 -- args: record_id:text

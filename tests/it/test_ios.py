@@ -235,6 +235,21 @@ def test_garbage_answer_blocks_nothing(zone, device, console):
     assert device.poll() == []
 
 
+@pytest.mark.parametrize("named, chunked", [(True, False), (True, True), (False, False)])
+def test_too_long_an_answer_blocks_nothing(zone, device, console, named, chunked):
+    """IOS-05, DEV-14: more than 8 MiB: what it answers has failed, and the next one is given."""
+    console.post(f"/devices/{console.device(device.udid)['id']}/refresh")
+    first = device.connect(Status="Idle")
+    head = (b"<?xml version='1.0'?><plist version='1.0'><dict><key>CommandUUID</key><string>"
+            + first["CommandUUID"].encode() + b"</string>") if named else b""
+    body = head + b" " * (9 << 20)
+    pieces = (body[i:i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    status, _, answer = zone.request("PUT", "/mdm", pieces, {"Content-Type": CONNECT_TYPE}, cert=f"{device.files}/identity.pem")
+    assert status == 200 and plistlib.loads(answer)["CommandUUID"] != first["CommandUUID"]
+    assert commands(zone, device)[first["CommandUUID"].lower()] == "error"
+    assert device.poll() and device.poll() == []
+
+
 def test_commands_survive_a_kill(zone, device, console):
     """REL-01, DEV-14: accepted commands are there after kill -9 of a child."""
     ident = console.device(device.udid)["id"]

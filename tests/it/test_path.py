@@ -199,7 +199,7 @@ def test_wrong_method(zone, device):
 
 
 def test_too_large(zone, device):
-    assert put(zone, device, b"<plist/>" + b" " * (9 << 20))[0] == 413
+    assert put(zone, device, b"<plist/>" + b" " * (9 << 20))[0] == 413, "it answers nothing"
     assert put(zone, device, b" " * (2 << 20), kind=CHECKIN_TYPE)[0] == 413
 
 

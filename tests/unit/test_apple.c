@@ -390,6 +390,44 @@ static void test_useless_answers(void **state)
     assert_int_equal(mdm_apple_checkin(z->t->ctx, &who, &body, &a), MDM_EINPUT);
 }
 
+static mdm_apple_answer_t *too_long(phone_t *d, const char *head, apr_status_t want)
+{
+    mdm_apple_who_t who = {.fingerprint = d->fingerprint, .rec = &d->rec};
+    mdm_blob_t body = {(const unsigned char *)head, strlen(head)};
+    mdm_apple_answer_t *a;
+
+    assert_int_equal(mdm_apple_connect_long(z->t->ctx, &who, &body, &a), want);
+    return a;
+}
+
+/* IOS-05: an answer that nobody reads to its end: the command that its beginning names has failed, else the one that was sent last; never
+ * another device's, and not one that was not sent. */
+static void test_too_long_answers(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-LONG"), *other = dev_enrolled(z, "UDID-LONG2");
+    mdm_command_add_t lock = {.request_type = "DeviceLock"};
+    const char *one = queue(z, d, &lock), *two = queue(z, d, &lock), *three = queue(z, d, &lock), *foreign = queue(z, other, &lock), *given;
+    char *named = apr_pstrcat(z->t->pool, "<plist version=\"1.0\"><dict><key>CommandUUID</key><string>", one, "</string><key>", NULL);
+    mdm_apple_answer_t *a;
+
+    too_long(d, "nothing was sent", MDM_ETOOBIG);
+    assert_string_equal(state_of(one), "queued");
+    assert_int_equal(say(z, d, status_msg(z, d, "Idle", NULL), &a, NULL), APR_SUCCESS);
+    offered(z, too_long(d, named, APR_SUCCESS), &given);
+    assert_string_equal(given, two);
+    offered(z, too_long(d, named, APR_SUCCESS), &given); /* said again */
+    assert_string_equal(given, two);
+    assert_string_equal(state_of(one), "error");
+    assert_non_null(strstr(ask(z, "SELECT error FROM command WHERE id = '%s'", one), "too long"));
+    offered(z, too_long(d, "<plist>", APR_SUCCESS), &given);
+    assert_string_equal(given, three);
+    assert_string_equal(state_of(two), "error");
+    assert_string_equal(state_of(three), "sent");
+    memcpy(strstr(named, one), foreign, strlen(foreign));
+    too_long(d, named, APR_SUCCESS);
+    assert_string_equal(state_of(foreign), "queued");
+}
+
 /* R38: an answer that can be read and not be understood fails its command as well; it speaks for its own device only. */
 static void test_meaningless_answers(void **state)
 {
@@ -749,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_notnow_backs_off),
         cmocka_unit_test(test_error_chain),
         cmocka_unit_test(test_useless_answers),
+        cmocka_unit_test(test_too_long_answers),
         cmocka_unit_test(test_meaningless_answers),
         cmocka_unit_test(test_wrong_messages),
         cmocka_unit_test(test_bootstrap_token),

@@ -259,6 +259,12 @@ static void test_cancel_and_list(void **state)
     assert_string_equal(c->state, "sent");
     assert_non_null(c->why);
     assert_null(APR_ARRAY_IDX(list, 1, mdm_command_t).why);
+    /* DEV-15: the clock went back a day between the two. */
+    sql(z, "UPDATE command SET created_ms = created_ms - 86400000 WHERE id = '%s'", two);
+    assert_int_equal(mdm_command_list(db, d->device, 10, &list), APR_SUCCESS);
+    assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).id, two);
+    assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
+    assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).id, two);
     sql(z, "UPDATE source_record SET push_ok = 0");
     sql(z, "UPDATE command SET state = 'queued' WHERE id = '%s'", two);
     push_certificate();

@@ -30,6 +30,9 @@ typedef struct mdm_apple_answer_t {
  * connection; an Idle with nothing queued opens none. */
 apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out);
 apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out);
+/* The same for a message that is too long to be read, of which only the beginning is there: the command that it names, else the one that
+ * the record was sent last, has failed, and the next is offered. MDM_ETOOBIG: it answers nothing that is open. */
+apr_status_t mdm_apple_connect_long(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *head, mdm_apple_answer_t **out);
 
 /* Ends a record's management: by CheckOut, after a removal was confirmed, or because an administrator gives up on a device
  * that never answered. Record left, certificates revoked, queue closed, push row gone; the device object becomes removed

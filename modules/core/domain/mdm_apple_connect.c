@@ -33,6 +33,7 @@ typedef struct call_t {
     int queued;       /* something may wait */
     const char *uuid; /* of the command it reports; "" if there is none that could be ours */
     int asked;        /* its answer made us ask something more */
+    int longer;       /* the message is longer than we read */
     mdm_apple_answer_t *a;
 } call_t;
 
@@ -381,14 +382,30 @@ static apr_status_t dispatch(call_t *c, const char *status)
 
 /* ---------------------------------------------------------------- unreadable messages */
 
+/* The command that a message without a name of one must be the answer to: a device does one at a time. */
+static apr_status_t sent_last(call_t *c)
+{
+    mdm_q_command_sent_last_t *row;
+    apr_status_t rv = mdm_q_command_sent_last(c->db, c->record_id, &row);
+
+    if (rv == APR_SUCCESS) {
+        c->uuid = row->id;
+    }
+    return rv;
+}
+
 static apr_status_t do_unreadable(call_t *c)
 {
-    json_t *j = json_pack("{s:s}", "reason", "The device's answer could not be read.");
+    json_t *j = json_pack("{s:s}", "reason", c->longer ? "The device's answer is too long." : "The device's answer could not be read.");
     const char *error = mdm_json_text(c->ctx->pool, j);
     mdm_q_apple_user_of_command_t *row;
-    apr_status_t rv = c->device_id ? mdm_q_apple_user_of_command(c->db, c->uuid, c->device_id, &row) : APR_NOTFOUND;
+    apr_status_t rv = *c->uuid ? APR_SUCCESS : sent_last(c);
 
     json_decref(j);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = c->device_id ? mdm_q_apple_user_of_command(c->db, c->uuid, c->device_id, &row) : APR_NOTFOUND;
     if (rv == APR_SUCCESS) { /* one of its users said it */
         c->record_id = row->id;
         c->user = 1;
@@ -403,15 +420,22 @@ static apr_status_t do_unreadable(call_t *c)
 static apr_status_t unusable(call_t *c, const char *uuid, const char *native, apr_status_t rv)
 {
     const char *field = c->ctx->fail_field, *text = c->ctx->fail_text;
+    apr_status_t did = APR_NOTFOUND;
 
     c->uuid = our_uuid(c->ctx, uuid);
     c->msg = NULL;
     c->user = 0;
-    if (*c->uuid && who_is_it(c, native) == APR_SUCCESS && run(c, do_unreadable) == APR_SUCCESS) {
-        c->a->action = "unreadable";
+    if ((*c->uuid || c->longer) && who_is_it(c, native) == APR_SUCCESS) {
+        did = run(c, do_unreadable);
+    }
+    if (did == APR_SUCCESS) {
+        c->a->action = c->longer ? "too long" : "unreadable";
         mdm_log(c->ctx, MDM_LOG_INFO, "MDM0406", 0, "the answer to command %s can't be understood, the command has failed: %s", c->uuid,
                 text ? text : "");
         return APR_SUCCESS;
+    }
+    if (did == MDM_EUNAVAIL) { /* ours: it shall say it again */
+        return did;
     }
     c->ctx->fail_field = field;
     c->ctx->fail_text = text;
@@ -468,19 +492,31 @@ static apr_status_t listen_to(call_t *c, const mdm_plist_t *msg)
     return rv == APR_SUCCESS ? dispatch(c, c->a->action) : rv;
 }
 
+static apr_status_t begin(call_t *c, mdm_apple_answer_t **out)
+{
+    *out = c->a = apr_pcalloc(c->ctx->pool, sizeof *c->a);
+    c->a->status = 200;
+    c->a->action = c->a->decision = c->uuid = "";
+    return mdm_apple_standing(c->ctx, c->who, c->a);
+}
+
+apr_status_t mdm_apple_connect_long(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *head, mdm_apple_answer_t **out)
+{
+    call_t c = {.ctx = ctx, .who = who, .longer = 1};
+    apr_status_t rv = begin(&c, out);
+
+    return rv != APR_SUCCESS || c.a->status == 403
+               ? rv : unusable(&c, uuid_in(ctx->pool, head), NULL, mdm_fail(ctx, MDM_ETOOBIG, NULL, "The message is too long."));
+}
+
 apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const mdm_blob_t *body, mdm_apple_answer_t **out)
 {
     mdm_plist_t *msg;
     const char *native;
-    mdm_apple_answer_t *a = apr_pcalloc(ctx->pool, sizeof *a);
-    call_t c = {.ctx = ctx, .who = who, .a = a, .uuid = ""};
-    apr_status_t rv;
+    call_t c = {.ctx = ctx, .who = who};
+    apr_status_t rv = begin(&c, out);
 
-    *out = a;
-    a->status = 200;
-    a->action = a->decision = "";
-    rv = mdm_apple_standing(ctx, who, a);
-    if (rv != APR_SUCCESS || a->status == 403) {
+    if (rv != APR_SUCCESS || c.a->status == 403) {
         return rv;
     }
     rv = mdm_plist_parse(ctx, body->data, body->len, &msg);

@@ -7,15 +7,16 @@ import { t, lang } from './words.js';
 const groups = [
   ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
+  ['policies', ['policies', 'shield', 'policy:read', 'policies']],
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
   ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
   ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ];
 const nav = groups.flatMap(([, ...list]) => list);
-const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', profile: null };
-const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', task: 'one-quick-task', profile: 'my-account' };
-const below = { device: 'devices', task: 'tasks' }; // what a page of one object is part of
+const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', policy: 'policy:read', profile: null };
+const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', task: 'one-quick-task', policy: 'one-policy', profile: 'my-account' };
+const below = { device: 'devices', task: 'tasks', policy: 'policies' }; // what a page of one object is part of
 let me, leave, frame;
 const main = h('main', { id: 'main', tabindex: '-1' });
 

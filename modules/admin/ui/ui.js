@@ -31,6 +31,7 @@ const paths = {
   qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M8 12a4 4 0 100 8 4 4 0 000-8zM11 13l9-9M16 8l3 3',
   mail: 'M3 6h18v12H3zM3 7l9 6 9-6',
   task: 'M13 3L5 14h6l-1 7 8-11h-6z', calendar: 'M4 6h16v14H4zM4 10h16M8 3v5M16 3v5',
+  shield: 'M12 3l8 3v6c0 4.5-3.2 7.6-8 9-4.8-1.4-8-4.5-8-9V6zM8.5 12l2.5 2.5 4.5-4.5', right: 'M10 6l6 6-6 6',
   bell: 'M6 17h12l-1.5-2.5V10a4.5 4.5 0 00-9 0v4.5zM10.5 20h3',
   id: 'M3 6h18v12H3zM8.5 10.5a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM13.5 10.5h4M13.5 14h4', folder: 'M3 7a1 1 0 011-1h5l2 2h9a1 1 0 011 1v9a1 1 0 01-1 1H4a1 1 0 01-1-1z',
   box: 'M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8', question: 'M9.5 9a2.5 2.5 0 115 0c0 1.7-2.5 2-2.5 4M12 16.5h.01M12 3a9 9 0 100 18 9 9 0 000-18z',
@@ -66,6 +67,7 @@ const kinds = {
   enabled: ['good', 'ok'], disabled: ['', 'off'], preparing: ['warn', 'wait'], cancelling: ['warn', 'wait'],
   initiated: ['', 'wait'], notified: ['warn', 'bell'], delivered: ['warn', 'devices'], succeeded: ['good', 'ok'], not_applicable: ['', 'off'],
   online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
+  sandbox: ['warn', 'box'], unpublished: ['', 'off'], republish: ['warn', 'warn'],
 };
 export function chip(state) {
   const [cls, pic] = kinds[state] || ['', 'question'];

@@ -49,6 +49,11 @@ int mdm_adm_policy(mdm_web_call_t *call)
     return mdm_adm_one(call, mdm_policy_json);
 }
 
+int mdm_adm_policy_inherited(mdm_web_call_t *call)
+{
+    return mdm_adm_one(call, mdm_policy_inherited_json);
+}
+
 /* The catalogue is one text of the build: its ETag says which. */
 int mdm_adm_policy_catalogue(mdm_web_call_t *call)
 {

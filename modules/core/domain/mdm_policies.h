@@ -63,6 +63,9 @@ apr_status_t mdm_policy_sandbox_json(mdm_db_t *db, const char *id, json_t **out,
 /* What changes from one version to another: [{"setting", "column", "before", "after"}]. from < 0: the one in force (the
  * sandbox if there is none); to < 0: the sandbox. */
 apr_status_t mdm_policy_diff_json(mdm_db_t *db, const char *id, apr_int64_t from, apr_int64_t to, json_t **out);
+/* What "inherit" comes to where the policy is assigned (the first 20 places): {"<setting>": {"<column>": {"value", "policy": {"id", "name"}}}}; {"places":
+ * true} where places differ. (mdm_policy_inherit.c) */
+apr_status_t mdm_policy_inherited_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
 /* ---- the sandbox, publishing, deleting (mdm_policy_publish.c) */
 /* Makes the sandbox or replaces what it holds. */
 apr_status_t mdm_policy_sandbox_put(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_policy_content_t *c);

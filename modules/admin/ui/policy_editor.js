@@ -1,5 +1,5 @@
 // The editor of a policy's settings: a row per setting, a column for corporate and one for personal devices. What was changed stays here until it is saved.
-import { h, fill, icon, button, word } from './ui.js';
+import { h, fill, icon, button, name, word } from './ui.js';
 import { carriage, columns, group, help, label, parentOf, typeOf, valueText } from './catalogue.js';
 import { t } from './words.js';
 
@@ -45,21 +45,21 @@ export function editor({ policy, version, cat, servers, inherited = {}, write, s
   }
 
   function control(s, col) {
-    const v = value(s.id, col), key = `${s.id}.${col}`, name = `${label(s)}: ${word('own', col)}`, parent = parentOf(s, (id) => value(id, col));
+    const v = value(s.id, col), key = `${s.id}.${col}`, title = `${label(s)}: ${word('own', col)}`, parent = parentOf(s, (id) => value(id, col));
     const off = !write || (parent && v !== false && v !== null), free = s.kind === 'int' || s.kind === 'text';
     const shown = v === 'inherit' || v === null ? v : free ? 'value' : v;
     const options = [['inherit', t('pol_inherit')], [null, t('pol_not_set')], ...(free ? [['value', t('pol_value')]] : choices(s, col, v))];
-    const typed = free && shown === 'value' && h('input', { id: `in-${key}`, type: s.kind === 'int' ? 'number' : 'text', value: String(v), disabled: off, 'aria-label': name,
+    const typed = free && shown === 'value' && h('input', { id: `in-${key}`, type: s.kind === 'int' ? 'number' : 'text', value: String(v), disabled: off, 'aria-label': title,
       min: s.kind === 'int' ? s.range?.[0] : null, max: s.kind === 'int' ? s.range?.[1] : null, maxlength: s.kind === 'text' ? s.range?.[1] : null,
       onchange: (e) => set(s.id, col, s.kind === 'int' && e.target.value.trim() !== '' && Number.isFinite(Number(e.target.value)) ? Number(e.target.value) : e.target.value) });
-    const box = h('select', { id: `sel-${key}`, 'aria-label': name, disabled: off, 'aria-invalid': errors.has(key) ? 'true' : null, onchange: (e) => {
+    const box = h('select', { id: `sel-${key}`, 'aria-label': title, disabled: off, 'aria-invalid': errors.has(key) ? 'true' : null, onchange: (e) => {
       const next = decode(e.target.value);
       set(s.id, col, next === 'value' ? (s.kind === 'int' ? s.range?.[0] ?? 0 : t('pol_new_text')) : next);
     } }, options.map(([o, text]) => h('option', { value: encode(o), selected: same(o, shown) }, text)));
     const from = v === 'inherit' && inherited[s.id]?.[col];
     return h('div', { class: 'cell' }, box, typed,
       parent && v !== false && v !== null && h('span', { class: 'sub' }, t('pol_needs', null, label(cat.by.get(parent.setting)), valueText(cat, parent.setting, parent.value, servers))),
-      from && h('span', { class: 'sub' }, t('pol_would_be', null, valueText(cat, s.id, from.value, servers), from.policy.name)),
+      from && h('span', { class: 'sub' }, from.places ? t('pol_places') : [t('pol_would_be', null, valueText(cat, s.id, from.value, servers)), ' (', name(from.policy.name), ')']),
       !same(v, preset(s.id, col)) && h('span', { class: 'sub off' }, t('pol_preset', null, valueText(cat, s.id, preset(s.id, col), servers))),
       errors.has(key) && h('p', { class: 'err', role: 'alert' }, errors.get(key)));
   }

@@ -77,7 +77,7 @@ const levels = (p, cat, version, again) => dialog({ title: t('pol_levels'), lead
 
 async function settings({ p, cat, servers, version, write, again, signal }) {
   const of = (col) => label(cat.levels.find((l) => l.id === version.levels[col]));
-  const inherited = (await api('GET', `policies/${p.id}/inherited`, { signal }).catch(() => ({ data: {} }))).data;
+  const inherited = (await api('GET', `policies/${p.id}/inherited`, { signal })).data;
   return [h('div', { class: 'bar' }, h('p', { class: 'grow' }, t('pol_shown', null, versionName(version.number)), ' ', t('pol_levels_are', null, columns.map((col) => `${word('own', col)}: ${of(col)}`).join(' · '))),
     write && button(t('pol_levels'), 'edit', () => levels(p, cat, version, again))),
   editor({ policy: p, version, cat, servers, inherited, write, save: async (changes) => {

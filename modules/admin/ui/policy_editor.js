@@ -32,7 +32,7 @@ export function editor({ policy, version, cat, servers, inherited = {}, write, s
       if (changes[id]) delete changes[id][col];
       if (changes[id] && !Object.keys(changes[id]).length) delete changes[id];
     } else (changes[id] ||= {})[col] = v;
-    draw();
+    setTimeout(draw); // a field that is left by Tab says so before the focus has moved on
   }
 
   // What a select offers besides "inherit" and "not set"; ratings of the region that is chosen in this column.

@@ -443,3 +443,23 @@ def test_progress_is_polled(console):
     harness.wait_for(lambda: console.get("/policies/progress") == {"marks": 0, "devices": 0, "since": None})
     status, headers, _ = console.call("GET", "/policies/progress")
     assert console.call("GET", "/policies/progress", If_None_Match=headers["ETag"])[0] == 304
+
+
+# ---- what settings inherit ------------------------------------------------------------------------------------------
+def test_inherited_values_of_the_places(zone, console):
+    """POL-02: the editor learns what "inherit" comes to: from the folders above, nearest first; where places differ it says so."""
+    top = console.post("/folders", {"name": "Inherit top", "parent": "00000000-0000-4000-8000-000000000001"})["id"]
+    shop = console.post("/folders", {"name": "Shop", "parent": top})["id"]
+    other = console.post("/folders", {"name": "Elsewhere", "parent": "00000000-0000-4000-8000-000000000001"})["id"]
+    above = policy(console, "Above", settings={"security.min_length": {"corporate": 8, "personal": 5}, "security.simple": {"corporate": None}}, publish=True)
+    mine = policy(console, "Mine", settings={"security.numeric": {"corporate": True}})
+    assert console.get(f"/policies/{mine}/inherited") == {}
+    for ident, folder in ((above, top), (mine, shop)):
+        console.post("/assignments", {"policy": ident, "targets": [{"kind": "folder", "id": folder}]})
+    got = console.get(f"/policies/{mine}/inherited")
+    origin = {"id": above, "name": "Above"}
+    assert got["security.min_length"] == {"corporate": {"value": 8, "policy": origin}, "personal": {"value": 5, "policy": origin}}
+    assert got["security.simple"] == {"corporate": {"value": None, "policy": origin}}
+    console.post("/assignments", {"policy": mine, "targets": [{"kind": "folder", "id": other}]})
+    assert console.get(f"/policies/{mine}/inherited")["security.min_length"] == {"corporate": {"places": True}, "personal": {"places": True}}
+    problem(console.call("GET", f"/policies/{NOBODY}/inherited"), 404)

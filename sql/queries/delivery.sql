@@ -26,6 +26,24 @@ LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class =
 -- only: sqlite3
 {facts} JOIN json_each(:ids) v ON v.value = d.id {facts_joins};
 
+-- Whoever changes a device or its record at this moment may wait for what the batch holds: such a device is left out and computed again.
+-- name: delivery_hold :many
+-- args: ids:text
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM device WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
+-- only: sqlite3
+SELECT id FROM device WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: delivery_hold_records :many
+-- args: ids:text
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM source_record WHERE device_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+   AND kind = 'mdm' AND class = '' AND live = 1 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
+-- only: sqlite3
+SELECT id FROM source_record WHERE device_id IN (SELECT value FROM json_each(:ids)) AND kind = 'mdm' AND class = '' AND live = 1;
+
 -- part: delivery_cols
 d.device_id, d.type, d.channel, d.result_id, d.hash, d.applied, d.state, d.error, d.command_id, d.attempts, d.due_ms, d.held, d.encrypt
 

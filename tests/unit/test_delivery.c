@@ -452,7 +452,7 @@ static void test_batch(void **state)
         many = z->t->statements - one;
         assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
         mdm_db_close(db);
-        assert_in_range(many, 5, 20);
+        assert_in_range(many, 5, 22);
     }
     assert_string_equal(ask(z, "SELECT count(*) FROM delivery WHERE command_id IS NOT NULL"), "8");
     assert_string_equal(ask(z, "SELECT count(*) FROM stored_profile"), "1");

@@ -4,7 +4,7 @@
 #include "domain/mdm_recompute.h"
 #include "mdm_private.h"
 
-#define LEASE_S 300 /* kept while it goes on */
+#define LEASE_S 60 /* kept while it goes on; short, since a run that the database cut cannot give it back */
 
 static apr_status_t run_recompute(mdm_ctx_t *ctx, mdm_job_t *job)
 {

@@ -102,12 +102,7 @@ int mdm_adm_assignment_edit(mdm_web_call_t *call)
     return mdm_adm_edit(call, edit, NULL, mdm_assignment_json);
 }
 
-static apr_status_t drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_assignment_delete(db, id, version);
-}
-
 int mdm_adm_assignment_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_edit(call, drop, NULL, NULL);
+    return mdm_adm_drop(call, mdm_assignment_delete);
 }

@@ -68,36 +68,19 @@ int mdm_adm_group_fields(mdm_web_call_t *call)
 
 int mdm_adm_group_period(mdm_web_call_t *call)
 {
-    json_t *body = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_params(call, NULL);
+    return mdm_adm_look(call, mdm_dynamic_period_json);
+}
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_dynamic_period_json(db, &body);
-        mdm_db_close(db);
-    }
-    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+static apr_status_t period_set(mdm_db_t *db, json_t *body)
+{
+    apr_int64_t minutes = 0;
+    const mdm_jfield_t fields[] = {{"minutes", MDM_JF_INT, 1, MDM_DYNAMIC_LEAST, MDM_DYNAMIC_MOST, NULL, 0, &minutes, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(mdm_db_ctx(db), body, fields);
+
+    return rv == APR_SUCCESS ? mdm_dynamic_period_set(db, minutes) : rv;
 }
 
 int mdm_adm_group_period_save(mdm_web_call_t *call)
 {
-    apr_int64_t minutes = 0;
-    const mdm_jfield_t fields[] = {{"minutes", MDM_JF_INT, 1, MDM_DYNAMIC_LEAST, MDM_DYNAMIC_MOST, NULL, 0, &minutes, NULL}, {NULL}};
-    json_t *body = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_dynamic_period_set(db, minutes);
-    if (rv == APR_SUCCESS)
-        rv = mdm_dynamic_period_json(db, &body);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        return mdm_web_json(call->r, HTTP_OK, body);
-    json_decref(body);
-    return mdm_adm_fail(call, rv);
+    return mdm_adm_set(call, period_set, mdm_dynamic_period_json);
 }

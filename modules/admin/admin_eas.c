@@ -46,14 +46,9 @@ int mdm_adm_eas_server_edit(mdm_web_call_t *call)
     return mdm_adm_edit(call, edit, NULL, mdm_eas_server_json);
 }
 
-static apr_status_t drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_eas_server_delete(db, id, version);
-}
-
 int mdm_adm_eas_server_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_edit(call, drop, NULL, NULL);
+    return mdm_adm_drop(call, mdm_eas_server_delete);
 }
 
 static apr_status_t accept_pin(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)

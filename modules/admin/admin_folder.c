@@ -1,15 +1,31 @@
-/* Folders and groups of devices (DEV-01). */
+/* Folders and groups of devices, folders of policies (DEV-01, POL-01). */
 #include "mdm_admin.h"
 
 #include <http_protocol.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_dynamic.h"
 #include "domain/mdm_folder.h"
+#include "domain/mdm_policies.h"
 
 #define NAME_MAX_BYTES 200
 #define POSITION_MAX 1000000
 
-int mdm_adm_folders(mdm_web_call_t *call)
+/* The folders of devices and those of policies: two trees, one way of speaking of them. */
+typedef struct tree_t {
+    const char *path, *root;
+    apr_int64_t name_max; /* bytes */
+    apr_status_t (*all)(mdm_db_t *db, json_t **items);
+    mdm_adm_read_fn one;
+    apr_status_t (*create)(mdm_db_t *db, const char *parent, const char *name, const char **id);
+    apr_status_t (*edit)(mdm_db_t *db, const char *id, apr_int64_t version, const char *name, const char *parent);
+} tree_t;
+
+static const tree_t device_tree = {"folders", MDM_FOLDER_ROOT, NAME_MAX_BYTES, mdm_folders_json, mdm_folder_json, mdm_folder_create,
+                                   mdm_folder_edit};
+static const tree_t policy_tree = {"policy-folders", MDM_POLICY_FOLDER_ROOT, MDM_POLICY_NAME_MAX, mdm_policy_folders_json,
+                                   mdm_policy_folder_json, mdm_policy_folder_create, mdm_policy_folder_edit};
+
+static int tree_list(mdm_web_call_t *call, const tree_t *tree)
 {
     json_t *items = NULL;
     mdm_db_t *db = NULL;
@@ -19,21 +35,16 @@ int mdm_adm_folders(mdm_web_call_t *call)
         rv = mdm_db_open(call->ctx, &db);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    rv = mdm_folders_json(db, &items);
+    rv = tree->all(db, &items);
     mdm_db_close(db);
     mdm_json_own(call->ctx, items);
     return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), NULL) : mdm_adm_fail(call, rv);
 }
 
-int mdm_adm_folder(mdm_web_call_t *call)
+static int tree_create(mdm_web_call_t *call, const tree_t *tree)
 {
-    return mdm_adm_one(call, mdm_folder_json);
-}
-
-int mdm_adm_folder_create(mdm_web_call_t *call)
-{
-    const char *name = NULL, *parent = MDM_FOLDER_ROOT, *id = NULL;
-    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+    const char *name = NULL, *parent = tree->root, *id = NULL;
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, tree->name_max, NULL, 0, &name, NULL},
                                    {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
                                    {NULL}};
     mdm_db_t *db = NULL;
@@ -42,35 +53,33 @@ int mdm_adm_folder_create(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
-        rv = mdm_folder_create(db, parent, name, &id);
-    return mdm_adm_made(call, mdm_adm_end(db, rv), "folders", id, mdm_folder_json);
+        rv = tree->create(db, parent, name, &id);
+    return mdm_adm_made(call, mdm_adm_end(db, rv), tree->path, id, tree->one);
 }
 
-static apr_status_t folder_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+static apr_status_t tree_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
+    const tree_t *tree = arg;
     const char *name = NULL, *parent = NULL;
-    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, NAME_MAX_BYTES, NULL, 0, &name, NULL},
+    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, tree->name_max, NULL, 0, &name, NULL},
                                    {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
                                    {NULL}};
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    return rv == APR_SUCCESS ? mdm_folder_edit(db, id, version, name, parent) : rv;
+    return rv == APR_SUCCESS ? tree->edit(db, id, version, name, parent) : rv;
 }
 
-int mdm_adm_folder_edit(mdm_web_call_t *call)
-{
-    return mdm_adm_edit(call, folder_edit, NULL, mdm_folder_json);
-}
+int mdm_adm_folders(mdm_web_call_t *call) { return tree_list(call, &device_tree); }
+int mdm_adm_folder(mdm_web_call_t *call) { return mdm_adm_one(call, device_tree.one); }
+int mdm_adm_folder_create(mdm_web_call_t *call) { return tree_create(call, &device_tree); }
+int mdm_adm_folder_edit(mdm_web_call_t *call) { return mdm_adm_edit(call, tree_edit, &device_tree, device_tree.one); }
+int mdm_adm_folder_delete(mdm_web_call_t *call) { return mdm_adm_drop(call, mdm_folder_delete); }
 
-static apr_status_t folder_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_folder_delete(db, id, version);
-}
-
-int mdm_adm_folder_delete(mdm_web_call_t *call)
-{
-    return mdm_adm_edit(call, folder_delete, NULL, NULL);
-}
+int mdm_adm_policy_folders(mdm_web_call_t *call) { return tree_list(call, &policy_tree); }
+int mdm_adm_policy_folder(mdm_web_call_t *call) { return mdm_adm_one(call, policy_tree.one); }
+int mdm_adm_policy_folder_create(mdm_web_call_t *call) { return tree_create(call, &policy_tree); }
+int mdm_adm_policy_folder_edit(mdm_web_call_t *call) { return mdm_adm_edit(call, tree_edit, &policy_tree, policy_tree.one); }
+int mdm_adm_policy_folder_delete(mdm_web_call_t *call) { return mdm_adm_drop(call, mdm_policy_folder_delete); }
 
 int mdm_adm_devices_move(mdm_web_call_t *call)
 {
@@ -152,14 +161,9 @@ int mdm_adm_group_edit(mdm_web_call_t *call)
     return mdm_adm_edit(call, group_edit, NULL, mdm_group_json);
 }
 
-static apr_status_t group_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_group_delete(db, id, version);
-}
-
 int mdm_adm_group_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_edit(call, group_delete, NULL, NULL);
+    return mdm_adm_drop(call, mdm_group_delete);
 }
 
 int mdm_adm_group_devices(mdm_web_call_t *call)

@@ -47,12 +47,7 @@ int mdm_adm_node_edit(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_adm_edit(call, do_edit, &edit, mdm_node_json) : mdm_adm_fail(call, rv);
 }
 
-static apr_status_t do_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_node_delete(db, id, version);
-}
-
 int mdm_adm_node_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_edit(call, do_delete, NULL, NULL);
+    return mdm_adm_drop(call, mdm_node_delete);
 }

@@ -1,4 +1,4 @@
-/* Policies, their versions and folders (POL-01, POL-03, POL-04). */
+/* Policies and their versions (POL-01, POL-03, POL-04). */
 #include "mdm_admin.h"
 
 #include <string.h>
@@ -225,69 +225,4 @@ int mdm_adm_policy_diff(mdm_web_call_t *call)
     rv = mdm_policy_diff_json(db, id, from, to, &items);
     mdm_db_close(db);
     return rv == APR_SUCCESS ? mdm_adm_items(call, items, NULL) : mdm_adm_fail(call, rv);
-}
-
-/* ---- folders of policies */
-
-int mdm_adm_policy_folders(mdm_web_call_t *call)
-{
-    json_t *items = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_params(call, NULL);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_policy_folders_json(db, &items);
-    mdm_db_close(db);
-    mdm_json_own(call->ctx, items);
-    return rv == APR_SUCCESS ? mdm_adm_items(call, json_incref(items), NULL) : mdm_adm_fail(call, rv);
-}
-
-int mdm_adm_policy_folder(mdm_web_call_t *call)
-{
-    return mdm_adm_one(call, mdm_policy_folder_json);
-}
-
-int mdm_adm_policy_folder_create(mdm_web_call_t *call)
-{
-    const char *name = NULL, *parent = MDM_POLICY_FOLDER_ROOT, *id = NULL;
-    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 1, 1, MDM_POLICY_NAME_MAX, NULL, 0, &name, NULL},
-                                   {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
-                                   {NULL}};
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_policy_folder_create(db, parent, name, &id);
-    return mdm_adm_made(call, mdm_adm_end(db, rv), "policy-folders", id, mdm_policy_folder_json);
-}
-
-static apr_status_t folder_edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    const char *name = NULL, *parent = NULL;
-    const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 1, MDM_POLICY_NAME_MAX, NULL, 0, &name, NULL},
-                                   {"parent", MDM_JF_UUID, 0, 0, 0, NULL, 0, &parent, NULL},
-                                   {NULL}};
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-
-    return rv == APR_SUCCESS ? mdm_policy_folder_edit(db, id, version, name, parent) : rv;
-}
-
-int mdm_adm_policy_folder_edit(mdm_web_call_t *call)
-{
-    return mdm_adm_edit(call, folder_edit, NULL, mdm_policy_folder_json);
-}
-
-static apr_status_t folder_delete(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_policy_folder_delete(db, id, version);
-}
-
-int mdm_adm_policy_folder_delete(mdm_web_call_t *call)
-{
-    return mdm_adm_edit(call, folder_delete, NULL, NULL);
 }

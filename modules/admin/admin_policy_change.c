@@ -46,14 +46,9 @@ int mdm_adm_policy_sandbox_edit(mdm_web_call_t *call)
     return mdm_adm_edit(call, sandbox_patch, NULL, mdm_policy_sandbox_json);
 }
 
-static apr_status_t sandbox_drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_policy_sandbox_drop(db, id, version);
-}
-
 int mdm_adm_policy_sandbox_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_edit(call, sandbox_drop, NULL, NULL);
+    return mdm_adm_drop(call, mdm_policy_sandbox_drop);
 }
 
 /* ---- publishing */
@@ -140,27 +135,6 @@ int mdm_adm_policy_delete(mdm_web_call_t *call)
 
 /* ---- how far it has come */
 
-/* A JSON text that is polled: the ETag is over its bytes. */
-typedef apr_status_t (*look_fn)(mdm_db_t *db, const char *id, json_t **out);
-
-static int look(mdm_web_call_t *call, look_fn fn, int with_id)
-{
-    const char *id = NULL;
-    json_t *body = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = with_id ? mdm_adm_id(call, &id) : APR_SUCCESS;
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = fn(db, id, &body);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
-}
-
 static apr_status_t progress(mdm_db_t *db, const char *id, json_t **out)
 {
     mdm_recompute_left_t left;
@@ -174,17 +148,17 @@ static apr_status_t progress(mdm_db_t *db, const char *id, json_t **out)
 
 int mdm_adm_policy_progress(mdm_web_call_t *call)
 {
-    return look(call, progress, 0);
+    return mdm_adm_look(call, progress);
 }
 
 int mdm_adm_policy_status(mdm_web_call_t *call)
 {
-    return look(call, mdm_policy_status_json, 1);
+    return mdm_adm_look(call, mdm_policy_status_json);
 }
 
 int mdm_adm_device_policies(mdm_web_call_t *call)
 {
-    return look(call, mdm_device_policies_json, 1);
+    return mdm_adm_look(call, mdm_device_policies_json);
 }
 
 static apr_status_t devices(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)

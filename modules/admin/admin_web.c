@@ -303,6 +303,51 @@ int mdm_adm_edit(mdm_web_call_t *call, mdm_adm_edit_fn fn, const void *arg, mdm_
     return read ? mdm_adm_object(call, body, version) : mdm_web_empty(call->r, HTTP_NO_CONTENT);
 }
 
+static apr_status_t dropped(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    return (*(const mdm_adm_drop_fn *)arg)(db, id, version);
+}
+
+int mdm_adm_drop(mdm_web_call_t *call, mdm_adm_drop_fn fn)
+{
+    return mdm_adm_edit(call, dropped, &fn, NULL);
+}
+
+int mdm_adm_look(mdm_web_call_t *call, mdm_adm_look_fn fn)
+{
+    const char *id = NULL;
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = call->args[0] ? mdm_adm_id(call, &id) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = fn(db, id, &body);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_set(mdm_web_call_t *call, mdm_adm_set_fn fn, mdm_adm_look_fn read)
+{
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_begin(call, &db);
+
+    if (rv == APR_SUCCESS)
+        rv = fn(db, call->body);
+    if (rv == APR_SUCCESS)
+        rv = read(db, NULL, &body);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS)
+        return mdm_web_json(call->r, HTTP_OK, body);
+    json_decref(body);
+    return mdm_adm_fail(call, rv);
+}
+
 int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status)
 {
     const char *id = NULL;

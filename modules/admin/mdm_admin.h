@@ -71,6 +71,10 @@ int mdm_adm_made(mdm_web_call_t *call, apr_status_t rv, const char *kind, const 
 /* The whole of a route that shows the object in its path. */
 int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn);
 
+/* The whole of a route that shows what has no version, of the object in its path if there is one (id is NULL else); its ETag is over the bytes. */
+typedef apr_status_t (*mdm_adm_look_fn)(mdm_db_t *db, const char *id, json_t **out);
+int mdm_adm_look(mdm_web_call_t *call, mdm_adm_look_fn fn);
+
 /* One page of a list: pushes rows onto items; *next is the cursor behind the last one if there are more. arg: the filters. */
 typedef apr_status_t (*mdm_adm_page_fn)(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next);
 typedef struct mdm_adm_list_t {
@@ -90,6 +94,12 @@ int mdm_adm_csv(mdm_web_call_t *call, const mdm_adm_list_t *list);
  * then, or 204 if read is NULL. */
 typedef apr_status_t (*mdm_adm_edit_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg);
 int mdm_adm_edit(mdm_web_call_t *call, mdm_adm_edit_fn fn, const void *arg, mdm_adm_read_fn read);
+/* The whole of a route that deletes the object in its path under If-Match: 204. */
+typedef apr_status_t (*mdm_adm_drop_fn)(mdm_db_t *db, const char *id, apr_int64_t version);
+int mdm_adm_drop(mdm_web_call_t *call, mdm_adm_drop_fn fn);
+/* The whole of a route that sets something of the zone by its body and answers with it as it is then. */
+typedef apr_status_t (*mdm_adm_set_fn)(mdm_db_t *db, json_t *body);
+int mdm_adm_set(mdm_web_call_t *call, mdm_adm_set_fn fn, mdm_adm_look_fn read);
 /* The whole of a route that does something to the object in its path, in one transaction; answers `status` without a body. */
 typedef apr_status_t (*mdm_adm_act_fn)(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg);
 int mdm_adm_act(mdm_web_call_t *call, mdm_adm_act_fn fn, const void *arg, int status);

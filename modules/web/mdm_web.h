@@ -45,12 +45,14 @@ apr_status_t mdm_web_form(request_rec *r, mdm_ctx_t *ctx, apr_table_t **out);
 /* ---- routes are data (R02): no route without a declared authentication class */
 typedef enum { MDM_AUTH_PUBLIC = 1, MDM_AUTH_ADMIN, MDM_AUTH_PERSON, MDM_AUTH_DEVICE } mdm_auth_e;
 
+#define MDM_WEB_ARGS 4 /* {…} in one pattern, at most */
+
 typedef struct mdm_web_call_t {
     request_rec *r;
     mdm_ctx_t *ctx;
     const mdm_services_t *svc;
     const mdm_caller_t *caller;   /* NULL for public and device routes */
-    const char *args[4];          /* values of {…} in the pattern, decoded */
+    const char *args[MDM_WEB_ARGS]; /* values of {…} in the pattern, decoded; then NULLs */
     json_t *body;                 /* parsed JSON body of POST/PUT/PATCH with `json` set */
     void *data;                   /* the module's own per-request data */
 } mdm_web_call_t;

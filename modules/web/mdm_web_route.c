@@ -1,6 +1,7 @@
 /* Routing as data: one table per handler, one walk, every check in one order (R01, R02, API-04). */
 #include "mdm_web.h"
 
+#include <string.h>
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_protocol.h>
@@ -40,16 +41,17 @@ static int may(const mdm_caller_t *caller, const char *right)
     return yes;
 }
 
-/* Fits path against pattern; values of {…} go to args. A value is one non-empty segment. */
+/* Fits path against pattern; values of {…} go to args, which end with NULLs. A value is one non-empty segment. */
 static int fits(apr_pool_t *p, const char *pattern, const char *path, const char **args)
 {
     int n = 0;
 
+    memset(args, 0, MDM_WEB_ARGS * sizeof(*args));
     while (*pattern) {
         if (*pattern == '{') {
             apr_size_t len = strcspn(path, "/");
             const char *close = strchr(pattern, '}');
-            if (!len || len > 256 || n == 4 || !close)
+            if (!len || len > 256 || n == MDM_WEB_ARGS || !close)
                 return 0;
             args[n++] = apr_pstrmemdup(p, path, len);
             path += len;

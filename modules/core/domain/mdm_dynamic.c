@@ -381,7 +381,7 @@ apr_status_t mdm_dynamic_preview(mdm_db_t *db, json_t *criteria, json_t *base, j
     return rv;
 }
 
-apr_status_t mdm_dynamic_period_json(mdm_db_t *db, json_t **out)
+apr_status_t mdm_dynamic_period_json(mdm_db_t *db, const char *id, json_t **out)
 {
     apr_int64_t minutes;
     apr_status_t rv = period(db, &minutes);

@@ -23,7 +23,7 @@ apr_status_t mdm_dynamic_hasten(mdm_db_t *db, const char *id);
 /* {"matching", "looked_at", "complete", "devices": [{"id", "name"}, …]}: the first of the caller's devices. */
 apr_status_t mdm_dynamic_preview(mdm_db_t *db, json_t *criteria, json_t *base, json_t **out);
 /* {"minutes": n} */
-apr_status_t mdm_dynamic_period_json(mdm_db_t *db, json_t **out);
+apr_status_t mdm_dynamic_period_json(mdm_db_t *db, const char *id, json_t **out);
 apr_status_t mdm_dynamic_period_set(mdm_db_t *db, apr_int64_t minutes);
 
 /* Brings all groups in line for some devices. ids: JSON list of at most some hundreds; changed: ids of those that came or went are added to this

@@ -43,7 +43,7 @@ static json_t *days_json(const days_t *days)
     return json_pack("{s:I, s:I}", "history_days", (json_int_t)days->history, "message_days", (json_int_t)days->messages);
 }
 
-apr_status_t mdm_retention_json(mdm_db_t *db, json_t **out)
+apr_status_t mdm_retention_json(mdm_db_t *db, const char *id, json_t **out)
 {
     days_t days;
     apr_status_t rv = read_days(db, &days);

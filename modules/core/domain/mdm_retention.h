@@ -13,7 +13,7 @@
 
 /* {"history_days": n, "message_days": n}; 0 = for ever. History: ended commands, steps of devices, ended quick tasks. Messages: those that were
  * acknowledged, from then on. New reference. */
-apr_status_t mdm_retention_json(mdm_db_t *db, json_t **out);
+apr_status_t mdm_retention_json(mdm_db_t *db, const char *id, json_t **out);
 /* Sets what is given in the body. MDM_EINPUT names the member. In a transaction; audited. */
 apr_status_t mdm_retention_edit(mdm_db_t *db, json_t *body);
 /* The job: removes what is older, and audit rows of more than audit_days (0: none). Each batch is a transaction, so that it may be killed anywhere;

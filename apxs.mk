@@ -21,7 +21,7 @@ PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
 PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml python3-jsonschema postgresql \
              sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils libwbxml2-utils \
-             slapd ldap-utils nghttp2-server nghttp2-client $(if $(shell command -v npm),,npm)
+             slapd ldap-utils python3-aiosmtpd nghttp2-server nghttp2-client $(if $(shell command -v npm),,npm)
 include tests/packages.mk
 
 # ---- flags -----------------------------------------------------------------------------------------------------------
@@ -53,7 +53,8 @@ so_eas    := mod_mdm_eas
 SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
 
 CORE_SRC  := $(wildcard modules/core/*/*.c)
-CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o $(BUILD)/obj/gen/mdm_settings_gen.o
+CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o $(BUILD)/obj/gen/mdm_settings_gen.o \
+             $(BUILD)/obj/gen/mdm_notices_gen.o
 WEB_SRC   := $(wildcard modules/web/*.c)
 WEB_OBJ   := $(WEB_SRC:%.c=$(BUILD)/obj/%.o)
 CTL_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/ctl/*.c))
@@ -77,6 +78,10 @@ $(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard 
 $(BUILD)/gen/mdm_settings_gen.c: conf/settingsgen.py conf/settings.json $(BUILD)/gen/.stamp
 	$(PYTHON) conf/settingsgen.py --in conf/settings.json --out $(BUILD)/gen
 $(BUILD)/obj/gen/mdm_settings_gen.o: $(BUILD)/gen/mdm_settings_gen.c modules/core/domain/mdm_catalogue.h
+
+$(BUILD)/gen/mdm_notices_gen.c: conf/noticesgen.py conf/notices.json $(BUILD)/gen/.stamp
+	$(PYTHON) conf/noticesgen.py --in conf/notices.json --out $(BUILD)/gen
+$(BUILD)/obj/gen/mdm_notices_gen.o: $(BUILD)/gen/mdm_notices_gen.c modules/core/domain/mdm_notice_text.h
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/.stamp
 	@mkdir -p $(@D)

@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -21,6 +22,7 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
     json_t *state = json_object(), *platform = json_object(), *mode = json_object(), *topic = NULL;
     apr_array_header_t *rows = NULL;
     mdm_q_admin_counts_t *c = NULL;
+    mdm_notice_conf_t *mail = NULL;
     apr_int64_t total = 0;
     apr_status_t rv;
     int i, push;
@@ -42,8 +44,11 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
         return rv;
     rv = mdm_setting_get(db, "apns.topic", &topic);
     push = rv == APR_SUCCESS && json_is_string(topic) && *json_string_value(topic);
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND)
+        rv = mdm_notice_conf(db, &mail);
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND)
         return rv;
+    json_object_set_new(out, "mail_server", json_boolean(rv == APR_SUCCESS));
     {
         const struct {
             const char *name;

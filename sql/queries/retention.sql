@@ -77,3 +77,10 @@ DELETE FROM command
  WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND open = 0 AND done_ms < :before;
 -- only: sqlite3
 DELETE FROM command WHERE id IN (SELECT value FROM json_each(:ids)) AND open = 0 AND done_ms < :before;
+
+-- name: retention_notices :exec
+-- args: before:i64, max:i64
+-- only: pgsql
+DELETE FROM notice WHERE id = ANY (ARRAY(SELECT n.id FROM notice n WHERE n.done_ms < :before ORDER BY n.done_ms LIMIT :max));
+-- only: sqlite3
+DELETE FROM notice WHERE id IN (SELECT n.id FROM notice n WHERE n.done_ms < :before ORDER BY n.done_ms LIMIT :max);

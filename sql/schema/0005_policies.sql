@@ -371,3 +371,40 @@ END $$;
 
 -- What the e-mail policy makes of the device's mail (spec 03): proxy direct none (no such policy); '' = not computed yet.
 ALTER TABLE device ADD COLUMN mail TEXT NOT NULL DEFAULT '';
+
+-- Notices by mail (MAIL-01, MAIL-02). Rendered when they are sent, to the address that the person has then.
+CREATE TABLE notice (
+    id TEXT PRIMARY KEY,            -- also that of the message: one that is sent again is known by it
+    key TEXT NOT NULL,              -- a second one of the same key joins the one that waits
+    event TEXT NOT NULL,            -- conf/notices.json
+    person_id TEXT,                 -- names people and devices and does not reference them: both may go while it waits; NULL: an administrator
+    device_id TEXT,
+    device_name TEXT NOT NULL DEFAULT '',
+    to_name TEXT NOT NULL DEFAULT '',
+    mail TEXT NOT NULL DEFAULT '',  -- '' until it is known: as it was used last
+    vars TEXT NOT NULL DEFAULT '{}', -- JSON: values of the template's variables
+    state TEXT NOT NULL DEFAULT 'waiting', -- waiting sent failed
+    attempts BIGINT NOT NULL DEFAULT 0, -- of this message; a server that is away does not count
+    due_ms BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL,       -- then it fails
+    lease_owner TEXT,
+    lease_until_ms BIGINT NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '', -- what the mail server said last
+    created_ms BIGINT NOT NULL,
+    done_ms BIGINT
+);
+CREATE UNIQUE INDEX notice_open ON notice (key) WHERE state = 'waiting';
+CREATE INDEX notice_due ON notice (due_ms) WHERE state = 'waiting';
+CREATE INDEX notice_created ON notice (created_ms, id);
+CREATE INDEX notice_state ON notice (state, created_ms, id);
+CREATE INDEX notice_done ON notice (done_ms) WHERE done_ms IS NOT NULL;
+CREATE TABLE notice_template (      -- texts that an administrator has changed; the others come with the product
+    event TEXT NOT NULL,
+    language TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    html TEXT NOT NULL,
+    version BIGINT NOT NULL DEFAULT 1,
+    updated_ms BIGINT NOT NULL,
+    PRIMARY KEY (event, language)
+);

@@ -120,6 +120,11 @@ static apr_status_t message_step(walk_t *w)
     return counted(w, mdm_q_retention_messages(w->db, w->before, MDM_IDENTITY_ENDING, MDM_RETENTION_BATCH, &w->removed));
 }
 
+static apr_status_t notice_step(walk_t *w)
+{
+    return counted(w, mdm_q_retention_notices(w->db, w->before, MDM_RETENTION_BATCH, &w->removed));
+}
+
 /* A large task goes in several batches; it is there until its last device has gone. */
 static apr_status_t task_step(walk_t *w)
 {
@@ -164,7 +169,7 @@ static const struct {
     step_fn step;
     int kind; /* whose days: 0 of history, 1 of messages, 2 of the audit */
 } steps[] = {{"events", event_step, 0}, {"messages", message_step, 1}, {"tasks", task_step, 0}, {"commands", command_step, 0},
-             {"audit", audit_step, 2}};
+             {"notices", notice_step, 0}, {"audit", audit_step, 2}};
 
 static apr_status_t in_tx(mdm_ctx_t *parent, walk_t *w, step_fn step)
 {

@@ -9,11 +9,10 @@
 #include <unistd.h>
 #include <apr_strings.h>
 #include <curl/curl.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include "mdm_types.h"
 #include "base/mdm_seal.h"
 #include "wire/mdm_breaker.h"
+#include "wire/mdm_curl_tls.h"
 #include "wire/mdm_probe.h"
 
 #define HEADERS_MAX 200
@@ -43,6 +42,7 @@ typedef struct xfer_t {
     mdm_http_req_t *req;
     mdm_breaker_t *breaker;
     CURL *easy;
+    mdm_curl_tls_t tls;
     struct curl_slist *headers;
     char *body;
     apr_size_t used, size, max;
@@ -248,66 +248,14 @@ static void set_method(xfer_t *x)
     curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
-static void set_blob(CURL *easy, CURLoption opt, const char *pem)
-{
-    struct curl_blob blob = {(void *)pem, 0, CURL_BLOB_NOCOPY};
-
-    if (!pem)
-        return;
-    blob.len = strlen(pem);
-    curl_easy_setopt(easy, opt, &blob);
-}
-
-/* Keeps the server's certificate, and judges it by the pin if there is one. */
-static int on_verify(X509_STORE_CTX *store, void *baton)
-{
-    xfer_t *x = baton;
-    const char *pin = x->h->conf.pin;
-    X509 *cert = X509_STORE_CTX_get0_cert(store);
-    int len = cert ? i2d_X509(cert, NULL) : 0;
-    unsigned char *der, *at;
-
-    if (len <= 0)
-        return 0;
-    der = at = apr_palloc(x->ctx->pool, (apr_size_t)len);
-    i2d_X509(cert, &at);
-    x->req->peer = (mdm_blob_t){der, (apr_size_t)len};
-    if (!*pin)
-        return X509_verify_cert(store);
-    if (strcmp(pin, mdm_sha256_hex(x->ctx->pool, der, (apr_size_t)len)) == 0) {
-        X509_STORE_CTX_set_error(store, X509_V_OK);
-        return 1;
-    }
-    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
-    return 0;
-}
-
-static CURLcode on_tls(CURL *easy, void *tls, void *baton)
-{
-    SSL_CTX_set_cert_verify_callback(tls, on_verify, baton);
-    return CURLE_OK;
-}
-
 static void set_tls(xfer_t *x)
 {
     const mdm_http_conf_t *c = &x->h->conf;
 
-    curl_easy_setopt(x->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYHOST, c->pin && *c->pin ? 0L : 2L);
-    if (c->pin) {
-        curl_easy_setopt(x->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
-        curl_easy_setopt(x->easy, CURLOPT_SSL_CTX_DATA, x);
-    }
-    if (c->ca_pem) {
-        set_blob(x->easy, CURLOPT_CAINFO_BLOB, c->ca_pem);
-    } else if (c->ca_file) {
-        curl_easy_setopt(x->easy, CURLOPT_CAINFO, c->ca_file);
-    }
-    if (c->ca_pem || c->ca_file)
-        curl_easy_setopt(x->easy, CURLOPT_CAPATH, NULL);
-    set_blob(x->easy, CURLOPT_SSLCERT_BLOB, c->cert_pem);
-    set_blob(x->easy, CURLOPT_SSLKEY_BLOB, c->key_pem);
+    x->tls = (mdm_curl_tls_t){x->ctx->pool, c->ca_file, c->ca_pem, c->pin, &x->req->peer};
+    mdm_curl_tls_set(x->easy, &x->tls);
+    mdm_curl_blob(x->easy, CURLOPT_SSLCERT_BLOB, c->cert_pem);
+    mdm_curl_blob(x->easy, CURLOPT_SSLKEY_BLOB, c->key_pem);
 }
 
 static void set_limits(xfer_t *x)

@@ -1,0 +1,229 @@
+/* Notices by mail: the mail server, its test, templates, the outbox (MAIL-01, MAIL-02). */
+#include "mdm_admin.h"
+
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_notice.h"
+#include "wire/mdm_mail.h"
+
+/* ---- the mail server */
+
+static apr_status_t conf_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
+{
+    return mdm_notice_conf_json(db, out);
+}
+
+int mdm_adm_notice_server(mdm_web_call_t *call)
+{
+    apr_int64_t version = 0;
+    json_t *body = NULL;
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_read(call, conf_json, "", &body, &version);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+}
+
+/* Sets by fn, answers with what is set then. */
+static int change(mdm_web_call_t *call, apr_status_t (*fn)(mdm_db_t *db, const void *arg), const void *arg)
+{
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_begin(call, &db);
+
+    if (rv == APR_SUCCESS)
+        rv = fn(db, arg);
+    if (rv == APR_SUCCESS)
+        rv = mdm_notice_conf_json(db, &body);
+    rv = mdm_adm_end(db, rv);
+    if (rv == APR_SUCCESS) {
+        call->svc->job_wake();
+        return mdm_web_json(call->r, HTTP_OK, body);
+    }
+    json_decref(body);
+    return mdm_adm_fail(call, rv);
+}
+
+static apr_status_t edit(mdm_db_t *db, const void *body)
+{
+    return mdm_notice_conf_edit(db, (json_t *)body);
+}
+
+int mdm_adm_notice_server_save(mdm_web_call_t *call)
+{
+    return change(call, edit, call->body);
+}
+
+static apr_status_t pin(mdm_db_t *db, const void *sha256)
+{
+    return mdm_notice_conf_pin(db, sha256);
+}
+
+int mdm_adm_notice_server_certificate(mdm_web_call_t *call)
+{
+    const char *sha256 = "";
+    const mdm_jfield_t fields[] = {{"sha256", MDM_JF_STR, 1, 0, 64, NULL, 0, &sha256, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    return rv == APR_SUCCESS ? change(call, pin, sha256) : mdm_adm_fail(call, rv);
+}
+
+static void test(mdm_probe_t *p, const void *what)
+{
+    mdm_notice_test(p, what);
+}
+
+int mdm_adm_notice_server_test(mdm_web_call_t *call)
+{
+    mdm_notice_test_t t = {.ca_file = call->svc->conf_str(NULL, "MDMOutboundCAFile")};
+    const mdm_jfield_t fields[] = {{"to", MDM_JF_STR, 1, 1, MDM_MAIL_ADDRESS_MAX, NULL, 0, &t.to, NULL}, {NULL}};
+    mdm_notice_conf_t *conf = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    if (rv == APR_SUCCESS && !mdm_mail_address_ok(t.to))
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "to", "must be a mail address");
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_notice_conf(db, &conf);
+    mdm_db_close(db);
+    if (rv == APR_NOTFOUND)
+        rv = mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "No mail server is set.");
+    t.conf = conf;
+    return rv == APR_SUCCESS ? mdm_adm_probe(call, test, &t) : mdm_adm_fail(call, rv);
+}
+
+/* ---- templates */
+
+int mdm_adm_notice_templates(mdm_web_call_t *call)
+{
+    json_t *items = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_params(call, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_notice_templates(db, &items);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_adm_items(call, items, NULL) : mdm_adm_fail(call, rv);
+}
+
+/* The template in the path as it is now, or rv as a problem. */
+static int show(mdm_web_call_t *call, apr_status_t rv)
+{
+    apr_int64_t version = 0;
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_notice_template(db, call->args[0], call->args[1], &body, &version);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_adm_object(call, body, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_notice_template(mdm_web_call_t *call)
+{
+    return show(call, mdm_adm_params(call, NULL));
+}
+
+static apr_status_t read_text(mdm_web_call_t *call, mdm_notice_text_t *t)
+{
+    const mdm_jfield_t fields[] = {{"subject", MDM_JF_STR, 1, 1, MDM_NOTICE_SUBJECT_MAX, NULL, 0, &t->subject, NULL},
+                                   {"text", MDM_JF_STR, 1, 1, MDM_NOTICE_BODY_MAX, NULL, 0, &t->text, NULL},
+                                   {"html", MDM_JF_STR, 1, 1, MDM_NOTICE_BODY_MAX, NULL, 0, &t->html, NULL},
+                                   {NULL}};
+
+    t->language = call->args[1];
+    return mdm_json_fields(call->ctx, call->body, fields);
+}
+
+static int save(mdm_web_call_t *call, const mdm_notice_text_t *t, apr_int64_t version)
+{
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_begin(call, &db);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_notice_template_save(db, call->args[0], call->args[1], t, version);
+    return show(call, mdm_adm_end(db, rv));
+}
+
+int mdm_adm_notice_template_save(mdm_web_call_t *call)
+{
+    apr_int64_t version = 0;
+    mdm_notice_text_t t;
+    apr_status_t rv = mdm_adm_if_match(call, &version);
+
+    if (rv == APR_SUCCESS)
+        rv = read_text(call, &t);
+    return rv == APR_SUCCESS ? save(call, &t, version) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_notice_template_reset(mdm_web_call_t *call)
+{
+    apr_int64_t version = 0;
+    apr_status_t rv = mdm_adm_if_match(call, &version);
+
+    return rv == APR_SUCCESS ? save(call, NULL, version) : mdm_adm_fail(call, rv);
+}
+
+/* How a text looks with values of an invented person; checked as it is when it is saved. */
+int mdm_adm_notice_template_preview(mdm_web_call_t *call)
+{
+    const mdm_notice_kind_t *kind = mdm_notice_kind(call->args[0]);
+    mdm_ctx_t *ctx = call->ctx;
+    mdm_notice_text_t t, out;
+    apr_status_t rv = kind && mdm_notice_default(kind, call->args[1]) ? read_text(call, &t) : APR_NOTFOUND;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_notice_check(ctx, kind, &t);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, apr_pstrcat(ctx->pool, call->svc->public_url(call->r->server), "/enroll/", NULL)), &out);
+    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s}", "subject", out.subject, "text", out.text, "html", out.html));
+}
+
+/* ---- the outbox */
+
+static apr_status_t outbox(mdm_db_t *db, const mdm_page_t *page, const void *state, json_t *items, const char **next)
+{
+    return mdm_notice_list(db, page, state, items, next);
+}
+
+int mdm_adm_notices(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"state", NULL}, *const states[] = {"", "waiting", "sent", "failed", NULL};
+    mdm_ctx_t *ctx = call->ctx;
+    const char *state = NULL;
+    mdm_adm_list_t list = {.params = params, .read = outbox, .name = "notices",
+                           .columns = "id event state name mail device:device_name attempts next_at error created_at done_at"};
+    int known = 0;
+    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+
+    state = state ? state : "";
+    for (int i = 0; states[i]; i++)
+        known |= strcmp(states[i], state) == 0;
+    if (rv == APR_SUCCESS && !known)
+        rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    list.sig = apr_pstrcat(ctx->pool, "notices\n", state, NULL);
+    list.arg = state;
+    return mdm_adm_list(call, &list);
+}
+
+static apr_status_t retry(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_notice_retry(db, id);
+}
+
+int mdm_adm_notice_retry(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, retry, NULL, HTTP_NO_CONTENT);
+}

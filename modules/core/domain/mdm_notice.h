@@ -1,0 +1,76 @@
+/* Owns notices by mail (MAIL-01, MAIL-02): written in the transaction of what they tell, sent by the job `mail`, until the mail server has taken or
+ * refused them for good. Nothing is sent from a request. */
+#ifndef MDM_NOTICE_H
+#define MDM_NOTICE_H
+
+#include "db/mdm_db.h"
+#include "domain/mdm_job.h"
+#include "domain/mdm_notice_text.h"
+#include "domain/mdm_page.h"
+#include "wire/mdm_probe.h"
+
+#define MDM_NOTICE_JOB "mail"
+#define MDM_NOTICE_LIFE_MS (7 * 24 * 3600 * 1000LL) /* so long it is tried; also while no mail server is set */
+
+typedef struct mdm_notice_t {
+    const char *event;     /* of conf/notices.json */
+    const char *key;       /* a second notice of the same key joins the one that still waits */
+    const char *person_id; /* NULL: the person of the device */
+    const char *device_id; /* NULL: none */
+    const char *to, *to_name; /* an address instead of a person; NULL */
+    json_t *vars;          /* {"date": "…"}: what is not known by itself; borrowed, may be NULL */
+} mdm_notice_t;
+
+/* In the caller's transaction. Where there is nobody to tell, nothing happens. */
+apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n);
+/* Many in one statement: [{"event", "key", "person"?, "device"?, "mail"?, "name"?, "vars"? (object)}], no key twice. */
+apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list);
+/* One for each administrator who receives alerts; of a device only for those who may see it. n->key is made one of each. */
+apr_status_t mdm_notice_admins(mdm_db_t *db, const mdm_notice_t *n);
+
+/* ---- the outbox */
+/* state: "" = all. */
+apr_status_t mdm_notice_list(mdm_db_t *db, const mdm_page_t *page, const char *state, json_t *items, const char **next);
+/* Tries one again at once: one that failed, or waits for its next try. MDM_ECONFLICT: it was sent, or a newer one of the same key waits. Audited. */
+apr_status_t mdm_notice_retry(mdm_db_t *db, const char *id);
+
+/* ---- templates */
+/* [{event, audience, language, variables, required, subject, text, html, changed, changed_at, version}] of all; version 0: as shipped. */
+apr_status_t mdm_notice_templates(mdm_db_t *db, json_t **out);
+apr_status_t mdm_notice_template(mdm_db_t *db, const char *event, const char *language, json_t **out, apr_int64_t *version);
+/* t NULL: as shipped again. MDM_ESTALE: it is not `version` any more. In a transaction; audited. */
+apr_status_t mdm_notice_template_save(mdm_db_t *db, const char *event, const char *language, const mdm_notice_text_t *t, apr_int64_t version);
+/* The text that counts now; in ctx's pool. */
+apr_status_t mdm_notice_text(mdm_db_t *db, const mdm_notice_kind_t *kind, const char *language, mdm_notice_text_t *out);
+
+/* ---- the mail server */
+typedef struct mdm_notice_conf_t {
+    const char *host, *tls /* none starttls tls */, *user, *password, *from, *from_name, *language, *pin;
+    int port;
+} mdm_notice_conf_t;
+
+/* APR_NOTFOUND: no mail server is set. In ctx's pool. */
+apr_status_t mdm_notice_conf(mdm_db_t *db, mdm_notice_conf_t **out);
+/* Settings without the password, what waits, and since when the server is away. New reference. */
+apr_status_t mdm_notice_conf_json(mdm_db_t *db, json_t **out);
+/* Sets what is given; "host": "" forgets the server. What waits is tried at once. In a transaction; audited. */
+apr_status_t mdm_notice_conf_edit(mdm_db_t *db, json_t *body);
+/* The one certificate that this server may show; "": roots and the name decide again. In a transaction; audited. */
+apr_status_t mdm_notice_conf_pin(mdm_db_t *db, const char *sha256);
+/* A test message to an address, step by step. Holds no connection to the database. */
+typedef struct mdm_notice_test_t {
+    const mdm_notice_conf_t *conf;
+    const char *ca_file, *to;
+} mdm_notice_test_t;
+void mdm_notice_test(mdm_probe_t *p, const mdm_notice_test_t *t);
+
+/* ---- the job */
+typedef struct mdm_notice_run_t {
+    const char *public_url, *ca_file;
+    int lease_s;
+} mdm_notice_run_t;
+/* Sends what is due, one message after the other; each is settled before the next one goes. May be killed anywhere: at most one message comes twice then,
+ * with the same Message-ID. */
+apr_status_t mdm_notice_run(mdm_ctx_t *ctx, mdm_job_t *job, const mdm_notice_run_t *how);
+
+#endif

@@ -1,0 +1,42 @@
+/* Owns the texts of notices (MAIL-02): the templates of conf/notices.json, their check before one is changed, filling them in. No database. */
+#ifndef MDM_NOTICE_TEXT_H
+#define MDM_NOTICE_TEXT_H
+
+#include <jansson.h>
+#include "base/mdm_text.h"
+
+#define MDM_NOTICE_LANGUAGES 2
+#define MDM_NOTICE_SUBJECT_MAX 200
+#define MDM_NOTICE_BODY_MAX 16384
+
+typedef struct mdm_notice_text_t {
+    const char *language;
+    const char *subject;
+    const char *text; /* paragraphs with an empty line between them */
+    const char *html; /* what stands in <body> */
+} mdm_notice_text_t;
+
+typedef struct mdm_notice_kind_t {
+    const char *event;
+    int admins;           /* 1: goes to administrators who receive alerts, else to a person */
+    const char *vars;     /* " a b ": what the template may use, each with a blank before and behind it */
+    const char *required; /* of these, what it must hold */
+    mdm_notice_text_t texts[MDM_NOTICE_LANGUAGES]; /* in the order of mdm_notice_languages */
+} mdm_notice_kind_t;
+
+extern const mdm_notice_kind_t mdm_notice_kinds[]; /* ends without an event */
+extern const char *const mdm_notice_languages[];   /* NULL-terminated; the first one is the default */
+
+const mdm_notice_kind_t *mdm_notice_kind(const char *event);       /* NULL: unknown */
+const mdm_notice_text_t *mdm_notice_default(const mdm_notice_kind_t *kind, const char *language); /* NULL: unknown */
+
+/* MDM_EINPUT names the member: an unknown variable, one that is missing, markup that a mail should not have, a variable inside of a tag that is no address
+ * of ours. */
+apr_status_t mdm_notice_check(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, const mdm_notice_text_t *t);
+/* Fills in: values {"device.name": "…"}; what has no value is empty. In HTML values are text, whatever they hold; in text and subject they are one line. The
+ * HTML becomes a whole document. */
+void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *values, mdm_notice_text_t *out);
+/* Values that show how it will look. Owned by the pool of ctx. */
+json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url);
+
+#endif

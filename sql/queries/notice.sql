@@ -1,0 +1,177 @@
+-- Notices by mail (MAIL-01, MAIL-02).
+
+-- list: [{"id", "key", "event", "person", "device", "name", "mail", "vars"}], no key twice. Who has no recipient is left out.
+-- name: notice_add :exec
+-- args: list:text, now:i64, until_ms:i64
+-- only: pgsql
+INSERT INTO notice (id, key, event, person_id, device_id, device_name, to_name, mail, vars, due_ms, until_ms, created_ms)
+SELECT v.id, v.key, v.event, CASE WHEN v.mail = '' THEN COALESCE(v.person, d.person_id) END, v.device, COALESCE(d.name, ''), v.name, v.mail, v.vars,
+       :now, :until_ms, :now
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, key text, event text, person text, device text, name text, mail text, vars text)
+  LEFT JOIN device d ON d.id = v.device
+ WHERE v.mail <> '' OR COALESCE(v.person, d.person_id) IS NOT NULL ORDER BY v.key
+ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, device_name = excluded.device_name, until_ms = excluded.until_ms;
+-- only: sqlite3
+INSERT INTO notice (id, key, event, person_id, device_id, device_name, to_name, mail, vars, due_ms, until_ms, created_ms)
+SELECT v.value ->> 'id', v.value ->> 'key', v.value ->> 'event',
+       CASE WHEN v.value ->> 'mail' = '' THEN COALESCE(v.value ->> 'person', d.person_id) END, v.value ->> 'device', COALESCE(d.name, ''),
+       v.value ->> 'name', v.value ->> 'mail', v.value ->> 'vars', :now, :until_ms, :now
+  FROM json_each(:list) v LEFT JOIN device d ON d.id = v.value ->> 'device'
+ WHERE v.value ->> 'mail' <> '' OR COALESCE(v.value ->> 'person', d.person_id) IS NOT NULL
+ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, device_name = excluded.device_name, until_ms = excluded.until_ms;
+
+-- Administrators who receive alerts; of a device only those who may see it.
+-- name: notice_admins :many
+-- args: device:text
+-- cols: id:text, name:text, mail:text
+SELECT a.id, a.name, a.mail FROM admin a
+ WHERE a.alerts = 1 AND a.disabled = 0 AND a.mail <> ''
+   AND (:device = '' OR NOT EXISTS (SELECT 1 FROM admin_folder l WHERE l.admin_id = a.id)
+        OR EXISTS (SELECT 1 FROM device d JOIN folder_above f ON f.folder_id = d.folder_id JOIN admin_folder l ON l.folder_id = f.above_id
+                    WHERE d.id = :device AND l.admin_id = a.id))
+ ORDER BY a.id LIMIT 200;
+
+-- name: notice_claim :many
+-- args: owner:text, lease_until:i64, now:i64, max:i64
+-- cols: id:text
+-- only: pgsql
+UPDATE notice SET lease_owner = :owner, lease_until_ms = :lease_until
+ WHERE id = ANY (ARRAY(SELECT n.id FROM notice n WHERE n.state = 'waiting' AND n.due_ms <= :now AND n.lease_until_ms <= :now
+                        ORDER BY n.due_ms LIMIT :max FOR UPDATE SKIP LOCKED))
+RETURNING id;
+-- only: sqlite3
+UPDATE notice SET lease_owner = :owner, lease_until_ms = :lease_until
+ WHERE id IN (SELECT n.id FROM notice n WHERE n.state = 'waiting' AND n.due_ms <= :now AND n.lease_until_ms <= :now
+               ORDER BY n.due_ms LIMIT :max)
+RETURNING id;
+
+-- ids: a JSON list.
+-- name: notice_rows :many
+-- args: ids:text
+-- cols: id:text, event:text, person_id:text?, device_name:text, to_name:text, mail:text, vars:text, attempts:i64, created_ms:i64, person_name:text?, person_mail:text?
+-- only: pgsql
+SELECT n.id, n.event, n.person_id, n.device_name, n.to_name, n.mail, n.vars, n.attempts, n.created_ms, p.name, p.mail
+  FROM notice n LEFT JOIN person p ON p.id = n.person_id AND p.gone_ms IS NULL AND p.disabled = 0
+ WHERE n.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) ORDER BY n.created_ms, n.id;
+-- only: sqlite3
+SELECT n.id, n.event, n.person_id, n.device_name, n.to_name, n.mail, n.vars, n.attempts, n.created_ms, p.name, p.mail
+  FROM notice n LEFT JOIN person p ON p.id = n.person_id AND p.gone_ms IS NULL AND p.disabled = 0
+ WHERE n.id IN (SELECT value FROM json_each(:ids)) ORDER BY n.created_ms, n.id;
+
+-- Only who has the lease says what came of it.
+-- name: notice_done :exec
+-- args: id:text, owner:text, state:text, name:text, mail:text, error:text, now:i64
+UPDATE notice SET state = :state, to_name = :name, mail = :mail, error = :error, done_ms = :now, attempts = attempts + 1, lease_owner = NULL, lease_until_ms = 0
+ WHERE id = :id AND lease_owner = :owner AND state = 'waiting';
+
+-- name: notice_later :exec
+-- args: id:text, owner:text, due_ms:i64, error:text
+UPDATE notice SET due_ms = :due_ms, error = :error, attempts = attempts + 1, lease_owner = NULL, lease_until_ms = 0
+ WHERE id = :id AND lease_owner = :owner AND state = 'waiting';
+
+-- Not tried: due as before.
+-- name: notice_release :exec
+-- args: owner:text, ids:text
+-- only: pgsql
+UPDATE notice SET lease_owner = NULL, lease_until_ms = 0
+ WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND lease_owner = :owner AND state = 'waiting';
+-- only: sqlite3
+UPDATE notice SET lease_owner = NULL, lease_until_ms = 0
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND lease_owner = :owner AND state = 'waiting';
+
+-- Waited too long. Its error, if there is one, stays.
+-- name: notice_give_up :exec
+-- args: now:i64, why:text, max:i64
+-- only: pgsql
+UPDATE notice SET state = 'failed', done_ms = :now, error = CASE WHEN error = '' THEN :why ELSE error END, lease_owner = NULL, lease_until_ms = 0
+ WHERE id = ANY (ARRAY(SELECT n.id FROM notice n WHERE n.state = 'waiting' AND n.due_ms <= :now AND n.until_ms <= :now AND n.lease_until_ms <= :now
+                        ORDER BY n.due_ms LIMIT :max FOR UPDATE SKIP LOCKED));
+-- only: sqlite3
+UPDATE notice SET state = 'failed', done_ms = :now, error = CASE WHEN error = '' THEN :why ELSE error END, lease_owner = NULL, lease_until_ms = 0
+ WHERE id IN (SELECT n.id FROM notice n WHERE n.state = 'waiting' AND n.due_ms <= :now AND n.until_ms <= :now AND n.lease_until_ms <= :now
+               ORDER BY n.due_ms LIMIT :max);
+
+-- name: notice_next :one
+-- cols: due_ms:i64
+SELECT due_ms FROM notice WHERE state = 'waiting' ORDER BY due_ms LIMIT 1;
+
+-- The server is another one, or takes mail again.
+-- name: notice_now :exec
+-- args: now:i64
+UPDATE notice SET due_ms = :now WHERE state = 'waiting' AND attempts > 0 AND due_ms > :now;
+
+-- name: notice_clock_back :exec
+-- args: now:i64, step:i64
+UPDATE notice SET due_ms = CASE WHEN due_ms - :step > :now THEN due_ms - :step ELSE :now END WHERE state = 'waiting' AND due_ms > :now;
+
+-- What the mail server was blamed for is over.
+-- name: notice_message_done :exec
+-- args: now:i64, by:text
+UPDATE message SET ack_ms = :now, ack_by = :by WHERE object_kind = 'zone' AND object_id = 'smtp' AND ack_ms IS NULL;
+
+-- ---------------------------------------------------------------- the outbox
+
+-- part: notice_columns
+n.id, n.event, n.state, n.person_id, COALESCE(p.name, n.to_name), CASE WHEN n.mail = '' THEN COALESCE(p.mail, '') ELSE n.mail END, n.device_id,
+       n.device_name, n.attempts, n.due_ms, n.error, n.created_ms, n.done_ms
+
+-- part: notice_mine
+(:limit = '' OR EXISTS (SELECT 1 FROM device d JOIN folder_above f ON f.folder_id = d.folder_id JOIN admin_folder l ON l.folder_id = f.above_id
+                         WHERE d.id = n.device_id AND l.admin_id = :limit))
+
+-- part: notice_row
+id:text, event:text, state:text, person_id:text?, to_name:text, mail:text, device_id:text?, device_name:text, attempts:i64, due_ms:i64, error:text, created_ms:i64, done_ms:i64?
+
+-- name: notice_list :many
+-- args: after:i64, after_id:text, limit:text, count:i64
+-- cols: {notice_row}
+SELECT {notice_columns} FROM notice n LEFT JOIN person p ON p.id = n.person_id
+ WHERE (n.created_ms, n.id) < (:after, :after_id) AND {notice_mine}
+ ORDER BY n.created_ms DESC, n.id DESC LIMIT :count;
+
+-- name: notice_list_state :many
+-- args: state:text, after:i64, after_id:text, limit:text, count:i64
+-- cols: {notice_row}
+SELECT {notice_columns} FROM notice n LEFT JOIN person p ON p.id = n.person_id
+ WHERE n.state = :state AND (n.created_ms, n.id) < (:after, :after_id) AND {notice_mine}
+ ORDER BY n.created_ms DESC, n.id DESC LIMIT :count;
+
+-- name: notice_get :one
+-- args: id:text, limit:text
+-- cols: {notice_row}
+SELECT {notice_columns} FROM notice n LEFT JOIN person p ON p.id = n.person_id WHERE n.id = :id AND {notice_mine};
+
+-- name: notice_retry :exec
+-- args: id:text, now:i64, until_ms:i64
+UPDATE notice SET state = 'waiting', attempts = 0, due_ms = :now, until_ms = :until_ms, done_ms = NULL, error = ''
+ WHERE id = :id AND state <> 'sent' AND lease_until_ms <= :now;
+
+-- At most 1,000 of each are counted: this is for people.
+-- name: notice_counts :one
+-- cols: waiting:i64, failed:i64
+SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'waiting' LIMIT 1000) w),
+       (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'failed' LIMIT 1000) f);
+
+-- ---------------------------------------------------------------- templates
+
+-- name: notice_templates :many
+-- cols: event:text, language:text, subject:text, text:text, html:text, version:i64, updated_ms:i64
+SELECT event, language, subject, text, html, version, updated_ms FROM notice_template ORDER BY event, language;
+
+-- name: notice_template :one
+-- args: event:text, language:text
+-- cols: subject:text, text:text, html:text, version:i64, updated_ms:i64
+SELECT subject, text, html, version, updated_ms FROM notice_template WHERE event = :event AND language = :language;
+
+-- version: of the row that is replaced; 0: there is none.
+-- name: notice_template_put :exec
+-- args: event:text, language:text, subject:text, text:text, html:text, version:i64, now:i64
+INSERT INTO notice_template (event, language, subject, text, html, version, updated_ms)
+VALUES (:event, :language, :subject, :text, :html, :version + 1, :now)
+ON CONFLICT (event, language) DO UPDATE SET subject = excluded.subject, text = excluded.text, html = excluded.html, version = excluded.version,
+    updated_ms = excluded.updated_ms
+ WHERE notice_template.version = :version;
+
+-- name: notice_template_drop :exec
+-- args: event:text, language:text, version:i64
+DELETE FROM notice_template WHERE event = :event AND language = :language AND version = :version;

@@ -4,7 +4,7 @@
 SELECT d.id, d.os_version, COALESCE(d.supervised, -1),
        CASE WHEN d.inventory LIKE '%"IsUserEnrollment":true%' OR d.inventory LIKE '%"IsUserEnrollment": true%' THEN 1 ELSE 0 END,
        CASE WHEN d.inventory LIKE '%"IsMultiUser":true%' OR d.inventory LIKE '%"IsMultiUser": true%' THEN 1 ELSE 0 END,
-       COALESCE(d.passcode_present, -1), COALESCE(d.passcode_compliant, -1), COALESCE(d.encryption, -1), d.compliance, d.mail,
+       COALESCE(d.passcode_present, -1), COALESCE(d.passcode_compliant, -1), COALESCE(d.encryption, -1), d.compliance, d.mail, COALESCE(d.enrolled_ms, 0),
        r.id, r.state, COALESCE(r.base_url, ''),
        (SELECT count(*) FROM source_record a WHERE a.device_id = d.id AND a.kind = 'agent' AND a.live = 1),
        (SELECT count(*) FROM source_record e WHERE e.device_id = d.id AND e.kind = 'eas' AND e.live = 1 AND e.state = 'enrolled'),
@@ -20,7 +20,7 @@ LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class =
 -- client that counts is one of the device's own kind that is enrolled.
 -- name: delivery_facts :many
 -- args: ids:text
--- cols: id:text, os_version:text, supervised:i64, user_enrolled:i64, shared_ipad:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, mail:text, record_id:text?, record_state:text?, base_url:text, agent:i64, eas:i64, eas_native:i64, source_id:text?, login:text?, person_mail:text?, simple:i64, domain:text?
+-- cols: id:text, os_version:text, supervised:i64, user_enrolled:i64, shared_ipad:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, mail:text, enrolled_ms:i64, record_id:text?, record_state:text?, base_url:text, agent:i64, eas:i64, eas_native:i64, source_id:text?, login:text?, person_mail:text?, simple:i64, domain:text?
 -- only: pgsql
 {facts} JOIN jsonb_array_elements_text(CAST(:ids AS jsonb)) AS v (id) ON v.id = d.id {facts_joins};
 -- only: sqlite3

@@ -1,15 +1,16 @@
 -- Notices by mail (MAIL-01, MAIL-02).
 
--- list: [{"id", "key", "event", "person", "device", "name", "mail", "vars"}], no key twice. Who has no recipient is left out.
+-- list: [{"id", "key", "event", "person", "device", "name", "mail", "vars", "since"}], no key twice. Who has no recipient is left out, and what was told since (0: whenever).
 -- name: notice_add :exec
 -- args: list:text, now:i64, until_ms:i64
 -- only: pgsql
 INSERT INTO notice (id, key, event, person_id, device_id, device_name, to_name, mail, vars, due_ms, until_ms, created_ms)
 SELECT v.id, v.key, v.event, CASE WHEN v.mail = '' THEN COALESCE(v.person, d.person_id) END, v.device, COALESCE(d.name, ''), v.name, v.mail, v.vars,
        :now, :until_ms, :now
-  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, key text, event text, person text, device text, name text, mail text, vars text)
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, key text, event text, person text, device text, name text, mail text, vars text, since bigint)
   LEFT JOIN device d ON d.id = v.device
- WHERE v.mail <> '' OR COALESCE(v.person, d.person_id) IS NOT NULL ORDER BY v.key
+ WHERE (v.mail <> '' OR COALESCE(v.person, d.person_id) IS NOT NULL)
+   AND (v.since = 0 OR NOT EXISTS (SELECT 1 FROM notice o WHERE o.key = v.key AND o.created_ms > v.since)) ORDER BY v.key
 ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, device_name = excluded.device_name, until_ms = excluded.until_ms;
 -- only: sqlite3
 INSERT INTO notice (id, key, event, person_id, device_id, device_name, to_name, mail, vars, due_ms, until_ms, created_ms)
@@ -17,7 +18,8 @@ SELECT v.value ->> 'id', v.value ->> 'key', v.value ->> 'event',
        CASE WHEN v.value ->> 'mail' = '' THEN COALESCE(v.value ->> 'person', d.person_id) END, v.value ->> 'device', COALESCE(d.name, ''),
        v.value ->> 'name', v.value ->> 'mail', v.value ->> 'vars', :now, :until_ms, :now
   FROM json_each(:list) v LEFT JOIN device d ON d.id = v.value ->> 'device'
- WHERE v.value ->> 'mail' <> '' OR COALESCE(v.value ->> 'person', d.person_id) IS NOT NULL
+ WHERE (v.value ->> 'mail' <> '' OR COALESCE(v.value ->> 'person', d.person_id) IS NOT NULL)
+   AND (v.value ->> 'since' = 0 OR NOT EXISTS (SELECT 1 FROM notice o WHERE o.key = v.value ->> 'key' AND o.created_ms > v.value ->> 'since'))
 ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, device_name = excluded.device_name, until_ms = excluded.until_ms;
 
 -- Administrators who receive alerts; of a device only those who may see it.

@@ -394,6 +394,7 @@ CREATE TABLE notice (
     done_ms BIGINT
 );
 CREATE UNIQUE INDEX notice_open ON notice (key) WHERE state = 'waiting';
+CREATE INDEX notice_key ON notice (key, created_ms);
 CREATE INDEX notice_due ON notice (due_ms) WHERE state = 'waiting';
 CREATE INDEX notice_created ON notice (created_ms, id);
 CREATE INDEX notice_state ON notice (state, created_ms, id);

@@ -1,8 +1,11 @@
 """Mail servers for the tests: a real one (aiosmtpd), with TLS and log-in, and one that does what a script says."""
+import contextlib
 import email
 import email.policy
+import os
 import socket
 import ssl
+import struct
 import threading
 
 from aiosmtpd.controller import Controller
@@ -65,7 +68,7 @@ class Scripted:
 
     def __init__(self, **answers):
         self.answers = {**self.PLAIN, **answers}
-        self.said, self.mail, self.connections = [], [], 0
+        self.said, self.mail, self.connections, self.open = [], [], 0, []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -77,6 +80,7 @@ class Scripted:
             except OSError:
                 return
             self.connections += 1
+            self.open.append(conn)
             threading.Thread(target=self._talk, args=(conn,), daemon=True).start()
 
     def _say(self, conn, key, line=""):
@@ -94,7 +98,7 @@ class Scripted:
                     self.said.append(text)
                     verb = text.split(" ")[0].split(":")[0].upper()
                     self._say(conn, verb, text)
-                    if verb == "DATA":
+                    if verb == "DATA" and str(self.answers["DATA"]).startswith("354"):
                         body = []
                         while (line := lines.readline()) not in (b".\r\n", b""):
                             body.append(line)
@@ -105,10 +109,10 @@ class Scripted:
             pass
 
     def stop(self):
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        finally:
-            self.socket.close()
+        for one in (self.socket, *self.open):
+            with contextlib.suppress(OSError):  # closed already
+                one.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
 
 def hang(server, conn, line):
@@ -118,6 +122,6 @@ def hang(server, conn, line):
 
 def reset(server, conn, line):
     """The connection breaks."""
-    import struct
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    conn.close()
+    os.close(conn.detach())
+    raise ConnectionResetError

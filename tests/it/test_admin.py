@@ -137,7 +137,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
         if "application/json" not in content:
             continue
-        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0")
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0").replace("{event}", "email_none").replace("{language}", "en")
         schema_holds(content["application/json"]["schema"], console.get(address), path)
         seen += 1
     assert seen > 15
@@ -368,7 +368,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
     "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
-    "PUT /api/v1/push/certificate"}
+    "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}
 
 
 def test_stale_edits_change_nothing(zone, console, anna):
@@ -384,13 +384,13 @@ def test_stale_edits_change_nothing(zone, console, anna):
            "policy-folders": console.post("/policy-folders", {"name": "Stale"})["id"], "assignments": assigned(console, "Stale too"),
            "roles": role["id"], "nodes": harness.wait_for(lambda: next((n["id"] for n in console.get("/nodes")["items"]), None))}
     bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
-              "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"},
+              "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"}, "{language}": {"subject": "x", "text": "x", "html": "x"},
               "criteria": {"criteria": NOBODYS}}
     before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
     for method, path, *_ in ROUTES:
         if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
             continue
-        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0")
+        address = path.removeprefix("/api/v1").replace("{id}", ids.get(path.split("/")[3], NOBODY)).replace("{number}", "0").replace("{event}", "email_none").replace("{language}", "en")
         free = "/nodes/" in path or "/assignments/" in path
         body = None if method == "DELETE" else bodies.get(path.rsplit("/", 1)[1], {} if free else {"name": "Changed"})
         for status, head in ((428, {}), (412, {"If_Match": '"999"'})):

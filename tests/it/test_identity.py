@@ -223,6 +223,7 @@ def test_ios06_administrators_are_told(zone):
     """IOS-06: ends soon and its renewal failed: one message, its text renewed after a day, not made again once acknowledged, settled by the
     renewal; nobody hears of a device whose renewal is under way."""
     device, asked = enrolled(zone), enrolled(zone)
+    zone.sql("UPDATE admin SET mail = 'root@example.org', alerts = 1")
     device.refuse_renewal = True
     make_due(zone, device, asked)
     run_job(zone)
@@ -235,9 +236,13 @@ def test_ios06_administrators_are_told(zone):
     zone.sql("UPDATE certificate SET not_after_ms = ? WHERE fingerprint = ?", int(time.time() * 1000) + 19 * DAY_MS, print_of(device.cert))
     run_job(zone)
     assert ending(zone, device) == [first], "once a day"
+    told = "SELECT mail, device_name <> '', state FROM notice WHERE event = 'identity_expiring'"
+    assert [tuple(map(str, r)) for r in zone.sql(told)] in ([("root@example.org", "1", "waiting")], [("root@example.org", "True", "waiting")])
+    zone.sql("UPDATE notice SET state = 'sent'")
     zone.sql("UPDATE message SET at_ms = at_ms - ? WHERE id = ?", 2 * DAY_MS, first[0])
     zone.sql("UPDATE certificate SET issued_ms = issued_ms - ? WHERE fingerprint = ?", 100 * DAY_MS, print_of(device.cert))
     run_job(zone)
+    assert len(zone.sql(told)) == 1, "mail comes once a week"
     (again,) = ending(zone, device)
     assert again[0] == first[0] and "19 days" in again[2]
     zone.sql("UPDATE message SET ack_ms = at_ms, at_ms = at_ms - ? WHERE id = ?", 2 * DAY_MS, first[0])

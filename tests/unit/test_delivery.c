@@ -40,6 +40,22 @@ static void policy(const char *id, const char *type, const char *settings, const
     }
 }
 
+/* The notices that its person gets. */
+static const char *noticed(const phone_t *d)
+{
+    static const char *const events[] = {"device_unenrolled", "email_held", "email_none", "email_removed", "email_settings"};
+    const char *all = "";
+
+    for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        const char *n = ask(z, "SELECT count(*) FROM notice WHERE device_id = '%s' AND event = '%s'", d->device, events[i]);
+
+        for (int k = atoi(n); k > 0; k--) {
+            all = apr_pstrcat(z->t->pool, all, events[i], " ", NULL);
+        }
+    }
+    return all;
+}
+
 /* What the job does for one device; the statements that it took. */
 static apr_uint64_t compute(phone_t *d)
 {
@@ -421,6 +437,7 @@ static void test_again(void **state)
     assert_string_equal(row(d, "security", "count(*)"), "0");
     compute(d);
     assert_string_equal(row(d, "security", "count(*)"), "0");
+    assert_string_equal(noticed(d), "device_unenrolled ");
 }
 
 /* POL-09: a batch takes as many statements as one device, and shares its content; content that nobody has goes after a day. */
@@ -516,6 +533,39 @@ static void test_account(void **state)
     compute(d);
     assert_string_equal(ask(z, "SELECT mail FROM device WHERE id = '%s'", d->device), "none");
     assert_string_equal(ask(z, "SELECT count(*) FROM message WHERE object_id = '%s' AND code = 'mail.no_policy'", d->device), "1");
+    compute(d);
+    assert_string_equal(noticed(d), "email_removed ");
+}
+
+/* EML-03, EML-04: who has just enrolled hears that there is no mail, where others have it; an agent's mail app needs its settings. */
+static void test_mail_news(void **state)
+{
+    phone_t *d[4] = {dev_enrolled(z, "UDID-NEWS0"), dev_enrolled(z, "UDID-NEWS1"), dev_enrolled(z, "UDID-NEWS2"), dev_enrolled(z, "UDID-NEWS3")};
+
+    sql(z, "DELETE FROM eas_server_source");
+    sql(z, "DELETE FROM eas_server");
+    sql(z, "DELETE FROM notice");
+    for (int i = 0; i < 4; i++) {
+        if (i == 1) {
+            mail_server();
+        }
+        if (i == 2) {
+            sql(z, "UPDATE device SET enrolled_ms = 1000 WHERE id = '%s'", d[i]->device);
+        }
+        if (i == 3) {
+            sql(z, "INSERT INTO source_record (id, device_id, kind, native_id, state, first_seen_ms, last_seen_ms) VALUES ('%s', '%s', 'agent', 'a', 'enrolled', 0, 0)",
+                mdm_uuid(z->t->pool), d[i]->device);
+            policy(EMAIL, "email", DAYS, d[i]->device);
+        }
+        sql(z, "UPDATE device SET mail = '' WHERE id = '%s'", d[i]->device);
+        compute(d[i]);
+        compute(d[i]);
+    }
+    assert_string_equal(noticed(d[0]), ""); /* nobody has mail here */
+    assert_string_equal(noticed(d[1]), "email_none ");
+    assert_string_equal(noticed(d[2]), ""); /* not new: the zone has begun to compute it */
+    assert_string_equal(noticed(d[3]), "email_settings ");
+    policy(EMAIL, "email", DAYS, NULL);
 }
 
 /* EML-02: an account made by hand is there: nothing is sent before it is gone, by somebody's word or by its silence. */
@@ -525,6 +575,7 @@ static void test_by_hand(void **state)
     mdm_db_t *db;
 
     mail_server();
+    sql(z, "DELETE FROM notice");
     for (int i = 0; i < 2; i++) {
         mail_record(d[i]);
         policy(EMAIL, "email", DAYS, d[i]->device);
@@ -534,6 +585,8 @@ static void test_by_hand(void **state)
         refresh(d[i]);
         assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1 AND request_type = 'InstallProfile'", d[i]->record), "0");
         assert_string_equal(ask(z, "SELECT count(*) FROM message WHERE object_id = '%s' AND code = 'mail.by_hand'", d[i]->device), "1");
+        compute(d[i]);
+        assert_string_equal(noticed(d[i]), "email_held "); /* once */
     }
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
     assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
@@ -626,7 +679,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profile_bytes), cmocka_unit_test(test_life), cmocka_unit_test(test_drift), cmocka_unit_test(test_error),
         cmocka_unit_test(test_notnow), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account),
-        cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mail_app), cmocka_unit_test(test_compliance),
+        cmocka_unit_test(test_mail_news), cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mail_app), cmocka_unit_test(test_compliance),
     };
 
     apr_initialize();

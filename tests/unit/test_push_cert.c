@@ -55,6 +55,10 @@ static void test_expiry(void **state)
     } steps[] = {{40, "0"}, {31, "0"}, {30, "1"}, {29, "1"}, {15, "1"}, {14, "2"}, {8, "2"}, {7, "3"}, {2, "3"}, {1, "4"}, {-1, "5"}, {-9, "5"}};
     apr_time_t end = z->t->now + apr_time_from_sec(60 * 86400LL);
 
+    sql(z, "INSERT INTO role (id, name, rights) VALUES ('r1', 'Mail', '{}')");
+    sql(z, "INSERT INTO admin (id, login, login_key, name, mail, kind, role_id, alerts, disabled, created_ms) VALUES "
+           "('a1', 'a1', 'a1', 'Root', 'root@example.org', 'local', 'r1', 1, 0, 0), ('a2', 'a2', 'a2', 'None', 'x@example.org', 'local', 'r1', 0, 0, 0), "
+           "('a3', 'a3', 'a3', 'Off', 'y@example.org', 'local', 'r1', 1, 1, 0), ('a4', 'a4', 'a4', 'No mail', '', 'local', 'r1', 1, 0, 0)");
     assert_int_equal(mdm_push_cert_watch(z->t->ctx), APR_SUCCESS); /* no certificate: nothing to tell */
     assert_int_equal(import(certificate(-1, 60)), APR_SUCCESS);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -66,6 +70,9 @@ static void test_expiry(void **state)
         }
         sql(z, "UPDATE message SET ack_ms = 1");
     }
+    assert_string_equal(count("notice", "event", "push_expiring"), "1"); /* those that wait are one */
+    assert_string_equal(ask(z, "SELECT mail FROM notice WHERE event = 'push_expiring'"), "root@example.org");
+    assert_non_null(strstr(ask(z, "SELECT vars FROM notice WHERE event = 'push_expiring'"), "\"days\":\"0\""));
     z->t->now = end - apr_time_from_sec(60 * 86400LL);
 }
 

@@ -13,6 +13,7 @@
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "domain/mdm_push.h"
 #include "mdm_sql_gen.h"
 
@@ -433,6 +434,11 @@ apr_status_t mdm_apple_leave(mdm_db_t *db, const char *record_id, const char *wh
         rv = mdm_device_event(db, r->device_id, NULL, is(why, "checkout") ? "checkout" : "unenroll.done", detail);
     }
     json_decref(detail);
+    if (rv == APR_SUCCESS) {
+        const mdm_notice_t told = {.event = "device_unenrolled", .key = apr_pstrcat(ctx->pool, "device_unenrolled:", r->device_id, NULL),
+                                   .device_id = r->device_id};
+        rv = mdm_notice_add(db, &told);
+    }
     return rv == APR_SUCCESS ? device_after(db, r, record_id, why) : rv;
 }
 

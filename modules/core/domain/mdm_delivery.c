@@ -10,9 +10,11 @@
 #include "domain/mdm_compile.h"
 #include "domain/mdm_compliance.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
 
+#define NEWLY_MS (24 * 3600 * 1000LL) /* enrolled within this: newly */
 #define HELD_TEXT "The person has to remove the mail account that was made by hand first."
 #define APPLE "mdm"
 #define EAS "eas"
@@ -37,7 +39,7 @@ typedef struct settle_t {
     const char *public_host; /* "" = the host that the device knows */
     apr_hash_t *held; /* devices and records that nobody else is changing */
     apr_hash_t *facts, *rows, *memo, *servers, *sources, *stored;
-    json_t *put, *drop, *store, *devices, *messages, *events, *changes, *ids;
+    json_t *put, *drop, *store, *devices, *messages, *events, *notices, *changes, *ids;
 } settle_t;
 
 /* One device of the batch. */
@@ -132,7 +134,7 @@ static settle_t *settle_make(mdm_db_t *db)
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     settle_t *s = apr_pcalloc(ctx->pool, sizeof *s);
     apr_hash_t **hashes[] = {&s->held, &s->facts, &s->rows, &s->memo, &s->servers, &s->sources, &s->stored};
-    json_t **lists[] = {&s->put, &s->drop, &s->store, &s->devices, &s->messages, &s->events, &s->changes, &s->ids};
+    json_t **lists[] = {&s->put, &s->drop, &s->store, &s->devices, &s->messages, &s->events, &s->notices, &s->changes, &s->ids};
 
     s->ctx = ctx;
     s->db = db;
@@ -341,6 +343,12 @@ static void message(settle_t *s, const char *device_id, const char *code, const 
                                                  MDM_MSG_WARNING, "code", code, "text", text));
 }
 
+/* Its person is told by mail. */
+static void notice(settle_t *s, const char *device_id, const char *what)
+{
+    json_array_append_new(s->notices, json_pack("{s:s, s:o, s:s}", "event", what, "key", json_sprintf("%s:%s", what, device_id), "device", device_id));
+}
+
 /* Its content is new: pending from the beginning. */
 static void begin(settle_t *s, row_t *r, const char *hash, int up)
 {
@@ -383,6 +391,7 @@ static void hold(settle_t *s, const device_t *v, const row_t *was, row_t *r)
         message(s, v->d->device_id, "mail.by_hand", "A mail account that was made by hand is on this device. It has to be removed before the "
                 "account of the e-mail policy can be installed.");
         event(s, v->d->device_id, "mail.by_hand", json_object());
+        notice(s, v->d->device_id, "email_held");
     }
 }
 
@@ -467,6 +476,20 @@ static void decide(settle_t *s, device_t *v, int type, const want_t *w, int has)
 
 /* ---------------------------------------------------------------- one device */
 
+/* What its person is told by mail of a change (EML-03, EML-04). That there is no policy is news for who has just enrolled, where others have mail. */
+static void tell_person(settle_t *s, const device_t *v, const char *was, const char *now)
+{
+    int none = !strcmp(now, "none"), had = *was && strcmp(was, "none") != 0;
+
+    if (none && had && (v->f->eas || v->apple || v->f->agent)) {
+        notice(s, v->d->device_id, "email_removed");
+    } else if (none && !had && (v->f->eas || v->apple || v->f->agent) && v->f->enrolled_ms > s->now - NEWLY_MS && apr_hash_count(s->servers)) {
+        notice(s, v->d->device_id, "email_none");
+    } else if (!none && !had && v->f->agent && !v->f->eas) {
+        notice(s, v->d->device_id, "email_settings");
+    }
+}
+
 /* What the mail of a device is by its policy (spec 03), and what is told when that goes (EML-04). */
 static const char *mail_of(settle_t *s, const device_t *v)
 {
@@ -479,6 +502,9 @@ static const char *mail_of(settle_t *s, const device_t *v)
         if (*was || v->f->eas) {
             event(s, v->d->device_id, "mail.no_policy", json_pack("{s:s}", "before", was));
         }
+    }
+    if (strcmp(was, now)) {
+        tell_person(s, v, was, now);
     }
     return now;
 }
@@ -562,6 +588,9 @@ static apr_status_t write_all(settle_t *s)
     }
     if (rv == APR_SUCCESS && json_array_size(s->messages)) {
         rv = mdm_q_delivery_messages(s->db, mdm_json_text(p, s->messages), s->now, NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_notice_add_many(s->db, s->notices);
     }
     return rv == APR_SUCCESS ? mdm_change_add_many(s->db, "device", s->changes) : rv;
 }

@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "wire/mdm_eas_query.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -286,7 +287,10 @@ static apr_status_t make_pending(first_t *f)
     apr_status_t rv = admit(f);
 
     if (rv == APR_SUCCESS && (rv = object_add(f, &device_id)) == APR_SUCCESS) {
+        const mdm_notice_t told = {.event = "enroll_complete", .key = apr_pstrcat(f->ctx->pool, "enroll_complete:", device_id, NULL),
+                                   .device_id = device_id};
         rv = wait_on(f, device_id, "mail.first");
+        rv = rv == APR_SUCCESS ? mdm_notice_add(f->db, &told) : rv;
     }
     return rv;
 }

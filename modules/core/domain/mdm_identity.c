@@ -8,6 +8,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400LL * 1000)
@@ -144,7 +145,11 @@ static apr_status_t warn(mdm_db_t *db)
                                                           "Then the device has to be enrolled again."
                                                         : "The device's identity has ended and could not be renewed. The device has "
                                                           "to be enrolled again.", days);
+        const mdm_notice_t told = {.event = "identity_expiring", .key = apr_pstrcat(ctx->pool, "identity_expiring:", r->device_id, NULL),
+            .device_id = r->device_id, .quiet_ms = 13 * DAY_MS / 2, .vars = mdm_json_own(ctx, json_pack("{s:o, s:o}", "date",
+                json_sprintf("%.10s", mdm_time_text(ctx->pool, r->not_after)), "days", json_sprintf("%" APR_INT64_T_FMT, days)))};
         rv = mdm_message(db, "device", r->device_id, days ? MDM_MSG_WARNING : MDM_MSG_ERROR, MDM_IDENTITY_ENDING, text);
+        rv = rv == APR_SUCCESS ? mdm_notice_admins(db, &told) : rv;
     }
     return mdm_db_end(db, rv);
 }

@@ -23,12 +23,14 @@ static const char *text_of(const json_t *j, const char *name)
 /* As the statement wants it: every member there. */
 static json_t *row_of(mdm_ctx_t *ctx, const json_t *n)
 {
+    json_int_t quiet = json_integer_value(json_object_get(n, "quiet"));
     const char *id = mdm_uuid(ctx->pool), *mail = text_of(n, "mail"), *name = text_of(n, "name");
     const json_t *vars = json_object_get(n, "vars");
 
-    return id ? json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:s, s:s}", "id", id, "key", text_of(n, "key"), "event", text_of(n, "event"), "person",
+    return id ? json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:s, s:s, s:I}", "id", id, "key", text_of(n, "key"), "event", text_of(n, "event"), "person",
                           text_of(n, "person"), "device", text_of(n, "device"), "mail", mail ? mail : "", "name", name ? name : "", "vars",
-                          json_is_object(vars) ? mdm_json_text(ctx->pool, vars) : "{}") : NULL;
+                          json_is_object(vars) ? mdm_json_text(ctx->pool, vars) : "{}", "since",
+                          quiet ? (json_int_t)mdm_now_ms(ctx) - quiet : (json_int_t)0) : NULL;
 }
 
 apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list)
@@ -60,8 +62,8 @@ apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list)
 
 static json_t *one(const mdm_notice_t *n, const char *key, const char *mail, const char *name)
 {
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:O?}", "event", n->event, "key", key, "person", n->person_id, "device", n->device_id,
-                     "mail", mail, "name", name, "vars", n->vars);
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:O?, s:I}", "event", n->event, "key", key, "person", n->person_id, "device", n->device_id,
+                     "mail", mail, "name", name, "vars", n->vars, "quiet", (json_int_t)n->quiet_ms);
 }
 
 apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n)

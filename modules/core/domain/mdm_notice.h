@@ -19,11 +19,12 @@ typedef struct mdm_notice_t {
     const char *device_id; /* NULL: none */
     const char *to, *to_name; /* an address instead of a person; NULL */
     json_t *vars;          /* {"date": "…"}: what is not known by itself; borrowed, may be NULL */
+    apr_int64_t quiet_ms;  /* > 0: nothing happens if the same key was told within this time */
 } mdm_notice_t;
 
 /* In the caller's transaction. Where there is nobody to tell, nothing happens. */
 apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n);
-/* Many in one statement: [{"event", "key", "person"?, "device"?, "mail"?, "name"?, "vars"? (object)}], no key twice. */
+/* Many in one statement: [{"event", "key", "person"?, "device"?, "mail"?, "name"?, "vars"? (object), "quiet"?}], no key twice. */
 apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list);
 /* One for each administrator who receives alerts; of a device only for those who may see it. n->key is made one of each. */
 apr_status_t mdm_notice_admins(mdm_db_t *db, const mdm_notice_t *n);

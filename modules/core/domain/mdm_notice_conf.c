@@ -164,6 +164,7 @@ apr_status_t mdm_notice_conf_edit(mdm_db_t *db, json_t *body)
         return rv;
     }
     c.port = port_given && port ? (int)port : port_given || !was.port ? (!strcmp(c.tls, "tls") ? 465 : !strcmp(c.tls, "starttls") ? 587 : 25) : was.port;
+    c.user = *c.host ? c.user : "";
     c.password = *c.user ? c.password : "";
     if (strcasecmp(c.host, was.host) || c.port != was.port || !strcmp(c.tls, "none")) {
         c.pin = "";

@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_job.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "domain/mdm_push_cert.h"
 #include "mdm_sql_gen.h"
 #include "wire/mdm_x509.h"
@@ -180,6 +181,11 @@ static apr_status_t warn(mdm_db_t *db, const mdm_certinfo_t *info, int days, int
     mdm_log(ctx, MDM_LOG_NOTICE, "MDM0502", 0, "the Apple push certificate ends on %s", until);
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, "push_certificate.expiring", "zone", "apns", info->uid ? info->uid : "", "done", detail);
+    }
+    if (rv == APR_SUCCESS) {
+        const mdm_notice_t told = {.event = "push_expiring", .key = "push_expiring", .vars = mdm_json_own(ctx,
+            json_pack("{s:o, s:o}", "date", json_sprintf("%.10s", until), "days", json_sprintf("%d", days > 0 ? days : 0)))};
+        rv = mdm_notice_admins(db, &told);
     }
     return rv == APR_SUCCESS ? mdm_setting_set(db, "apns.warned", note, 0) : rv;
 }

@@ -31,7 +31,10 @@ struct mdm_smtp_t {
     volatile int *stop;
     apr_size_t read;
     apr_time_t stopped; /* when the end was asked for */
-    int denied, lines, asked;
+    int denied, lines;
+    int asked; /* we have said something */
+    int ends;  /* and that was QUIT */
+    int foreign; /* what answers does not speak SMTP */
     char said[WORDS_MAX]; /* the server's last answer */
     char words[CURL_ERROR_SIZE];
 };
@@ -73,6 +76,7 @@ static void on_command(mdm_smtp_t *s, const char *data, size_t len)
         move_to(s, MDM_SMTP_AT_MESSAGE);
     }
     s->asked = 1;
+    s->ends = len == 6 && memcmp(data, "QUIT\r\n", 6) == 0;
 }
 
 static void on_answer(mdm_smtp_t *s, const char *data, size_t len)
@@ -83,7 +87,9 @@ static void on_answer(mdm_smtp_t *s, const char *data, size_t len)
         code = data[i] >= '0' && data[i] <= '9' ? code * 10 + data[i] - '0' : -1000;
     }
     s->lines++;
-    if (code >= 100 && code <= 599) {
+    if (code < 100 || code > 599 || (len > 3 && !strchr(" -\r\n", data[3]))) {
+        s->foreign = 1;
+    } else {
         s->m->code = code;
         apr_cpystrn(s->said, mdm_clean(s->ctx->pool, apr_pstrmemdup(s->ctx->pool, data, len > WORDS_MAX ? WORDS_MAX : len), WORDS_MAX - 1),
                     sizeof(s->said));
@@ -94,6 +100,9 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void
 {
     mdm_smtp_t *s = baton;
 
+    if (!s->m || s->ends) { /* what is said to QUIT is about nothing */
+        return 0;
+    }
     if (type == CURLINFO_HEADER_OUT) {
         on_command(s, data, len);
     } else if (type == CURLINFO_HEADER_IN && s->lines < LINES_MAX) {
@@ -122,8 +131,8 @@ static int on_progress(void *baton, curl_off_t a, curl_off_t b, curl_off_t c, cu
 {
     mdm_smtp_t *s = baton;
 
-    if (!s->stop || !*s->stop) {
-        return s->lines >= LINES_MAX;
+    if (s->foreign || !s->stop || !*s->stop) {
+        return s->foreign || s->lines >= LINES_MAX;
     }
     s->stopped = s->stopped ? s->stopped : apr_time_now();
     return s->m->step < MDM_SMTP_AT_MESSAGE || apr_time_now() - s->stopped > STOP_WAIT;
@@ -151,7 +160,13 @@ static apr_status_t cleanup(void *data)
 
 void mdm_smtp_close(mdm_smtp_t *s)
 {
+    curl_socket_t fd = CURL_SOCKET_BAD;
+
     if (s->easy) {
+        /* QUIT is said, its answer is not waited for: some servers never give it */
+        if (curl_easy_getinfo(s->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD) {
+            shutdown(fd, SHUT_RD);
+        }
         curl_easy_cleanup(s->easy);
         s->easy = NULL;
     }
@@ -245,6 +260,9 @@ static const char *words_of(mdm_smtp_t *s, CURLcode code)
     if (s->denied && code == CURLE_COULDNT_CONNECT) {
         return MDM_ADDR_REFUSED;
     }
+    if (s->foreign) {
+        return "what answers there is no mail server";
+    }
     if (code == CURLE_OK || (s->m->code >= 400 && s->asked)) {
         return apr_pstrdup(s->ctx->pool, s->said);
     }
@@ -264,7 +282,7 @@ void mdm_smtp_send(mdm_ctx_t *ctx, mdm_smtp_t *s, mdm_smtp_msg_t *m, volatile in
     s->stop = stop;
     s->read = 0;
     s->stopped = 0;
-    s->denied = s->lines = s->asked = 0;
+    s->denied = s->lines = s->asked = s->ends = s->foreign = 0;
     s->said[0] = s->words[0] = '\0';
     m->step = s->conf.tls == MDM_SMTP_TLS ? MDM_SMTP_AT_TLS : MDM_SMTP_AT_CONNECT;
     m->code = 0;

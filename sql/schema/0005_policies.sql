@@ -199,6 +199,41 @@ CREATE TRIGGER recompute_record_new AFTER INSERT ON source_record FOR EACH ROW E
 CREATE TRIGGER recompute_record_set AFTER UPDATE OF device_id, state, live, generation ON source_record FOR EACH ROW
     WHEN ((OLD.device_id, OLD.state, OLD.live, OLD.generation) IS DISTINCT FROM (NEW.device_id, NEW.state, NEW.live, NEW.generation))
     EXECUTE FUNCTION recompute_record();
+
+-- What mail accounts are made of, once there are e-mail policies. Another host or form of names of a server waits for publishing (EML-05).
+CREATE FUNCTION recompute_sources() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT DISTINCT 'user_source', r.source_id FROM touched r WHERE EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_link_new AFTER INSERT ON eas_server_source REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_sources();
+CREATE TRIGGER recompute_link_gone AFTER DELETE ON eas_server_source REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_sources();
+CREATE TRIGGER recompute_domain_new AFTER INSERT ON user_domain REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_sources();
+CREATE TRIGGER recompute_domain_gone AFTER DELETE ON user_domain REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+    EXECUTE FUNCTION recompute_sources();
+CREATE TRIGGER recompute_source_set AFTER UPDATE OF simple ON user_source FOR EACH ROW WHEN (OLD.simple <> NEW.simple)
+    EXECUTE FUNCTION recompute_by_id('user_source');
+CREATE FUNCTION recompute_server() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) SELECT 'user_source', x.source_id FROM eas_server_source x WHERE x.server_id = NEW.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_server_set AFTER UPDATE OF enabled ON eas_server FOR EACH ROW WHEN (OLD.enabled <> NEW.enabled)
+    EXECUTE FUNCTION recompute_server();
+CREATE FUNCTION recompute_all() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'folder', f.id FROM folder f WHERE f.parent_id IS NULL AND EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recompute_host_new AFTER INSERT ON zone_setting FOR EACH ROW WHEN (NEW.name = 'eas.public_host') EXECUTE FUNCTION recompute_all();
+CREATE TRIGGER recompute_host_set AFTER UPDATE ON zone_setting FOR EACH ROW WHEN (NEW.name = 'eas.public_host' AND OLD.value <> NEW.value)
+    EXECUTE FUNCTION recompute_all();
+CREATE TRIGGER recompute_host_gone AFTER DELETE ON zone_setting FOR EACH ROW WHEN (OLD.name = 'eas.public_host') EXECUTE FUNCTION recompute_all();
 -- only: sqlite3
 -- One connection writes at a time: there a device that is marked need not be marked twice by its apps.
 CREATE INDEX recompute_target ON recompute (target_id, target_kind);
@@ -313,6 +348,45 @@ CREATE TRIGGER recompute_record_set AFTER UPDATE OF device_id, state, live, gene
 BEGIN
     INSERT INTO recompute (target_kind, target_id)
     SELECT 'device', r.id FROM (SELECT OLD.device_id AS id UNION SELECT NEW.device_id) AS r WHERE r.id IS NOT NULL;
+END;
+CREATE TRIGGER recompute_link_new AFTER INSERT ON eas_server_source WHEN EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_source', NEW.source_id);
+END;
+CREATE TRIGGER recompute_link_gone AFTER DELETE ON eas_server_source WHEN EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_source', OLD.source_id);
+END;
+CREATE TRIGGER recompute_domain_new AFTER INSERT ON user_domain WHEN EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_source', NEW.source_id);
+END;
+CREATE TRIGGER recompute_domain_gone AFTER DELETE ON user_domain WHEN EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email')
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_source', OLD.source_id);
+END;
+CREATE TRIGGER recompute_source_set AFTER UPDATE OF simple ON user_source WHEN OLD.simple <> NEW.simple
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) VALUES ('user_source', NEW.id);
+END;
+CREATE TRIGGER recompute_server_set AFTER UPDATE OF enabled ON eas_server WHEN OLD.enabled <> NEW.enabled
+BEGIN
+    INSERT INTO recompute (target_kind, target_id) SELECT 'user_source', x.source_id FROM eas_server_source x WHERE x.server_id = NEW.id;
+END;
+CREATE TRIGGER recompute_host_new AFTER INSERT ON zone_setting WHEN NEW.name = 'eas.public_host'
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'folder', f.id FROM folder f WHERE f.parent_id IS NULL AND EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email');
+END;
+CREATE TRIGGER recompute_host_set AFTER UPDATE ON zone_setting WHEN NEW.name = 'eas.public_host' AND OLD.value <> NEW.value
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'folder', f.id FROM folder f WHERE f.parent_id IS NULL AND EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email');
+END;
+CREATE TRIGGER recompute_host_gone AFTER DELETE ON zone_setting WHEN OLD.name = 'eas.public_host'
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'folder', f.id FROM folder f WHERE f.parent_id IS NULL AND EXISTS (SELECT 1 FROM policy p WHERE p.type = 'email');
 END;
 -- all
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "domain/mdm_compile.h"
+#include "domain/mdm_policy.h"
 
 #define PASSCODE "com.apple.mobiledevice.passwordpolicy"
 #define RESTRICTIONS "com.apple.applicationaccess"
@@ -217,6 +218,24 @@ static void cat01_what_the_device_does_not_obey_is_not_sent(void **state)
     c = compiled(&facts, NULL, level("security", MDM_LEVEL_HIGH), NULL);
     assert_null(json_object_get(c->apple, "security"));
     assert_string_equal(reason(c, "security.password", "apple"), "shared_ipad");
+    c = compiled(&facts, NULL, NULL, effective(parsed("{\"email.days\":\"day7\"}")));
+    assert_null(json_object_get(c->apple, "email"));
+    assert_string_equal(reason(c, "email.days", "apple"), "shared_ipad");
+}
+
+/* POL-04: what Safari must do loses its meaning with Safari, but only where the device obeys that there is none. */
+static void pol04_a_parent_that_is_not_obeyed_takes_nothing_away(void **state)
+{
+    json_t *control = effective(parsed("{\"apple.safari\":false,\"apple.safari_fraud_warning\":true,\"apple.safari_cookies\":\"none\"}"));
+    mdm_compile_facts_t facts = phone;
+    mdm_compiled_t *c = compiled(&facts, control, NULL, NULL);
+
+    same(apple(c, "device_control", RESTRICTIONS), "{\"allowSafari\":false}");
+    assert_string_equal(reason(c, "apple.safari_fraud_warning", "apple"), "parent");
+    facts.supervised = 0;
+    c = compiled(&facts, control, NULL, NULL);
+    assert_string_equal(reason(c, "apple.safari", "apple"), "supervision");
+    same(apple(c, "device_control", RESTRICTIONS), "{\"safariForceFraudWarning\":true,\"safariAcceptCookies\":0.0}");
 }
 
 static void eml01_account(void **state)
@@ -315,6 +334,21 @@ static double number(const json_t *v)
     return json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
 }
 
+/* What says nothing where the device has been told that there is no such thing at all. */
+static int is_moot(const char *key, json_t *after)
+{
+    static const struct {
+        const char *begins, *of;
+    } all[] = {{"safari", "allowSafari"}, {"allowAssistantWhileLocked", "allowAssistant"}, {"allowVideoConferencing", "allowCamera"}};
+    size_t i;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (strncmp(key, all[i].begins, strlen(all[i].begins)) == 0 && json_is_false(json_object_get(after, all[i].of)))
+            return 1;
+    }
+    return 0;
+}
+
 static void not_weaker(const char *channel, json_t *before, json_t *after)
 {
     const char *key;
@@ -323,6 +357,8 @@ static void not_weaker(const char *channel, json_t *before, json_t *after)
     json_object_foreach(before, key, v) {
         json_t *now = json_object_get(after, key);
 
+        if (!now && is_moot(key, after))
+            continue;
         if (!now || mdm_strict_compare(rule_of(channel, key), number(now), number(v)) < 0)
             fail_msg("%s %s was %s and is %s", channel, key, json_dumps(v, JSON_ENCODE_ANY), now ? json_dumps(now, JSON_ENCODE_ANY) : "gone");
     }
@@ -364,13 +400,105 @@ static void pol07_stricter_input_never_gives_a_weaker_result(void **state)
     }
 }
 
+/* ---- the same through the resolver */
+
+#define POLICIES 5
+
+static const char *const mine[] = {"person:p", "user_group:g", "user_source:s", NULL};
+static const char *const its[] = {"device:d", "device_group:h", "folder:root", NULL};
+static const char *const rules[] = {"user_first", "device_first", "device_only", "user_only"};
+
+/* A policy of that type with some settings, both columns; somewhere on the way to the device, or to another one. */
+static mdm_policy_assignment_t any_assignment(int n, const char *type)
+{
+    static const char *const where[] = {"person:p", "user_group:g", "user_source:s", "device:d", "device_group:h", "folder:root", "folder:other"};
+    mdm_policy_assignment_t a = {.id = apr_itoa(ctx->pool, n), .policy_id = apr_psprintf(ctx->pool, "policy%d", n), .type = type, .number = 1,
+                                 .target = where[roll(7)], .conflict = rules[roll(4)], .position = n,
+                                 .settings = mdm_json_own(ctx, json_object())};
+    const mdm_setting_t *s;
+
+    for (s = mdm_settings; s->id; s++) {
+        json_t *row;
+
+        if (strcmp(s->type, type) != 0 || roll(2) == 0)
+            continue;
+        row = json_object();
+        json_object_set_new(row, "corporate", roll(4) == 0 ? json_string("inherit") : roll(8) == 0 ? json_null() : any_value(s));
+        json_object_set_new(row, "personal", any_value(s));
+        json_object_set_new(a.settings, s->id, row);
+    }
+    return a;
+}
+
+static mdm_compiled_t *resolved(const mdm_policy_assignment_t *l, int n, int supervised)
+{
+    static const mdm_policy_subject_t who = {mine, its, "corporate"};
+    mdm_compile_facts_t facts = all_channels;
+    mdm_policy_effective_t *control, *security;
+
+    facts.supervised = supervised;
+    assert_int_equal(mdm_policy_resolve(ctx, &who, "device_control", l, n, &control), APR_SUCCESS);
+    assert_int_equal(mdm_policy_resolve(ctx, &who, "security", l, n, &security), APR_SUCCESS);
+    return compiled(&facts, control->settings, security->settings, NULL);
+}
+
+/* Makes one value of one policy stricter, as it would be edited; "inherit" and "not set" say who decides and have no strictness. */
+static int make_stricter(mdm_policy_assignment_t *a)
+{
+    const mdm_setting_t *s = &mdm_settings[roll((unsigned)mdm_settings_count)];
+    json_t *row = json_object_get(a->settings, s->id), *old = json_object_get(row, "corporate"), *v = any_value(s);
+    int does = old && !json_is_null(old) && mdm_setting_value_ok(s, old) && s->strict != MDM_STRICT_NONE
+               && !(json_is_string(old) && strcmp(json_string_value(old), "inherit") == 0) && mdm_setting_stricter(s, old, v) == v;
+
+    if (does)
+        json_object_set(row, "corporate", v);
+    json_decref(v);
+    return does;
+}
+
+static void pol06_a_stricter_policy_never_gives_a_weaker_device(void **state)
+{
+    int round, changed = 0, felt = 0;
+
+    for (round = 0; round < 300; round++) {
+        apr_pool_t *keep = ctx->pool, *p;
+        mdm_policy_assignment_t l[POLICIES];
+        mdm_compiled_t *before, *after;
+        int i, k;
+
+        apr_pool_create(&p, keep);
+        ctx->pool = p;
+        for (i = 0; i < POLICIES; i++)
+            l[i] = any_assignment(i, i & 1 ? "security" : "device_control");
+        before = resolved(l, POLICIES, round & 1);
+        for (i = 0, k = 0; i < 40; i++)
+            k += make_stricter(&l[roll(POLICIES)]);
+        after = resolved(l, POLICIES, round & 1);
+        changed += k > 0;
+        felt += !json_equal(before->apple, after->apple);
+        not_weaker("apple", json_object_get(json_object_get(before->apple, "device_control"), RESTRICTIONS),
+                   json_object_get(json_object_get(after->apple, "device_control"), RESTRICTIONS));
+        not_weaker("apple", json_object_get(json_object_get(before->apple, "security"), PASSCODE),
+                   json_object_get(json_object_get(after->apple, "security"), PASSCODE));
+        not_weaker("android", before->android, after->android);
+        for (i = 0; i < MDM_EAS_SETTING_COUNT; i++)
+            assert_true(!before->eas->set[i] || after->eas->set[i]);
+        ctx->pool = keep;
+        apr_pool_destroy(p);
+    }
+    assert_true(changed > 200);
+    assert_true(felt > 100); /* else nothing was shown */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cat03_passcode_payload_of_each_level), cmocka_unit_test(cat02_eas_policy_of_each_level),
         cmocka_unit_test(pol07_worked_example_of_quality), cmocka_unit_test(pol07_stricter_of_both_channels_on_both),
-        cmocka_unit_test(cat01_what_the_device_does_not_obey_is_not_sent), cmocka_unit_test(eml01_account),
-        cmocka_unit_test(cat01_every_setting_on_every_platform), cmocka_unit_test(pol07_stricter_input_never_gives_a_weaker_result)};
+        cmocka_unit_test(cat01_what_the_device_does_not_obey_is_not_sent),
+        cmocka_unit_test(pol04_a_parent_that_is_not_obeyed_takes_nothing_away), cmocka_unit_test(eml01_account),
+        cmocka_unit_test(cat01_every_setting_on_every_platform), cmocka_unit_test(pol07_stricter_input_never_gives_a_weaker_result),
+        cmocka_unit_test(pol06_a_stricter_policy_never_gives_a_weaker_device)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -635,6 +635,109 @@ static void test_mail_app(void **state)
     assert_string_equal(ask(z, "SELECT state FROM delivery WHERE device_id = '%s' AND type = 'security' AND channel = 'eas'", d->device), "pending");
 }
 
+/* What marks are left, and nothing else: as the job does it. */
+static void follow(phone_t *d)
+{
+    mdm_db_t *db;
+
+    assert_string_not_equal(ask(z, "SELECT count(*) FROM recompute WHERE target_id = '%s'", d->device), "0");
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_recompute_now(db, d->device), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    mdm_db_close(db);
+    sql(z, "DELETE FROM recompute");
+    reload(z, d);
+}
+
+static const char *camera(phone_t *d)
+{
+    const char *body = ask(z, "SELECT s.body FROM stored_profile s JOIN delivery d ON d.hash = s.hash WHERE d.device_id = '%s' AND "
+                              "d.type = 'device_control' AND d.channel = 'mdm'", d->device);
+    mdm_blob_t text;
+    const char *at;
+
+    assert_int_equal(mdm_unb64(z->t->pool, body, strlen(body), &text), APR_SUCCESS);
+    at = strstr((const char *)text.data, "<key>allowCamera</key>");
+    return !at ? "" : strncmp(at + 22 + strspn(at + 22, " \n\t"), "<true/>", 7) == 0 ? "true" : "false";
+}
+
+/* POL-07: the mail app comes to the phone, and leaves: what both know is rendered again, and the profile follows. */
+static void test_other_channel_comes_and_goes(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-JOIN");
+    const char *hash;
+
+    policy(CONTROL, "device_control", "{\"apple.camera\": {\"corporate\": true, \"personal\": true}, "
+                                      "\"eas.camera\": {\"corporate\": false, \"personal\": false}}", d->device);
+    compute(d);
+    sql(z, "DELETE FROM recompute");
+    hash = row(d, "device_control", "hash");
+    assert_string_equal(camera(d), "true");
+    mail_record(d);
+    follow(d);
+    assert_string_equal(camera(d), "false");
+    assert_string_not_equal(row(d, "device_control", "hash"), hash);
+    assert_string_equal(open_commands(d), "2 InstallProfile");
+    sql(z, "UPDATE source_record SET live = 0, state = 'left' WHERE device_id = '%s' AND kind = 'eas'", d->device);
+    follow(d);
+    assert_string_equal(row(d, "device_control", "hash"), hash);
+    assert_string_equal(ask(z, "SELECT count(*) FROM delivery WHERE device_id = '%s' AND channel = 'eas'", d->device), "0");
+}
+
+/* POL-06: published again with the same values, moved to another policy with the same values: other results, nothing to send. */
+static void test_same_values(void **state)
+{
+    phone_t *d = applied("UDID-SAME");
+    const char *result = row(d, "security", "result_id"), *hash = row(d, "security", "hash");
+
+    sql(z, "INSERT INTO policy_version (policy_id, number, settings, created_ms) SELECT policy_id, 2, settings, 0 FROM policy_version "
+           "WHERE policy_id = '%s' AND number = 1", SECURITY);
+    sql(z, "UPDATE policy SET published = 2 WHERE id = '%s'", SECURITY);
+    compute(d);
+    assert_string_not_equal(row(d, "security", "result_id"), result);
+    assert_string_equal(row(d, "security", "hash"), hash);
+    assert_string_equal(row(d, "security", "state"), "applied");
+    assert_string_equal(open_commands(d), "0 ");
+    sql(z, "DELETE FROM policy_version WHERE policy_id = '%s' AND number = 2", SECURITY);
+    sql(z, "UPDATE policy SET published = 1 WHERE id = '%s'", SECURITY);
+    policy(SECURITY, "security", PIN(6), NULL);
+    policy(CONTROL "X", "security", PIN(6), d->device);
+    compute(d);
+    assert_string_equal(row(d, "security", "hash"), hash);
+    assert_string_equal(row(d, "security", "state"), "applied");
+    assert_string_equal(open_commands(d), "0 ");
+    sql(z, "DELETE FROM assignment WHERE object_id = '%s'", CONTROL "X");
+}
+
+/* A full queue: what has to go is not forgotten, whether or not the device had confirmed that it is there. */
+static void test_full_queue(void **state)
+{
+    phone_t *d = with_security("UDID-FULL");
+    const char *id;
+
+    assert_string_equal(next(d, &id, NULL), "InstallProfile");
+    done(d, id); /* sent; not listed yet */
+    sql(z, "UPDATE command SET open = 0, state = 'cancelled' WHERE record_id = '%s'", d->record);
+    for (int i = 0; i < MDM_COMMAND_MAX_OPEN; i += 100) {
+        sql(z, "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, open, created_ms) "
+               "SELECT 'full-' || (%d + n), '%s', '%s', 100000 + %d + n, 'DeviceInformation', '', 'queued', 1, 0 FROM %s", i, d->record, d->device, i,
+            "(WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100) SELECT n FROM c) AS hundred");
+    }
+    policy(SECURITY, "security", PIN(8), d->device);
+    compute(d);
+    assert_string_equal(row(d, "security", "command_id"), "");
+    policy(SECURITY, "security", PIN(8), NULL);
+    compute(d);
+    compute(d);
+    assert_string_equal(row(d, "security", "state"), "pending");
+    assert_string_equal(row(d, "security", "hash"), "");
+    sql(z, "DELETE FROM command WHERE id LIKE 'full-%%'");
+    z->t->now += apr_time_from_sec(2 * 3600);
+    tidy();
+    assert_string_equal(next(d, &id, NULL), "RemoveProfile");
+}
+
 /* ---------------------------------------------------------------- compliance */
 
 static void test_compliance(void **state)
@@ -680,6 +783,7 @@ int main(void)
         cmocka_unit_test(test_profile_bytes), cmocka_unit_test(test_life), cmocka_unit_test(test_drift), cmocka_unit_test(test_error),
         cmocka_unit_test(test_notnow), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account),
         cmocka_unit_test(test_mail_news), cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mail_app), cmocka_unit_test(test_compliance),
+        cmocka_unit_test(test_other_channel_comes_and_goes), cmocka_unit_test(test_same_values), cmocka_unit_test(test_full_queue),
     };
 
     apr_initialize();

@@ -193,6 +193,25 @@ static void test_changes_mark_themselves(void **state)
         {"UPDATE source_record SET last_seen_ms = 4, push_token = 'x' WHERE id = 'r1'", ""},
         {"UPDATE source_record SET state = 'enrolled' WHERE id = 'r1'", "device:" DEV(1)},
         {"UPDATE source_record SET device_id = '" DEV(2) "' WHERE id = 'r1'", "device:" DEV(1) " device:" DEV(2)},
+        {"INSERT INTO eas_server (id, name, host, port, created_ms) VALUES ('e1', 'e1', 'h', 443, 0), ('e2', 'e2', 'h', 443, 0)", ""},
+        {"INSERT INTO eas_server_source (server_id, source_id, position) VALUES ('e1', '" SOURCE "', 1)", ""}, /* no e-mail policy yet */
+        {"INSERT INTO policy (id, type, name, created_ms) VALUES ('" POLICY(9) "', 'email', 'mail', 0)", ""},
+        {"INSERT INTO eas_server_source (server_id, source_id, position) VALUES ('e2', '" SOURCE "', 2)", "user_source:" SOURCE},
+        {"UPDATE eas_server SET name = 'e', host = 'i', version = 2 WHERE id = 'e1'", ""}, /* EML-05: waits for publishing */
+        {"UPDATE eas_server SET enabled = 0 WHERE id = 'e1'", "user_source:" SOURCE},
+        {"UPDATE eas_server SET enabled = 0 WHERE id = 'e1'", ""},
+        {"DELETE FROM eas_server WHERE id IN ('e1', 'e2')", "user_source:" SOURCE},
+        {"INSERT INTO user_domain (domain, source_id) VALUES ('corp', '" SOURCE "')", "user_source:" SOURCE},
+        {"DELETE FROM user_domain", "user_source:" SOURCE},
+        {"UPDATE user_source SET simple = 2, version = 2 WHERE id = '" SOURCE "'", "user_source:" SOURCE},
+        {"UPDATE user_source SET name = 'other', simple = 2 WHERE id = '" SOURCE "'", ""},
+        {"UPDATE user_source SET name = 'dir', simple = 0 WHERE id = '" SOURCE "'", "user_source:" SOURCE},
+        {"INSERT INTO zone_setting (name, value, updated_ms) VALUES ('other', '1', 0)", ""},
+        {"INSERT INTO zone_setting (name, value, updated_ms) VALUES ('eas.public_host', '\"a\"', 0)", "folder:" MDM_FOLDER_ROOT},
+        {"UPDATE zone_setting SET value = '\"b\"' WHERE name = 'eas.public_host'", "folder:" MDM_FOLDER_ROOT},
+        {"UPDATE zone_setting SET value = '\"b\"', updated_ms = 1 WHERE name = 'eas.public_host'", ""},
+        {"DELETE FROM zone_setting WHERE name IN ('other', 'eas.public_host')", "folder:" MDM_FOLDER_ROOT},
+        {"DELETE FROM policy WHERE id = '" POLICY(9) "'", ""},
     };
     size_t i;
 

@@ -86,6 +86,12 @@ static void join_pairs(compile_t *c)
 
 /* ---- one carrier */
 
+/* A Shared iPad has neither a passcode nor an account of its own: those are its users'. */
+static int not_on_shared(const char *payload)
+{
+    return strcmp(payload, "com.apple.mobiledevice.passwordpolicy") == 0 || strcmp(payload, "com.apple.eas.account") == 0;
+}
+
 /* Whether this device takes it; SENT or the reason. */
 static int gate(const compile_t *c, const mdm_carrier_t *k)
 {
@@ -95,7 +101,7 @@ static int gate(const compile_t *c, const mdm_carrier_t *k)
         return SENT; /* ActiveSync's versions are known where its document is written, the agent says itself what it can do */
     if (f->user_enrolled && !k->user_enrollment)
         return USER_ENROLLMENT;
-    if (f->shared_ipad && strcmp(k->payload, "com.apple.mobiledevice.passwordpolicy") == 0)
+    if (f->shared_ipad && not_on_shared(k->payload))
         return SHARED_IPAD;
     if (*f->os_version && k->since && !mdm_version_at_least(f->os_version, k->since))
         return TOO_OLD;
@@ -211,6 +217,29 @@ static void transmit(compile_t *c, const mdm_setting_t *s, const json_t *v, unsi
     outcome(c, s, channels[ch].name, sent ? SENT : reason, sent);
 }
 
+/* Whether its dependencies leave it a meaning in a channel. A parent that forbids takes it away only where the device is told so and obeys: Safari
+ * is there for an unsupervised phone, and so is what Safari has to do. */
+static int has_meaning(const compile_t *c, const mdm_setting_t *s, const char *channel)
+{
+    const mdm_depend_t *d;
+    json_t *obeyed;
+    int ok = mdm_setting_depends_ok(s, c->values);
+
+    if (ok || !s->depends)
+        return ok;
+    obeyed = json_copy(c->values);
+    for (d = s->depends; d->setting; d++) {
+        const mdm_setting_t *parent = mdm_setting_find(d->setting);
+        json_t *o = json_object_get(json_object_get(c->out->outcomes, d->setting), channel);
+
+        if (parent && parent->strict == MDM_STRICT_AND && json_object_get(o, "reason"))
+            json_object_del(obeyed, d->setting);
+    }
+    ok = mdm_setting_depends_ok(s, obeyed);
+    json_decref(obeyed);
+    return ok;
+}
+
 static void compile_one(compile_t *c, const mdm_setting_t *s)
 {
     const json_t *v = json_object_get(c->values, s->id);
@@ -219,7 +248,7 @@ static void compile_one(compile_t *c, const mdm_setting_t *s)
     for (i = 0; v && i < CHANNELS; i++) {
         if (!(channels[i].bit & c->facts->channels) || (only && !(only & channels[i].bit)))
             continue;
-        if (!mdm_setting_depends_ok(s, c->values))
+        if (!has_meaning(c, s, channels[i].name))
             outcome(c, s, channels[i].name, PARENT, NULL);
         else if (strcmp(s->type, "email") == 0 && !c->account)
             outcome(c, s, channels[i].name, NO_ACCOUNT, NULL);
@@ -234,7 +263,7 @@ static void account_keys(compile_t *c, const mdm_compile_in_t *in)
 {
     json_t *keys;
 
-    if (!in->email || !in->account || !c->account || !(c->facts->channels & MDM_CH_APPLE))
+    if (!in->email || !in->account || !c->account || !(c->facts->channels & MDM_CH_APPLE) || c->facts->shared_ipad)
         return;
     keys = below(below(c->out->apple, "email"), "com.apple.eas.account");
     json_object_set_new(keys, "Host", json_string(in->account->host));

@@ -349,9 +349,12 @@ static void notice(settle_t *s, const char *device_id, const char *what)
     json_array_append_new(s->notices, json_pack("{s:s, s:o, s:s}", "event", what, "key", json_sprintf("%s:%s", what, device_id), "device", device_id));
 }
 
-/* Its content is new: pending from the beginning. */
+/* Its content is new: pending from the beginning. What was on its way counts as there until the device's list says otherwise. */
 static void begin(settle_t *s, row_t *r, const char *hash, int up)
 {
+    if (!*r->applied && (r->command_id || !strcmp(r->state, "sent"))) {
+        r->applied = r->hash;
+    }
     r->hash = hash;
     r->state = "pending";
     r->error = "";

@@ -34,6 +34,21 @@ SELECT p.id, p.login, p.name, p.mail, p.phone, u.name, u.kind, p.disabled, p.gon
  ORDER BY p.name, p.id
  LIMIT :count;
 
+-- Groups and folders of people, as their sources have them; q: part of the name, '' = all.
+-- name: admin_user_group_list :many
+-- args: after:text, after_id:text, q:text, count:i64
+-- cols: id:text, name:text, dn:text?, source_id:text, source_name:text
+SELECT g.id, g.name, g.dn, u.id, u.name FROM user_group g JOIN user_source u ON u.id = g.source_id
+ WHERE (g.name, g.id) > (:after, :after_id) AND (:q = '' OR REPLACE(LOWER(g.name), :q, '') <> LOWER(g.name))
+ ORDER BY g.name, g.id LIMIT :count;
+
+-- name: admin_user_folder_list :many
+-- args: after:text, after_id:text, q:text, count:i64
+-- cols: id:text, name:text, dn:text?, source_id:text, source_name:text
+SELECT f.id, f.name, f.dn, u.id, u.name FROM user_folder f JOIN user_source u ON u.id = f.source_id
+ WHERE (f.name, f.id) > (:after, :after_id) AND (:q = '' OR REPLACE(LOWER(f.name), :q, '') <> LOWER(f.name))
+ ORDER BY f.name, f.id LIMIT :count;
+
 -- name: admin_person :one
 -- args: id:text
 -- cols: id:text, login:text, name:text, mail:text, phone:text, source_name:text?, source_kind:text?, disabled:i64, gone_ms:i64?, created_ms:i64, devices:i64, version:i64

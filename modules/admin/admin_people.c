@@ -72,51 +72,52 @@ int mdm_adm_people(mdm_web_call_t *call)
 }
 
 /* Groups and folders of people come from their sources: shown, so that something can be assigned to them. */
-#define SOURCED_LIST(query, what)                                                                                                    \
-    static apr_status_t what##_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)          \
-    {                                                                                                                               \
-        mdm_ctx_t *ctx = mdm_db_ctx(db);                                                                                              \
-        apr_array_header_t *rows = NULL;                                                                                              \
-        apr_status_t rv = mdm_q_##query(db, page->key, page->id, mdm_lower(ctx->pool, arg), page->count + 1, &rows);                  \
-        int i;                                                                                                                      \
-                                                                                                                                    \
-        for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {                                                   \
-            const mdm_q_##query##_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_##query##_t);                                                  \
-            json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:{s:s, s:s}}", "id", q->id, "name", q->name, "dn",               \
-                                                   mdm_adm_text(q->dn), "source", "id", q->source_id, "name", q->source_name));       \
-            if (i == page->count - 1 && rows->nelts > page->count)                                                                    \
-                *next = mdm_page_next(ctx, page, q->name, q->id);                                                                     \
-        }                                                                                                                           \
-        return rv;                                                                                                                  \
-    }
-SOURCED_LIST(admin_user_group_list, user_groups)
-SOURCED_LIST(admin_user_folder_list, user_folders)
+typedef struct sets_t {
+    const char *kind, *q;
+} sets_t;
 
-static int sourced(mdm_web_call_t *call, const char *name, mdm_adm_page_fn read)
+static apr_status_t sets_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    const sets_t *f = arg;
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    apr_status_t rv = mdm_q_admin_user_sets(db, f->kind, page->key, page->id, mdm_lower(ctx->pool, f->q), page->count + 1, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_user_sets_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_user_sets_t);
+        json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:{s:s, s:s}}", "id", q->id, "name", q->name, "dn", mdm_adm_text(q->dn),
+                                               "source", "id", q->source_id, "name", q->source_name));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next(ctx, page, q->name, q->id);
+    }
+    return rv;
+}
+
+static int sets(mdm_web_call_t *call, const char *kind, const char *name)
 {
     static const char *const params[] = {"q", NULL};
-    const char *text = NULL;
-    mdm_adm_list_t list = {.params = params, .read = read, .name = name, .columns = "id name dn source:source.name"};
-    apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &text);
+    sets_t f = {kind, NULL};
+    mdm_adm_list_t list = {.params = params, .read = sets_page, .arg = &f, .name = name, .columns = "id name dn source:source.name"};
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &f.q);
 
-    text = text ? text : "";
-    if (rv == APR_SUCCESS && strlen(text) > TEXT_MAX)
+    f.q = f.q ? f.q : "";
+    if (rv == APR_SUCCESS && strlen(f.q) > TEXT_MAX)
         rv = mdm_fail(call->ctx, MDM_EINPUT, "q", "must be at most %d bytes", TEXT_MAX);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    list.arg = text;
-    list.sig = apr_pstrcat(call->ctx->pool, name, "|", text, NULL);
+    list.sig = apr_pstrcat(call->ctx->pool, name, "|", f.q, NULL);
     return mdm_adm_list(call, &list);
 }
 
 int mdm_adm_user_groups(mdm_web_call_t *call)
 {
-    return sourced(call, "user-groups", user_groups_page);
+    return sets(call, "user_group", "user-groups");
 }
 
 int mdm_adm_user_folders(mdm_web_call_t *call)
 {
-    return sourced(call, "user-folders", user_folders_page);
+    return sets(call, "user_folder", "user-folders");
 }
 
 static apr_status_t person_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)

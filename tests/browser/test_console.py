@@ -119,7 +119,7 @@ def test_log_in_page(zone, page):
 def test_each_page_opens_clean(zone, page, fleet, size, dark, language):
     """UI-03, UI-05: no console error, no sideways scrolling from 320 px, an h1, labels on all controls, both languages and themes."""
     p = page(size=size, dark=dark, language=language).log_in()
-    for name in PAGES + [f"device/{fleet[0]}", f"device/{fleet[-1]}?tab=timeline", f"device/{fleet[0]}?tab=apps", f"device/{fleet[0]}?tab=commands", f"device/{fleet[0]}?tab=audit"]:
+    for name in PAGES + [f"device/{fleet[0]}", f"device/{fleet[-1]}?tab=timeline", f"device/{fleet[0]}?tab=policies", f"device/{fleet[0]}?tab=apps", f"device/{fleet[0]}?tab=commands", f"device/{fleet[0]}?tab=audit"]:
         p.open(name)
         p.fits()
         p.shot(f"{size[0]}-{'dark' if dark else 'light'}-{name.split('/')[0]}{name.partition('tab=')[2]}")
@@ -413,7 +413,7 @@ def test_phone_drawer_keyboard_and_language(zone, page, fleet):
     p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".frame.open"))
     p.open(f"device/{fleet[0]}")
     p.find("#tab-info").send_keys(Keys.ARROW_RIGHT)
-    assert p.driver.switch_to.active_element.get_attribute("id") == "tab-apps"
+    assert p.driver.switch_to.active_element.get_attribute("id") == "tab-policies"
     p.open("profile")
     p.find("#lang").send_keys("Deutsch")
     p.has("Mein Konto")

@@ -82,7 +82,11 @@ def views(zone):
     unknown = seed.device(zone, "Waits")
     seed.record(zone, unknown)
     running = api.post("/tasks", {"kind": "lock", "devices": [ident, unknown], "expires_minutes": None})["id"]
-    return PAGES + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("apps", "commands", "timeline", "audit")]
+    api.post("/groups", {"name": "Kiosk"})
+    policy = api.post("/policies", {"type": "security", "name": "Locks", "levels": {"corporate": "strict", "personal": "low"}, "publish": True})["id"]
+    api.post("/assignments", {"policy": policy, "targets": [{"kind": "person", "id": anna}, {"kind": "folder", "id": folder}]})
+    harness.wait_for(lambda: api.get(f"/policies/{policy}/status")["counts"])
+    return PAGES + [f"policy/{policy}"] + [f"policy/{policy}?part={x}" for x in ("assignments", "delivery", "versions")] + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("policies", "apps", "commands", "timeline", "audit")]
 
 
 @pytest.mark.parametrize("size, dark", LOOKS)
@@ -117,7 +121,7 @@ def test_dialogs(zone, axe, views, size, dark):
         p.log_in()
         for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "New enrolment"), ("admins", "Add administrator"),
                             ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password"),
-                            ("schedule", "Change"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
+                            ("schedule", "Change"), ("groups", "Policies"), (next(v for v in views if v.endswith("part=assignments")), "Assign"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
             label, _, then = label.partition("/")
             p.open(view).button(label).click()
             if then:
@@ -125,7 +129,7 @@ def test_dialogs(zone, axe, views, size, dark):
             p.until(lambda: p.find("dialog h2").text != label or not then)
             check(p.driver, axe, (view, label, then, size, dark))
             p.fits()
-            p.button("Close" if label.startswith("Test") or label == "Quick task" and not then else "Cancel", "dialog").click()
+            p.button("Close" if label.startswith("Test") or label == "Policies" or label == "Quick task" and not then else "Cancel", "dialog").click()
             p.closed()
         p.clean()
     finally:

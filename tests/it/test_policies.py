@@ -369,7 +369,7 @@ def test_folder_limits(zone, console):
 def result(zone, ident, number, devices, kind="security", settings='{"security.password": {"value": true, "policy": "%s", "version": 1, "via": "folder:%s"}}'):
     """What computing and delivery leave for devices of a policy: [(device, channel, state, error)]."""
     made = f"{ident}-{number}"
-    zone.sql("INSERT INTO policy_result (id, type, hash, settings, created_ms) VALUES (?, ?, 'h', ?, 1)", made, kind, settings % (ident, seed.ROOT_FOLDER))
+    zone.sql("INSERT INTO policy_result (id, type, hash, settings, created_ms) VALUES (?, ?, 'h', ?, ?)", made, kind, settings % (ident, seed.ROOT_FOLDER), seed.now_ms())  # what nobody uses is swept after a while
     zone.sql("INSERT INTO policy_result_policy (result_id, policy_id, number) VALUES (?, ?, ?)", made, ident, number)
     for device, channel, state, error in devices:
         if not zone.sql("SELECT 1 FROM effective_policy WHERE device_id = ? AND type = ?", device, kind):
@@ -422,6 +422,38 @@ def test_settings_of_a_device_with_their_origin(zone, console, reached):
     assert [(d["channel"], d["state"], d["error"]) for d in seen["deliveries"]] == [("mdm", "failed", "Error 4001")]
     status, headers, _ = console.call("GET", f"/devices/{ids[5]}/policies")
     assert console.call("GET", f"/devices/{ids[5]}/policies", If_None_Match=headers["ETag"])[0] == 304
+
+
+def test_what_becomes_of_settings_on_their_way(zone, console):
+    """POL-06, CAT-01: for each channel that the device has, whether a value is sent there, and the reason if it is not."""
+    ident = policy(console, "On the way", publish=True)
+    device = seed.device(zone, "Not supervised", state="retired", supervised=0)
+    seed.record(zone, device)
+    seed.record(zone, device, kind="eas", native_id="OUTCOMES1", **{"class": "native"})
+    harness.wait_for(lambda: console.get("/policies/progress")["since"] is None)
+    text = '{"control.camera": {"value": false, "policy": "%s", "version": 1, "via": "folder:%s"}, "control.app_removal": {"value": false, "policy": "x", "version": 0, "via": ""}}'
+    wanted = [s for s in console.get("/policies/catalogue")["settings"] if s["type"] == "device_control"]
+    camera = next(s["id"] for s in wanted if any(k["key"] == "allowCamera" for k in s.get("apple", [])))
+    strict = next(s["id"] for s in wanted if any(k.get("supervised") is True and k["key"] == "allowAppRemoval" for k in s.get("apple", [])))
+    result(zone, ident, 1, [(device, "mdm", "applied", "")], "device_control", text.replace("control.camera", camera).replace("control.app_removal", strict))
+    rows = {r["setting"]: r for r in console.get(f"/devices/{device}/policies")["types"][0]["settings"]}
+    assert rows[strict]["channels"]["apple"]["state"] == "not_sent" and rows[strict]["channels"]["apple"]["reason"] == "supervision"
+    assert rows[camera]["channels"] == {"apple": {"state": "sent"}}
+
+
+def test_groups_and_folders_of_people_are_found(zone, console):
+    """POL-05: what can be assigned to is listed by name with its source, page by page, by part of the name."""
+    source = zone.sql("SELECT id FROM user_source")[0][0]
+    for table, path in (("user_group", "/user-groups"), ("user_folder", "/user-folders")):
+        for n, name in enumerate(("Sales north", "Sales south", "<b>Sales</b>")):
+            zone.sql(f"INSERT INTO {table} (id, source_id, name, dn) VALUES (?, ?, ?, ?)", f"00000000-0000-4000-8000-{table[5] == 'g':05d}000{n:04d}", source, name, f"cn={n}")
+        assert {x["name"] for x in console.get(f"{path}?q=SALES")["items"]} == {"Sales north", "Sales south", "<b>Sales</b>"}
+        assert [(x["name"], x["dn"], x["source"]["id"]) for x in console.get(f"{path}?q=north")["items"]] == [("Sales north", "cn=0", source)]
+        page = console.get(f"{path}?limit=2")
+        rest = console.get(f"{path}?limit=2&cursor={page['next']}")
+        assert len({x["id"] for x in page["items"] + rest["items"]}) == 3 and rest["next"] is None
+        problem(console.call("GET", f"{path}?q={'x' * 201}"), 400, "q")
+        problem(console.call("GET", f"{path}?cursor={page['next']}&q=s"), 400, "cursor")
 
 
 def test_deleting_names_the_devices(zone, console, reached):

@@ -1,4 +1,4 @@
-// How far a quick task is: as a picture and in words.
+// How far a quick task or the delivery of a policy is: as a picture and in words.
 import { h, number } from './ui.js';
 import { t } from './words.js';
 
@@ -7,15 +7,24 @@ export const states = ['succeeded', 'failed', 'expired', 'cancelled', 'not_appli
 const open = ['delivered', 'notified', 'initiated'];
 export const ended = (task) => ['done', 'cancelled'].includes(task.state);
 export const there = (task) => states.filter((s) => task.counts[s]);
-const words = (task) => there(task).map((s) => `${t(`s_${s}`)}: ${number(task.counts[s])}`).join(', ');
 
-export function bar(task) {
-  return h('div', { class: 'stackbar', role: 'img', 'aria-label': words(task) || t('task_none_yet') }, there(task).map((s) => {
-    const part = h('span', { class: `seg-${s}`, title: `${t(`s_${s}`)}: ${number(task.counts[s])}` });
-    part.style.flexGrow = task.counts[s];
+// Of the delivery of a policy: its states in the order of the picture, and its channels.
+export const deliveries = ['applied', 'failed', 'not_applicable', 'sent', 'pending'];
+export const channels = ['mdm', 'eas', 'agent'];
+export const channelName = (c) => t(`ch_${c}`, c);
+
+// parts: [[state, count, words]]
+export function stack(parts, none) {
+  const words = ([, n, text]) => `${text}: ${number(n)}`;
+  return h('div', { class: 'stackbar', role: 'img', 'aria-label': parts.map(words).join(', ') || none }, parts.map((p) => {
+    const part = h('span', { class: `seg-${p[0]}`, title: words(p) });
+    part.style.flexGrow = p[1];
     return part;
   }));
 }
+export const bar = (task) => stack(there(task).map((s) => [s, task.counts[s], t(`s_${s}`)]), t('task_none_yet'));
+// entries: [[state, count, words, address]]; now: the state whose list is shown
+export const legend = (entries, now) => h('ul', { class: 'legend' }, entries.map(([s, n, text, href]) => h('li', {}, h('a', { href, 'aria-current': s === now ? 'true' : null }, h('i', { class: `seg-${s}` }), text, h('strong', {}, number(n))))));
 
 // "7 of 10 done, 1 failed"
 export function told(task) {

@@ -31,17 +31,18 @@ save: async (v) => { await api('PATCH', `folders/${f.id}`, { body: v, match: eta
 const remove = (f, gone) => dialog({ title: `${t('folder_delete')}: ${f.name}`, lead: t('folder_delete_lead'), submit: t('folder_delete'), danger: true,
   save: async () => { await api('DELETE', `folders/${f.id}`, { match: etag(f) }); toast(t('deleted')); gone(); } });
 
-// all: the folders; here: the one that is shown; go(id): shows another; again(): loads anew.
-export function tree(all, here, { go, again, write }) {
+// all: the folders; here: the one that is shown; go(id): shows another; again(): loads anew; policies(folder): shows them, if that is allowed.
+export function tree(all, here, { go, again, write, policies }) {
   const level = (list) => h('ul', {}, list.map((f) => {
     const kids = all.filter((g) => g.parent === f.id);
     return h('li', {}, h('a', { href: `#/devices?folder=${f.id}`, 'aria-current': f.id === here ? 'true' : null, onclick: (e) => { e.preventDefault(); go(f.id); } },
       icon('folder'), name(f.name), h('span', { class: 'muted small' }, f.devices ? count(f.devices) : '')), kids.length ? level(kids) : null);
   }));
   const f = all.find((x) => x.id === here);
-  const acts = write && h('div', { class: 'acts' }, button(t('folder_add'), 'plus', () => add(all, f && f.kind !== 'pending' ? f.id : tops(all)[0]?.id, again), 'quiet'),
-    f && button(t('schedule'), 'calendar', () => schedule({ path: `folders/${f.id}/schedule`, title: f.name, again }), 'quiet'),
-    f?.kind === 'normal' && [button(t('edit'), 'edit', () => edit(all, f, again), 'quiet'), button(t('folder_delete'), 'trash', () => remove(f, () => go('')), 'quiet')]);
+  const acts = (write || (f && policies)) && h('div', { class: 'acts' }, write && button(t('folder_add'), 'plus', () => add(all, f && f.kind !== 'pending' ? f.id : tops(all)[0]?.id, again), 'quiet'),
+    write && f && button(t('schedule'), 'calendar', () => schedule({ path: `folders/${f.id}/schedule`, title: f.name, again }), 'quiet'),
+    f && policies && button(t('policies'), 'shield', () => policies(f), 'quiet'),
+    write && f?.kind === 'normal' && [button(t('edit'), 'edit', () => edit(all, f, again), 'quiet'), button(t('folder_delete'), 'trash', () => remove(f, () => go('')), 'quiet')]);
   return h('details', { class: 'tree panel', open: matchMedia('(min-width: 1380px)').matches || !!here }, h('summary', {}, t('folders')),
     h('nav', { 'aria-label': t('folders') }, h('a', { href: '#/devices', 'aria-current': here ? null : 'true', onclick: (e) => { e.preventDefault(); go(''); } }, icon('devices'), t('all_devices')),
       all.length ? level(tops(all)) : empty(t('nothing'))), acts);

@@ -29,7 +29,7 @@ const paths = {
   csv: 'M12 4v11M8 11l4 4 4-4M5 20h14', cols: 'M4 5h16v14H4zM10 5v14M15 5v14', left: 'M14 6l-6 6 6 6', up: 'M6 14l6-6 6 6', down: 'M6 10l6 6 6-6',
   plus: 'M12 5v14M5 12h14', warn: 'M12 4l9 16H3zM12 10v4M12 17h.01', trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
   qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2', key: 'M8 12a4 4 0 100 8 4 4 0 000-8zM11 13l9-9M16 8l3 3',
-  mail: 'M3 6h18v12H3zM3 7l9 6 9-6',
+  mail: 'M3 6h18v12H3zM3 7l9 6 9-6', cross: 'M7 7l10 10M17 7L7 17',
   task: 'M13 3L5 14h6l-1 7 8-11h-6z', calendar: 'M4 6h16v14H4zM4 10h16M8 3v5M16 3v5',
   shield: 'M12 3l8 3v6c0 4.5-3.2 7.6-8 9-4.8-1.4-8-4.5-8-9V6zM8.5 12l2.5 2.5 4.5-4.5', right: 'M10 6l6 6-6 6',
   bell: 'M6 17h12l-1.5-2.5V10a4.5 4.5 0 00-9 0v4.5zM10.5 20h3',
@@ -67,6 +67,7 @@ const kinds = {
   enabled: ['good', 'ok'], disabled: ['', 'off'], preparing: ['warn', 'wait'], cancelling: ['warn', 'wait'],
   initiated: ['', 'wait'], notified: ['warn', 'bell'], delivered: ['warn', 'devices'], succeeded: ['good', 'ok'], not_applicable: ['', 'off'],
   online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
+  del_pending: ['warn', 'wait'], del_sent: ['warn', 'wait'], del_applied: ['good', 'ok'], del_failed: ['bad', 'bad'], del_not_applicable: ['', 'off'],
   sandbox: ['warn', 'box'], unpublished: ['', 'off'], republish: ['warn', 'warn'],
 };
 export function chip(state) {

@@ -5,6 +5,7 @@ import { summary } from '../schedules.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
 import { users } from './device_users.js';
+import { policies } from './device_policies.js';
 
 const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
 const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('no'));
@@ -134,13 +135,13 @@ function acts(d, id, commands, may, again) {
   ];
 }
 
-export default async function page({ main, id, query, signal, may, again }) {
+export default async function page({ main, id, query, signal, may, me, again }) {
   const path = `devices/${encodeURIComponent(id)}`;
   const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal }), api('GET', `${path}/users`, { signal })]);
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
   let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
   const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
-  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again })), users(people, path, may, again)), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again })), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };

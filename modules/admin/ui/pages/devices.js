@@ -3,6 +3,7 @@ import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, chip, time, icon, button, empty, word, dialog, toast, say, name, system } from '../ui.js';
 import { tree, moveTo, addTo } from '../tree.js';
 import { filterOf, start } from '../orders.js';
+import { shown as policiesOf } from '../assign.js';
 import { t } from '../words.js';
 
 const optional = ['model', 'os', 'mode', 'ownership', 'serial', 'enrolled', 'compliance', 'last_eas'];
@@ -24,7 +25,7 @@ const columns = (shown) => [
   { key: 'contact', label: t('last_contact'), tight: true, sort: 'last_contact', cell: (d) => time(d.last_contact_at) },
 ].filter((c) => !optional.includes(c.key) || shown.includes(c.key));
 
-export default async function page({ main, query, signal, may, again }) {
+export default async function page({ main, query, signal, may, me, again }) {
   const { cols, ...filter } = query;
   const shown = cols === undefined ? shownFirst : cols.split(',');
   const state = { items: [], next: null };
@@ -99,7 +100,7 @@ export default async function page({ main, query, signal, may, again }) {
       flag('lost', t('s_lost')), flag('source_removed', t('src_removed')),
       groups.length ? h('div', {}, h('label', { for: 'q-group' }, t('group')), h('select', { id: 'q-group', onchange: (e) => go({ group: e.target.value }) }, h('option', { value: '' }, t('all')),
         groups.map((g) => h('option', { value: g.id, selected: filter.group === g.id }, g.name)))) : null),
-    h('div', { class: 'beside' }, tree(folders, filter.folder || '', { go: (folder) => go({ folder }), again, write: may('folder:write') }), list));
+    h('div', { class: 'beside' }, tree(folders, filter.folder || '', { go: (folder) => go({ folder }), again, write: may('folder:write'), policies: may('policy:read') && ((f) => policiesOf({ kind: 'folder', id: f.id, name: f.name }, { may, me })) }), list));
   poll(`devices${toQuery(filter)}`, signal, (d) => {
     const rest = state.items.slice(d.items.length).filter((x) => !d.items.some((y) => y.id === x.id));
     state.items = state.items.length > d.items.length ? [...d.items, ...rest] : d.items;

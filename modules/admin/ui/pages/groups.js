@@ -2,6 +2,7 @@
 import { api, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { start } from '../orders.js';
+import { shown } from '../assign.js';
 import { t } from '../words.js';
 
 const etag = (g) => `"${g.version}"`;
@@ -16,7 +17,7 @@ const edit = (g, again) => dialog({ title: `${t('edit')}: ${g.name}`, submit: t(
 const remove = (g, again) => dialog({ title: `${t('group_delete')}: ${g.name}`, lead: t('group_delete_lead'), submit: t('group_delete'), danger: true,
   save: async () => { await api('DELETE', `groups/${g.id}`, { match: etag(g) }); toast(t('deleted')); again(); } });
 
-export default async function page({ main, signal, may, again }) {
+export default async function page({ main, signal, may, me, again }) {
   const state = { items: [], next: null };
   const list = h('div', { class: 'panel flush' });
   const write = may('group:write');
@@ -29,6 +30,7 @@ export default async function page({ main, signal, may, again }) {
       { label: t('devices'), cell: (g) => (g.devices >= 1000 ? '1000+' : number(g.devices)) },
       { label: t('group_position'), cell: (g) => number(g.position) },
       { label: '', cell: (g) => h('div', { class: 'acts' }, may('device:task') && button(t('task_start'), 'task', () => start({ body: { filter: { group: g.id } }, label: g.name, may })),
+        may('policy:read') && button(t('policies'), 'shield', () => shown({ kind: 'device_group', id: g.id, name: g.name }, { may, me })),
         write && button(t('edit'), 'edit', () => edit(g, again)), write && button(t('group_delete'), 'trash', () => remove(g, again), 'danger')) },
     ], state.items), pager(list, state, () => load().catch(say)));
   };

@@ -1,6 +1,7 @@
 // People of the local source: who may log in at the portal.
 import { api, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { shown } from '../assign.js';
 import { t } from '../words.js';
 
 const add = (again) => dialog({ title: t('add_person'), submit: t('create'), fields: [
@@ -21,12 +22,13 @@ async function edit(p, again) {
   save: async (v) => { await api('PATCH', `people/${p.id}`, { body: v, match: etag }); toast(t('saved')); again(); } });
 }
 
-export default async function page({ main, query, signal, may, again }) {
+export default async function page({ main, query, signal, may, me, again }) {
   const state = (await api('GET', `people${toQuery(query)}`, { signal })).data;
   const list = h('div', { class: 'panel flush' });
   const write = may('person:write');
-  const row = (p) => (p.source_kind !== 'local' ? h('span', { class: 'muted small' }, t('local_only'))
-    : write && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(p, again).catch(say)), button(t('password'), 'key', () => password(p))));
+  const row = (p) => h('div', { class: 'acts' }, p.source_kind !== 'local' ? h('span', { class: 'muted small' }, t('local_only'))
+    : write && [button(t('edit'), 'edit', () => edit(p, again).catch(say)), button(t('password'), 'key', () => password(p))],
+  may('policy:read') && button(t('policies'), 'shield', () => shown({ kind: 'person', id: p.id, name: p.name }, { may, me })));
   const draw = () => fill(list, state.items.length === 0 ? empty(query.q ? t('no_match') : t('no_people'), 'people') : [table([
     { label: t('name'), lead: true, cell: (p) => [h('span', { class: 'main' }, name(p.name)), h('span', { class: 'sub' }, p.login)] },
     { label: t('mail'), cell: (p) => p.mail || '–' }, { label: t('source'), cell: (p) => p.source || '–' }, { label: t('state'), tight: true, cell: (p) => chip(p.disabled ? 'disabled' : 'enabled') },

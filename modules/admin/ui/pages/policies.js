@@ -39,8 +39,8 @@ const removeFolder = (f, gone) => dialog({ title: `${t('folder_delete')}: ${f.na
 export const marks = (p) => h('div', { class: 'chips' }, p.published ? h('span', { class: 'chip good' }, icon('ok'), t('pol_version_n', null, p.published)) : chip('unpublished'),
   p.sandbox && chip('sandbox'), p.republish && chip('republish'));
 
-export default async function page({ main, query, signal, may, again }) {
-  const state = { items: [], next: null }, list = h('div', { class: 'panel flush' }), write = may('policy:write');
+export default async function page({ main, query, signal, may, me, again }) {
+  const state = { items: [], next: null }, list = h('div', { class: 'panel flush' }), write = may('policy:write') && !me.limited; // policies are for the whole zone
   const go = (change) => { location.hash = `#/policies${toQuery({ ...query, ...change })}`; };
   const [cat, { data: { items: folders } }] = await Promise.all([catalogue(), api('GET', 'policy-folders', { signal })]);
   const load = async () => {

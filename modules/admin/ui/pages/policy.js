@@ -1,10 +1,12 @@
 // One policy: its settings, versions, assignments, and what became of it on devices.
-import { api, query as toQuery } from '../api.js';
-import { h, fill, table, tabbar, time, icon, button, empty, dialog, toast, say, name, word } from '../ui.js';
+import { api, poll, query as toQuery, url } from '../api.js';
+import { h, fill, csvLink, table, tabbar, pager, chip, number as count, time, icon, button, empty, dialog, toast, say, name, word } from '../ui.js';
 import { folderOptions } from '../tree.js';
 import { catalogue, columns, label, valueText } from '../catalogue.js';
 import { editor } from '../policy_editor.js';
 import { progress } from '../policy_progress.js';
+import { channelName, channels, deliveries as states, legend, stack } from '../progress.js';
+import { ofPolicy } from '../assign.js';
 import { levelFields, marks } from './policies.js';
 import { t } from '../words.js';
 
@@ -99,18 +101,67 @@ async function versions({ p, cat, servers, write, again, signal }) {
   ], items));
 }
 
-const parts = { settings, versions };
+const assignments = ({ p, may, me, again, signal }) => ofPolicy(p, { may, me, again, signal });
 
-export default async function page({ main, id, query, signal, may, again }) {
+// How far it is, channel by channel, and the devices behind a state.
+async function delivery({ p, query, signal }) {
+  const path = `policies/${p.id}/status`, channel = channels.includes(query.channel) ? query.channel : '', state = states.includes(query.state) ? query.state : '';
+  const at = (c, s) => `#/policy/${p.id}${toQuery({ part: 'delivery', channel: c, state: s })}`;
+  const devices = (more) => `policies/${p.id}/devices${toQuery({ channel, state, ...more })}`;
+  const pictures = h('div', { class: 'cols', id: 'delivery' }), list = h('div');
+  let rows = (await api('GET', devices(), { signal })).data;
+  const draw = ({ counts }) => fill(pictures, channels.filter((c) => counts.some((x) => x.channel === c)).map((c) => {
+    const seen = states.flatMap((s) => counts.filter((x) => x.channel === c && x.state === s).map((x) => [s, x.devices, t(`s_del_${s}`), at(c, s)]));
+    return h('section', { class: 'panel' }, h('h2', {}, channelName(c)), stack(seen), h('p', {}, t('del_of', null, count(seen.find(([s]) => s === 'applied')?.[1] || 0), count(seen.reduce((n, x) => n + x[1], 0)))),
+      legend(seen, c === channel ? state : ''));
+  }));
+  const drawList = () => fill(list, rows.items.length ? table([
+    { label: t('device'), lead: true, cell: (d) => [h('a', { class: 'main', href: `#/device/${d.id}?tab=policies` }, name(d.name)), d.person && h('span', { class: 'sub' }, name(d.person))] },
+    { label: t('del_channel'), tight: true, cell: (d) => channelName(d.channel) }, { label: t('state'), tight: true, cell: (d) => chip(`del_${d.state}`) },
+    { label: t('task_said'), cell: (d) => [d.error && h('bdi', {}, d.error), d.attempts > 1 && h('span', { class: 'sub' }, t('del_tries', null, count(d.attempts)))] },
+    { label: t('version'), tight: true, cell: (d) => versionName(d.number) }, { label: t('when'), tight: true, cell: (d) => time(d.updated_at) }], rows.items)
+    : empty(t(state || channel ? 'no_match' : 'del_none'), 'devices'), pager(list, rows, () => more().catch(say)));
+  // A page may be short, even empty, with more behind it.
+  const more = async () => {
+    const had = rows.items.length;
+    while (rows.next && rows.items.length === had) {
+      const { data } = await api('GET', devices({ cursor: rows.next }), { signal });
+      rows.items.push(...data.items);
+      rows.next = data.next;
+    }
+    drawList();
+  };
+  const fresh = async (now) => {
+    draw(now);
+    try {
+      const { data } = await api('GET', devices({ limit: Math.min(200, Math.max(50, rows.items.length)) }), { signal });
+      if (rows.items.length <= data.items.length || !data.next) rows = data;
+      if (rows.items.length) drawList(); else await more();
+    } catch (e) { if (!signal.aborted) say(e); }
+  };
+  const { data, etag: seen } = await api('GET', path, { signal });
+  draw(data);
+  if (rows.items.length) drawList(); else await more();
+  poll(path, signal, fresh, { etag: seen, every: 3000 });
+  const select = (id, text, all, now, words, go) => h('div', {}, h('label', { for: id }, text), h('select', { id, onchange: (e) => { location.hash = go(e.target.value); } },
+    h('option', { value: '' }, t('all')), all.map((x) => h('option', { value: x, selected: x === now }, words(x)))));
+  return [pictures, h('section', { class: 'panel flush spaced' }, h('div', { class: 'bar' }, h('h2', { class: 'grow' }, t('devices')),
+    select('q-channel', t('del_channel'), channels, channel, channelName, (c) => at(c, state)), select('q-state', t('state'), states, state, (s) => t(`s_del_${s}`), (s) => at(channel, s)),
+    csvLink(url(devices({ format: 'csv' })), 'policy-devices')), list)];
+}
+
+const parts = { settings, assignments, delivery, versions };
+
+export default async function page({ main, id, query, signal, may, me, again }) {
   const [{ data: p }, cat, { data: { items: folders } }, servers] = await Promise.all([api('GET', `policies/${id}`, { signal }), catalogue(), api('GET', 'policy-folders', { signal }),
     may('mail:read') ? api('GET', 'eas-servers?limit=200', { signal }).then((r) => r.data.items) : []]);
-  const editable = may('policy:write') && p.type !== 'enrollment';
+  const editable = may('policy:write') && !me.limited && p.type !== 'enrollment';
   const number = query.version === undefined ? (p.sandbox ? 0 : p.published) : Number(query.version);
   const part = parts[query.part] ? query.part : 'settings';
   const version = (await api('GET', `policies/${p.id}/versions/${number}`, { signal })).data;
   const latest = number === (p.sandbox ? 0 : p.published);
   const stage = h('div', { id: 'panel', role: 'tabpanel', 'aria-labelledby': `tab-${part}` });
-  fill(stage, p.type === 'enrollment' && part === 'settings' ? empty(t('pol_enrollment'), 'shield') : await parts[part]({ p, cat, servers, version, write: editable && latest, again, signal, may }));
+  fill(stage, p.type === 'enrollment' && part === 'settings' ? empty(t('pol_enrollment'), 'shield') : await parts[part]({ p, cat, servers, version, write: editable && latest, again, signal, may, me, query }));
   const acts = editable ? [button(t('edit'), 'edit', () => rename(p, folders, again)), button(t('pol_duplicate'), 'copy', () => duplicate(p, number)),
     p.sandbox && p.published ? button(t('pol_sandbox_drop'), 'off', () => discard(p, again)) : null, button(t('pol_delete'), 'trash', () => remove(p), 'danger'),
     p.sandbox && button(t('pol_publish'), 'up', () => publish(p, cat, servers, 0, again).catch(say), 'primary')] : [];
@@ -118,5 +169,5 @@ export default async function page({ main, id, query, signal, may, again }) {
   fill(main, h('a', { class: 'crumb', href: `#/policies${toQuery({ type: p.type })}` }, icon('left'), t('policies')), h('div', { class: 'head' }, h('h1', {}, name(p.name)), h('div', { class: 'acts' }, acts)),
     progress(signal), h('div', { class: 'under' }, h('span', { class: 'chip' }, word('pol_type', p.type)), marks(p), p.description && h('span', { class: 'muted' }, name(p.description))),
     p.republish && h('p', { class: 'alert warn' }, t('pol_republish')), !latest && h('p', { class: 'alert' }, t('pol_older'), ' ', h('a', { href: `#/policy/${p.id}` }, t('pol_latest'))),
-    tabbar(Object.keys(parts).map((k) => [k, t(`pol_${k}`)]), part, (k) => { location.hash = `#/policy/${p.id}${toQuery({ ...query, part: k })}`; }), stage);
+    tabbar(Object.keys(parts).map((k) => [k, t(`pol_${k}`)]), part, (k) => { location.hash = `#/policy/${p.id}${toQuery({ version: query.version, part: k })}`; }), stage);
 }

@@ -2,7 +2,7 @@
 import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, csvLink, table, pager, chip, time, icon, button, dialog, toast, say, name, number, word, answer, empty } from '../ui.js';
 import { actionOf, orderName } from '../orders.js';
-import { bar, told, who, ended, states, there } from '../progress.js';
+import { bar, legend, told, who, ended, states, there } from '../progress.js';
 import { t } from '../words.js';
 
 const pairs = (rows) => h('dl', {}, rows.filter(Boolean).map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));
@@ -53,7 +53,7 @@ export default async function page({ main, id, query, signal, may, again }) {
       h('div', { class: 'acts' }, may('device:task') && [!ended(task) && task.state !== 'cancelling' && button(t('task_cancel'), 'off', () => cancel(task, again), 'danger'),
         task.hidden ? button(t('task_show'), null, () => hide('show', 'task_shown')) : button(t('task_hide'), null, () => hide('hide', 'task_hidden'))], help));
     fill(picture, h('h2', {}, t('progress')), bar(task), h('p', { role: 'status' }, told(task)), task.counted_at && h('p', { class: 'muted small' }, t('task_counted'), ' ', time(task.counted_at)),
-      h('ul', { class: 'legend' }, there(task).map((s) => h('li', {}, h('a', { href: go(s), 'aria-current': s === state ? 'true' : null }, h('i', { class: `seg-${s}` }), t(`s_${s}`), h('strong', {}, number(task.counts[s])))))));
+      legend(there(task).map((s) => [s, task.counts[s], t(`s_${s}`), go(s)]), state));
   };
   // A page may be short, even empty, with more behind it.
   const more = async () => {

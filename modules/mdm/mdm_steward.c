@@ -1,7 +1,7 @@
 /* Owns the two threads of a child that keep it in order: the steward does what touches the database, the guard only looks at
  * clocks, so that it works while the steward waits. Both are joined when the child stops. */
 #include "base/mdm_wait.h"
-#include "domain/mdm_job.h"
+#include "domain/mdm_clock.h"
 #include "mdm_private.h"
 
 #define CLOCK_STEP_MS 60000 /* less is the ordinary care of a clock */
@@ -44,7 +44,7 @@ static void watch_clock(mdm_ctx_t *ctx)
             (was - off) / 1000);
     rv = mdm_db_open(ctx, &db);
     if (rv == APR_SUCCESS) {
-        rv = mdm_job_clock_back(db, was - off);
+        rv = mdm_clock_back(db, was - off);
         mdm_db_close(db);
     }
     if (rv != APR_SUCCESS) {

@@ -630,12 +630,18 @@ def test_r48_a_clock_that_goes_back_stops_nothing(shimmed):
         due = "SELECT p.due_ms FROM push p JOIN source_record r ON r.id = p.record_id WHERE r.native_id = ?"
         planned = zone.sql(due, device.udid)[0][0]
         assert planned > time.time() * 1000 + day
+        refresh = ("SELECT refresh_due_ms FROM device WHERE id = ?", console.device(device.udid)["id"])
+        assert zone.sql(*refresh)[0][0] > time.time() * 1000 + day
         waiting = harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'core.prune' AND state = 'waiting' AND run_at_ms > ?",
                                                     int(time.time() * 1000 + day)))
         assert waiting
+        zone.sql("UPDATE device SET last_contact_ms = 0")
+        device.connect(Status="Idle")
+        assert harness.wait_for(lambda: zone.sql("SELECT 1 FROM device WHERE last_contact_ms > 0")), "the steward has seen the clock as it is"
         struct.pack_into("l", zone.shared, 8, 0)
         harness.wait_for(lambda: zone.log.has("MDM0224"))
         assert zone.sql(due, device.udid)[0][0] <= time.time() * 1000 + hour
+        harness.wait_for(lambda: zone.sql(*refresh)[0][0] <= time.time() * 1000 + 2 * hour)
         assert zone.sql("SELECT kind FROM job WHERE state = 'waiting' AND run_at_ms > ?", int(time.time() * 1000 + day + hour)) == []
         zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'core.prune'")
         harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'core.prune' AND state = 'waiting' AND run_at_ms > 1"))

@@ -260,23 +260,6 @@ static void test_damaged_payload_fails_and_the_next_runs(void **state)
     assert_null(claim());
 }
 
-/* R48: the clock goes back by a day: what was planned by it comes forward as far, and nothing later than it was to. */
-static void test_clock_back(void **state)
-{
-    apr_int64_t now = apr_time_as_msec(t->now);
-    const char *one = add("one", now + 60000, 0), *two = add("two", now + 86400000 + 600000, 0);
-    mdm_job_t *job;
-
-    assert_int_equal(mdm_job_clock_back(db, 86400000), APR_SUCCESS);
-    job = claim();
-    assert_string_equal(job->id, one);
-    assert_int_equal(mdm_job_finish(db, job, APR_SUCCESS, NULL), APR_SUCCESS);
-    later(599000);
-    assert_null(claim());
-    later(1000);
-    assert_string_equal(claim()->id, two);
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -294,7 +277,6 @@ int main(void)
         T(test_deadly_job_is_given_up),
         T(test_cancel),
         T(test_damaged_payload_fails_and_the_next_runs),
-        T(test_clock_back),
     };
     int rc;
 

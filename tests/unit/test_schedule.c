@@ -1,5 +1,6 @@
 /* Schedules (DEV-05, DEV-06): inheritance, who is due, spreading, long absence of the server, silence. MDM_TEST_DB chooses the engine. */
 #include "apple_test.h"
+#include "domain/mdm_clock.h"
 #include "domain/mdm_folder.h"
 #include "domain/mdm_schedule.h"
 
@@ -221,6 +222,56 @@ static void test_moves(void **state)
     assert_int_equal(due(one), now());
 }
 
+/* Claims the job that the step of the clock has left, and runs it as often as said. */
+static void run_clock(int times)
+{
+    mdm_job_t *job;
+
+    for (int i = 0; i < times; i++) {
+        sql(z, "UPDATE job SET state = 'waiting', run_at_ms = 0 WHERE kind = '%s'", MDM_CLOCK_JOB); /* as if it had been killed at its end */
+        assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+        assert_int_equal(mdm_job_claim(db, MDM_CLOCK_JOB, "me", 60, &job), APR_SUCCESS);
+        mdm_db_close(db);
+        assert_int_equal(mdm_clock_back_run(z->t->ctx, job, 60), APR_SUCCESS);
+        assert_int_equal(job->again_ms, 0);
+    }
+}
+
+static apr_int64_t number(const char *from, const char *id)
+{
+    return apr_atoi64(ask(z, "SELECT %s WHERE id = '%s'", from, id));
+}
+
+/* R48, DEV-15: the clock goes back by a day: jobs, refreshes and the ends of commands come forward as far, once, and none later than it was to. */
+static void test_clock_back(void **state)
+{
+    enum { MANY = 1203 };
+    static const char insert[] = "INSERT INTO command (id, record_id, device_id, seq, request_type, payload, state, created_ms, expires_ms) ";
+    mdm_job_add_t soon = {.kind = "k", .unique_key = "soon", .run_at_ms = now() + MINUTE};
+    mdm_job_add_t later = {.kind = "k", .unique_key = "later", .run_at_ms = now() + DAY + 10 * MINUTE};
+    const char *soon_id, *later_id;
+
+    sql(z, "UPDATE device SET refresh_due_ms = %" APR_INT64_T_FMT " WHERE id = '%s'", now() + DAY + 30 * MINUTE, one->device);
+    sql(z, "UPDATE device SET refresh_due_ms = %" APR_INT64_T_FMT " WHERE id = '%s'", now() + 30 * MINUTE, two->device);
+    sql(z, "%sWITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT 'c' || i, '%s', '%s', 1000 + i, 'DeviceLock', "
+        "'{}', 'queued', 0, %" APR_INT64_T_FMT " + i %% 3 FROM n", insert, MANY, one->record, one->device, now() + 2 * DAY);
+    sql(z, "UPDATE command SET open = 0 WHERE id = 'c7'");
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_job_add(db, &soon, &soon_id), APR_SUCCESS);
+    assert_int_equal(mdm_job_add(db, &later, &later_id), APR_SUCCESS);
+    assert_int_equal(mdm_clock_back(db, DAY), APR_SUCCESS);
+    mdm_db_close(db);
+    assert_int_equal(number("run_at_ms FROM job", soon_id), now());
+    assert_int_equal(number("run_at_ms FROM job", later_id), now() + 10 * MINUTE);
+    run_clock(2);
+    assert_int_equal(due(one), now() + 30 * MINUTE);
+    assert_int_equal(due(two), now());
+    assert_int_equal(number("expires_ms FROM command", "c3"), now() + DAY);
+    assert_int_equal(number("expires_ms FROM command", "c7"), now() + 2 * DAY + 1);
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE open = 1 AND expires_ms BETWEEN %" APR_INT64_T_FMT " AND %" APR_INT64_T_FMT,
+                            now() + DAY, now() + DAY + 2), apr_itoa(z->t->pool, MANY - 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,7 +279,7 @@ int main(void)
         cmocka_unit_test_setup(test_change_spreads, empty),      cmocka_unit_test_setup(test_due_is_asked, empty),
         cmocka_unit_test_setup(test_absent_device_is_woken_only, empty), cmocka_unit_test_setup(test_overdue_is_spread, empty),
         cmocka_unit_test_setup(test_unmanaged_is_left_alone, empty), cmocka_unit_test_setup(test_lost, empty),
-        cmocka_unit_test_setup(test_moves, empty),
+        cmocka_unit_test_setup(test_moves, empty),               cmocka_unit_test_setup(test_clock_back, empty),
     };
 
     apr_initialize();

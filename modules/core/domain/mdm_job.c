@@ -197,14 +197,3 @@ int mdm_job_stopping(const mdm_job_t *job)
 {
     return job->cancelled || (job->stop && *job->stop);
 }
-
-apr_status_t mdm_job_clock_back(mdm_db_t *db, apr_int64_t step_ms)
-{
-    apr_int64_t now = mdm_now_ms(mdm_db_ctx(db));
-    apr_status_t rv = mdm_q_job_clock_back(db, now, step_ms, NULL);
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_push_clock_back(db, now, step_ms, NULL);
-    }
-    return rv == APR_SUCCESS ? mdm_q_notice_clock_back(db, now, step_ms, NULL) : rv;
-}

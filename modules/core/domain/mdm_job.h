@@ -37,8 +37,6 @@ apr_status_t mdm_job_claim(mdm_db_t *db, const char *kind, const char *owner, in
 apr_status_t mdm_job_finish(mdm_db_t *db, mdm_job_t *job, apr_status_t rv, const char *why);
 /* Keeps the lease, stores progress, learns of a cancel. APR_NOTFOUND: the lease was lost, and mdm_job_stopping() is true. */
 apr_status_t mdm_job_progress(mdm_ctx_t *ctx, mdm_job_t *job, apr_int64_t done, apr_int64_t total, int lease_s);
-/* The clock was set back by step_ms: waiting jobs, pushes and notices that were planned by the clock as it was come forward with it. */
-apr_status_t mdm_job_clock_back(mdm_db_t *db, apr_int64_t step_ms);
 /* True if the run should end at the next clean point. */
 int mdm_job_stopping(const mdm_job_t *job);
 

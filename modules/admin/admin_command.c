@@ -129,7 +129,7 @@ static apr_status_t list_commands(mdm_db_t *db, const char *id, const mdm_page_t
     for (i = 0; i < rows->nelts; i++) {
         const mdm_command_t *c = &APR_ARRAY_IDX(rows, i, mdm_command_t);
         json_array_append_new(
-            *out, json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o}", "id", c->id,
+            *out, json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o}", "id", c->id,
                             "request_type", c->request_type, "state", c->state, "open", c->open != 0, "leaving",
                             c->leaving != 0, "seq", (json_int_t)c->seq, "offers", (json_int_t)c->offers, "created_by",
                             c->created_by ? c->created_by : "", "created_at", mdm_adm_time(p, c->created_ms), "sent_at",
@@ -137,6 +137,7 @@ static apr_status_t list_commands(mdm_db_t *db, const char *id, const mdm_page_t
                             mdm_adm_time(p, c->done_ms), "expires_at", mdm_adm_time(p, c->expires_ms), "error",
                             c->error ? mdm_adm_parsed(c->error) : json_null(), "result",
                             c->result ? mdm_adm_parsed(c->result) : json_null(), "why", mdm_adm_text(c->why),
+                            "why_code", mdm_adm_text(c->why_code), "why_value", mdm_adm_text(c->why_value),
                             "user", c->user, "task", mdm_adm_text(c->task_id)));
     }
     return APR_SUCCESS;

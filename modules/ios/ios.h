@@ -37,6 +37,8 @@ void ios_push_child_init(apr_pool_t *p);
 void ios_scep_child_init(apr_pool_t *p);
 /* The authority has changed (MDM_CA_CHANGE). */
 apr_status_t ios_scep_changed(mdm_ctx_t *ctx);
+/* An identity was revoked (MDM_CERT_CHANGE): the revocation list is to be made again. */
+apr_status_t ios_scep_revoked(mdm_ctx_t *ctx);
 
 /* The job that renews identities. */
 extern const mdm_jobkind_t ios_renew_kind;

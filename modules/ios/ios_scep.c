@@ -14,7 +14,9 @@
 #define MAX_OPERATION 32
 #define CRL_PATH "/crl"
 #define CRL_TYPE "application/pkix-crl"
-#define CRL_FRESH_MS 3000
+#define CRL_FRESH_MS 3000 /* not made more often than this, whatever is revoked */
+#define CRL_KEEP_MS (24 * 3600 * 1000) /* of the week that it is good for */
+#define CRL_CACHE "public, max-age=300"
 
 /* The authority is read once per child: its keys are opened, which is not cheap; and again when one of its certificates was renewed,
  * once in years. What requests may still hold stays. Its pool and that of the list are nobody's children: those of the child
@@ -24,12 +26,16 @@ static struct {
     mdm_ca_t *ca;
 } authority;
 
-/* The last revocation list, so that it is made once in a while and not for everybody who asks. */
+/* The last revocation list: it is made again when something was revoked, and once a day, not for everybody who asks. */
 static struct {
     apr_thread_mutex_t *lock;
     apr_pool_t *pool; /* of this list alone */
     mdm_blob_t der;
+    const char *tag;
+    const mdm_ca_t *ca;
     apr_int64_t made_ms;
+    unsigned made_at; /* `revoked` before it was read */
+    unsigned revoked; /* grows with every change; atomic */
 } crl;
 
 void ios_scep_child_init(apr_pool_t *p)
@@ -183,17 +189,25 @@ static apr_status_t message(request_rec *r, mdm_ctx_t *ctx, mdm_blob_t *out)
     return rv == APR_SUCCESS ? rv : mdm_fail(ctx, MDM_EINPUT, "message", "The message is not base64.");
 }
 
+apr_status_t ios_scep_revoked(mdm_ctx_t *ctx)
+{
+    __atomic_add_fetch(&crl.revoked, 1, __ATOMIC_SEQ_CST);
+    return APR_SUCCESS;
+}
+
 /* With the lock held. */
 static apr_status_t crl_make(mdm_ctx_t *ctx, const mdm_ca_t *ca)
 {
-    apr_int64_t now = mdm_now_ms(ctx);
+    unsigned revoked = __atomic_load_n(&crl.revoked, __ATOMIC_SEQ_CST);
+    apr_int64_t now = mdm_now_ms(ctx), age = now - crl.made_ms;
+    const char *tag;
     apr_status_t rv;
     mdm_blob_t der;
 
-    if (crl.pool && now - crl.made_ms >= 0 && now - crl.made_ms < CRL_FRESH_MS) {
+    if (crl.pool && crl.ca == ca && age >= 0 && age < (revoked == crl.made_at ? CRL_KEEP_MS : CRL_FRESH_MS)) {
         return APR_SUCCESS;
     }
-    rv = mdm_ca_crl(ctx, ca, &der);
+    rv = mdm_ca_crl(ctx, ca, &der, &tag);
     if (rv == APR_SUCCESS) {
         if (crl.pool) {
             apr_pool_clear(crl.pool);
@@ -202,26 +216,37 @@ static apr_status_t crl_make(mdm_ctx_t *ctx, const mdm_ca_t *ca)
         }
         crl.der.data = apr_pmemdup(crl.pool, der.data, der.len);
         crl.der.len = der.len;
+        crl.tag = apr_pstrcat(crl.pool, "W/\"", tag, "\"", NULL);
+        crl.ca = ca;
         crl.made_ms = now;
+        crl.made_at = revoked;
     }
     return rv;
 }
 
 static int get_crl(request_rec *r, mdm_ctx_t *ctx, const mdm_ca_t *ca)
 {
+    const char *known = apr_table_get(r->headers_in, "If-None-Match");
     void *copy = NULL;
     apr_size_t len = 0;
+    int same = 0;
     apr_status_t rv = apr_thread_mutex_lock(crl.lock);
 
     if (rv == APR_SUCCESS) {
         rv = crl_make(ctx, ca);
         if (rv == APR_SUCCESS) {
-            copy = apr_pmemdup(r->pool, crl.der.data, crl.der.len);
+            apr_table_set(r->headers_out, "ETag", crl.tag);
+            same = known && !strcmp(known, crl.tag);
+            copy = same ? NULL : apr_pmemdup(r->pool, crl.der.data, crl.der.len);
             len = crl.der.len;
         }
         apr_thread_mutex_unlock(crl.lock);
     }
-    return rv == APR_SUCCESS ? mdm_web_bytes(r, HTTP_OK, CRL_TYPE, copy, len) : fail(r, ctx, rv);
+    if (rv != APR_SUCCESS) {
+        return fail(r, ctx, rv);
+    }
+    apr_table_setn(r->headers_out, "Cache-Control", CRL_CACHE);
+    return same ? mdm_web_empty(r, HTTP_NOT_MODIFIED) : mdm_web_bytes(r, HTTP_OK, CRL_TYPE, copy, len);
 }
 
 static int throttled(request_rec *r, int wait)

@@ -81,6 +81,7 @@ static void retrieve(void)
     if (svc) {
         svc->job_kind(&ios_renew_kind);
         svc->change_watch(MDM_CA_CHANGE, ios_scep_changed);
+        svc->change_watch(MDM_CERT_CHANGE, ios_scep_revoked);
         ios_push_jobs(svc);
     }
 }

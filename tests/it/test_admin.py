@@ -640,6 +640,8 @@ def test_words_are_complete():
     assert len(keys) == len(set(keys)) > 200 and all(len(en) > 2 and len(de) > 2 for _, en, de in entries)
     used = {k for f in ui.rglob("*.js") if f.name != "words.js" for k in re.findall(r"(?<![.\w])t\('([a-z0-9_]+)'", f.read_text())}
     assert used <= set(keys), used - set(keys)
+    codes = DOCUMENT["components"]["schemas"]["Command"]["properties"]["why_code"]["enum"]
+    assert {f"cmd_{c}" for c in codes if c} <= set(keys), "why a command waits is told in both languages (IOS-05)"
 
 
 # ---- every list as a file (UI-01) -------------------------------------------------------------------------------------

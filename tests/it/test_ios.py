@@ -15,7 +15,7 @@ import zonefiles as zf
 from clients import Console, enrolled, new_device, portal
 from harness import wait_for
 from sim.apns import Apns
-from sim.device import CHECKIN_TYPE, CONNECT_TYPE, REFRESHES, Refused
+from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Http, REFRESHES, Refused
 
 pytestmark = pytest.mark.san
 FORBIDDEN = {401, 403, 404, 410}
@@ -323,6 +323,41 @@ def test_revocation_list(zone):
     status, headers, _ = zone.request("POST", "/scep/crl", b"x")
     assert status == 405 and headers["Allow"] == "GET, HEAD"
     assert zone.request("GET", "/scep/crl/more")[0] == 400
+
+
+def test_revocation_list_is_kept(fresh_zone):
+    """IOS-06, SEC-07: whoever asks gets the same bytes until something is revoked; 304 for who has them; 10,000 entries."""
+    zone = fresh_zone(children=1)
+    gone, one = enrolled(zone), Http(str(zone.tls_dir / "ca.pem"))  # one connection: one child, whose list it is
+
+    def fetch(tag=None):
+        status, headers, body = one.fetch("GET", f"{zone.public_url}/scep/crl", None, {"If-None-Match": tag} if tag else {})
+        return status, headers["ETag"], headers["Cache-Control"], body
+
+    def serials(body):
+        return {entry.serial_number for entry in x509.load_der_x509_crl(body)}
+    def revoke(begin, end):
+        """Behind the server's back: nothing says that there was a change."""
+        zone.sql(f"WITH RECURSIVE n(i) AS (SELECT {begin} UNION ALL SELECT i + 1 FROM n WHERE i < {end}) INSERT INTO certificate (fingerprint, serial,"
+                 " subject, status, slot, not_before_ms, not_after_ms, issued_ms, renew_ms, der, revoked_ms, revoke_reason) SELECT 'made ' || i,"
+                 " '00' || CAST(100000 + i AS TEXT), 'CN=x', 'revoked', 'current', 0, 4000000000000, 0, 0, '', 1, 'checkout' FROM n")
+    revoke(1, 10000)
+    looks = iter(range(10001, 11000))
+
+    def kept():
+        before, began, n = fetch(), time.monotonic(), next(looks)
+        revoke(n, n)
+        wait_for(lambda: time.monotonic() > began + 3.1)  # it is never made more often than each three seconds
+        return before if fetch() == before else None  # a child that has just begun reads once more
+    first = wait_for(kept, 30)
+    assert first[0] == 200 and first[2] == "public, max-age=300" and len(serials(first[3])) >= 10000
+    assert fetch(first[1])[::3] == (304, b"")
+    gone.check_out()
+    wait_for(lambda: fetch()[3] != first[3])
+    second = fetch()
+    mine = x509.load_pem_x509_certificate(open(pem(gone), "rb").read()).serial_number
+    assert second[1] != first[1] and len(serials(second[3])) > len(serials(first[3])) and mine in serials(second[3])
+    assert fetch(first[1])[0] == 200 and fetch(second[1])[0] == 304
 
 
 def test_scep_limits(fresh_zone):

@@ -198,6 +198,7 @@ static void revoked_identity_is_announced_and_listed_IOS_06(void **state)
     X509_REVOKED *rev;
     X509_CRL *crl;
     mdm_db_t *db;
+    const char *tag, *was;
 
     mdm_db_open(t->ctx, &db);
     assert_int_equal(mdm_ca_revoke(db, fingerprint(t, gone), "left"), APR_SUCCESS);
@@ -209,17 +210,21 @@ static void revoked_identity_is_announced_and_listed_IOS_06(void **state)
         fingerprint(t, gone));
     sql(t, "CREATE UNIQUE INDEX one_x ON one (x)");
     assert_true(dbtest_sql(t, "INSERT INTO one (x) VALUES (1)") != 0); /* announced, and once */
-    assert_int_equal(mdm_ca_crl(t->ctx, ca, &der), APR_SUCCESS);
+    assert_int_equal(mdm_ca_crl(t->ctx, ca, &der, &tag), APR_SUCCESS);
     at = der.data;
     crl = d2i_X509_CRL(NULL, &at, (long)der.len);
     assert_non_null(crl);
     assert_int_equal(X509_CRL_verify(crl, X509_get0_pubkey(ca->ca->x)), 1);
     assert_int_equal(X509_CRL_get0_by_cert(crl, &rev, gone->x), 1);
     assert_int_equal(X509_CRL_get0_by_cert(crl, &rev, stays->x), 0);
+    was = tag;
+    assert_int_equal(mdm_ca_crl(t->ctx, ca, &der, &tag), APR_SUCCESS);
+    assert_string_equal(tag, was); /* whoever makes it */
     X509_CRL_free(crl);
     mdm_cert_info(t->ctx, gone, &info);
     t->now = apr_time_from_sec(info.not_after_ms / 1000 + 1);
-    assert_int_equal(mdm_ca_crl(t->ctx, ca, &der), APR_SUCCESS);
+    assert_int_equal(mdm_ca_crl(t->ctx, ca, &der, &tag), APR_SUCCESS);
+    assert_string_not_equal(tag, was);
     at = der.data;
     crl = d2i_X509_CRL(NULL, &at, (long)der.len);
     assert_int_equal(X509_CRL_get0_by_cert(crl, &rev, gone->x), 0); /* expired: no need to list */

@@ -173,24 +173,24 @@ static void push_certificate(void)
 static void test_why(void **state)
 {
     static const struct {
-        const char *command, *record, *says;
+        const char *command, *record, *says, *code;
     } cases[] = {
-        {"state = 'queued'", "push_ok = 1", "Waiting for the device"},
-        {"state = 'queued'", "push_ok = 0", "push token"},
-        {"state = 'sent', offers = 1", "push_ok = 1", "the answer is awaited"},
-        {"state = 'sent', offers = 2", "push_ok = 1", "more than once"},
-        {"state = 'sent', offers = 5", "push_ok = 1", "other commands go before it"},
-        {"state = 'notnow'", "push_ok = 1", "locked or busy"},
-        {"state = 'notnow', leaving = 1, refusals = 2", "state = 'leaving'", "has refused it 2 times"},
-        {"state = 'queued'", "state = 'leaving'", "being unenrolled"},
-        {"state = 'queued'", "state = 'authenticated'", "begun to enrol again"},
-        {"state = 'queued', expires_ms = 1", "push_ok = 1", "time is over"},
+        {"state = 'queued'", "push_ok = 1", "Waiting for the device", "waiting"},
+        {"state = 'queued'", "push_ok = 0", "push token", "no_token"},
+        {"state = 'sent', offers = 1", "push_ok = 1", "the answer is awaited", "sent"},
+        {"state = 'sent', offers = 2", "push_ok = 1", "more than once", "sent_again"},
+        {"state = 'sent', offers = 5", "push_ok = 1", "other commands go before it", "sent_often"},
+        {"state = 'notnow'", "push_ok = 1", "locked or busy", "notnow"},
+        {"state = 'notnow', leaving = 1, refusals = 2", "state = 'leaving'", "has refused it 2 times", "refused"},
+        {"state = 'queued'", "state = 'leaving'", "being unenrolled", "leaving"},
+        {"state = 'queued'", "state = 'authenticated'", "begun to enrol again", "enrolling"},
+        {"state = 'queued', expires_ms = 1", "push_ok = 1", "time is over", "expired"},
     };
     static const struct {
-        const char *name, *value, *says;
-    } zone[] = {{NULL, NULL, "there is no Apple push certificate"},
-                {"apns.stopped", "{\"reason\": \"BadCertificate\"}", "Apple refuses the push certificate (BadCertificate)"},
-                {"apns.stopped", "{}", "Waiting for the device"}};
+        const char *name, *value, *says, *code;
+    } zone[] = {{NULL, NULL, "there is no Apple push certificate", "no_certificate"},
+                {"apns.stopped", "{\"reason\": \"BadCertificate\"}", "Apple refuses the push certificate (BadCertificate)", "certificate_refused"},
+                {"apns.stopped", "{}", "Waiting for the device", "waiting"}};
     const char *id = add("DeviceLock", NULL, 0);
     apr_array_header_t *list;
 
@@ -202,6 +202,7 @@ static void test_why(void **state)
         sql(z, "UPDATE source_record SET %s WHERE id = '%s'", cases[i].record, d->record);
         assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
         assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, cases[i].says));
+        assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).why_code, cases[i].code);
     }
     sql(z, "UPDATE command SET expires_ms = NULL, state = 'queued' WHERE id = '%s'", id);
     for (size_t i = 0; i < sizeof zone / sizeof zone[0]; i++) {
@@ -212,10 +213,13 @@ static void test_why(void **state)
         }
         assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
         assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, zone[i].says));
+        assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).why_code, zone[i].code);
     }
     sql(z, "UPDATE push SET last_error = 'TooManyRequests' WHERE record_id = '%s'", d->record);
     assert_int_equal(mdm_command_list(db, d->device, 1, &list), APR_SUCCESS);
     assert_non_null(strstr(APR_ARRAY_IDX(list, 0, mdm_command_t).why, "TooManyRequests"));
+    assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).why_code, "push_failed");
+    assert_string_equal(APR_ARRAY_IDX(list, 0, mdm_command_t).why_value, "TooManyRequests");
 }
 
 /* IOS-12: a raw command goes out as it was given, and lies sealed in the queue; nothing too long is taken. */

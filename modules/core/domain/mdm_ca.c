@@ -298,7 +298,7 @@ apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *re
     if (rv != APR_SUCCESS || n == 0) {
         return rv;
     }
-    rv = mdm_change_add(db, "cert", fingerprint);
+    rv = mdm_change_add(db, MDM_CERT_CHANGE, fingerprint);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -339,7 +339,23 @@ static int crl_reason(const char *why)
     return 0;
 }
 
-apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
+/* What tells one list from another: its authority, its entries, and the day. */
+static const char *crl_tag(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_revoked_t *list, int n, apr_int64_t now)
+{
+    mdm_blob_t der = mdm_cert_der(ca->ca);
+    apr_array_header_t *parts = apr_array_make(ctx->pool, n + 2, sizeof(char *));
+    const char *text;
+
+    APR_ARRAY_PUSH(parts, const char *) = mdm_sha256_hex(ctx->pool, der.data, der.len);
+    APR_ARRAY_PUSH(parts, const char *) = apr_psprintf(ctx->pool, "%" APR_INT64_T_FMT, (apr_int64_t)(now / DAY_MS));
+    for (int i = 0; i < n; i++) {
+        APR_ARRAY_PUSH(parts, const char *) = apr_psprintf(ctx->pool, "%s %" APR_INT64_T_FMT, list[i].serial, list[i].at_ms);
+    }
+    text = apr_array_pstrcat(ctx->pool, parts, '\n');
+    return apr_pstrmemdup(ctx->pool, mdm_sha256_hex(ctx->pool, text, strlen(text)), 24);
+}
+
+apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der, const char **tag)
 {
     apr_int64_t now = mdm_now_ms(ctx);
     apr_array_header_t *rows;
@@ -364,6 +380,7 @@ apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der)
         list[i].at_ms = row->revoked_ms;
         list[i].reason = crl_reason(row->reason);
     }
+    *tag = crl_tag(ctx, ca, list, rows->nelts, now);
     return mdm_crl_make(ctx, ca->ca, ca->ca_key, list, rows->nelts, now / 1000, now - 60000,
                         now + CRL_LIFE_MS, der);
 }

@@ -23,6 +23,8 @@ apr_status_t mdm_ca_load(mdm_db_t *db, apr_pool_t *p, mdm_ca_t **out);
 #define MDM_IDENTITY_GRACE_MS (86400LL * 1000)
 /* Kind of the change rows that say: read the authority again. */
 #define MDM_CA_CHANGE "ca"
+/* Kind of the change rows that name a certificate that was revoked or replaced. */
+#define MDM_CERT_CHANGE "cert"
 
 /* Issues a device identity for a checked request (5 years; a day if it is for neither an enrolment nor a record) and writes its certificate row (status
  * "issued"; slot "next" if it renews the identity of record_id: an earlier one that was never used is revoked then, and the
@@ -36,7 +38,8 @@ apr_status_t mdm_ca_revoke(mdm_db_t *db, const char *fingerprint, const char *re
 /* Revokes all identities of a source record but one certificate (keep) and those of one enrolment (keep_pending); "" = none. */
 apr_status_t mdm_ca_revoke_record(mdm_db_t *db, const char *record_id, const char *keep, const char *keep_pending,
                                   const char *reason);
-/* The revocation list of now with reasons, DER, good for a week (IOS-06). Opens its own connection. */
-apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der);
+/* The revocation list of now with reasons, DER, good for a week (IOS-06). *tag: hex, the same for whoever makes it of the same entries on the
+ * same day. Opens its own connection. */
+apr_status_t mdm_ca_crl(mdm_ctx_t *ctx, const mdm_ca_t *ca, mdm_blob_t *der, const char **tag);
 
 #endif

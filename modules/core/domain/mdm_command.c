@@ -208,23 +208,36 @@ apr_status_t mdm_command_record(mdm_db_t *db, const char *device_id, const char 
 
 /* ---------------------------------------------------------------- showing, taking back */
 
-/* Why no device at all can be woken; NULL: nothing is known against it. */
-static apr_status_t nobody_wakes(mdm_db_t *db, const char **out)
+/* Why a command is where it is (IOS-05): a stable word, what the sentence has in it, and the sentence. */
+typedef struct why_t {
+    const char *code, *value, *text;
+} why_t;
+
+static why_t because(const char *code, const char *text)
 {
+    return (why_t){code, NULL, text};
+}
+
+/* Why no device at all can be woken; no code: nothing is known against it. */
+static apr_status_t nobody_wakes(mdm_db_t *db, why_t *out)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
     json_t *j;
     apr_status_t rv = mdm_setting_get(db, "apns.certificate", &j);
 
-    *out = NULL;
+    *out = because(NULL, NULL);
     if (APR_STATUS_IS_NOTFOUND(rv)) {
-        *out = "No device can be woken: there is no Apple push certificate. It gets this at its next contact.";
+        *out = because("no_certificate", "No device can be woken: there is no Apple push certificate. It gets this at its next contact.");
         return APR_SUCCESS;
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_setting_get(db, "apns.stopped", &j);
     }
     if (rv == APR_SUCCESS && json_is_string(json_object_get(j, "reason"))) {
-        *out = apr_psprintf(mdm_db_ctx(db)->pool, "No device can be woken: Apple refuses the push certificate (%s). It gets this at its "
-                            "next contact.", json_string_value(json_object_get(j, "reason")));
+        out->code = "certificate_refused";
+        out->value = json_string_value(json_object_get(j, "reason"));
+        out->text = apr_psprintf(p, "No device can be woken: Apple refuses the push certificate (%s). It gets this at its next contact.",
+                                 out->value);
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
@@ -234,48 +247,55 @@ static int is_queued(const mdm_q_command_list_t *r)
     return r->open && !strcmp(r->state, "queued");
 }
 
-static const char *why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r, const char *nobody)
+static why_t why_sent(const mdm_q_command_list_t *r)
+{
+    return r->offers >= 5 ? because("sent_often", "Sent many times without an answer; other commands go before it now.")
+           : r->offers > 1 ? because("sent_again", "Sent more than once without an answer; it is offered again at the next contact.")
+                           : because("sent", "Sent; the answer is awaited.");
+}
+
+static why_t why(mdm_ctx_t *ctx, const mdm_q_command_list_t *r, const why_t *nobody)
 {
     if (!r->open) {
-        return NULL;
+        return because(NULL, NULL);
     }
     if (r->expires_ms && !r->expires_ms_null && r->expires_ms <= mdm_now_ms(ctx)) {
-        return "Its time is over: it is not sent any more.";
+        return because("expired", "Its time is over: it is not sent any more.");
     }
     if (strcmp(r->record_state, "leaving") == 0 && !r->leaving) {
-        return "The device is being unenrolled and gets nothing else.";
+        return because("leaving", "The device is being unenrolled and gets nothing else.");
     }
     if (strcmp(r->record_state, "authenticated") == 0) {
-        return "The device has begun to enrol again and has not sent its push token; until then it gets nothing.";
+        return because("enrolling", "The device has begun to enrol again and has not sent its push token; until then it gets nothing.");
     }
     if (r->refusals) {
-        return apr_psprintf(ctx->pool, "The device has refused it %" APR_INT64_T_FMT " times; it is offered again.", r->refusals);
+        const char *times = apr_psprintf(ctx->pool, "%" APR_INT64_T_FMT, r->refusals);
+        return (why_t){"refused", times, apr_psprintf(ctx->pool, "The device has refused it %s times; it is offered again.", times)};
     }
     if (!strcmp(r->state, "notnow")) {
-        return "The device was locked or busy and put it off; it is offered again at its next contact.";
+        return because("notnow", "The device was locked or busy and put it off; it is offered again at its next contact.");
     }
     if (!strcmp(r->state, "sent")) {
-        return r->offers >= 5 ? "Sent many times without an answer; other commands go before it now."
-               : r->offers > 1 ? "Sent more than once without an answer; it is offered again at the next contact."
-                               : "Sent; the answer is awaited.";
+        return why_sent(r);
     }
-    if (nobody) {
-        return nobody;
+    if (nobody->code) {
+        return *nobody;
     }
     if (!r->push_ok) {
-        return "The device can't be woken: its push token is missing or was refused. It gets this at its next contact.";
+        return because("no_token", "The device can't be woken: its push token is missing or was refused. It gets this at its next contact.");
     }
     if (r->push_error && *r->push_error) {
-        return apr_psprintf(ctx->pool, "Waking the device failed (%s) and is tried again.", r->push_error);
+        return (why_t){"push_failed", r->push_error,
+                       apr_psprintf(ctx->pool, "Waking the device failed (%s) and is tried again.", r->push_error)};
     }
-    return "Waiting for the device to contact the server.";
+    return because("waiting", "Waiting for the device to contact the server.");
 }
 
 apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, apr_array_header_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows;
-    const char *nobody = NULL;
+    why_t nobody = {NULL, NULL, NULL}, found;
     int queued = 0;
     apr_status_t rv = mdm_q_command_list(db, device_id, limit, &rows);
 
@@ -292,10 +312,11 @@ apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, ap
     for (int i = 0; i < rows->nelts; i++) {
         const mdm_q_command_list_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_command_list_t);
         mdm_command_t *c = apr_array_push(*out);
+        found = why(ctx, r, &nobody);
         *c = (mdm_command_t){.id = r->id, .request_type = r->request_type, .state = r->state, .created_by = r->created_by,
                              .error = r->error, .seq = r->seq, .open = r->open, .leaving = r->leaving, .offers = r->offers,
                              .created_ms = r->created_ms, .result = r->result, .user = mdm_apple_user_name(r->class),
-                             .task_id = r->task_id, .why = why(ctx, r, nobody)};
+                             .task_id = r->task_id, .why = found.text, .why_code = found.code, .why_value = found.value};
         c->sent_ms = r->sent_ms_null ? 0 : r->sent_ms;
         c->notnow_ms = r->notnow_ms_null ? 0 : r->notnow_ms;
         c->done_ms = r->done_ms_null ? 0 : r->done_ms;

@@ -51,6 +51,7 @@ typedef struct mdm_command_t {
     apr_int64_t created_ms, sent_ms, notnow_ms, done_ms, expires_ms; /* 0 = not */
     const char *user; /* whose channel; NULL: the device's own */
     const char *why; /* open ones: one sentence, why it is where it is (IOS-05) */
+    const char *why_code, *why_value; /* the same as a stable word, and what the sentence has in it, may be NULL */
 } mdm_command_t;
 apr_status_t mdm_command_list(mdm_db_t *db, const char *device_id, int limit, apr_array_header_t **out /* of mdm_command_t */);
 /* Takes an open command back; MDM_ECONFLICT if it has ended, APR_NOTFOUND if the device has no such command.

@@ -98,7 +98,7 @@ export const auditList = (items, withObject) => h('div', { class: 'panel flush' 
 
 function commandList(items, id, may, again) {
   return h('div', { class: 'panel flush' }, table([
-    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.user && h('span', { class: 'sub' }, t('user_for'), ' ', name(c.user)), c.open && c.why ? h('span', { class: 'sub' }, c.why) : null, answer(c)] },
+    { label: t('command'), lead: true, cell: (c) => [h('span', { class: 'main' }, c.request_type), c.user && h('span', { class: 'sub' }, t('user_for'), ' ', name(c.user)), c.open && c.why ? h('span', { class: 'sub' }, t(`cmd_${c.why_code}`, c.why, c.why_value)) : null, answer(c)] },
     { label: t('state'), cell: (c) => chip(c.state) }, { label: t('by'), cell: (c) => [c.created_by ? name(c.created_by) : t('by_system'), c.task && h('a', { class: 'sub', href: `#/task/${c.task}` }, t('task'))] },
     { label: t('created'), tight: true, cell: (c) => time(c.created_at) }, { label: t('ended'), tight: true, cell: (c) => time(c.done_at) },
     { label: '', cell: (c) => (c.open && may('device:task') ? h('div', { class: 'acts' }, button(t('take_back'), null, async () => {

@@ -383,6 +383,34 @@ def test_schedules_on_a_phone(page):
     p.clean()
 
 
+def test_retention_is_set(page, console):
+    """DEV-16, UI-03: days are shown and set; what the server refuses is told at the field; a phone, dark, German."""
+    p = page().log_in().open("retention")
+    p.has("180 days")
+    p.button("Change").click()
+    for field, text in (("history_days", "13"), ("message_days", "0")):
+        p.find(f"#f-{field}").clear()
+        p.find(f"#f-{field}").send_keys(text)
+    p.button("Save", "dialog").click()
+    p.has("14 days at least", "dialog .err")
+    p.find("#f-history_days[aria-invalid]").clear()
+    p.find("#f-history_days").send_keys("365")
+    go(p, "Save")
+    p.has("365 days")
+    p.has("For ever")
+    p.shot("retention")
+    assert console.get("/retention") == {"history_days": 365, "message_days": 0}
+    p = page(size=(390, 844), language="de", dark=True).log_in().open("retention")
+    p.has("365 Tage")
+    p.fits()
+    p.shot("retention-phone")
+    p.button("Ändern").click()
+    p.find("#f-history_days")
+    p.fits()
+    p.clean()
+    console.call("PUT", "/retention", {"history_days": 180, "message_days": 180})
+
+
 def test_mail_only_devices_have_no_schedule(zone, page):
     """DEV-05: nobody asks a device that only mail knows."""
     ident = seed.device(zone, "Mail", mode="eas", level="email_only")

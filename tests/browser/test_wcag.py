@@ -121,7 +121,7 @@ def test_dialogs(zone, axe, views, size, dark):
         p.log_in()
         for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "New enrolment"), ("admins", "Add administrator"),
                             ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password"),
-                            ("schedule", "Change"), ("groups", "Policies"), (next(v for v in views if v.endswith("part=assignments")), "Assign"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
+                            ("schedule", "Change"), ("groups", "Policies"), ("groups", "New dynamic group"), (next(v for v in views if v.endswith("part=assignments")), "Assign"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
             label, _, then = label.partition("/")
             p.open(view).button(label).click()
             if then:

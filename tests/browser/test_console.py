@@ -14,7 +14,7 @@ import seed
 from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
-PAGES = ["overview", "messages", "identities", "devices", "groups", "tasks", "pending", "people", "sources", "policies", "eas", "schedule", "retention", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
+PAGES = ["overview", "messages", "identities", "devices", "groups", "tasks", "pending", "people", "sources", "policies", "eas", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 

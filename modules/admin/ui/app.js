@@ -11,7 +11,7 @@ const groups = [
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
   ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
-  ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['retention', 'trash', 'zone:read', 'history-and-its-end'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
+  ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['retention', 'trash', 'zone:read', 'history-and-its-end'], ['notifications', 'mail', 'zone:read', 'notifications'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ];
 const nav = groups.flatMap(([, ...list]) => list);
 const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', policy: 'policy:read', profile: null };

@@ -64,7 +64,7 @@ const kinds = {
   completed: ['good', 'ok'], expired: ['', 'off'], cancelled: ['', 'off'], locked: ['bad', 'bad'],
   queued: ['warn', 'wait'], sent: ['warn', 'wait'], notnow: ['warn', 'wait'], acknowledged: ['good', 'ok'], error: ['bad', 'bad'], format_error: ['bad', 'bad'], superseded: ['', 'off'],
   waiting: ['warn', 'wait'], running: ['warn', 'refresh'], done: ['good', 'ok'], failed: ['bad', 'bad'], refused: ['bad', 'off'],
-  enabled: ['good', 'ok'], disabled: ['', 'off'], preparing: ['warn', 'wait'], cancelling: ['warn', 'wait'],
+  mail_sent: ['good', 'ok'], enabled: ['good', 'ok'], disabled: ['', 'off'], preparing: ['warn', 'wait'], cancelling: ['warn', 'wait'],
   initiated: ['', 'wait'], notified: ['warn', 'bell'], delivered: ['warn', 'devices'], succeeded: ['good', 'ok'], not_applicable: ['', 'off'],
   online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
   del_pending: ['warn', 'wait'], del_sent: ['warn', 'wait'], del_applied: ['good', 'ok'], del_failed: ['bad', 'bad'], del_not_applicable: ['', 'off'],

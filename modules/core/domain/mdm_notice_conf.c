@@ -218,7 +218,7 @@ typedef struct talk_t {
 static void put_step(talk_t *x, mdm_smtp_step_e step, int ok, const char *words)
 {
     if (step == MDM_SMTP_AT_TLS) {
-        mdm_probe_tls(x->p, x->peer, ok, ok && !*words ? "encrypted" : words);
+        mdm_probe_tls(x->p, x->peer, ok, ok ? "encrypted" : words);
     } else {
         mdm_probe_step(x->p, mdm_smtp_step_name(step), ok, words);
     }

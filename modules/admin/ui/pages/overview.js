@@ -6,7 +6,7 @@ import { t } from '../words.js';
 function steps(o) {
   const list = [
     ['node', o.nodes_live > 0, '#/nodes'], ['people', o.people > 0, '#/people'], ['policy', o.enrollment_policies > 0, null],
-    ['push', o.push_configured, '#/push'], ['device', (o.devices_by_state.active || 0) > 0, '#/pending'],
+    ['push', o.push_configured, '#/push'], ['mail', o.mail_server, '#/notifications?tab=server'], ['device', (o.devices_by_state.active || 0) > 0, '#/pending'],
   ];
   const done = list.filter((s) => s[1]).length;
   if (done === list.length) return null;

@@ -86,7 +86,7 @@ def views(zone):
     policy = api.post("/policies", {"type": "security", "name": "Locks", "levels": {"corporate": "strict", "personal": "low"}, "publish": True})["id"]
     api.post("/assignments", {"policy": policy, "targets": [{"kind": "person", "id": anna}, {"kind": "folder", "id": folder}]})
     harness.wait_for(lambda: api.get(f"/policies/{policy}/status")["counts"])
-    return PAGES + [f"policy/{policy}"] + [f"policy/{policy}?part={x}" for x in ("assignments", "delivery", "versions")] + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("policies", "apps", "commands", "timeline", "audit")]
+    return PAGES + ["notifications?tab=texts", "notifications?tab=server", f"policy/{policy}"] + [f"policy/{policy}?part={x}" for x in ("assignments", "delivery", "versions")] + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("policies", "apps", "commands", "timeline", "audit")]
 
 
 @pytest.mark.parametrize("size, dark", LOOKS)

@@ -13,7 +13,7 @@ function steps(o) {
   return h('section', { class: 'panel' }, h('h2', {}, t('getting_started'), ' ', h('span', { class: 'muted small' }, t('steps_done', null, done, list.length))),
     h('ol', { class: 'steps' }, list.map(([key, ok, href]) => h('li', {},
       h('span', { class: `mark ${ok ? 'done' : ''}` }, icon(ok ? 'ok' : 'wait'), h('span', { class: 'sr' }, ok ? t('done') : t('open'))),
-      h('div', {}, href ? h('a', { href }, t(`step_${key}`)) : h('strong', {}, t(`step_${key}`)), h('div', { class: 'muted small' }, t(`step_${key}_sub`)))))));
+      h('div', {}, href ? h('div', {}, h('a', { href }, t(`step_${key}`))) : h('strong', {}, t(`step_${key}`)), h('div', { class: 'muted small' }, t(`step_${key}_sub`)))))));
 }
 
 function cards(o, may) {

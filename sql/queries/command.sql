@@ -11,8 +11,14 @@ SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND k
 -- cols: inventory:text, device_id:text
 SELECT d.inventory, d.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
 
+-- One that is being sent at this moment is not waited for: it goes out.
 -- name: command_supersede :exec
 -- args: record_id:text, coalesce_key:text, now:i64
+-- only: pgsql
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now
+ WHERE id = ANY (ARRAY(SELECT c.id FROM command c WHERE c.record_id = :record_id AND c.open = 1 AND c.state = 'queued'
+                                                    AND c.coalesce_key = :coalesce_key FOR UPDATE SKIP LOCKED));
+-- only: sqlite3
 UPDATE command SET open = 0, state = 'superseded', done_ms = :now
  WHERE record_id = :record_id AND open = 1 AND state = 'queued' AND coalesce_key = :coalesce_key;
 
@@ -71,14 +77,16 @@ RETURNING id, request_type, payload, sealed, stored, CASE WHEN command.open = 1 
 -- ---------------------------------------------------------------- many at once
 
 -- list: [{"record", "key"}]. What a device has put off it has forgotten. ARRAY: by the index of open commands, also when the planner knows nothing
--- of a young table; without it a batch took seconds.
+-- of a young table; without it a batch took seconds. As of one, none that is being sent is waited for.
 -- name: commands_supersede :exec
 -- args: list:text, now:i64
 -- only: pgsql
 UPDATE command SET open = 0, state = 'superseded', done_ms = :now
-  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record text, key text)
- WHERE command.record_id = ANY (ARRAY(SELECT DISTINCT e ->> 'record' FROM jsonb_array_elements(CAST(:list AS jsonb)) AS e))
-   AND command.record_id = v.record AND command.open = 1 AND command.state IN ('queued', 'notnow') AND command.coalesce_key = v.key;
+ WHERE id = ANY (ARRAY(
+    SELECT c.id FROM command c JOIN jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record text, key text)
+           ON c.record_id = v.record AND c.coalesce_key = v.key
+     WHERE c.record_id = ANY (ARRAY(SELECT DISTINCT e ->> 'record' FROM jsonb_array_elements(CAST(:list AS jsonb)) AS e))
+       AND c.open = 1 AND c.state IN ('queued', 'notnow') FOR UPDATE OF c SKIP LOCKED));
 -- only: sqlite3
 UPDATE command SET open = 0, state = 'superseded', done_ms = :now
   FROM (SELECT json_extract(value, '$.record') AS record, json_extract(value, '$.key') AS key FROM json_each(:list)) AS v

@@ -1,5 +1,18 @@
 -- What policies have to be on devices, and what is there (POL-08, POL-10). Batches travel as one JSON list.
 
+-- Order of locks on PostgreSQL: records, devices, then what hangs on them, pushes last. Whoever comes to a record by its commands or deliveries
+-- takes this first.
+-- name: delivery_hold :many
+-- args: records:text
+-- cols: device_id:text
+-- only: pgsql
+WITH records AS MATERIALIZED (
+    SELECT r.device_id FROM source_record r WHERE r.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:records AS jsonb))))
+     ORDER BY r.id FOR NO KEY UPDATE)
+SELECT d.id FROM device d WHERE d.id = ANY (ARRAY(SELECT k.device_id FROM records k)) ORDER BY d.id FOR NO KEY UPDATE;
+-- only: sqlite3
+SELECT r.device_id FROM source_record r WHERE r.id IN (SELECT value FROM json_each(:records)) AND r.device_id IS NOT NULL;
+
 -- part: facts
 SELECT d.id, d.os_version, COALESCE(d.supervised, -1),
        CASE WHEN d.inventory LIKE '%"IsUserEnrollment":true%' OR d.inventory LIKE '%"IsUserEnrollment": true%' THEN 1 ELSE 0 END,
@@ -25,24 +38,6 @@ LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class =
 {facts} JOIN jsonb_array_elements_text(CAST(:ids AS jsonb)) AS v (id) ON v.id = d.id {facts_joins};
 -- only: sqlite3
 {facts} JOIN json_each(:ids) v ON v.value = d.id {facts_joins};
-
--- Whoever changes a device or its record at this moment may wait for what the batch holds: such a device is left out and computed again.
--- name: delivery_hold :many
--- args: ids:text
--- cols: id:text
--- only: pgsql
-SELECT id FROM device WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
--- only: sqlite3
-SELECT id FROM device WHERE id IN (SELECT value FROM json_each(:ids));
-
--- name: delivery_hold_records :many
--- args: ids:text
--- cols: id:text
--- only: pgsql
-SELECT id FROM source_record WHERE device_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
-   AND kind = 'mdm' AND class = '' AND live = 1 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
--- only: sqlite3
-SELECT id FROM source_record WHERE device_id IN (SELECT value FROM json_each(:ids)) AND kind = 'mdm' AND class = '' AND live = 1;
 
 -- part: delivery_cols
 d.device_id, d.type, d.channel, d.result_id, d.hash, d.applied, d.state, d.error, d.command_id, d.attempts, d.due_ms, d.held, d.encrypt
@@ -76,17 +71,18 @@ SELECT e.device_id, e.type, e.result_id, p.settings FROM jsonb_array_elements_te
 SELECT e.device_id, e.type, e.result_id, p.settings FROM json_each(:ids) v
   JOIN effective_policy e ON e.device_id = v.value JOIN policy_result p ON p.id = e.result_id;
 
--- list: [{"hash", "body"}]
+-- list: [{"hash", "body"}]; young: what was used since then is not touched, since many want the same.
 -- name: delivery_store :exec
--- args: list:text, now:i64
+-- args: list:text, now:i64, young:i64
 -- only: pgsql
 INSERT INTO stored_profile (hash, body, created_ms)
-SELECT hash, body, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (hash text, body text) ORDER BY hash
+SELECT hash, body, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (hash text, body text)
+ WHERE NOT EXISTS (SELECT 1 FROM stored_profile p WHERE p.hash = v.hash AND p.created_ms >= :young) ORDER BY hash
 ON CONFLICT (hash) DO UPDATE SET created_ms = excluded.created_ms;
 -- only: sqlite3
 INSERT INTO stored_profile (hash, body, created_ms)
 SELECT json_extract(value, '$.hash'), json_extract(value, '$.body'), :now FROM json_each(:list) WHERE 1
-ON CONFLICT (hash) DO UPDATE SET created_ms = excluded.created_ms;
+ON CONFLICT (hash) DO UPDATE SET created_ms = excluded.created_ms WHERE stored_profile.created_ms < :young;
 
 -- part: put_cols
 device_id, type, channel, result_id, hash, applied, state, error, command_id, attempts, due_ms, held, encrypt
@@ -229,14 +225,25 @@ UPDATE delivery SET command_id = NULL, due_ms = NULL, error = 'An administrator 
 
 -- ---------------------------------------------------------------- what devices say
 
--- name: delivery_answered :one
--- args: command_id:text, state:text, error:text, now:i64
--- cols: device_id:text, type:text, hash:text, asks:i64
-UPDATE delivery SET command_id = NULL, state = :state, error = :error, updated_ms = :now, due_ms = NULL
- WHERE command_id = :command_id
+-- part: answered
 RETURNING device_id, type, hash,
           (SELECT count(*) FROM command c JOIN source_record r ON r.id = c.record_id AND r.class = ''
-            WHERE r.device_id = delivery.device_id AND r.kind = 'mdm' AND r.live = 1 AND c.open = 1 AND c.request_type = 'ProfileList');
+            WHERE r.device_id = delivery.device_id AND r.kind = 'mdm' AND r.live = 1 AND c.open = 1 AND c.request_type = 'ProfileList')
+
+-- Holds the record and the device first, as delivery_hold does: an answer is to be few statements.
+-- name: delivery_answered :one
+-- args: record_id:text, command_id:text, state:text, error:text, now:i64
+-- cols: device_id:text, type:text, hash:text, asks:i64
+-- only: pgsql
+WITH held AS MATERIALIZED (
+    SELECT r.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id FOR NO KEY UPDATE OF r FOR NO KEY UPDATE OF d)
+UPDATE delivery SET command_id = NULL, state = :state, error = :error, updated_ms = :now, due_ms = NULL
+ WHERE command_id = :command_id AND (SELECT count(*) FROM held) >= 0
+{answered};
+-- only: sqlite3
+UPDATE delivery SET command_id = NULL, state = :state, error = :error, updated_ms = :now, due_ms = NULL
+ WHERE command_id = :command_id AND :record_id = :record_id
+{answered};
 
 -- What its list of profiles shows; list: [{"type", "hash", "applied", "state", "error", "attempts", "due"}]. Content that has changed meanwhile was
 -- not meant.
@@ -268,8 +275,9 @@ UPDATE delivery SET applied = CASE WHEN :state = 'applied' THEN hash ELSE applie
 -- No mail was asked for since: the account is gone.
 -- name: delivery_silent :many
 -- args: before:i64, max:i64
--- cols: device_id:text
-SELECT d.device_id FROM delivery d JOIN device v ON v.id = d.device_id
+-- cols: device_id:text, record_id:text?
+SELECT d.device_id, (SELECT r.id FROM source_record r WHERE r.device_id = d.device_id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1)
+  FROM delivery d JOIN device v ON v.id = d.device_id
  WHERE d.held = 1 AND d.updated_ms < :before AND COALESCE(v.last_eas_ms, 0) < :before ORDER BY d.updated_ms LIMIT :max;
 
 -- name: delivery_release :exec1

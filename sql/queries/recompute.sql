@@ -89,7 +89,7 @@ SELECT d.id FROM device d WHERE d.person_id IN (SELECT jsonb_array_elements_text
 -- only: sqlite3
 SELECT d.id FROM device d WHERE d.person_id IN (SELECT value FROM json_each(:people));
 
--- list: JSON [{"id", "criteria", "policies"}], by id. A device that is being computed is waited for: its row comes back behind it.
+-- list: JSON [{"id", "criteria", "policies"}], by id. A device that is taken at this moment is waited for: its row comes back behind it.
 -- name: recompute_add :exec
 -- args: list:text, since_ms:i64
 -- only: pgsql
@@ -106,17 +106,36 @@ ON CONFLICT (device_id) DO UPDATE SET criteria = MAX(recompute_device.criteria, 
 
 -- ---------------------------------------------------------------- a batch of devices and their facts
 
--- Held until the end of the transaction. Gone with it: the facts are read afterwards, so whoever changes one later adds a row again.
+-- The rows are gone with this transaction: the facts are read afterwards, so whoever changes one later adds a row again. The devices and their
+-- records are held, but never waited for: a device that is at work itself is left for later, and no check-in waits for who waits for it.
 -- name: recompute_take :many
 -- args: max:i64
 -- cols: device_id:text, criteria:i64, policies:i64
 -- only: pgsql
-DELETE FROM recompute_device WHERE device_id = ANY (ARRAY(SELECT r.device_id FROM recompute_device r
-                                                           ORDER BY r.device_id LIMIT :max FOR UPDATE SKIP LOCKED))
+WITH free AS MATERIALIZED (
+    SELECT r.device_id FROM recompute_device r JOIN device d ON d.id = r.device_id
+     ORDER BY r.device_id LIMIT :max FOR UPDATE OF r SKIP LOCKED FOR NO KEY UPDATE OF d SKIP LOCKED),
+ records AS MATERIALIZED (
+    SELECT s.device_id FROM source_record s
+     WHERE s.device_id = ANY (ARRAY(SELECT f.device_id FROM free f)) AND s.kind = 'mdm' AND s.class = '' AND s.live = 1
+       FOR NO KEY UPDATE SKIP LOCKED)
+DELETE FROM recompute_device
+ WHERE device_id = ANY (ARRAY(SELECT f.device_id FROM free f
+                               WHERE EXISTS (SELECT 1 FROM records k WHERE k.device_id = f.device_id)
+                                  OR NOT EXISTS (SELECT 1 FROM source_record o WHERE o.device_id = f.device_id AND o.kind = 'mdm' AND o.class = ''
+                                                                                 AND o.live = 1)))
 RETURNING device_id, criteria, policies;
 -- only: sqlite3
 DELETE FROM recompute_device WHERE device_id IN (SELECT r.device_id FROM recompute_device r ORDER BY r.device_id LIMIT :max)
 RETURNING device_id, criteria, policies;
+
+-- Devices that were deleted while they waited.
+-- name: recompute_orphans :exec
+-- only: pgsql
+DELETE FROM recompute_device WHERE device_id = ANY (ARRAY(
+    SELECT r.device_id FROM recompute_device r WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.id = r.device_id) FOR UPDATE SKIP LOCKED));
+-- only: sqlite3
+DELETE FROM recompute_device WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.id = recompute_device.device_id);
 
 -- Is there anything that may concern the device?
 -- name: recompute_waiting :one
@@ -124,8 +143,13 @@ RETURNING device_id, criteria, policies;
 -- cols: waiting:i64
 SELECT CASE WHEN EXISTS (SELECT 1 FROM recompute) OR EXISTS (SELECT 1 FROM recompute_device d WHERE d.device_id = :device_id) THEN 1 ELSE 0 END;
 
+-- Before its facts are read. Whoever adds it at this moment has it computed again.
 -- name: recompute_drop :exec
 -- args: device_id:text
+-- only: pgsql
+DELETE FROM recompute_device WHERE device_id = ANY (ARRAY(
+    SELECT r.device_id FROM recompute_device r WHERE r.device_id = :device_id AND r.criteria = 0 FOR UPDATE SKIP LOCKED));
+-- only: sqlite3
 DELETE FROM recompute_device WHERE device_id = :device_id AND criteria = 0;
 
 -- No device of the batch goes away before its end.
@@ -209,12 +233,14 @@ SELECT settings FROM policy_version WHERE policy_id = :policy_id AND number = :n
 
 -- ---------------------------------------------------------------- results
 
--- list: JSON [{"i", "t", "h", "s"}]. A result that is found again stays young: the sweep takes old ones only.
+-- list: JSON [{"i", "t", "h", "s"}]. A result that is found again stays young: the sweep takes old ones only. Young ones are not
+-- touched, since many want the same.
 -- name: recompute_results_put :exec
 -- args: list:text, now:i64, young:i64
 -- only: pgsql
 INSERT INTO policy_result (id, type, hash, settings, created_ms)
-SELECT DISTINCT v.i, v.t, v.h, v.s, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (i text, t text, h text, s text) ORDER BY 1
+SELECT DISTINCT v.i, v.t, v.h, v.s, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (i text, t text, h text, s text)
+ WHERE NOT EXISTS (SELECT 1 FROM policy_result r WHERE r.id = v.i AND r.created_ms >= :young) ORDER BY 1
 ON CONFLICT (id) DO UPDATE SET created_ms = excluded.created_ms WHERE policy_result.created_ms < :young;
 -- only: sqlite3
 INSERT INTO policy_result (id, type, hash, settings, created_ms)
@@ -247,7 +273,7 @@ SELECT device_id, type, result_id FROM effective_policy WHERE device_id IN (SELE
 -- args: list:text, now:i64
 -- only: pgsql
 INSERT INTO effective_policy (device_id, type, result_id, computed_ms)
-SELECT v.d, v.t, v.r, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (d text, t text, r text)
+SELECT v.d, v.t, v.r, :now FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (d text, t text, r text) ORDER BY 1, 2
 ON CONFLICT (device_id, type) DO UPDATE SET result_id = excluded.result_id, computed_ms = excluded.computed_ms;
 -- only: sqlite3
 INSERT INTO effective_policy (device_id, type, result_id, computed_ms)

@@ -1,12 +1,14 @@
 """Two changes at once on PostgreSQL: a row that another transaction holds makes both read before either writes (MAT-09, DEV-01, DEV-12)."""
+import json
 import threading
+import uuid
 
 import psycopg2
 import pytest
 
 import harness
 import seed
-from clients import Console
+from clients import Console, enrolled
 from test_enroll import Browser
 from test_folders import edit, folder
 
@@ -75,3 +77,97 @@ def test_two_moves_make_no_loop(zone, hold):
     above = zone.sql("SELECT folder_id, above_id FROM folder_above WHERE folder_id IN (?, ?)", a, b)
     assert not ((a, b) in above and (b, a) in above)
     assert len(above) == 5 and {(a, seed.ROOT_FOLDER), (b, seed.ROOT_FOLDER)} < set(above)
+
+
+# ---------------------------------------------------------------- devices at work and the job that computes their policies
+
+
+def policy_for_all(zone, value, folder=seed.ROOT_FOLDER):
+    """A security policy for a folder, as assigning leaves it."""
+    ident = str(uuid.uuid4())
+    settings = json.dumps({"security.password": {"corporate": True, "personal": True}, "security.min_length": {"corporate": value, "personal": value}})
+    zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'security', ?, 1, 0)", ident, ident)
+    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 0)", ident, settings)
+    zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
+             " VALUES (?, 'policy', ?, 'security', 'folder', ?, 'device_first', 0)", str(uuid.uuid4()), ident, folder)
+    return ident
+
+
+def publish(zone, policy, value, folder=seed.ROOT_FOLDER):
+    settings = json.dumps({"security.password": {"corporate": True, "personal": True}, "security.min_length": {"corporate": value, "personal": value}})
+    zone.sql("UPDATE policy_version SET settings = ?, number = number + 1 WHERE policy_id = ?", settings, policy)
+    zone.sql("UPDATE policy SET published = published + 1 WHERE id = ?", policy)
+    zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('folder', ?)", folder)
+
+
+def lengths(zone, *devices):
+    """What each device is to have now."""
+    rows = dict(zone.sql("SELECT e.device_id, r.settings FROM effective_policy e JOIN policy_result r ON r.id = e.result_id WHERE e.type = 'security'"))
+    return [json.loads(rows[d])["security.min_length"]["value"] if d in rows else None for d in devices]
+
+
+def unpublish(zone, policy):
+    zone.sql("DELETE FROM assignment WHERE object_id = ?", policy)
+    zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('folder', ?)", seed.ROOT_FOLDER)
+
+
+def test_the_job_waits_for_no_device_that_is_at_work(zone, hold):
+    """POL-09, IOS-03: one device's check-in is under way: the others are computed meanwhile, it is computed behind, and nobody waits."""
+    console = Console(zone)
+    devices = [console.device(enrolled(zone).udid)["id"] for _ in range(2)]
+    check_in = hold("UPDATE source_record SET last_seen_ms = last_seen_ms WHERE device_id = %s", devices[0])
+    policy = policy_for_all(zone, 5)
+    publish(zone, policy, 7)
+    harness.wait_for(lambda: lengths(zone, devices[1]) == [7])
+    assert lengths(zone, devices[0]) == [None] and not waiting(zone, 1)
+    check_in.commit()
+    harness.wait_for(lambda: lengths(zone, *devices) == [7, 7])
+    unpublish(zone, policy)
+
+
+def test_devices_enrol_while_policies_change(zone):
+    """POL-09, IOS-03, DEV-07: check-ins, refreshes, moves and publications at once: no device is refused, no statement dies, all have the last one."""
+    console = Console(zone)
+    office = folder(console, f"Office {uuid.uuid4()}")
+    policy, over, devices, faults = policy_for_all(zone, 4), threading.Event(), [], []
+
+    def guarded(fn):
+        def run():
+            try:
+                while not over.is_set():
+                    fn()
+            except Exception as e:  # told below
+                faults.append(repr(e))
+        return threading.Thread(target=run, daemon=True)
+
+    def enrol():
+        own = Console(zone)
+        for _ in range(6):
+            d = enrolled(zone)
+            devices.append((d, own.device(d.udid)["id"]))
+            d.poll()
+        raise StopIteration
+
+    def disturb():
+        own = Console(zone)
+        for _, ident in list(devices):
+            own.post(f"/devices/{ident}/refresh")
+        if devices:
+            own.call("POST", "/devices/move", {"devices": [i for _, i in devices], "folder": office})
+            own.call("POST", "/devices/move", {"devices": [i for _, i in devices], "folder": seed.ROOT_FOLDER})
+            own.call("POST", "/tasks", {"kind": "refresh", "devices": [i for _, i in devices]})
+
+    workers = [guarded(enrol) for _ in range(2)] + [guarded(disturb)]
+    for w in workers:
+        w.start()
+    for n in range(5, 40):
+        publish(zone, policy, n % 10 + 4)
+        workers[n % 2].join(0.2)
+    for w in workers[:2]:
+        w.join(60)
+    over.set()
+    workers[2].join(60)
+    assert set(faults) <= {repr(StopIteration())}
+    publish(zone, policy, 16)
+    harness.wait_for(lambda: lengths(zone, *[i for _, i in devices]) == [16] * 12)
+    unpublish(zone, policy)

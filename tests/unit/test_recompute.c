@@ -527,6 +527,7 @@ static void test_two_runs_at_once(void **state)
     mdm_ctx_t *two = dbtest_ctx(z->t, &mdm_log_stderr, (void *)(intptr_t)MDM_LOG_ERR);
     const char *during;
 
+    assert_int_equal(apr_pool_create(&one->pool, NULL) + apr_pool_create(&two->pool, NULL), APR_SUCCESS); /* threads share no pool with the test */
     policy(POLICY(1), "security", VALUE("len", "6", "4"));
     policy(POLICY(2), "security", VALUE("len", "8", "7"));
     assign(POLICY(1), "folder", MDM_FOLDER_ROOT, "user_first", 0);

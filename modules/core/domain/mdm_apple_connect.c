@@ -238,16 +238,15 @@ static apr_status_t do_format_error(call_t *c)
 static apr_status_t do_notnow(call_t *c)
 {
     mdm_command_offer_t *next = NULL;
-    int offers = 0;
+    int offers = 0, known = 1;
     apr_status_t rv = mdm_db_begin(c->db);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_command_notnow(c->db, c->record_id, c->uuid, &offers);
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_push_wake(c->db, c->record_id, mdm_backoff_ms(offers > 1 ? offers - 1 : 0, NOTNOW_MS, NOTNOW_CAP_MS));
-    } else if (APR_STATUS_IS_NOTFOUND(rv)) {
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
         rv = unknown_result(c);
+        known = 0;
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_next(c->db, c->record_id, 1, &next);
@@ -255,6 +254,9 @@ static apr_status_t do_notnow(call_t *c)
             next = NULL;
             rv = APR_SUCCESS;
         }
+    }
+    if (rv == APR_SUCCESS && known) { /* behind the commands: the order of locks (sql/queries/delivery.sql) */
+        rv = mdm_push_wake(c->db, c->record_id, mdm_backoff_ms(offers > 1 ? offers - 1 : 0, NOTNOW_MS, NOTNOW_CAP_MS));
     }
     give(c, next);
     return mdm_db_end(c->db, rv);

@@ -156,7 +156,11 @@ apr_status_t mdm_command_refresh_task(mdm_db_t *db, const mdm_command_add_t *add
     apr_array_header_t *asks = apr_array_make(mdm_db_ctx(db)->pool, 8, sizeof(mdm_command_add_t));
     const char *device_id = NULL, *uuid = NULL;
     int first = 0;
-    apr_status_t rv = questions(db, add, asks, &first);
+    apr_status_t rv = mdm_delivery_hold(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", add->record_id)));
+
+    if (rv == APR_SUCCESS) {
+        rv = questions(db, add, asks, &first);
+    }
 
     for (int i = 0; rv == APR_SUCCESS && i < asks->nelts; i++) {
         rv = append(db, &APR_ARRAY_IDX(asks, i, mdm_command_add_t), &uuid, &device_id);
@@ -170,9 +174,14 @@ apr_status_t mdm_command_refresh_many(mdm_db_t *db, const apr_array_header_t *ad
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     apr_array_header_t *asks = apr_array_make(p, adds->nelts * 8 + 1, sizeof(mdm_command_add_t)),
                        *firsts = apr_array_make(p, adds->nelts + 1, sizeof(int));
+    json_t *records = mdm_json_own(mdm_db_ctx(db), json_array());
     const char **all;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
 
+    for (int i = 0; i < adds->nelts; i++) {
+        json_array_append_new(records, json_string(APR_ARRAY_IDX(adds, i, mdm_command_add_t).record_id));
+    }
+    rv = mdm_delivery_hold(db, records);
     for (int i = 0; rv == APR_SUCCESS && i < adds->nelts; i++) {
         rv = questions(db, &APR_ARRAY_IDX(adds, i, mdm_command_add_t), asks, apr_array_push(firsts));
     }

@@ -11,11 +11,11 @@
 #include "domain/mdm_compliance.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
-#include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
 
 #define NEWLY_MS (24 * 3600 * 1000LL) /* enrolled within this: newly */
 #define HELD_TEXT "The person has to remove the mail account that was made by hand first."
+#define YOUNG_MS (12 * 3600000LL) /* half of what the sweep waits */
 #define APPLE "mdm"
 #define EAS "eas"
 #define AGENT "agent"
@@ -37,7 +37,6 @@ typedef struct settle_t {
     mdm_db_t *db;
     apr_int64_t now;
     const char *public_host; /* "" = the host that the device knows */
-    apr_hash_t *held; /* devices and records that nobody else is changing */
     apr_hash_t *facts, *rows, *memo, *servers, *sources, *stored;
     json_t *put, *drop, *store, *devices, *messages, *events, *notices, *changes, *ids;
 } settle_t;
@@ -63,28 +62,6 @@ static const char *row_key(apr_pool_t *p, const char *device_id, const char *typ
 }
 
 /* ---------------------------------------------------------------- reading */
-
-static apr_status_t hold_rows(settle_t *s, const char *ids)
-{
-    apr_array_header_t *list;
-    apr_status_t rv = mdm_q_delivery_hold(s->db, ids, &list);
-
-    for (int i = 0; rv == APR_SUCCESS && i < list->nelts; i++) {
-        apr_hash_set(s->held, APR_ARRAY_IDX(list, i, mdm_q_delivery_hold_t).id, APR_HASH_KEY_STRING, s);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_delivery_hold_records(s->db, ids, &list);
-    }
-    for (int i = 0; rv == APR_SUCCESS && i < list->nelts; i++) {
-        apr_hash_set(s->held, APR_ARRAY_IDX(list, i, mdm_q_delivery_hold_records_t).id, APR_HASH_KEY_STRING, s);
-    }
-    return rv;
-}
-
-static int is_held(const settle_t *s, const facts_t *f)
-{
-    return apr_hash_get(s->held, f->id, APR_HASH_KEY_STRING) && (!f->record_id || apr_hash_get(s->held, f->record_id, APR_HASH_KEY_STRING));
-}
 
 static apr_status_t read_rows(settle_t *s, const char *ids)
 {
@@ -133,7 +110,7 @@ static settle_t *settle_make(mdm_db_t *db)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     settle_t *s = apr_pcalloc(ctx->pool, sizeof *s);
-    apr_hash_t **hashes[] = {&s->held, &s->facts, &s->rows, &s->memo, &s->servers, &s->sources, &s->stored};
+    apr_hash_t **hashes[] = {&s->facts, &s->rows, &s->memo, &s->servers, &s->sources, &s->stored};
     json_t **lists[] = {&s->put, &s->drop, &s->store, &s->devices, &s->messages, &s->events, &s->notices, &s->changes, &s->ids};
 
     s->ctx = ctx;
@@ -575,7 +552,7 @@ static apr_status_t write_all(settle_t *s)
     apr_status_t rv = APR_SUCCESS;
 
     if (json_array_size(s->store)) {
-        rv = mdm_q_delivery_store(s->db, mdm_json_text(p, s->store), s->now, NULL);
+        rv = mdm_q_delivery_store(s->db, mdm_json_text(p, s->store), s->now, s->now - YOUNG_MS, NULL);
     }
     if (rv == APR_SUCCESS && json_array_size(s->put)) {
         rv = mdm_q_delivery_put(s->db, mdm_json_text(p, s->put), s->now, NULL);
@@ -606,20 +583,7 @@ apr_status_t mdm_delivery_settle(mdm_db_t *db, const apr_array_header_t *devices
     for (int i = 0; i < devices->nelts; i++) {
         json_array_append_new(s->ids, json_string(APR_ARRAY_IDX(devices, i, mdm_delivery_device_t).device_id));
     }
-    rv = hold_rows(s, mdm_json_text(s->ctx->pool, s->ids));
-    json_array_clear(s->ids);
-    for (int i = 0; rv == APR_SUCCESS && i < devices->nelts; i++) {
-        const char *id = APR_ARRAY_IDX(devices, i, mdm_delivery_device_t).device_id;
-
-        if (apr_hash_get(s->held, id, APR_HASH_KEY_STRING)) {
-            json_array_append_new(s->ids, json_string(id));
-        } else {
-            rv = mdm_recompute_mark(db, "device", id);
-        }
-    }
-    if (rv == APR_SUCCESS) {
-        rv = read_rows(s, mdm_json_text(s->ctx->pool, s->ids));
-    }
+    rv = read_rows(s, mdm_json_text(s->ctx->pool, s->ids));
     if (rv == APR_SUCCESS) {
         rv = read_servers(s);
     }
@@ -627,10 +591,8 @@ apr_status_t mdm_delivery_settle(mdm_db_t *db, const apr_array_header_t *devices
         const mdm_delivery_device_t *d = &APR_ARRAY_IDX(devices, i, mdm_delivery_device_t);
         const facts_t *f = apr_hash_get(s->facts, d->device_id, APR_HASH_KEY_STRING);
 
-        if (f && is_held(s, f)) {
+        if (f) { /* else deleted meanwhile */
             rv = settle_one(s, d, f);
-        } else if (f) {
-            rv = mdm_recompute_mark(db, "device", f->id);
         }
     }
     if (rv == APR_SUCCESS) {

@@ -34,6 +34,10 @@ apr_uint32_t mdm_delivery_rev(const char *hash);
 /* The mail app acknowledged the document with this revision (an older one: nothing happens). error: NULL, or in one sentence what it does not do. */
 apr_status_t mdm_delivery_eas_said(mdm_db_t *db, const char *device_id, apr_uint32_t rev, const char *error);
 
+/* First in every transaction that comes to devices by their records and changes what they are to have or have: these records and their devices, in an
+ * order that is always the same (records: JSON ids), so that no two wait for each other. SQLite has one writer. */
+apr_status_t mdm_delivery_hold(mdm_db_t *db, json_t *records);
+
 /* ---- queueing (mdm_delivery_send.c); each in a transaction */
 #define MDM_DELIVERY_KEY "policy." /* begins the coalesce keys of commands that carry policies */
 /* Queues what is due: of these devices, or (ids NULL) the first `max` rows. *count (may be NULL) = rows. */

@@ -108,7 +108,7 @@ static apr_status_t answered(mdm_db_t *db, const char *record_id, const char *co
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_command_add_t list = {.record_id = record_id, .request_type = "ProfileList", .coalesce_key = "ProfileList"};
     mdm_q_delivery_answered_t *row;
-    apr_status_t rv = mdm_q_delivery_answered(db, command_id, ok ? "sent" : "failed", error, mdm_now_ms(ctx), &row);
+    apr_status_t rv = mdm_q_delivery_answered(db, record_id, command_id, ok ? "sent" : "failed", error, mdm_now_ms(ctx), &row);
 
     if (rv != APR_SUCCESS) {
         return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* none of ours, or of content that has changed since */

@@ -121,6 +121,16 @@ apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t s
     return n ? send_rows(db, due, n, spread_ms) : rv;
 }
 
+apr_status_t mdm_delivery_hold(mdm_db_t *db, json_t *records)
+{
+    apr_array_header_t *rows;
+
+    if (!json_array_size(records)) {
+        return APR_SUCCESS;
+    }
+    return mdm_q_delivery_hold(db, mdm_json_text(mdm_db_ctx(db)->pool, records), &rows);
+}
+
 static apr_status_t send_one(mdm_db_t *db, const char *device_id)
 {
     return mdm_delivery_send(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id)), 0, 0, NULL);
@@ -147,7 +157,15 @@ apr_status_t mdm_delivery_left(mdm_db_t *db, const char *device_id)
 apr_status_t mdm_delivery_release(mdm_db_t *db, const char *device_id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_status_t rv = mdm_q_delivery_release(db, device_id, mdm_now_ms(ctx));
+    const char *record_id;
+    apr_status_t rv = mdm_command_record(db, device_id, &record_id);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_hold(db, mdm_json_own(ctx, json_pack("[s]", record_id)));
+    }
+    if (rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv)) {
+        rv = mdm_q_delivery_release(db, device_id, mdm_now_ms(ctx));
+    }
 
     if (APR_STATUS_IS_NOTFOUND(rv)) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "No mail account of this device has to be removed.");
@@ -160,9 +178,17 @@ apr_status_t mdm_delivery_tidy(mdm_db_t *db, int *count)
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
     apr_array_header_t *rows;
+    json_t *records = mdm_json_own(ctx, json_array());
     int n = 0, swept = 0;
     apr_status_t rv = mdm_q_delivery_silent(db, now - SILENT_MS, TIDY_ROWS, &rows);
 
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t).record_id;
+        json_array_append_new(records, id ? json_string(id) : json_null());
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_delivery_hold(db, records);
+    }
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         rv = mdm_q_delivery_release(db, APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t).device_id, now);
     }

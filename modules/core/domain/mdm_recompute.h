@@ -18,7 +18,7 @@ apr_status_t mdm_recompute_mark(mdm_db_t *db, const char *kind, const char *id);
 apr_status_t mdm_recompute_mark_devices(mdm_db_t *db, json_t *ids);
 /* Every target that a policy is assigned to. */
 apr_status_t mdm_recompute_mark_policy(mdm_db_t *db, const char *policy_id);
-/* Computes one device now, if anything is marked. In the caller's transaction. */
+/* Computes one device now, if anything is marked. In the caller's transaction, which holds the device (mdm_delivery_hold). */
 apr_status_t mdm_recompute_now(mdm_db_t *db, const char *device_id);
 /* How much is left: marks, and devices found so far; since when (0: nothing). */
 typedef struct mdm_recompute_left_t {

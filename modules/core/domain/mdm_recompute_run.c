@@ -7,7 +7,8 @@
  * - A device is computed in the transaction that deletes its row of recompute_device, and the facts are read by later statements than that. A
  *   mark that comes meanwhile adds the device again: the INSERT waits for the row that is being deleted and puts it back (PostgreSQL);
  *   SQLite has one writer at a time.
- * - Of two runs at once neither waits for the rows of the other (SKIP LOCKED), so no device is computed twice at a time. */
+ * - Of two runs at once neither waits for the rows of the other (SKIP LOCKED), so no device is computed twice at a time. Nor does a run wait for a
+ *   device that is at work itself (check-in, refresh): it takes the device and its record at once, or later. */
 #include "domain/mdm_recompute_batch.h"
 
 #include <apr_strings.h>
@@ -20,6 +21,8 @@
 #define MARKS_MAX 1000
 #define BATCH_MAX 500   /* devices computed in one transaction */
 #define TELL_EVERY apr_time_from_sec(1)
+#define BUSY_WAIT apr_time_from_msec(50) /* for devices that are at work themselves */
+#define BUSY_TRIES 100
 #define WAKE_MS 2       /* between two devices that are woken because of one change */
 #define WAKE_MAX_MS (10 * 60000LL)
 
@@ -29,6 +32,7 @@ typedef struct run_t {
     mdm_recompute_memo_t *memo;
     apr_int64_t spread_ms;
     int moved; /* marks or devices of this step */
+    int busy;  /* devices wait that are at work themselves */
 } run_t;
 
 typedef apr_status_t (*step_fn)(run_t *r);
@@ -107,6 +111,18 @@ static apr_status_t gather(run_t *r)
 
 /* ---------------------------------------------------------------- devices */
 
+/* None could be taken. Is one left? */
+static apr_status_t look_again(run_t *r)
+{
+    mdm_recompute_left_t left;
+    apr_status_t rv = mdm_q_recompute_orphans(r->db, NULL);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_recompute_left(r->db, &left);
+    r->busy = rv == APR_SUCCESS && left.devices > 0;
+    return rv;
+}
+
 static apr_status_t compute(run_t *r)
 {
     json_t *asked = mdm_json_own(r->ctx, json_array()), *wanted = mdm_json_own(r->ctx, json_object()), *none;
@@ -123,6 +139,8 @@ static apr_status_t compute(run_t *r)
             json_object_set_new(wanted, d->device_id, json_null());
     }
     r->moved = rv == APR_SUCCESS ? rows->nelts : 0;
+    if (rv == APR_SUCCESS && !rows->nelts)
+        return look_again(r);
     if (rv == APR_SUCCESS && json_array_size(asked))
         rv = mdm_dynamic_devices(r->db, mdm_json_text(r->ctx->pool, asked), 1, wanted);
     json_object_foreach(wanted, id, none)
@@ -132,25 +150,20 @@ static apr_status_t compute(run_t *r)
 
 apr_status_t mdm_recompute_now(mdm_db_t *db, const char *device_id)
 {
-    run_t r = {.ctx = mdm_db_ctx(db), .db = db};
-    json_t *list = mdm_json_own(r.ctx, json_array()), *changed = mdm_json_own(r.ctx, json_object());
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_recompute_waiting_t *row;
     apr_array_header_t *ids;
     apr_status_t rv = mdm_q_recompute_waiting(db, device_id, &row);
 
     if (rv != APR_SUCCESS || !row->waiting)
         return rv;
-    /* Its row is held like in the job: whoever computes it at this moment is waited for. Groups are not waited for, since somebody may have
-     * several devices computed in one transaction: what the job was to ask of them, it still asks. */
-    device_put(list, device_id, 0, 1);
-    rv = devices_add(&r, list, mdm_now_ms(r.ctx));
+    /* Groups are not held, since somebody may have several devices computed in one transaction: what the job was to ask of them, it still asks. */
+    rv = mdm_q_recompute_drop(db, device_id, NULL);
     if (rv == APR_SUCCESS)
-        rv = mdm_dynamic_devices(db, apr_psprintf(r.ctx->pool, "[\"%s\"]", device_id), 0, changed);
-    ids = apr_array_make(r.ctx->pool, 1, sizeof(const char *));
+        rv = mdm_dynamic_devices(db, apr_psprintf(ctx->pool, "[\"%s\"]", device_id), 0, mdm_json_own(ctx, json_object()));
+    ids = apr_array_make(ctx->pool, 1, sizeof(const char *));
     APR_ARRAY_PUSH(ids, const char *) = device_id;
-    if (rv == APR_SUCCESS)
-        rv = mdm_recompute_batch(db, mdm_recompute_memo(r.ctx), ids, 0);
-    return rv == APR_SUCCESS ? mdm_q_recompute_drop(db, device_id, NULL) : rv;
+    return rv == APR_SUCCESS ? mdm_recompute_batch(db, mdm_recompute_memo(ctx), ids, 0) : rv;
 }
 
 /* ---------------------------------------------------------------- the job */
@@ -206,10 +219,10 @@ apr_status_t mdm_recompute_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
     apr_int64_t done = 0;
     apr_time_t told = 0;
     apr_status_t rv = APR_SUCCESS;
-    int moved;
+    int moved, waited = 0;
 
     do {
-        moved = 0;
+        moved = r.busy = 0;
         for (int i = 0; rv == APR_SUCCESS && i < 3; i++) {
             rv = step(ctx, &r, steps[i]);
             moved |= r.moved;
@@ -217,6 +230,10 @@ apr_status_t mdm_recompute_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
         done += rv == APR_SUCCESS ? r.moved : 0;
         if (rv == APR_SUCCESS && moved)
             rv = tell(ctx, &r, job, done, &told, lease_s);
+        if (rv == APR_SUCCESS && !moved && r.busy && waited++ < BUSY_TRIES) {
+            apr_sleep(BUSY_WAIT);
+            moved = 1;
+        }
     } while (rv == APR_SUCCESS && moved && !mdm_job_stopping(job));
     return rv;
 }

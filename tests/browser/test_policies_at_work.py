@@ -9,8 +9,8 @@ from selenium.webdriver.support.ui import Select
 import harness
 import seed
 from clients import Console
-from test_console import Page
 from test_console import page  # noqa: F401, a fixture
+from test_policies import choose
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
 
@@ -39,7 +39,7 @@ def policy(console, name, kind="security", **more):
 
 
 def find(p, kind, text, hit):
-    p.until(lambda: Select(p.find("#f-kind")).select_by_visible_text(kind) or True)
+    choose(p, "#f-kind", kind)
     field = p.find("#f-targets")
     field.clear()
     field.send_keys(text)
@@ -58,6 +58,9 @@ def test_assign_to_several_at_once(zone, page, console, people):
     p.has("not assigned to anybody")
     p.button("Assign").click()
     p.has("Choose somebody", "dialog")
+    for kind in ("Person", "User folder", "User source", "Device group", "Device"):  # each kind can be looked for
+        choose(p, "#f-kind", kind)
+        p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, ".hits button") and " found" in p.find("dialog p.hint").text)
     find(p, "User group", "img src", "evil")
     p.has("Reaches 0 devices.", "dialog")
     assert not [e for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog input[name=conflict]") if e.is_displayed()]
@@ -124,10 +127,11 @@ def test_assign_from_the_other_side_by_keyboard(zone, page, console, people):
     p.shot("assigned-here")
     p.button("Close", "dialog").click()
     p.closed()
-    for view, css, title in (("people", "//tr[contains(., 'anna')]//button[contains(., 'Policies')]", "added"), (f"devices?folder={people['tills']}", "//details[contains(@class, 'tree')]//button[contains(., 'Policies')]", "Tills")):
+    for view, css in (("people", "//tr[contains(., 'anna')]//button[contains(., 'Policies')]"), ("sources", "//tr//button[contains(., 'Policies')]"),
+                      (f"devices?folder={people['tills']}", "//details[contains(@class, 'tree')]//button[contains(., 'Policies')]")):
         p.open(view)
         p.until(lambda: p.driver.find_element(By.XPATH, css).click() or True)
-        p.has("No policy is assigned here", "dialog")
+        p.has("Everyone" if view == "sources" else "No policy is assigned here", "dialog")
         p.button("Close", "dialog").click()
         p.closed()
     p.clean()

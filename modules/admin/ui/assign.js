@@ -15,7 +15,7 @@ const kinds = {
   person: { right: 'person:read', find: (q) => page('people', q, (p) => [p.login, p.source]), to: (x) => `#/people${toQuery({ q: x.name })}` },
   user_group: { right: 'person:read', find: (q) => page('user-groups', q, (g) => [g.source.name, g.dn]) },
   user_folder: { right: 'person:read', find: (q) => page('user-folders', q, (f) => [f.source.name, f.dn]) },
-  user_source: { right: 'source:read', find: (q) => here('sources?limit=200', q), to: () => '#/sources' },
+  user_source: { right: 'source:read', find: (q) => here('sources', q), to: () => '#/sources' },
   folder: { right: 'device:read', device: true, limited: true, find: (q) => folders(q), to: (x) => `#/devices?folder=${x.id}` },
   device_group: { right: 'device:read', device: true, find: (q) => here('groups?limit=200', q), to: (x) => `#/devices?group=${x.id}` },
   device: { right: 'device:read', device: true, limited: true, find: (q) => page('devices', q, (d) => [d.person?.name, d.model, d.serial]), to: (x) => `#/device/${x.id}?tab=policies` },
@@ -195,7 +195,7 @@ export async function shown(to, ctx) {
   try {
     const inside = { ...ctx, again: () => { ctx.again?.(); shown(to, ctx); } };
     const node = await ofTarget(to, inside);
-    const box = dialog({ title: [t('policies'), ': ', name(to.name)], lead: t(`asg_of_${kinds[to.kind].device ? 'device' : 'person'}`), body: node });
+    const box = dialog({ title: [t('policies'), ': ', name(to.name)], lead: t(to.kind === 'user_source' ? 'asg_of_source' : kinds[to.kind].device ? 'asg_of_device' : 'asg_of_person'), body: node });
     box.classList.add('wide');
     box.addEventListener('click', (e) => { if (e.target.closest('.acts .btn, a')) box.close(); }, true);
   } catch (e) { say(e); }

@@ -2,6 +2,7 @@
 import { api } from '../api.js';
 import { h, fill, head, table, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { probe } from '../probe.js';
+import { shown } from '../assign.js';
 import { t } from '../words.js';
 
 const types = ['edirectory', 'active_directory', 'openldap', 'dsfw'];
@@ -70,11 +71,11 @@ const simple = (s, again) => dialog({ title: `${t('src_simple')}: ${s.name}`, le
 
 const test = (s, again) => probe({ title: `${t('src_test')}: ${s.name}`, path: `sources/${s.id}`, etag: etag(s), steps: ['dns', 'tcp', 'tls', 'bind', 'search'], again });
 
-export default async function page({ main, signal, may, again }) {
+export default async function page({ main, signal, may, me, again }) {
   const { items } = (await api('GET', 'sources', { signal })).data;
   const write = may('source:write');
   const sync = async (s) => { try { await api('POST', `sources/${s.id}/sync`); toast(t('src_sync_asked')); } catch (e) { say(e); } };
-  const acts = (s) => write && h('div', { class: 'acts' }, !s.simple && button(t('src_simple'), 'me', () => simple(s, again)), s.kind === 'ldap' && [button(t('src_test'), 'ok', () => test(s, again)),
+  const acts = (s) => h('div', { class: 'acts' }, may('policy:read') && button(t('policies'), 'shield', () => shown({ kind: 'user_source', id: s.id, name: s.name }, { may, me })), write && !s.simple && button(t('src_simple'), 'me', () => simple(s, again)), write && s.kind === 'ldap' && [button(t('src_test'), 'ok', () => test(s, again)),
     button(t('src_sync'), 'refresh', () => sync(s)), button(t('edit'), 'edit', () => edit(s, again)), button(t('src_delete'), 'trash', () => remove(s, again), 'danger')]);
   const list = items.length === 0 ? empty(t('nothing'), 'people') : table([
     { label: t('name'), lead: true, cell: (s) => [h('span', { class: 'main' }, name(s.name)), h('span', { class: 'sub' }, s.kind === 'local' ? t('src_local') : `${t(`src_${s.config.type}`)} · ${s.config.host}`)] },

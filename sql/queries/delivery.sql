@@ -121,20 +121,20 @@ DELETE FROM delivery USING jsonb_to_recordset(CAST(:list AS jsonb)) AS v (device
 DELETE FROM delivery WHERE (device_id, type, channel) IN (SELECT json_extract(value, '$.device_id'), json_extract(value, '$.type'),
                                                                  json_extract(value, '$.channel') FROM json_each(:list));
 
--- What is told of devices: [{"id", "compliance", "mail"}]
+-- What is told of devices, and not edited, so that nobody finds his edit stale because of it: [{"id", "compliance", "mail"}]
 -- name: delivery_devices :exec
 -- args: list:text
 -- only: pgsql
-UPDATE device SET compliance = v.compliance, mail = v.mail, version = version + 1
+UPDATE device SET compliance = v.compliance, mail = v.mail
   FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, compliance text, mail text) WHERE device.id = v.id;
 -- only: sqlite3
-UPDATE device SET compliance = v.compliance, mail = v.mail, version = version + 1
+UPDATE device SET compliance = v.compliance, mail = v.mail
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.compliance') AS compliance, json_extract(value, '$.mail') AS mail
           FROM json_each(:list)) AS v WHERE device.id = v.id;
 
 -- name: delivery_compliance :exec
 -- args: device_id:text, compliance:text
-UPDATE device SET compliance = :compliance, version = version + 1 WHERE id = :device_id AND compliance <> :compliance;
+UPDATE device SET compliance = :compliance WHERE id = :device_id AND compliance <> :compliance;
 
 -- list: [{"id", "device", "severity", "code", "text"}]: messages of many devices.
 -- name: delivery_messages :exec

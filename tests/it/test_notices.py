@@ -287,7 +287,8 @@ def test_down_and_back(zone, console, anna, tls):
         zone.sql("UPDATE zone_setting SET value = REPLACE(value, '\"next\":', '\"next\":0,\"was\":') WHERE name = 'smtp.away'")
         zone.sql("UPDATE notice SET due_ms = 1")
         zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'mail'")
-        harness.wait_for(lambda n=tries: away(zone) == n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 30)
+        # the job may have tried by itself meanwhile
+        harness.wait_for(lambda n=tries: away(zone) >= n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 30)
     assert [m["code"] for m in console.get("/messages?open=1")["items"] if m["object_id"] == "smtp"] == ["mail.away"]
     assert all(row(zone, i)["state"] == "waiting" and row(zone, i)["attempts"] == 0 for i in idents)
     mta = tls(port=port)

@@ -542,6 +542,8 @@ static void test_two_runs_at_once(void **state)
         assert_int_equal(apr_thread_join(&rv, a), APR_SUCCESS);
         assert_int_equal(apr_thread_join(&rv, b), APR_SUCCESS);
     }
+    apr_pool_destroy(one->pool);
+    apr_pool_destroy(two->pool);
     compute();
     during = all_of_it();
     sql(z, "DELETE FROM effective_policy");

@@ -53,8 +53,8 @@ so_eas    := mod_mdm_eas
 SO_FILES  := $(foreach m,$(MODULES),$(BUILD)/modules/$(so_$(m)).so)
 
 CORE_SRC  := $(wildcard modules/core/*/*.c)
-CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/mdm_sql_gen.o $(BUILD)/obj/gen/mdm_settings_gen.o \
-             $(BUILD)/obj/gen/mdm_notices_gen.o
+GEN_NAMES := mdm_sql_gen mdm_settings_gen mdm_notices_gen
+CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(GEN_NAMES:%=$(BUILD)/obj/gen/%.o)
 WEB_SRC   := $(wildcard modules/web/*.c)
 WEB_OBJ   := $(WEB_SRC:%.c=$(BUILD)/obj/%.o)
 CTL_OBJ   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard modules/ctl/*.c))

@@ -8,13 +8,13 @@ FUZZ_REPLAY  := $(FUZZ_NAMES:%=$(BUILD)/replay/%)
 # Warnings are gcc's business; an undefined operation ends the run. CORE_CFLAGS brings sanitizers with SANITIZE=1.
 FUZZ_CFLAGS   = $(filter-out $(WARN) $(SANFLAGS),$(CORE_CFLAGS)) -O1 -fno-omit-frame-pointer -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZ_OBJ     := $(CORE_SRC:%.c=$(BUILD)/fuzz-obj/%.o) $(BUILD)/fuzz-obj/gen/mdm_sql_gen.o
+FUZZ_OBJ     := $(CORE_SRC:%.c=$(BUILD)/fuzz-obj/%.o) $(GEN_NAMES:%=$(BUILD)/fuzz-obj/gen/%.o)
 FUZZ_LIB     := $(BUILD)/fuzz-obj/libmdmcore.a
 
 .PHONY: fuzz fuzz-long fuzz-replay
 .SECONDARY: $(FUZZ_OBJ)
 
-$(BUILD)/fuzz-obj/gen/%.o: $(BUILD)/gen/.stamp
+$(BUILD)/fuzz-obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call SAY,FUZZ $*.c) $(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $(BUILD)/gen/$*.c -o $@
 

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from clients import Console, enrolled
-from harness import wait_for
+from harness import ADMIN_USER, wait_for
 from sim.device import Refused
 
 DAY_MS = 86400 * 1000
@@ -223,7 +223,7 @@ def test_ios06_administrators_are_told(zone):
     """IOS-06: ends soon and its renewal failed: one message, its text renewed after a day, not made again once acknowledged, settled by the
     renewal; nobody hears of a device whose renewal is under way."""
     device, asked = enrolled(zone), enrolled(zone)
-    zone.sql("UPDATE admin SET mail = 'root@example.org', alerts = 1")
+    zone.sql("UPDATE admin SET mail = 'root@example.org', alerts = 1 WHERE login = ?", ADMIN_USER)
     device.refuse_renewal = True
     make_due(zone, device, asked)
     run_job(zone)

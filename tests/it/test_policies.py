@@ -445,12 +445,12 @@ def test_groups_and_folders_of_people_are_found(zone, console):
     """POL-05: what can be assigned to is listed by name with its source, page by page, by part of the name."""
     source = zone.sql("SELECT id FROM user_source")[0][0]
     for table, path in (("user_group", "/user-groups"), ("user_folder", "/user-folders")):
-        for n, name in enumerate(("Sales north", "Sales south", "<b>Sales</b>")):
+        for n, name in enumerate(("Depot north", "Depot south", "<b>Depot</b>")):
             zone.sql(f"INSERT INTO {table} (id, source_id, name, dn) VALUES (?, ?, ?, ?)", f"00000000-0000-4000-8000-{table[5] == 'g':05d}000{n:04d}", source, name, f"cn={n}")
-        assert {x["name"] for x in console.get(f"{path}?q=SALES")["items"]} == {"Sales north", "Sales south", "<b>Sales</b>"}
-        assert [(x["name"], x["dn"], x["source"]["id"]) for x in console.get(f"{path}?q=north")["items"]] == [("Sales north", "cn=0", source)]
-        page = console.get(f"{path}?limit=2")
-        rest = console.get(f"{path}?limit=2&cursor={page['next']}")
+        assert {x["name"] for x in console.get(f"{path}?q=DEPOT")["items"]} == {"Depot north", "Depot south", "<b>Depot</b>"}
+        assert [(x["name"], x["dn"], x["source"]["id"]) for x in console.get(f"{path}?q=north")["items"]] == [("Depot north", "cn=0", source)]
+        page = console.get(f"{path}?q=depot&limit=2")
+        rest = console.get(f"{path}?q=depot&limit=2&cursor={page['next']}")
         assert len({x["id"] for x in page["items"] + rest["items"]}) == 3 and rest["next"] is None
         problem(console.call("GET", f"{path}?q={'x' * 201}"), 400, "q")
         problem(console.call("GET", f"{path}?cursor={page['next']}&q=s"), 400, "cursor")

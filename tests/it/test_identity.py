@@ -236,7 +236,8 @@ def test_ios06_administrators_are_told(zone):
     zone.sql("UPDATE certificate SET not_after_ms = ? WHERE fingerprint = ?", int(time.time() * 1000) + 19 * DAY_MS, print_of(device.cert))
     run_job(zone)
     assert ending(zone, device) == [first], "once a day"
-    told = "SELECT mail, device_name <> '', state FROM notice WHERE event = 'identity_expiring'"
+    told = ("SELECT n.mail, n.device_name <> '', n.state FROM notice n JOIN device d ON d.id = n.device_id"
+            f" WHERE n.event = 'identity_expiring' AND d.udid = '{device.udid}'")
     assert [tuple(map(str, r)) for r in zone.sql(told)] in ([("root@example.org", "1", "waiting")], [("root@example.org", "True", "waiting")])
     zone.sql("UPDATE notice SET state = 'sent'")
     zone.sql("UPDATE message SET at_ms = at_ms - ? WHERE id = ?", 2 * DAY_MS, first[0])

@@ -52,16 +52,19 @@ def from_lines(name, text):
     return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^not ok ", text, re.M)), 0
 
 
-# Two lanes, because the tests wait as much as they work; a lane runs its parts in order.
+BROWSER = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "tests/browser").glob("test_*.py"))
+
+# Two lanes, because the tests wait as much as they work; a lane runs its parts in order. The browser's tests are shared out so that both end
+# at about the same time.
 LANES = [
-    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser", "tests/browser")],
+    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser-1", *BROWSER[0::3])],
     [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
      pytest("queries", "tests/sql"),
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
      pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
-     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
+     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}, pytest("browser-2", *BROWSER[1::3], *BROWSER[2::3])],
 ]
 
 

@@ -82,7 +82,7 @@ def test_server_from_adding_to_deleting(zone, page, back):  # noqa: F811
     assert not first["enabled"] and first["pin"]
     policy = "00000000-0000-4000-8000-0000000000e2"
     zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'email', 'Staff mail', 1, 1)", policy)
-    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 1)", policy, json.dumps({"mail_server": first["id"]}))
+    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 1)", policy, json.dumps({"email.direct_server": {"corporate": first["id"], "personal": "inherit"}}))
     p.button("Delete").click()
     p.button("Delete", "dialog").click()
     p.has("Staff mail", "dialog .alert")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make -f apxs.mk test`: all parts, two at a time, a log per part, and one last line that adds them up.
+"""`make -f apxs.mk test`: all parts, three at a time, a log per part, and one last line that adds them up.
 
 A part fails if a test in it fails, if it can't be built, or if it ran nothing. PARTS=it,guards runs some of them.
 """
@@ -52,19 +52,17 @@ def from_lines(name, text):
     return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^not ok ", text, re.M)), 0
 
 
-BROWSER = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "tests/browser").glob("test_*.py"))
-
-# Two lanes, because the tests wait as much as they work; a lane runs its parts in order. The browser's tests are shared out so that both end
-# at about the same time.
+# Three lanes on two cores, because the tests wait as much as they work; a lane runs its parts in order.
 LANES = [
-    [pytest("guards", "tests/guards"), pytest("it", "tests/it"), pytest("browser-1", *BROWSER[0::3])],
+    [pytest("guards", "tests/guards"), pytest("it", "tests/it")],
+    [pytest("browser", "tests/browser")],
     [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
      pytest("queries", "tests/sql"),
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
      pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
-     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}, pytest("browser-2", *BROWSER[1::3], *BROWSER[2::3])],
+     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
 ]
 
 

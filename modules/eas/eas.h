@@ -16,6 +16,9 @@ typedef struct eas_call_t {
     mdm_eas_query_t *query;
     mdm_basic_t basic;
     mdm_mail_login_t who;
+    mdm_devrec_t rec;       /* of (person, DeviceId); all zero for OPTIONS */
+    int has_back_key;       /* requests to the back end carry back_key; 0: none */
+    apr_uint32_t back_key;
 } eas_call_t;
 
 /* ---- the gate: everything that is decided before a byte goes to a back end */
@@ -26,6 +29,22 @@ int eas_handler(request_rec *r, const mdm_services_t *svc);
 int eas_answer(eas_call_t *c, int http, const char *line, const char *why, int retry_s);
 /* 503 + Retry-After, whatever is wrong: a phone takes 401 for a wrong password and 500 for a reason to load folders again. */
 int eas_unavailable(eas_call_t *c, const char *id, apr_status_t rv, const char *why);
+/* A WBXML document with 200; an empty one has no type. */
+int eas_document(eas_call_t *c, const char *why, mdm_blob_t body);
+/* A status of the protocol: root and Status from 14.0 on, the HTTP code before. retry_s > 0: Retry-After. */
+int eas_status(eas_call_t *c, int status, const char *why, int retry_s);
+
+/* ---- what the gate does with a device's request, by its table of verdicts and commands; each is a hook result */
+/* On to the person's server. */
+int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* No mail for this device. */
+int eas_refuse(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* Provision: our policy, the device's word on it, a wipe. */
+int eas_provision(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* Settings: what the device says of itself. */
+int eas_settings(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* Every other command of a device without mail: an account that works and is empty. */
+int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict);
 
 /* ---- the relay: hands an allowed request to the person's server and answers with what comes back. Held requests stay in here;
  * who calls it need not know how they wait. */

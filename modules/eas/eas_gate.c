@@ -14,17 +14,21 @@
 #define RETRY_PENDING_S 120
 #define RETRY_DENIED_S 900
 
-/* What a verdict costs; relay: nothing. */
+typedef int (*action_t)(eas_call_t *c, mdm_eas_verdict_e verdict);
+
+/* What a verdict makes of a command (facts 4), and when a device that gets no mail is to come again. */
 static const struct {
     mdm_eas_verdict_e verdict;
-    int relay, retry_s;
+    action_t provision, settings, others;
+    int retry_s;
 } verdicts[] = {
-    {MDM_EAS_ALLOW, 1, 0},
-    {MDM_EAS_PENDING, 0, RETRY_PENDING_S},
-    {MDM_EAS_SERVER_ONLY, 0, RETRY_DENIED_S},
-    {MDM_EAS_BLOCKED, 0, 0},
-    {MDM_EAS_WIPE, 0, 0},
+    {MDM_EAS_ALLOW, eas_provision, eas_settings, eas_pass, 0},
+    {MDM_EAS_PENDING, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
+    {MDM_EAS_SERVER_ONLY, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
+    {MDM_EAS_BLOCKED, eas_refuse, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_WIPE, eas_provision, eas_refuse, eas_refuse, 0},
 };
+#define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
 /* ---------------------------------------------------------------- answers */
 
@@ -76,19 +80,38 @@ static int malformed(eas_call_t *c)
     return eas_answer(c, strcmp(field, "Cmd") ? HTTP_BAD_REQUEST : HTTP_NOT_IMPLEMENTED, NULL, "bad request", 0);
 }
 
-/* No mail for this device: status 129 from 14.0 on, 403 before (15-decisions). */
-static int no_mail(eas_call_t *c, const char *why, int retry_s)
+int eas_document(eas_call_t *c, const char *why, mdm_blob_t body)
+{
+    apr_table_setn(c->r->notes, "mdm-decision", why);
+    return body.len ? mdm_web_bytes(c->r, HTTP_OK, WBXML_TYPE, body.data, body.len) : mdm_web_empty(c->r, HTTP_OK);
+}
+
+int eas_status(eas_call_t *c, int status, const char *why, int retry_s)
 {
     mdm_eas_answer_t a;
 
-    c->svc->count(MDM_N_MAIL_WITHHELD, 1);
-    mdm_eas_status_answer(c->r->pool, c->query, MDM_EAS_ST_DEVICE_BLOCKED, &a);
+    mdm_eas_status_answer(c->r->pool, c->query, status, &a);
     if (!a.body.len) {
         return eas_answer(c, a.http, a.line, why, retry_s);
     }
-    apr_table_setn(c->r->notes, "mdm-decision", why);
     retry_after(c->r, retry_s);
-    return mdm_web_bytes(c->r, a.http, WBXML_TYPE, a.body.data, a.body.len);
+    return eas_document(c, why, a.body);
+}
+
+/* No mail for this device: status 129 from 14.0 on, 403 before (15-decisions). */
+static int no_mail(eas_call_t *c, const char *why, int retry_s)
+{
+    c->svc->count(MDM_N_MAIL_WITHHELD, 1);
+    return eas_status(c, MDM_EAS_ST_DEVICE_BLOCKED, why, retry_s);
+}
+
+int eas_refuse(eas_call_t *c, mdm_eas_verdict_e verdict)
+{
+    unsigned i;
+
+    for (i = 0; i < VERDICTS && verdicts[i].verdict != verdict; i++)
+        ;
+    return no_mail(c, mdm_eas_verdict_text(verdict), i < VERDICTS ? verdicts[i].retry_s : 0);
 }
 
 /* ---------------------------------------------------------------- what the request says */
@@ -184,11 +207,11 @@ static apr_status_t log_in(eas_call_t *c)
 }
 
 /* The record of (person, DeviceId) (R17) and what it means; MDM_EAS_UNKNOWN if there is none. */
-static apr_status_t look_up(eas_call_t *c, mdm_devrec_t *rec, mdm_eas_verdict_e *verdict)
+static apr_status_t look_up(eas_call_t *c, mdm_eas_verdict_e *verdict)
 {
-    apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, rec);
+    apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, &c->rec);
 
-    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? rec : NULL);
+    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL);
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
@@ -202,9 +225,10 @@ static apr_status_t first_contact(eas_call_t *c)
     return mdm_eas_first_contact(c->ctx, &client);
 }
 
-static void note_device(eas_call_t *c, const mdm_devrec_t *rec)
+static void note_device(eas_call_t *c)
 {
     static const unsigned char none[16];
+    const mdm_devrec_t *rec = &c->rec;
 
     if (memcmp(rec->device, none, sizeof(none))) {
         apr_table_setn(c->r->notes, "mdm-device", mdm_uuid_text(c->r->pool, rec->device));
@@ -221,33 +245,40 @@ static int body_fits(request_rec *r)
     return !text || limit <= 0 || (ap_parse_strict_length(&length, text) && length <= limit);
 }
 
-static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
+int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
-    const char *text = mdm_eas_verdict_text(verdict);
-    unsigned i;
-
-    for (i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]) && verdicts[i].verdict != verdict; i++)
-        ;
-    if (i == sizeof(verdicts) / sizeof(verdicts[0])) {
-        return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
-    }
-    if (!verdicts[i].relay) {
-        return no_mail(c, text, verdicts[i].retry_s);
-    }
     if (!body_fits(c->r)) {
         return eas_answer(c, HTTP_REQUEST_ENTITY_TOO_LARGE, NULL, "too large", 0);
     }
-    apr_table_setn(c->r->notes, "mdm-decision", text);
+    apr_table_setn(c->r->notes, "mdm-decision", mdm_eas_verdict_text(verdict));
     c->svc->count(MDM_N_MAIL_ALLOWED, 1);
     return eas_relay(c);
+}
+
+static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
+{
+    unsigned i;
+
+    for (i = 0; i < VERDICTS && verdicts[i].verdict != verdict; i++)
+        ;
+    if (i == VERDICTS) {
+        return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
+    }
+    switch (c->query->cmd) {
+    case MDM_EAS_PROVISION:
+        return verdicts[i].provision(c, verdict);
+    case MDM_EAS_SETTINGS:
+        return verdicts[i].settings(c, verdict);
+    default:
+        return verdicts[i].others(c, verdict);
+    }
 }
 
 /* The first request of a device makes its record. */
 static int decide(eas_call_t *c)
 {
     mdm_eas_verdict_e verdict;
-    mdm_devrec_t rec;
-    apr_status_t rv = look_up(c, &rec, &verdict);
+    apr_status_t rv = look_up(c, &verdict);
 
     if (rv == APR_SUCCESS && verdict == MDM_EAS_UNKNOWN) {
         rv = first_contact(c);
@@ -257,15 +288,17 @@ static int decide(eas_call_t *c)
             return no_mail(c, "denied", RETRY_DENIED_S);
         }
         if (rv == APR_SUCCESS) {
-            rv = look_up(c, &rec, &verdict);
+            rv = look_up(c, &verdict);
         }
     }
     if (rv != APR_SUCCESS) {
         return eas_unavailable(c, "MDM0806", rv, "the device of a mail client can't be looked up");
     }
     if (verdict != MDM_EAS_UNKNOWN) {
-        note_device(c, &rec);
+        note_device(c);
     }
+    c->has_back_key = c->query->key == MDM_EAS_KEY_GIVEN;
+    c->back_key = c->query->policy_key;
     return obey(c, verdict);
 }
 

@@ -1,5 +1,5 @@
 # Installs missing Debian packages as root, or says exactly what to type. Included by apxs.mk, which owns the lists.
-.PHONY: packages-build packages-run packages-test
+.PHONY: packages-build packages-run packages-test packages-bench
 define NEED
 	@missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
@@ -10,3 +10,4 @@ endef
 packages-build: ; $(call NEED,$(PKG_BUILD))
 packages-run: ; $(call NEED,$(PKG_BUILD) $(PKG_RUN))
 packages-test: ; $(call NEED,$(PKG_BUILD) $(PKG_RUN) $(PKG_TEST))
+packages-bench: ; $(call NEED,$(PKG_BENCH))

@@ -23,6 +23,13 @@ Listen 127.0.0.1:{bench.mail_port}
     return back.start()
 
 
+def behind(zone, port):
+    """Makes the server on this port the one of the local people."""
+    console = Console(zone)
+    source = next(s["id"] for s in console.get("/sources")["items"] if s["kind"] == "local")
+    console.post("/eas-servers", {"name": "Bench", "host": "127.0.0.1", "port": port, "tls": False, "sources": [source]})
+
+
 class Mail:
     """A known phone of the zone's first device and the server behind the gate; with: both children know them."""
 
@@ -35,9 +42,8 @@ class Mail:
         self.headers = [f"{k}: {v}" for k, v in self.phone.headers().items() if k != "User-Agent"]
 
     def __enter__(self):
-        self.back, console = mail_server(self.bench), Console(self.bench.zone)
-        source = next(s["id"] for s in console.get("/sources")["items"] if s["kind"] == "local")
-        console.post("/eas-servers", {"name": "Bench", "host": "127.0.0.1", "port": self.bench.mail_port, "tls": False, "sources": [source]})
+        self.back = mail_server(self.bench)
+        behind(self.bench.zone, self.bench.mail_port)
         harness.wait_for(self.ready)
         return self
 

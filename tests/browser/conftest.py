@@ -11,8 +11,22 @@ spec = importlib.util.spec_from_file_location("it_conftest", IT / "conftest.py")
 it = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(it)
 factory, zone, fresh_zone, clean_logs = it.factory, it.zone, it.fresh_zone, it.clean_logs
+from pages import Page  # noqa: E402 (finds harness by the path above)
 
 
 @pytest.fixture(scope="module")
 def db():
     return "sqlite3"
+
+
+@pytest.fixture
+def page(zone):
+    """Opens browsers, and ends them."""
+    made = []
+
+    def make(**options):
+        made.append(Page(zone, **options))
+        return made[-1]
+    yield make
+    for one in made:
+        one.driver.quit()

@@ -6,7 +6,6 @@ import harness
 import seed
 from lib.zonefiles import BUILD
 from clients import Console
-from test_console import Page, page  # noqa: F401  (fixture)
 from test_sources import fill
 from selenium.webdriver.common.by import By
 

@@ -1,13 +1,9 @@
 """The console in a real browser: UI-01..05, R24. Each page opens without a console error; the main job of each is done by clicks."""
-import os
 import time
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 import harness
 import seed
@@ -15,82 +11,7 @@ from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
 PAGES = ["overview", "messages", "identities", "devices", "groups", "tasks", "pending", "people", "sources", "policies", "eas", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
-SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
-
-
-class Page:
-    """One headless browser."""
-
-    def __init__(self, zone, size=(1280, 800), dark=False, language="en"):
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        options.accept_insecure_certs = True
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-                     "--disable-sync", "--disable-component-update", "--disable-dev-shm-usage", f"--lang={language}"):
-            options.add_argument(flag)
-        options.add_experimental_option("prefs", {"intl.accept_languages": language, "credentials_enable_service": False})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.zone = zone
-        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                    {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 700})
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                                    {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-
-    def log_in(self, login=harness.ADMIN_USER, password=harness.ADMIN_PASSWORD):
-        self.driver.get(self.zone.admin_url)
-        self.find("#login").send_keys(login)
-        self.find("#password").send_keys(password + Keys.ENTER)
-        self.find("#main h1")
-        return self
-
-    def open(self, page):
-        self.driver.get(self.zone.admin_url + "#/" + page)
-        self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, "#main h1") and not self.driver.find_elements(By.CSS_SELECTOR, "#main[aria-busy]"))
-        return self
-
-    def until(self, what, timeout=15):
-        return WebDriverWait(self.driver, timeout, 0.1, ignored_exceptions=(Exception,)).until(lambda _: what())
-
-    def find(self, css):
-        return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
-
-    def button(self, text, within=""):
-        found = self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
-                                         if e.text.strip() == text and e.is_displayed()), None))
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", found)  # half a button is not enough
-        return found
-
-    def has(self, text, css="#main"):
-        return self.until(lambda: text in self.driver.find_element(By.CSS_SELECTOR, css).text)
-
-    def closed(self):
-        self.until(lambda: not self.driver.find_elements(By.CSS_SELECTOR, "dialog"))
-
-    def fits(self):
-        wide, room = self.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= room, (self.driver.current_url, wide, room)
-
-    def clean(self):
-        bad = [x for x in self.driver.get_log("browser") if x["level"] in ("SEVERE", "WARNING")]
-        assert not bad, bad
-
-    def shot(self, name):
-        if SHOTS:
-            self.driver.save_screenshot(f"{SHOTS}/console-{name}.png")
-
-
-@pytest.fixture
-def page(zone):
-    made = []
-
-    def make(**options):
-        made.append(Page(zone, **options))
-        return made[-1]
-    yield make
-    for one in made:
-        one.driver.quit()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import harness
 import zonefiles as zf
 from clients import Console
 from sim.eas_server import EasServer
-from test_console import page  # noqa: F401
 from test_sources import choose, fill
 
 PASSWORD = "mailbox-Pass-1"

@@ -5,7 +5,6 @@ import pytest
 
 import harness
 import seed
-from test_console import page  # noqa: F401
 
 AGENT = "Apple-iPhone10C5/1606.250 <script>\u202e"
 

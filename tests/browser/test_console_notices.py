@@ -9,7 +9,6 @@ import harness
 import seed
 import smtpd
 from clients import Console
-from test_console import Page
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.exe"
 
@@ -24,18 +23,6 @@ def mta(zone):
     server = smtpd.Server(smtpd.context(zone.tls_dir))
     yield server
     server.stop()
-
-
-@pytest.fixture
-def page(zone):
-    made = []
-
-    def make(**options):
-        made.append(Page(zone, **options))
-        return made[-1]
-    yield make
-    for one in made:
-        one.driver.quit()
 
 
 def notice(zone, anna, state, error="", **more):

@@ -6,7 +6,6 @@ from selenium.webdriver.support.ui import Select
 import seed
 from clients import Console
 from harness import wait_for
-from test_console import page  # noqa: F401, a fixture
 from test_policies import choose, write
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"

@@ -2,7 +2,7 @@
 from selenium.webdriver.common.by import By
 
 import seed
-from test_console import Page
+from pages import Page
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
 

@@ -15,7 +15,8 @@ from clients import enrolled, new_device, portal
 from mail import Post
 from sim.wbxml import Node
 from slapd import ROOT_PASSWORD, Slapd
-from test_console import PAGES, Page
+from pages import Page
+from test_console import PAGES
 
 MARKUP, FORMULA, RTL = "<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "\u202egnp.exe\u2066"
 NAME = f"{FORMULA} {MARKUP} {RTL}"

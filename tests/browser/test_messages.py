@@ -3,7 +3,7 @@ from selenium.webdriver.common.by import By
 
 import seed
 from clients import enrolled
-from test_console import Page
+from pages import Page
 
 ADD = "INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, ?, ?, ?, ?)"
 

@@ -3,7 +3,7 @@ import time
 
 import harness
 from clients import Console, enrolled
-from test_console import Page
+from pages import Page
 
 FAR = "7c0f3d5e-1111-4222-8333-444455556666"
 

@@ -4,7 +4,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from clients import Console
-from test_console import Page
+from pages import Page
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
 

@@ -9,7 +9,6 @@ from selenium.webdriver.support.ui import Select
 import harness
 import seed
 from clients import Console
-from test_console import page  # noqa: F401, a fixture
 from test_policies import choose
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"

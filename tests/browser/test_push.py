@@ -5,7 +5,7 @@ import harness
 from clients import Console
 from pushca import Apple
 from sim.apns import Apns
-from test_console import Page
+from pages import Page
 from test_sources import fill
 
 OTHER = "com.apple.mgmt.External.other"

@@ -4,7 +4,7 @@ from selenium.webdriver.common.by import By
 import harness
 from clients import portal
 from slapd import ROOT_DN, ROOT_PASSWORD, Slapd
-from test_console import Page
+from pages import Page
 
 
 def fill(p, **values):

@@ -9,22 +9,9 @@ import seed
 from clients import Console, enrolled, new_device
 from harness import wait_for
 from sim.device import error
-from test_console import Page
 from test_folders import HOSTILE, pick, rows
 
 PASSWORD = "Correct-horse-9"
-
-
-@pytest.fixture
-def page(zone):
-    made = []
-
-    def make(**options):
-        made.append(Page(zone, **options))
-        return made[-1]
-    yield make
-    for one in made:
-        one.driver.quit()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import harness
 import seed
 from clients import Console
 from lib.zonefiles import BUILD
-from test_console import PAGES, Page
+from pages import Page
+from test_console import PAGES
 from test_portal import chromium, find, log_in
 
 HERE = Path(__file__).resolve().parent

@@ -1,9 +1,5 @@
 /* The catalogue of policy settings: POL-04, CAT-03, and what is refused (issue 5, trouble). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -12,24 +8,6 @@
 
 #include "domain/mdm_catalogue.h"
 #include "wire/mdm_eas_doc.h"
-
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_t *p;
-    static mdm_env_t env;
-    apr_initialize();
-    apr_pool_create(&p, NULL);
-    ctx = mdm_ctx_make(p, &env, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(ctx->pool);
-    return 0;
-}
 
 static json_t *parsed(const char *text)
 {
@@ -359,5 +337,7 @@ int main(void)
         cmocka_unit_test(cat01_activesync_knows_every_element),
         cmocka_unit_test(pol04_the_served_catalogue_is_the_table),
     };
+
+    apr_initialize();
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,9 +1,5 @@
 /* What effective settings become for each channel: CAT-01..03, POL-07. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -15,25 +11,6 @@
 
 #define PASSCODE "com.apple.mobiledevice.passwordpolicy"
 #define RESTRICTIONS "com.apple.applicationaccess"
-
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_t *p;
-    static mdm_env_t env;
-
-    apr_initialize();
-    apr_pool_create(&p, NULL);
-    ctx = mdm_ctx_make(p, &env, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(ctx->pool);
-    return 0;
-}
 
 static const mdm_compile_facts_t phone = {.channels = MDM_CH_APPLE, .os_version = "18.1", .supervised = 1};
 static const mdm_compile_facts_t all_channels = {.channels = MDM_CH_APPLE | MDM_CH_EAS | MDM_CH_AGENT, .os_version = "18.1", .supervised = 1};
@@ -500,5 +477,6 @@ int main(void)
         cmocka_unit_test(cat01_every_setting_on_every_platform), cmocka_unit_test(pol07_stricter_input_never_gives_a_weaker_result),
         cmocka_unit_test(pol06_a_stricter_policy_never_gives_a_weaker_device)};
 
+    apr_initialize();
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,9 +1,5 @@
 /* The pure resolver: POL-02, POL-05, POL-06. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ctxtest.h"
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -11,24 +7,6 @@
 #include <string.h>
 
 #include "domain/mdm_policy.h"
-
-static mdm_ctx_t *ctx;
-
-static int setup(void **state)
-{
-    apr_pool_t *p;
-    static mdm_env_t env;
-    apr_initialize();
-    apr_pool_create(&p, NULL);
-    ctx = mdm_ctx_make(p, &env, NULL, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    apr_pool_destroy(ctx->pool);
-    return 0;
-}
 
 static mdm_policy_assignment_t assign(const char *policy, const char *target, const char *conflict, const char *text)
 {
@@ -205,5 +183,7 @@ int main(void)
         cmocka_unit_test(pol06_row_order_never_matters),
         cmocka_unit_test(pol05_unknown_rule_and_broken_settings_are_refused),
     };
+
+    apr_initialize();
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -62,6 +62,32 @@ typedef enum { MDM_TALLIES(MDM_TALLY_ENUM) MDM_N_COUNT } mdm_tally_e;
  * of its kind, within MDMChangeInterval. An error: asked again at the next tick. */
 typedef apr_status_t (*mdm_change_fn)(struct mdm_ctx_t *ctx);
 
+/* Why a held request goes on. */
+typedef enum {
+    MDM_WOKE_READY,    /* its descriptor can be read, or the peer has closed it */
+    MDM_WOKE_GONE,     /* the client has left: nobody reads an answer */
+    MDM_WOKE_DEADLINE,
+    MDM_WOKE_CHANGED,  /* something of its device or person: judge again; it may be held on */
+    MDM_WOKE_FILTERS,  /* address filters: judge again */
+    MDM_WOKE_NEWER,    /* the device has sent a newer one */
+    MDM_WOKE_STOPPING, /* this process ends: answer and close the connection */
+    MDM_WOKE_FULL,     /* it was not held: MDMEasMaxHeld are */
+    MDM_WOKE_COUNT
+} mdm_woke_e;
+
+/* What a held request waits for; copied. */
+typedef struct mdm_hold_t {
+    int fd;                   /* must stay open until woken; -1: none, only the other reasons end it */
+    apr_interval_time_t wait; /* DEADLINE after this */
+    const mdm_devrec_t *rec;  /* whose device; NULL: no changes wake it */
+    const char *person_id;    /* NULL: none */
+    int ping;                 /* the next one of the same record with this set ends it: NEWER */
+    /* Goes on with the request, in some worker thread, exactly once for each call of hold(); its result is the handler's. It may answer,
+     * or hold again. baton: in r->pool. */
+    int (*woken)(struct request_rec *r, void *baton, mdm_woke_e why);
+    void *baton;
+} mdm_hold_t;
+
 typedef struct mdm_services_t {
     unsigned api, size; /* caller checks api == MDM_SERVICES_API && size >= sizeof(mdm_services_t) */
 
@@ -127,6 +153,10 @@ typedef struct mdm_services_t {
 
     /* ---- 0: the MDM role was taken from this node (NOD-02): it serves no devices and makes no profiles. */
     int (*mdm_role)(void);
+
+    /* ---- held requests (PXY-02): puts a request aside until something happens, without a thread where the MPM can (mdm_hold.c). For
+     * handlers only, before anything was sent: "return svc->hold(r, &h);". */
+    int (*hold)(struct request_rec *r, const mdm_hold_t *h);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));

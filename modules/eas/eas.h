@@ -51,6 +51,23 @@ int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict);
 int eas_relay(eas_call_t *c);
 void eas_relay_register(void);
 
+/* ---- the back end */
+/* What a back end answered to a request of our own. http 0: nothing came. */
+typedef struct eas_reply_t {
+    int http;
+    apr_table_t *headers; /* those that a phone may see */
+    mdm_blob_t body;      /* whole, in r->pool */
+} eas_reply_t;
+#define EAS_REPLY_MAX (256 * 1024)
+/* A request of our own in the person's name (Provision, FolderSync, …) with the device's ids and version; waits for the whole answer.
+ * policy_key 0 is sent as 0. body.len 0: none. MDM_EUNAVAIL with mdm_fail: the server can't be reached, broke off, or answered more
+ * than EAS_REPLY_MAX; else APR_SUCCESS whatever the code is. */
+apr_status_t eas_back_ask(eas_call_t *c, const mdm_eas_server_t *server, mdm_eas_cmd_e cmd, apr_uint32_t policy_key,
+                          const mdm_blob_t *body, eas_reply_t *out);
+/* A back end said to a relayed request that its policy was not taken: HTTP 449, or status 140 to 144 in the body. Nothing of its answer
+ * has been sent. Answers the client; hook result. */
+int eas_back_said_stale(eas_call_t *c, int status);
+
 /* ---- servers, in memory of the child */
 apr_status_t eas_servers_child(apr_pool_t *p);
 /* Reads the list again (mdm_change_fn). */

@@ -178,6 +178,9 @@ void mdm_jobs_wake(void);
 void mdm_jobs_stop(void);
 void mdm_jobs_ensure(mdm_ctx_t *ctx);
 
+/* ---- held requests (mdm_hold.c); see mdm_services.h */
+int mdm_hold(request_rec *r, const mdm_hold_t *h);
+
 /* ---- throttle, who is it, status */
 int mdm_throttle_check(const char *kind, const char *key);
 void mdm_throttle_note(const char *kind, const char *key, int ok);

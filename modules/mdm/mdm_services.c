@@ -306,7 +306,7 @@ static const mdm_services_t table = {
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
     .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch,
-    .count = count, .mdm_role = mdm_role};
+    .count = count, .mdm_role = mdm_role, .hold = mdm_hold};
 
 const mdm_services_t *mdm_core_services(void)
 {

@@ -10,7 +10,7 @@ sys.path[:0] = [str(IT), str(IT.parent)]
 spec = importlib.util.spec_from_file_location("it_conftest", IT / "conftest.py")
 it = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(it)
-factory, zone, fresh_zone, clean_logs = it.factory, it.zone, it.fresh_zone, it.clean_logs
+factory, zone, fresh_zone, console, clean_logs = it.factory, it.zone, it.fresh_zone, it.console, it.clean_logs
 from pages import Page  # noqa: E402 (finds harness by the path above)
 
 

@@ -4,16 +4,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 import seed
-from clients import Console
 from harness import wait_for
 from test_policies import choose, write
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 @pytest.fixture(scope="module")

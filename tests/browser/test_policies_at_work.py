@@ -15,11 +15,6 @@ HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
 
 
 @pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture(scope="module")
 def people(zone):
     """A group, a folder, 25 devices of theirs in a device folder, a device group."""
     console = Console(zone)

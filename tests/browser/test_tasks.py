@@ -6,17 +6,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import seed
-from clients import Console, enrolled, new_device
+from clients import enrolled, new_device
 from harness import wait_for
 from sim.device import error
 from test_folders import HOSTILE, pick, rows
 
 PASSWORD = "Correct-horse-9"
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import harness
+from clients import Console, enrolled
 
 
 def pytest_configure(config):
@@ -37,6 +38,24 @@ def zone(request, factory, db):
     made = factory.zone(db, **getattr(request.module, "ZONE", {})).start()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def console(zone):
+    """The API, as the first administrator uses it."""
+    return Console(zone)
+
+
+@pytest.fixture
+def device(zone):
+    """A simulated phone under management."""
+    return enrolled(zone)
+
+
+@pytest.fixture
+def ident(console, device):
+    """The id of its object."""
+    return console.device(device.udid)["id"]
 
 
 @pytest.fixture

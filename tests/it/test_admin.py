@@ -26,11 +26,6 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "+1+1", "-2", "
 
 
 @pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture(scope="module")
 def anna(zone):
     return seed.person_id(zone, harness.PERSON)
 

@@ -15,11 +15,6 @@ PASSWORD = "Correct-horse-9"
 
 
 @pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture(scope="module")
 def roles(console):
     return {r["name"]: r["id"] for r in console.get("/roles")["items"]}
 

@@ -9,26 +9,11 @@ import threading
 import pytest
 
 import harness
-from clients import Console, enrolled, new_device
+from clients import enrolled, new_device
 from harness import wait_for
 from sim.device import Refused
 
 CYCLES = int(os.environ.get("KILL_CYCLES", "250"))  # of each engine
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture
-def device(zone):
-    return enrolled(zone)
-
-
-@pytest.fixture
-def ident(console, device):
-    return console.device(device.udid)["id"]
 
 
 def actions(console, ident):

@@ -3,28 +3,11 @@ import json
 import plistlib
 import uuid
 
-import pytest
-
-from clients import Console, enrolled, portal
+from clients import portal
 from harness import wait_for
 from sim.device import Profile
 
 SECURITY, CONTROL = "org.mod-mdm.policy.security", "org.mod-mdm.policy.control"
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture
-def device(zone):
-    return enrolled(zone)
-
-
-@pytest.fixture
-def ident(console, device):
-    return console.device(device.udid)["id"]
 
 
 class Policy:

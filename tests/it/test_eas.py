@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 import harness
-from clients import Console, enrolled, portal
+from clients import enrolled, portal
 from mail import PATH, Post, eas_id
 from sim.wbxml import Node
 

@@ -8,11 +8,6 @@ from clients import Console
 FORMS = ["as_typed", "user", "domain_user", "mail"]
 
 
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
 @pytest.fixture
 def server(console):
     made = []

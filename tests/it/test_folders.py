@@ -1,17 +1,10 @@
 """Folders and static groups of devices through the API, on both databases (DEV-01, DEV-02)."""
 import uuid
 
-import pytest
-
 import seed
 from clients import Console
 
 ROOT, PENDING = seed.ROOT_FOLDER, "00000000-0000-4000-8000-000000000002"
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 def folder(console, name, parent=None):

@@ -25,11 +25,6 @@ STATUSES = ["Idle", "Acknowledged", "Error", "CommandFormatError", "NotNow"]
 
 
 @pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
-@pytest.fixture(scope="module")
 def device(zone):
     return enrolled(zone)
 

@@ -32,11 +32,6 @@ def two():
     made.close()
 
 
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
 def add(console, slapd, name, accept=True, tls="ldaps", more=None, **members):
     body = {"name": name, "secret": ROOT_PASSWORD, "config": slapd.config(tls, **(more or {})), **members}
     status, headers, made = console.call("POST", "/sources", body)

@@ -1,8 +1,6 @@
 """Nodes of the zone: role, names, devices that know an address, work that goes out, end (NOD-02, NOD-03, NOD-05, NOD-06, NOD-08)."""
 import time
 
-import pytest
-
 from clients import Console, enrolled, new_device, portal
 from harness import TOPIC, Zone, wait_for
 from sim.device import Refused

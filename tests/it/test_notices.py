@@ -16,11 +16,6 @@ PLAIN = {"tls": "none", "user": "", "password": "", "from": FROM, "from_name": "
 HOSTILE = "<b>Eve</b>\r\nBcc: victim@example.org ${portal.url} \u202egnp"
 
 
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
 @pytest.fixture
 def anna(zone):
     ident = seed.person_id(zone, harness.PERSON)

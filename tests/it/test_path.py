@@ -1,18 +1,13 @@
 """The path of issue 2, section 4, on real protocol bytes and on both databases."""
 import pytest
 
-from clients import Console, enrolled, new_device, portal
+from clients import enrolled, new_device, portal
 from harness import wait_for
 from sim import der, scep
 from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Device, Profile, REFRESHES, Refused
 
 
 pytestmark = pytest.mark.san
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 def test_whole_path(zone, console):

@@ -11,11 +11,6 @@ NOBODY = "00000000-0000-4000-8000-00000000ffff"
 ROOT = "00000000-0000-4000-8000-000000000003"
 
 
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
-
-
 def problem(answer, status, field=None):
     code, headers, body = answer
     assert code == status and headers["Content-Type"] == "application/problem+json", (code, body)

@@ -2,8 +2,6 @@
 import threading
 import uuid
 
-import pytest
-
 import seed
 from clients import Console, enrolled
 from harness import wait_for
@@ -11,11 +9,6 @@ from harness import wait_for
 ROOT = seed.ROOT_FOLDER
 SECURITY = "org.mod-mdm.policy.security"
 PASSCODE = "com.apple.mobiledevice.passwordpolicy"
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 def settings(length):

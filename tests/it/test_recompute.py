@@ -5,15 +5,9 @@ import uuid
 import pytest
 
 import seed
-from clients import Console
 from harness import wait_for
 
 ROOT = seed.ROOT_FOLDER
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 def values(zone, device, kind="security"):

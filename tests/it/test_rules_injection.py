@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from clients import Console, enrolled, new_device, portal
+from clients import enrolled, new_device, portal
 from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Profile, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +24,6 @@ SQL = ["' OR 1=1--", "'; DROP TABLE device; --", "\" OR \"\"=\"", "x') UNION SEL
 EVIL = ["<script>alert(1)</script>", "\"onx='alert(1)", "javascript:alert(1)", "\u202egpj.exe", "\u2066x\u2069", "=cmd|' /C calc'!A0", "+1+cmd|x", "@SUM(1)",
         "-2+3", "${7*7}#{7*7}%{7*7}{{7*7}}", "$(touch /x)`id`|;&", "</string><key>x</key>&amp;", "../../etc/passwd", "]]>", *SQL]
 BROKEN = ["%ff", "%c0%af", "%ed%a0%80", "%f5%80%80%80", "%c2", "%ef%bf%be"]  # not UTF-8, and a code point that is no character
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 @pytest.fixture(scope="module")

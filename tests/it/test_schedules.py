@@ -3,13 +3,8 @@ import time
 
 import pytest
 
-from clients import Console, enrolled
+from clients import enrolled
 from harness import wait_for
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,8 @@ import plistlib
 import pytest
 
 import harness
-from clients import Console, enrolled
+from clients import enrolled
 from harness import wait_for
-
-
-@pytest.fixture(scope="module")
-def console(zone):
-    return Console(zone)
 
 
 @pytest.fixture(scope="module")

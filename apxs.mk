@@ -75,11 +75,11 @@ $(BUILD)/gen/.stamp: sql/gen/sqlgen.py $(wildcard sql/queries/*.sql) $(wildcard 
 	$(PYTHON) sql/gen/sqlgen.py --queries sql/queries --schema sql/schema --foreign sql/foreign --out $(BUILD)/gen
 	@touch $@
 
-$(BUILD)/gen/mdm_settings_gen.c: conf/settingsgen.py conf/settings.json $(BUILD)/gen/.stamp
+$(BUILD)/gen/mdm_settings_gen.c: conf/settingsgen.py conf/cgen.py conf/settings.json $(BUILD)/gen/.stamp
 	$(PYTHON) conf/settingsgen.py --in conf/settings.json --out $(BUILD)/gen
 $(BUILD)/obj/gen/mdm_settings_gen.o: $(BUILD)/gen/mdm_settings_gen.c modules/core/domain/mdm_catalogue.h
 
-$(BUILD)/gen/mdm_notices_gen.c: conf/noticesgen.py conf/notices.json $(BUILD)/gen/.stamp
+$(BUILD)/gen/mdm_notices_gen.c: conf/noticesgen.py conf/cgen.py conf/notices.json $(BUILD)/gen/.stamp
 	$(PYTHON) conf/noticesgen.py --in conf/notices.json --out $(BUILD)/gen
 $(BUILD)/obj/gen/mdm_notices_gen.o: $(BUILD)/gen/mdm_notices_gen.c modules/core/domain/mdm_notice_text.h
 

@@ -1,12 +1,6 @@
 #!/usr/bin/env python3
 """Turns conf/notices.json into C tables (domain/mdm_notice_text.h): noticesgen.py --in FILE --out DIR."""
-import argparse
-import json
-import pathlib
-
-
-def c(text):
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+from cgen import arguments, c
 
 
 def words(names):
@@ -14,18 +8,14 @@ def words(names):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--in", dest="source", required=True)
-    ap.add_argument("--out", required=True)
-    args = ap.parse_args()
-    doc = json.loads(pathlib.Path(args.source).read_text(encoding="utf-8"))
+    doc, out = arguments()
     rows = []
     for e in doc["events"]:
         texts = [f'        {{{c(lang)}, {c(e[lang]["subject"])},\n         {c((chr(10) * 2).join(e[lang]["text"]) + chr(10))},\n'
                  f'         {c("".join(p + chr(10) for p in e[lang]["html"]))}}},' for lang in doc["languages"]]
         rows += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(e["vars"])}, {words(e["required"])}, {{', *texts, "    }},"]
     languages = ", ".join([*map(c, doc["languages"]), "NULL"])
-    pathlib.Path(args.out, "mdm_notices_gen.c").write_text(
+    (out / "mdm_notices_gen.c").write_text(
         '#include "domain/mdm_notice_text.h"\n\n_Static_assert(MDM_NOTICE_LANGUAGES == ' + str(len(doc["languages"])) + ', "languages");\n'
         f"const char *const mdm_notice_languages[] = {{{languages}}};\nconst mdm_notice_kind_t mdm_notice_kinds[] = {{\n"
         + "\n".join(rows) + "\n    {NULL}};\n", encoding="utf-8")

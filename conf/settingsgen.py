@@ -1,21 +1,14 @@
 #!/usr/bin/env python3
 """Turns conf/settings.json into C tables (domain/mdm_catalogue.h): settingsgen.py --in FILE --out DIR."""
-import argparse
 import json
-import pathlib
+
+from cgen import arguments, c
 
 KINDS = {"bool": "BOOL", "int": "INT", "choice": "CHOICE", "text": "TEXT", "server": "SERVER"}
 STRICT = {"none": "NONE", "or": "OR", "and": "AND", "max": "MAX", "min": "MIN", "min_positive": "MIN_POSITIVE"}
 INVERSE = {"and": "or", "or": "and"}
 LEVELS = ("low", "moderate", "strict", "high")
 CHANNELS = ("apple", "eas", "android")
-
-
-def c(text):
-    """A C string, or NULL."""
-    if text is None:
-        return "NULL"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def js(value):
@@ -63,14 +56,10 @@ def tables(settings):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--in", dest="source", required=True)
-    ap.add_argument("--out", required=True)
-    args = ap.parse_args()
-    catalogue = json.loads(pathlib.Path(args.source).read_text(encoding="utf-8"))
+    catalogue, out = arguments()
     compact = json.dumps(catalogue, ensure_ascii=False, separators=(",", ":"))
     pieces = "\n".join("    " + c(compact[i:i + 100]) for i in range(0, len(compact), 100))
-    pathlib.Path(args.out, "mdm_settings_gen.c").write_text(
+    (out / "mdm_settings_gen.c").write_text(
         '#include "domain/mdm_catalogue.h"\n\n' + tables(catalogue["settings"]) + f"\n\nconst char mdm_settings_json[] =\n{pieces};\n", encoding="utf-8")
 
 

@@ -71,6 +71,15 @@ DELETE FROM assignment WHERE object_kind = 'policy' AND object_id = :policy;
 -- cols: n:i64
 SELECT COUNT(*) FROM assignment WHERE target_kind = :kind AND target_id = :target;
 
+-- part: target_name
+SELECT t.name FROM person t WHERE :kind = 'person' AND t.id = :id
+UNION ALL SELECT t.name FROM user_group t WHERE :kind = 'user_group' AND t.id = :id
+UNION ALL SELECT t.name FROM user_folder t WHERE :kind = 'user_folder' AND t.id = :id
+UNION ALL SELECT t.name FROM user_source t WHERE :kind = 'user_source' AND t.id = :id
+UNION ALL SELECT t.name FROM device t WHERE :kind = 'device' AND t.id = :id
+UNION ALL SELECT t.name FROM device_group t WHERE :kind = 'device_group' AND t.id = :id
+UNION ALL SELECT t.name FROM folder t WHERE :kind = 'folder' AND t.id = :id
+
 -- The target, which stays until what is assigned to it is written. On SQLite the transaction holds all anyway.
 -- name: assignment_target_hold :one
 -- args: kind:text, id:text
@@ -91,24 +100,12 @@ UNION ALL SELECT name FROM x4
 UNION ALL SELECT name FROM x5
 UNION ALL SELECT name FROM x6;
 -- only: sqlite3
-SELECT t.name FROM person t WHERE :kind = 'person' AND t.id = :id
-UNION ALL SELECT t.name FROM user_group t WHERE :kind = 'user_group' AND t.id = :id
-UNION ALL SELECT t.name FROM user_folder t WHERE :kind = 'user_folder' AND t.id = :id
-UNION ALL SELECT t.name FROM user_source t WHERE :kind = 'user_source' AND t.id = :id
-UNION ALL SELECT t.name FROM device t WHERE :kind = 'device' AND t.id = :id
-UNION ALL SELECT t.name FROM device_group t WHERE :kind = 'device_group' AND t.id = :id
-UNION ALL SELECT t.name FROM folder t WHERE :kind = 'folder' AND t.id = :id;
+{target_name};
 
 -- name: assignment_target_name :one
 -- args: kind:text, id:text
 -- cols: name:text
-SELECT t.name FROM person t WHERE :kind = 'person' AND t.id = :id
-UNION ALL SELECT t.name FROM user_group t WHERE :kind = 'user_group' AND t.id = :id
-UNION ALL SELECT t.name FROM user_folder t WHERE :kind = 'user_folder' AND t.id = :id
-UNION ALL SELECT t.name FROM user_source t WHERE :kind = 'user_source' AND t.id = :id
-UNION ALL SELECT t.name FROM device t WHERE :kind = 'device' AND t.id = :id
-UNION ALL SELECT t.name FROM device_group t WHERE :kind = 'device_group' AND t.id = :id
-UNION ALL SELECT t.name FROM folder t WHERE :kind = 'folder' AND t.id = :id;
+{target_name};
 
 -- name: assignment_target_within :one
 -- args: kind:text, id:text, admin:text

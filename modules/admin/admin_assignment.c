@@ -63,25 +63,29 @@ int mdm_adm_assign(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_CREATED, json_pack("{s:O}", "items", made)) : mdm_adm_fail(call, rv);
 }
 
+typedef struct preview_t {
+    const char *policy;
+    json_t *targets;
+} preview_t;
+
+static apr_status_t preview(mdm_db_t *db, const void *arg, json_t **out)
+{
+    const preview_t *p = arg;
+
+    return mdm_assign_preview(db, p->policy, p->targets, out);
+}
+
 int mdm_adm_assign_preview(mdm_web_call_t *call)
 {
-    const char *policy = NULL;
-    json_t *targets = NULL, *out = NULL;
-    const mdm_jfield_t fields[] = {{"policy", MDM_JF_UUID, 0, 0, 0, NULL, 0, &policy, NULL},
-                                   {"targets", MDM_JF_ARRAY, 0, 0, 0, NULL, 0, &targets, NULL},
+    preview_t p = {NULL, NULL};
+    const mdm_jfield_t fields[] = {{"policy", MDM_JF_UUID, 0, 0, 0, NULL, 0, &p.policy, NULL},
+                                   {"targets", MDM_JF_ARRAY, 0, 0, 0, NULL, 0, &p.targets, NULL},
                                    {NULL}};
-    mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
-    if (rv == APR_SUCCESS && !policy == !targets)
+    if (rv == APR_SUCCESS && !p.policy == !p.targets)
         rv = mdm_fail(call->ctx, MDM_EINPUT, "targets", "must be given, or policy for all that it is assigned to");
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_assign_preview(db, policy, targets, &out);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, out) : mdm_adm_fail(call, rv);
+    return mdm_adm_ask(call, rv, preview, &p);
 }
 
 static apr_status_t edit(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)

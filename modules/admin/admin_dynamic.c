@@ -9,21 +9,32 @@ int mdm_adm_group_criteria(mdm_web_call_t *call)
     return mdm_adm_one(call, mdm_dynamic_json);
 }
 
+typedef struct criteria_t {
+    json_t *criteria, *base;
+} criteria_t;
+
+static apr_status_t criteria_read(mdm_web_call_t *call, criteria_t *c)
+{
+    const mdm_jfield_t fields[] = {{"criteria", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &c->criteria, NULL},
+                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &c->base, NULL},
+                                   {NULL}};
+
+    return mdm_json_fields(call->ctx, call->body, fields);
+}
+
 static apr_status_t criteria_set(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
 {
-    json_t *criteria = NULL, *base = NULL, *was = NULL;
-    const mdm_jfield_t fields[] = {{"criteria", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &criteria, NULL},
-                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &base, NULL},
-                                   {NULL}};
+    criteria_t c = {NULL, NULL};
+    json_t *was = NULL;
     apr_int64_t is;
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+    apr_status_t rv = criteria_read(call, &c);
 
     if (rv == APR_SUCCESS)
         rv = mdm_dynamic_json(db, id, &was, &is);
     json_decref(was);
     if (rv == APR_SUCCESS) /* whether the caller may, and whether it is still what he saw */
         rv = mdm_group_edit(db, id, version, NULL, NULL);
-    return rv == APR_SUCCESS ? mdm_dynamic_set(db, id, criteria, base) : rv;
+    return rv == APR_SUCCESS ? mdm_dynamic_set(db, id, c.criteria, c.base) : rv;
 }
 
 int mdm_adm_group_criteria_save(mdm_web_call_t *call)
@@ -41,22 +52,18 @@ int mdm_adm_group_refresh(mdm_web_call_t *call)
     return mdm_adm_act(call, refresh, NULL, HTTP_ACCEPTED);
 }
 
+static apr_status_t preview(mdm_db_t *db, const void *arg, json_t **out)
+{
+    const criteria_t *c = arg;
+
+    return mdm_dynamic_preview(db, c->criteria, c->base, out);
+}
+
 int mdm_adm_group_preview(mdm_web_call_t *call)
 {
-    json_t *criteria = NULL, *base = NULL, *out = NULL;
-    const mdm_jfield_t fields[] = {{"criteria", MDM_JF_OBJECT, 1, 0, 0, NULL, 0, &criteria, NULL},
-                                   {"base", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &base, NULL},
-                                   {NULL}};
-    mdm_db_t *db;
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+    criteria_t c = {NULL, NULL};
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_dynamic_preview(db, criteria, base, &out);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, out) : mdm_adm_fail(call, rv);
+    return mdm_adm_ask(call, criteria_read(call, &c), preview, &c);
 }
 
 int mdm_adm_group_fields(mdm_web_call_t *call)

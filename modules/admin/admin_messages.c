@@ -38,26 +38,11 @@ static apr_status_t messages(mdm_db_t *db, const mdm_page_t *page, const void *a
     return rv;
 }
 
-/* One query parameter with its words; *out is the place of the one given, 0 without it. */
-static apr_status_t choice(mdm_web_call_t *call, const char *name, const char *const *words, int *out)
-{
-    const char *text = NULL;
-    int i;
-    apr_status_t rv = mdm_web_query(call->r, call->ctx, name, &text);
-
-    for (i = 0; rv == APR_SUCCESS && text && words[i]; i++) {
-        if (strcmp(words[i], text) == 0) {
-            *out = i;
-            return APR_SUCCESS;
-        }
-    }
-    return rv == APR_SUCCESS && text ? mdm_fail(call->ctx, MDM_EINPUT, name, "is none of the known values") : rv;
-}
-
 int mdm_adm_messages(mdm_web_call_t *call)
 {
     static const char *const params[] = {"object", "open", "severity", NULL}, *const flags[] = {"0", "1", NULL},
-                             *const severities[] = {"", "1", "2", "3", NULL};
+                             *const severities[] = {"1", "2", "3", NULL};
+    const char *open = "", *severity = "";
     mdm_ctx_t *ctx = call->ctx;
     message_filter_t f = {NULL, 0, 0};
     mdm_adm_list_t list = {.params = params, .read = messages, .arg = &f, .name = "messages",
@@ -65,9 +50,11 @@ int mdm_adm_messages(mdm_web_call_t *call)
     apr_status_t rv = mdm_web_query(call->r, ctx, "object", &f.object);
 
     if (rv == APR_SUCCESS)
-        rv = choice(call, "open", flags, &f.open);
+        rv = mdm_adm_word(call, "open", flags, &open);
     if (rv == APR_SUCCESS)
-        rv = choice(call, "severity", severities, &f.severity);
+        rv = mdm_adm_word(call, "severity", severities, &severity);
+    f.open = *open == '1';
+    f.severity = *severity ? *severity - '0' : 0;
     f.object = f.object ? f.object : "";
     if (rv == APR_SUCCESS && *f.object && !mdm_is_uuid(f.object))
         rv = mdm_fail(ctx, MDM_EINPUT, "object", "must be a UUID");

@@ -8,64 +8,43 @@
 
 /* ---- the mail server */
 
-static apr_status_t conf_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
+static apr_status_t conf_json(mdm_db_t *db, const char *id, json_t **out)
 {
     return mdm_notice_conf_json(db, out);
 }
 
 int mdm_adm_notice_server(mdm_web_call_t *call)
 {
-    apr_int64_t version = 0;
-    json_t *body = NULL;
-    apr_status_t rv = mdm_adm_params(call, NULL);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, conf_json, "", &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_look(call, conf_json);
 }
 
-/* Sets by fn, answers with what is set then. */
-static int change(mdm_web_call_t *call, apr_status_t (*fn)(mdm_db_t *db, const void *arg), const void *arg)
+/* Mail that waits for another server is sent at once. */
+static int change(mdm_web_call_t *call, mdm_adm_set_fn fn)
 {
-    json_t *body = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_begin(call, &db);
+    int rc = mdm_adm_set(call, fn, conf_json);
 
-    if (rv == APR_SUCCESS)
-        rv = fn(db, arg);
-    if (rv == APR_SUCCESS)
-        rv = mdm_notice_conf_json(db, &body);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS) {
+    if (call->r->status == HTTP_OK)
         call->svc->job_wake();
-        return mdm_web_json(call->r, HTTP_OK, body);
-    }
-    json_decref(body);
-    return mdm_adm_fail(call, rv);
-}
-
-static apr_status_t edit(mdm_db_t *db, const void *body)
-{
-    return mdm_notice_conf_edit(db, (json_t *)body);
+    return rc;
 }
 
 int mdm_adm_notice_server_save(mdm_web_call_t *call)
 {
-    return change(call, edit, call->body);
+    return change(call, mdm_notice_conf_edit);
 }
 
-static apr_status_t pin(mdm_db_t *db, const void *sha256)
+static apr_status_t pin(mdm_db_t *db, json_t *body)
 {
-    return mdm_notice_conf_pin(db, sha256);
+    const char *sha256 = "";
+    const mdm_jfield_t fields[] = {{"sha256", MDM_JF_STR, 1, 0, 64, NULL, 0, &sha256, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(mdm_db_ctx(db), body, fields);
+
+    return rv == APR_SUCCESS ? mdm_notice_conf_pin(db, sha256) : rv;
 }
 
 int mdm_adm_notice_server_certificate(mdm_web_call_t *call)
 {
-    const char *sha256 = "";
-    const mdm_jfield_t fields[] = {{"sha256", MDM_JF_STR, 1, 0, 64, NULL, 0, &sha256, NULL}, {NULL}};
-    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
-
-    return rv == APR_SUCCESS ? change(call, pin, sha256) : mdm_adm_fail(call, rv);
+    return change(call, pin);
 }
 
 static void test(mdm_probe_t *p, const void *what)
@@ -198,22 +177,15 @@ static apr_status_t outbox(mdm_db_t *db, const mdm_page_t *page, const void *sta
 
 int mdm_adm_notices(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"state", NULL}, *const states[] = {"", "waiting", "sent", "failed", NULL};
-    mdm_ctx_t *ctx = call->ctx;
+    static const char *const params[] = {"state", NULL}, *const states[] = {"waiting", "sent", "failed", NULL};
     const char *state = NULL;
     mdm_adm_list_t list = {.params = params, .read = outbox, .name = "notices",
                            .columns = "id event state name mail device:device_name attempts next_at error created_at done_at"};
-    int known = 0;
-    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &state);
+    apr_status_t rv = mdm_adm_word(call, "state", states, &state);
 
-    state = state ? state : "";
-    for (int i = 0; states[i]; i++)
-        known |= strcmp(states[i], state) == 0;
-    if (rv == APR_SUCCESS && !known)
-        rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    list.sig = apr_pstrcat(ctx->pool, "notices\n", state, NULL);
+    list.sig = apr_pstrcat(call->r->pool, "notices\n", state, NULL);
     list.arg = state;
     return mdm_adm_list(call, &list);
 }

@@ -65,20 +65,16 @@ static apr_status_t read_spec(mdm_web_call_t *call, int preview, mdm_task_spec_t
     return may_kind(call, s->kind);
 }
 
+static apr_status_t preview(mdm_db_t *db, const void *arg, json_t **out)
+{
+    return mdm_task_preview(db, arg, out);
+}
+
 int mdm_adm_task_preview(mdm_web_call_t *call)
 {
     mdm_task_spec_t spec;
-    json_t *out = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = read_spec(call, 1, &spec);
 
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_task_preview(db, &spec, &out);
-        mdm_db_close(db);
-    }
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, out) : mdm_adm_fail(call, rv);
+    return mdm_adm_ask(call, read_spec(call, 1, &spec), preview, &spec);
 }
 
 int mdm_adm_task_create(mdm_web_call_t *call)
@@ -113,32 +109,22 @@ static apr_status_t list_page(mdm_db_t *db, const mdm_page_t *page, const void *
     return mdm_task_list(db, page, arg, items, next);
 }
 
-/* Which of the words a parameter says; not given: the first. */
-static apr_status_t which(mdm_web_call_t *call, const char *name, const char *const *words, int *out)
-{
-    const char *given = NULL;
-    apr_status_t rv = mdm_web_query(call->r, call->ctx, name, &given);
-
-    for (*out = 0; rv == APR_SUCCESS && given && words[*out] && strcmp(words[*out], given) != 0;)
-        ++*out;
-    return rv == APR_SUCCESS && !words[*out] ? mdm_fail(call->ctx, MDM_EINPUT, name, "is none of the known values") : rv;
-}
-
 int mdm_adm_tasks(mdm_web_call_t *call)
 {
     static const char *const params[] = {"hidden", "state", NULL}, *const hiddens[] = {"0", "1", "only", NULL},
-                      *const states[] = {"", "running", "ended", NULL};
+                      *const states[] = {"running", "ended", NULL};
     mdm_task_filter_t f;
-    int hidden, state;
-    apr_status_t rv = which(call, "hidden", hiddens, &hidden);
+    const char *hidden, *state;
+    apr_status_t rv = mdm_adm_word(call, "hidden", hiddens, &hidden);
 
     if (rv == APR_SUCCESS)
-        rv = which(call, "state", states, &state);
+        rv = mdm_adm_word(call, "state", states, &state);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    f = (mdm_task_filter_t){hidden, state};
+    f = (mdm_task_filter_t){*hidden == '1' ? MDM_TASK_HIDDEN_TOO : *hidden == 'o' ? MDM_TASK_HIDDEN_ONLY : MDM_TASK_SHOWN,
+                            *state == 'r' ? MDM_TASK_RUNNING : *state == 'e' ? MDM_TASK_ENDED : MDM_TASK_ANY};
     return mdm_adm_list(call, &(mdm_adm_list_t){
-        apr_pstrcat(call->r->pool, "tasks\n", hiddens[hidden], "\n", states[state], NULL), params, list_page, &f, "tasks",
+        apr_pstrcat(call->r->pool, "tasks\n", hidden, "\n", state, NULL), params, list_page, &f, "tasks",
         "id kind state total created_at created_by initiated:counts.initiated notified:counts.notified delivered:counts.delivered "
         "succeeded:counts.succeeded failed:counts.failed expired:counts.expired cancelled:counts.cancelled "
         "not_applicable:counts.not_applicable"});

@@ -331,6 +331,20 @@ int mdm_adm_look(mdm_web_call_t *call, mdm_adm_look_fn fn)
     return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
 }
 
+int mdm_adm_ask(mdm_web_call_t *call, apr_status_t rv, mdm_adm_ask_fn fn, const void *arg)
+{
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = fn(db, arg, &body);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, body) : mdm_adm_fail(call, rv);
+}
+
 int mdm_adm_set(mdm_web_call_t *call, mdm_adm_set_fn fn, mdm_adm_look_fn read)
 {
     json_t *body = NULL;

@@ -182,19 +182,13 @@ static apr_status_t jobs(mdm_db_t *db, const mdm_page_t *page, const void *arg, 
 int mdm_adm_jobs(mdm_web_call_t *call)
 {
     static const char *const params[] = {"state", NULL},
-                             *const states[] = {"", "waiting", "running", "done", "failed", "cancelled", NULL};
+                             *const states[] = {"waiting", "running", "done", "failed", "cancelled", NULL};
     const char *state = NULL;
     mdm_adm_list_t list = {.params = params, .read = jobs, .name = "jobs",
                            .columns = "id kind state run_at attempts max_attempts progress_done progress_total result created_at created_by "
                                       "finished_at"};
-    int i;
-    apr_status_t rv = mdm_web_query(call->r, call->ctx, "state", &state);
+    apr_status_t rv = mdm_adm_word(call, "state", states, &state);
 
-    state = state ? state : "";
-    for (i = 0; states[i] && strcmp(states[i], state) != 0; i++)
-        ;
-    if (rv == APR_SUCCESS && !states[i])
-        rv = mdm_fail(call->ctx, MDM_EINPUT, "state", "is none of the known values");
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     list.sig = apr_pstrcat(call->r->pool, "jobs\n", state, NULL);
@@ -202,22 +196,19 @@ int mdm_adm_jobs(mdm_web_call_t *call)
     return mdm_adm_list(call, &list);
 }
 
-int mdm_adm_job(mdm_web_call_t *call)
+static apr_status_t job(mdm_db_t *db, const char *id, json_t **out)
 {
     mdm_q_admin_job_t *q = NULL;
-    const char *id = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
+    apr_status_t rv = mdm_q_admin_job(db, id, &q);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(call->ctx, &db);
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    rv = mdm_q_admin_job(db, id, &q);
-    mdm_db_close(db);
-    return rv == APR_SUCCESS ? mdm_adm_json(call, JOB_JSON(call->r->pool, q)) : mdm_adm_fail(call, rv);
+        *out = JOB_JSON(mdm_db_ctx(db)->pool, q);
+    return rv;
+}
+
+int mdm_adm_job(mdm_web_call_t *call)
+{
+    return mdm_adm_look(call, job);
 }
 
 static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)

@@ -75,6 +75,10 @@ int mdm_adm_one(mdm_web_call_t *call, mdm_adm_read_fn fn);
 typedef apr_status_t (*mdm_adm_look_fn)(mdm_db_t *db, const char *id, json_t **out);
 int mdm_adm_look(mdm_web_call_t *call, mdm_adm_look_fn fn);
 
+/* The end of a route that asks something by its body and changes nothing: 200 with what fn answers to arg, or rv as a problem. */
+typedef apr_status_t (*mdm_adm_ask_fn)(mdm_db_t *db, const void *arg, json_t **out);
+int mdm_adm_ask(mdm_web_call_t *call, apr_status_t rv, mdm_adm_ask_fn fn, const void *arg);
+
 /* One page of a list: pushes rows onto items; *next is the cursor behind the last one if there are more. arg: the filters. */
 typedef apr_status_t (*mdm_adm_page_fn)(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next);
 typedef struct mdm_adm_list_t {

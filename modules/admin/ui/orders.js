@@ -1,11 +1,10 @@
 // Orders to devices: what each one asks for, and the dialogues that start a quick task with it.
 import { api } from './api.js';
-import { h, button, dialog, icon, toast, say, name, number } from './ui.js';
+import { h, button, dialog, icon, toast, say, name, number, base64 } from './ui.js';
 import { t } from './words.js';
 
 const MANY = 20; // more devices than these: their number is typed (UI-04)
 const text = (key, more) => ({ name: key, label: t(`do_${key}`), max: 200, ...more });
-const base64 = (bytes) => { let s = ''; for (const b of bytes) s += String.fromCharCode(b); return btoa(s); };
 const fault = (field, message) => Object.assign(new Error(message), { field });
 
 const leave = (wipe) => ({ danger: true, leaves: true,
@@ -26,7 +25,7 @@ export const orders = {
   restart: { danger: true }, shut_down: { danger: true },
   rename: { right: 'device:write', fields: (one) => [text('new_name', { name: 'name', label: t('do_new_name'), required: true, value: one ? one.inventory.device?.DeviceName || one.name : '${user.name} ${device.model}', hint: one ? null : t('do_template_hint') })] },
   install_profile: { right: 'device:write', fields: () => [{ name: 'profile', label: t('do_file'), type: 'file', required: true }],
-    options: async () => ({ profile: base64(new Uint8Array(await document.getElementById('f-profile').files[0].arrayBuffer())) }) },
+    options: async () => ({ profile: await base64(document.getElementById('f-profile').files[0]) }) },
   remove_profile: { right: 'device:write', danger: true, fields: (one, profiles) => [profiles
     ? { name: 'identifier', label: t('do_profile'), type: 'select', options: profiles.filter((p) => p.identifier).map((p) => [p.identifier, p.name || p.identifier]) }
     : { name: 'identifier', label: t('do_identifier'), required: true, max: 250 }] },

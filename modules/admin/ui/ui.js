@@ -78,6 +78,12 @@ export function chip(state) {
 export const system = (d) => [d.platform === 'ios' ? (/^iPad/.test(d.product || d.model || '') ? 'iPadOS' : 'iOS') : t(`plat_${d.platform}`), d.os_version].filter(Boolean).join(' ');
 export const word = (group, value) => t(`${group}_${value}`, value);
 
+// A file's bytes, as the API takes them.
+export async function base64(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(''));
+}
+
 export function button(label, pic, onclick, cls = '') {
   return h('button', { type: 'button', class: `btn ${cls}`, onclick }, pic && icon(pic), label);
 }

@@ -1,10 +1,9 @@
 // The people on one device (macOS, Shared iPad): each has a channel of his own, for profiles alone.
 import { api } from '../api.js';
-import { h, table, time, button, dialog, toast, say, name } from '../ui.js';
+import { h, table, time, button, dialog, toast, say, name, base64 } from '../ui.js';
 import { t } from '../words.js';
 
 const called = (u) => u.long_name || u.short_name || u.user;
-const base64 = (bytes) => { let s = ''; for (const b of bytes) s += String.fromCharCode(b); return btoa(s); };
 const profiles = (u) => (u.profiles?.length ? { type: 'select', options: u.profiles.map((p) => [p.identifier, p.name || p.identifier]) } : { max: 250 });
 
 function order(path, u, action, again) {
@@ -16,7 +15,7 @@ function order(path, u, action, again) {
   const install = action === 'install_profile', label = t(`do_${action}`);
   return dialog({ title: label, lead: [t('user_only'), h('p', {}, name(called(u)))], submit: label, danger: !install,
     fields: [install ? { name: 'file', label: t('do_file'), type: 'file', required: true } : { name: 'identifier', label: t('do_profile'), required: true, ...profiles(u) }],
-    save: async (v) => (install ? send('InstallProfile', { Payload: { $data: base64(new Uint8Array(await document.getElementById('f-file').files[0].arrayBuffer())) } })
+    save: async (v) => (install ? send('InstallProfile', { Payload: { $data: await base64(document.getElementById('f-file').files[0]) } })
       : send('RemoveProfile', { Identifier: v.identifier })) });
 }
 

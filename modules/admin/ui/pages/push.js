@@ -1,6 +1,6 @@
 // Apple's push certificate: from nothing to the first push, renewal, test on every node.
 import { api, url } from '../api.js';
-import { h, fill, head, table, chip, time, icon, button, dialog, toast, say, name, number } from '../ui.js';
+import { h, fill, head, table, chip, time, icon, button, dialog, toast, say, name, number, base64 } from '../ui.js';
 import { t } from '../words.js';
 
 const portal = 'https://identity.apple.com/pushcert';
@@ -17,11 +17,6 @@ function choose(accept, take) {
   document.body.append(input);
   input.click();
   setTimeout(() => input.remove(), 60000);
-}
-
-async function base64(f) {
-  const bytes = new Uint8Array(await f.arrayBuffer());
-  return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(''));
 }
 
 const request = (s, again) => dialog({ title: t(s.certificate ? 'push_renew' : 'push_request'), lead: t(s.certificate ? 'push_renew_lead' : 'push_request_lead'), submit: t('create'),

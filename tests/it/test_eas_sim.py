@@ -70,7 +70,7 @@ def test_both_query_forms_say_the_same(device_id):
 def test_example_of_the_protocol():
     found = parse_query("jAAJBAp2MTQwRGV2aWNlAApTbWFydFBob25l", {})
     assert found == {"Cmd": "Sync", "DeviceId": "v140Device", "DeviceType": "SmartPhone", "key": None, "User": "", "version": "14.0",
-                     "form": "base64"}
+                     "multipart": False, "form": "base64"}
 
 
 @pytest.mark.parametrize("form", ["plain", "base64"])
@@ -99,13 +99,13 @@ def test_ping_is_held_until_mail_comes(server, phones):
     answer = phone.ping(60)
     assert answer.status == 2 and 0.3 < time.monotonic() - start < 5 and answer.doc.value("PG.Folders/PG.Folder") == "5"
     start = time.monotonic()
-    assert phone.ping(1).status == 1 and time.monotonic() - start > 0.9
+    assert phone.ping(0.3).status == 1 and time.monotonic() - start > 0.25
 
 
 def test_mail_of_others_ends_no_ping(server, phones):
     phone = phones()
     threading.Timer(0.1, server.deliver, ("bob", "x")).start()
-    assert phone.ping(1).status == 1
+    assert phone.ping(0.4).status == 1
 
 
 def test_ping_of_a_phone_that_left_ends(server, phones):
@@ -187,7 +187,8 @@ def test_bad_requests(server, phones):
     phone = phones()
     assert phone.post("Sync", body=b"<html>").http == 400
     assert phone.post("Settings", body=b"").http == 400
-    assert phone.post("Search", Node("SR.Search")).http == 501
+    assert phone.post("Search", Node("SR.Search")).http == 400
+    assert phone.post("ValidateCert", Node("VC.ValidateCert")).http == 501
     phone.http.request("POST", "/EWS?Cmd=Sync&DeviceId=a", headers=phone.headers())
     assert phone.finish().http == 404
     phone.http.request("POST", "/Microsoft-Server-ActiveSync?jAAJ", headers=phone.headers())
@@ -207,6 +208,159 @@ def test_chunked_body(server, phones):
     phone.http.request("POST", "/Microsoft-Server-ActiveSync?" + phone.query("SendMail"), body=iter([b"a" * 70000, b"b"]),
                        headers={**phone.headers(), "Content-Type": "message/rfc822"}, encode_chunked=True)
     assert phone.finish().http == 200 and server.boxes["alice"].sent == [b"a" * 70000 + b"b"]
+
+
+# ---- a mailbox in motion
+
+def test_changes_travel_both_ways(server, phones):
+    one, two = phones(device_id="ONE0001"), phones(device_id="TWO0001")
+    numbers = [server.deliver("alice", f"Subject: {i}\r\n\r\nx") for i in range(5)]
+    for phone in (one, two):
+        phone.folder_sync()
+        assert phone.sync() == numbers
+    read = Node("AS.Commands", Node("AS.Change", Node("AS.ServerId", numbers[0]), Node("AS.ApplicationData", Node("EM.Read", 1))),
+                Node("AS.Delete", Node("AS.ServerId", numbers[1])))
+    assert one.sync("Inbox", read) == []  # its own doing is no news
+    answer = two.post("Sync", two.sync_document())
+    commands = answer.doc.get("AS.Collections/AS.Collection/AS.Commands")
+    assert [(k.name, k.value("AS.ServerId")) for k in commands.kids] == [("AS.Change", numbers[0]), ("AS.Delete", numbers[1])]
+    assert answer.doc.get("AS.Collections/AS.Collection/AS.Commands/AS.Change/AS.ApplicationData").value("EM.Read") == "1"
+    move = Node("MV.Move", Node("MV.SrcMsgId", numbers[2]), Node("MV.SrcFldId", "5"), Node("MV.DstFldId", "4"))
+    assert one.post("MoveItems", Node("MV.MoveItems", move)).doc.value("MV.Response/MV.Status") == "3"
+    assert len(server.boxes["alice"].mails) == 3 and not server.boxes["bob"].mails
+
+
+def test_many_mails_come_in_windows(server, phones):
+    phone = phones()
+    phone.folder_sync()
+    for i in range(7):
+        server.deliver("alice", f"Subject: {i}")
+    assert phone.sync("Inbox", Node("AS.WindowSize", 3)) == ["5:1", "5:2", "5:3"]
+    estimate = Node("GE.GetItemEstimate", Node("GE.Collections", Node("GE.Collection", Node("AS.SyncKey", phone.sync_keys["5"]),
+                                                                      Node("GE.CollectionId", "5"))))
+    assert phone.post("GetItemEstimate", estimate).doc.value("GE.Response/GE.Collection/GE.Estimate") == "4"
+    answer = phone.post("Sync", phone.sync_document("Inbox", Node("AS.WindowSize", 3)))
+    assert answer.doc.get("AS.Collections/AS.Collection/AS.MoreAvailable")
+    phone.sync_keys["5"] = answer.doc.value("AS.Collections/AS.Collection/AS.SyncKey")
+    assert phone.sync() == ["5:7"] and phone.sync() == []
+
+
+@pytest.mark.parametrize("wait", [Node("AS.Wait", 1), Node("AS.HeartbeatInterval", 60)])
+def test_long_sync(server, phones, wait):
+    """PXY-02: Sync waits like Ping, and its empty form waits as the last one did."""
+    phone = phones()
+    phone.folder_sync(), phone.sync()
+    phone.start("Sync", phone.sync_document(wait=[wait]))
+    wait_for(lambda: server.held == 1)
+    server.deliver("alice", "x")
+    assert len(phone.finish().doc.get("AS.Collections/AS.Collection/AS.Commands").kids) == 1
+    assert phone.sync() == ["5:1"]
+    nothing = phone.post("Sync", phone.sync_document(wait=[Node("AS.HeartbeatInterval", 0.1)]))
+    assert nothing.http == 200 and nothing.body == b""
+    phone.start("Sync", body=b"")
+    server.deliver("alice", "y")
+    assert len(phone.finish().doc.get("AS.Collections/AS.Collection/AS.Commands").kids) == 1
+    wrong = phone.post("Sync", phone.sync_document(wait=[Node("AS.Wait", 1), Node("AS.HeartbeatInterval", 60)]))
+    assert wrong.status == 4
+    wrong = phone.post("Sync", phone.sync_document(wait=[Node("AS.Wait", 60)]))
+    assert wrong.status == 14 and wrong.doc.value("AS.Limit") == "59"
+
+
+def test_empty_forms_without_a_first_one(server, phones):
+    phone = phones()
+    assert phone.post("Sync", body=b"").status == 13 and phone.post("Ping", body=b"").status == 3
+    phone.folder_sync()
+    assert phone.ping(0.1).status == 1 and phone.post("Ping", body=b"").status == 1
+    assert phone.ping(4000).status == 5
+
+
+@pytest.mark.parametrize("form", ["plain", "base64"])
+@pytest.mark.parametrize("version", ["12.1", "14.1", "16.1"])
+def test_attachments_in_pieces(server, phones, version, form):
+    number = server.deliver("alice", "Subject: large", {"film.mov": 5_000_000})
+    phone, other = phones(version=version, form=form), phones("bob", "other", version=version, form=form)
+    assert phone.download(f"{number}/film.mov") == (200, 5_000_000, {"alice"}) and phone.heard == {"alice"}
+    assert other.download(f"{number}/film.mov")[2] == set()
+
+
+@pytest.mark.parametrize("form", ["plain", "base64"])
+@pytest.mark.parametrize("version", ["12.1", "14.1"])
+def test_replies_and_who_gets_them(server, phones, version, form):
+    number, phone = server.deliver("alice", "Subject: question"), phones(version=version, form=form)
+    mime = b"To: bob@example.org\r\nSubject: answer\r\n\r\nx"
+    assert phone.send(mime, "SmartReply", number).http == 200
+    assert server.boxes["alice"].smart == [("SmartReply", number)] and server.boxes["alice"].sent == [mime]
+    assert server.boxes["bob"].mails == [("5:1", mime)] and list(server.boxes["alice"].folders["6"].items)
+    answer = phone.send(mime, "SmartForward", "5:99")
+    assert answer.http == 500 if version == "12.1" else answer.status == 150
+
+
+def test_folders_of_ones_own(server, phones):
+    phone = phones()
+    phone.folder_sync()
+    made = phone.post("FolderCreate", Node("FH.FolderCreate", Node("FH.SyncKey", phone.folder_key), Node("FH.ParentId", "0"),
+                                           Node("FH.DisplayName", "Mine"), Node("FH.Type", 12))).doc.value("FH.ServerId")
+    assert phone.folder_sync().status == 1 and phone.folders["Mine"] == made
+    assert phone.post("FolderDelete", Node("FH.FolderDelete", Node("FH.SyncKey", phone.folder_key), Node("FH.ServerId", made))).status == 1
+    changes = phone.folder_sync().doc.get("FH.Changes")
+    assert [k.name for k in changes.kids] == ["FH.Count", "FH.Delete"]
+
+
+def test_search_and_settings(server, phones):
+    server.deliver("alice", "Subject: needle")
+    server.deliver("bob", "Subject: needle")
+    phone = phones()
+    query = lambda name: Node("SR.Search", Node("SR.Store", Node("SR.Name", name), Node("SR.Query", Node("SR.FreeText", "needle"))))
+    assert phone.post("Search", query("Mailbox")).doc.value("SR.Response/SR.Store/SR.Total") == "1" and phone.heard == {"alice"}
+    answer = phone.post("Settings", Node("ST.Settings", Node("ST.UserInformation", Node("ST.Get"))))
+    assert answer.doc.value("ST.UserInformation/ST.Get/ST.EmailAddresses/ST.SMTPAddress") == "alice@example.org"
+
+
+@pytest.mark.parametrize("version, stopped", [("12.1", 449), ("16.1", 200)])
+def test_own_policy_and_its_renewal(server, phones, version, stopped):
+    server.policies["alice"] = {"AllowCamera": 0}
+    phone, other = phones(version=version), phones("bob", "other", version=version)
+    assert other.folder_sync().status == 1 and other.provisions == 0
+    assert phone.folder_sync().status == 1 and phone.provisions == 1
+    server.ask_again("alice")
+    answer = phone.post("FolderSync", Node("FH.FolderSync", Node("FH.SyncKey", "0")), phone.key)
+    assert answer.http == stopped and answer.status in (0, 143)
+    assert phone.folder_sync().status == 1 and phone.provisions == 2
+
+
+def test_account_only_wipe(server, phones):
+    server.wipe_account.add(("alice", "APPLTEST0001"))
+    phone = phones(version="16.1")
+    assert phone.folder_sync().status == 140 and phone.wiped and not server.wipe_account
+
+
+def test_cookies_and_users_that_don_t_fit_are_noticed(server, phones):
+    server.cookies = True
+    phone = phones()
+    assert phone.folder_sync().status == 1 and phone.cookie == "X-BackEndCookie=of-alice" and phone.sync() == []
+    assert not server.trouble
+    other = phones("bob", "other")
+    other.cookie = phone.cookie
+    other.folder_sync()
+    other.http.request("POST", "/Microsoft-Server-ActiveSync?User=alice&DeviceId=X1&DeviceType=x&Cmd=Ping", headers=other.headers())
+    other.finish()
+    assert len(server.trouble) == 2
+
+
+def test_answers_in_bad_shape(server, phones):
+    phone = phones(timeout=0.5)
+    server.script["FolderSync"] = [{"slow": 0.0005}, {"cut": 20}, {"cut": True}, {"stall": 150}, {}]
+    assert phone.folder_sync().status == 1
+    for wrong in [(OSError, http.client.HTTPException)] * 2 + [TimeoutError]:
+        with pytest.raises(wrong):
+            phone.folder_sync()
+        phone.close()
+    assert phone.folder_sync().status == 1
+
+
+def test_version_that_is_not_offered(server, phones):
+    server.offered = "14.0,14.1"
+    assert phones(version="16.1").folder_sync().http == 400 and phones(version="14.1").folder_sync().status == 1
 
 
 def test_tls(tmp_path):

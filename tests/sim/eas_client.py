@@ -5,7 +5,8 @@ import ssl
 import struct
 import urllib.parse
 
-from sim.eas_server import COMMANDS, POLICY_TYPE, WBXML
+from sim.eas_box import MULTIPART, WBXML, owners
+from sim.eas_server import COMMANDS, POLICY_TYPE
 from sim.wbxml import Node, WbxmlError, decode, encode
 
 PATH = "/Microsoft-Server-ActiveSync"
@@ -39,10 +40,12 @@ class Answer:
 
 
 class Phone:
-    """device_id: text, or 16 bytes as Windows Phone sends them in the base64 form."""
+    """device_id: text, or 16 bytes as Windows Phone sends them in the base64 form. order: of the plain form's parameters. heard: whose mail
+    was in the answers."""
 
     def __init__(self, port, user, password, device_id="ApplTEST0001", device_type="iPhone", version="14.1", form="plain", ca=None,
-                 host="localhost", agent="Apple-iPhone14C2/2201.1", timeout=15):
+                 host="localhost", agent="Apple-iPhone14C2/2201.1", timeout=15, order="User DeviceId DeviceType Cmd"):
+        self.order, self.heard, self.cookie = order.split(), set(), None
         self.user, self.password, self.device_id, self.device_type = user, password, device_id, device_type
         self.version, self.form, self.agent = version, form, agent
         context = ssl.create_default_context(cafile=ca) if ca else None
@@ -57,42 +60,53 @@ class Phone:
     def plain_id(self):
         return self.device_id.hex().upper() if isinstance(self.device_id, bytes) else self.device_id
 
-    def query(self, command, key=None):
+    def query(self, command, key=None, **more):
+        """more: CollectionId, ItemId, AttachmentName, SaveInSent and, for the base64 form, multipart."""
         if self.form == "base64":
             raw = self.device_id if isinstance(self.device_id, bytes) else self.device_id.encode()
             kind, user = self.device_type.encode(), self.user.encode()
             packed = struct.pack("<BBHB", round(float(self.version) * 10), COMMANDS.index(command), 0x0409, len(raw)) + raw
             packed += b"\0" if key is None else struct.pack("<BI", 4, key)
             packed += bytes([len(kind)]) + kind + bytes([8, len(user)]) + user
-            return base64.b64encode(packed).decode()
-        return urllib.parse.urlencode({"User": self.user, "DeviceId": self.plain_id(), "DeviceType": self.device_type, "Cmd": command},
+            for tag, name in ((0, "AttachmentName"), (1, "CollectionId"), (3, "ItemId")):
+                packed += bytes([tag, len(more[name])]) + more[name].encode() if name in more else b""
+            options = ("SaveInSent" in more) + 2 * bool(more.get("multipart"))
+            return base64.b64encode(packed + (bytes([7, 1, options]) if options else b"")).decode()
+        values = {"User": self.user, "DeviceId": self.plain_id(), "DeviceType": self.device_type, "Cmd": command}
+        return urllib.parse.urlencode({**{k: values[k] for k in self.order}, **{k: v for k, v in more.items() if k != "multipart"}},
                                       quote_via=urllib.parse.quote)
 
-    def headers(self, key=None):
+    def headers(self, key=None, multipart=False):
         login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         more = {"MS-ASProtocolVersion": self.version} if self.form == "plain" else {}
         if self.form == "plain" and key is not None:
             more["X-MS-PolicyKey"] = str(key)
+        if self.form == "plain" and multipart:
+            more["MS-ASAcceptMultiPart"] = "T"
+        if self.cookie:
+            more["Cookie"] = self.cookie
         return {"Authorization": f"Basic {login}", "User-Agent": self.agent, **more}
 
     def options(self):
         self.http.request("OPTIONS", PATH, headers=self.headers())
-        response = self.http.getresponse()
-        return Answer(response, response.read())
-
-    def post(self, command, doc=None, key=None, body=None, kind=WBXML):
-        """One request, as it is."""
-        self.start(command, doc, key, body, kind)
         return self.finish()
 
-    def start(self, command, doc=None, key=None, body=None, kind=WBXML):
+    def post(self, command, doc=None, key=None, body=None, kind=WBXML, **more):
+        """One request, as it is."""
+        self.start(command, doc, key, body, kind, **more)
+        return self.finish()
+
+    def start(self, command, doc=None, key=None, body=None, kind=WBXML, **more):
         body = encode(doc) if doc is not None else body
-        headers = {**self.headers(key), **({"Content-Type": kind} if body else {})}
-        self.http.request("POST", f"{PATH}?{self.query(command, key)}", body=body or b"", headers=headers)
+        headers = {**self.headers(key, more.get("multipart")), **({"Content-Type": kind} if body else {})}
+        self.http.request("POST", f"{PATH}?{self.query(command, key, **more)}", body=body or b"", headers=headers)
 
     def finish(self):
         response = self.http.getresponse()
-        return Answer(response, response.read())
+        self.cookie = (response.headers.get("Set-Cookie") or self.cookie or "").partition(";")[0] or None
+        body = response.read()
+        self.heard |= owners(body)
+        return Answer(response, body)
 
     def command(self, command, doc=None, **more):
         """A request as a phone makes it: if the server asks for that, it provisions and tries once more."""
@@ -148,13 +162,17 @@ class Phone:
                 self.folders[add.value("FH.DisplayName")] = add.value("FH.ServerId")
         return answer
 
-    def sync(self, folder="Inbox"):
-        """Ids of new mails; None if the answer was no answer to Sync."""
+    def sync_document(self, folder="Inbox", *more, wait=()):
+        number = self.folders[folder]
+        return Node("AS.Sync", Node("AS.Collections", Node("AS.Collection", Node("AS.SyncKey", self.sync_keys.get(number, "0")),
+                                                           Node("AS.CollectionId", number), *more)), *wait)
+
+    def sync(self, folder="Inbox", *more):
+        """Ids of new mails; None if the answer was no answer to Sync. more: below the collection."""
         number = self.folders[folder]
         for _ in range(3):
             key = self.sync_keys.get(number, "0")
-            answer = self.command("Sync", Node("AS.Sync", Node("AS.Collections", Node(
-                "AS.Collection", Node("AS.SyncKey", key), Node("AS.CollectionId", number)))))
+            answer = self.command("Sync", self.sync_document(folder, *(more if key != "0" else ())))
             if answer.http == 200 and not answer.body:
                 return []
             found = answer.doc and answer.doc.get("AS.Collections/AS.Collection")
@@ -173,12 +191,34 @@ class Phone:
     def ping(self, heartbeat=60):
         return self.post("Ping", self.ping_document(heartbeat), self.key)
 
+    @staticmethod
+    def fetch_document(number=None, reference=None):
+        return Node("IO.ItemOperations", Node("IO.Fetch", Node("IO.Store", "Mailbox"), *(
+            [Node("AB.FileReference", reference)] if reference else [Node("AS.CollectionId", "5"), Node("AS.ServerId", number)])))
+
     def fetch(self, number):
-        answer = self.command("ItemOperations", Node("IO.ItemOperations", Node(
-            "IO.Fetch", Node("IO.Store", "Mailbox"), Node("AS.CollectionId", "5"), Node("AS.ServerId", number))))
+        answer = self.command("ItemOperations", self.fetch_document(number))
         return answer.doc.value("IO.Response/IO.Fetch/IO.Properties/IO.Data") if answer.doc else None
 
-    def send(self, mime):
+    def download(self, reference):
+        """An attachment, read piece by piece: (HTTP code, bytes, whose it is). In parts from 14.0 on, by GetAttachment before."""
         if float(self.version) < 14:
-            return self.command("SendMail", body=mime, kind="message/rfc822")
-        return self.command("SendMail", Node("CM.SendMail", Node("CM.ClientId", "1"), Node("CM.SaveInSentItems"), Node("CM.Mime", mime)))
+            self.start("GetAttachment", key=self.key, AttachmentName=reference)
+        else:
+            self.start("ItemOperations", self.fetch_document(reference=reference), self.key, multipart=True)
+        response, size, whose, tail = self.http.getresponse(), 0, set(), b""
+        while piece := response.read(65536):
+            size, whose, tail = size + len(piece), whose | owners(tail + piece), piece[-64:]
+        self.heard |= whose
+        if response.status == 200 and response.headers["Content-Type"] == MULTIPART:
+            size -= 4 + 2 * 8 + len(encode(Node("IO.ItemOperations", Node("IO.Status", 1), Node("IO.Response", Node(
+                "IO.Fetch", Node("IO.Status", 1), Node("AB.FileReference", reference), Node("IO.Properties", Node("IO.Part", 1)))))))
+        return response.status, size, whose
+
+    def send(self, mime, command="SendMail", of=None):
+        """of: the mail that a SmartReply or SmartForward belongs to."""
+        source = {"CollectionId": of.partition(":")[0], "ItemId": of} if of else {}
+        if float(self.version) < 14:
+            return self.command(command, body=mime, kind="message/rfc822", SaveInSent="T", **source)
+        where = [Node("CM.Source", Node("CM.FolderId", source["CollectionId"]), Node("CM.ItemId", of))] if of else []
+        return self.command(command, Node(f"CM.{command}", Node("CM.ClientId", "1"), *where, Node("CM.SaveInSentItems"), Node("CM.Mime", mime)))

@@ -1,10 +1,21 @@
-"""WBXML for the simulators: own code, only the names come from the product's table."""
+"""WBXML for the simulators: own code; names come from the product's table, and from here what the product only passes on."""
 import re
 from pathlib import Path
 
 _TABLE = Path(__file__).resolve().parents[2] / "modules" / "core" / "wire" / "mdm_wbxml_pages.def"
 TAGS = {f"{m[1]}.{m[4]}": (int(m[2], 16), int(m[3], 16))
         for m in re.finditer(r"^T\((\w+), (\w+), (\w+), (\w+)\)", _TABLE.read_text(), re.M)}
+for _page, _short, _names in [
+        (2, "EM", "DateReceived 0F Subject 14 Read 15 To 16 From 18"),
+        (5, "MV", "Move 06 SrcMsgId 07 SrcFldId 08 DstFldId 09 Response 0A DstMsgId 0C"),
+        (6, "GE", "Collections 07 Collection 08 CollectionId 0A Estimate 0C Response 0D"),
+        (15, "SR", "Store 07 Name 08 Query 09 Options 0A Range 0B Response 0D Result 0E Properties 0F Total 10 And 13 FreeText 15 LongId 18"),
+        (16, "GA", "DisplayName 05"),
+        (17, "AB", "BodyPreference 05 Type 06 TruncationSize 07 Body 0A EstimatedDataSize 0C Attachments 0E Attachment 0F DisplayName 10 "
+                   "FileReference 11"),
+        (20, "IO", "Range 09 Total 0A Part 11"), (21, "CM", "Source 0B FolderId 0C ItemId 0D")]:
+    for _name, _token in re.findall(r"(\w+) ([0-9A-F]{2})(?: |$)", _names):
+        TAGS[f"{_short}.{_name}"] = (_page, int(_token, 16))
 NAMES = {v: k for k, v in TAGS.items()}
 
 

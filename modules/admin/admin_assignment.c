@@ -48,8 +48,10 @@ int mdm_adm_assign(mdm_web_call_t *call)
 {
     const char *policy = NULL;
     json_t *targets = NULL, *made = NULL;
+    apr_int64_t confirm = 0;
     const mdm_jfield_t fields[] = {{"policy", MDM_JF_UUID, 1, 0, 0, NULL, 0, &policy, NULL},
                                    {"targets", MDM_JF_ARRAY, 1, 0, 0, NULL, 0, &targets, NULL},
+                                   {"confirm", MDM_JF_INT, 0, 1, APR_INT32_MAX, NULL, 0, &confirm, NULL},
                                    {NULL}};
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
@@ -57,7 +59,7 @@ int mdm_adm_assign(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
-        rv = mdm_assign(db, policy, targets, &made);
+        rv = mdm_assign(db, policy, targets, confirm, &made);
     mdm_json_own(call->ctx, made);
     rv = mdm_adm_end(db, rv);
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_CREATED, json_pack("{s:O}", "items", made)) : mdm_adm_fail(call, rv);
@@ -108,5 +110,5 @@ int mdm_adm_assignment_edit(mdm_web_call_t *call)
 
 int mdm_adm_assignment_delete(mdm_web_call_t *call)
 {
-    return mdm_adm_drop(call, mdm_assignment_delete);
+    return mdm_adm_drop_many(call, mdm_assignment_delete);
 }

@@ -114,23 +114,9 @@ int mdm_adm_policy_note(mdm_web_call_t *call)
 
 /* ---- deleting */
 
-static apr_status_t drop(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
-{
-    return mdm_policy_delete(db, id, version, *(const apr_int64_t *)arg);
-}
-
 int mdm_adm_policy_delete(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"confirm", NULL};
-    const char *text = NULL;
-    apr_int64_t confirm = 0;
-    apr_status_t rv = mdm_adm_params(call, params);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_web_query(call->r, call->ctx, "confirm", &text);
-    if (rv == APR_SUCCESS && text && mdm_parse_i64(text, 1, APR_INT32_MAX, &confirm) != APR_SUCCESS)
-        rv = mdm_fail(call->ctx, MDM_EINPUT, "confirm", "must be a number of devices");
-    return rv == APR_SUCCESS ? mdm_adm_edit(call, drop, &confirm, NULL) : mdm_adm_fail(call, rv);
+    return mdm_adm_drop_many(call, mdm_policy_delete);
 }
 
 /* ---- how far it has come */

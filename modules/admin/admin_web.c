@@ -313,6 +313,32 @@ int mdm_adm_drop(mdm_web_call_t *call, mdm_adm_drop_fn fn)
     return mdm_adm_edit(call, dropped, &fn, NULL);
 }
 
+typedef struct drop_many_t {
+    mdm_adm_drop_many_fn fn;
+    apr_int64_t confirm;
+} drop_many_t;
+
+static apr_status_t dropped_many(mdm_web_call_t *call, mdm_db_t *db, const char *id, apr_int64_t version, const void *arg)
+{
+    const drop_many_t *d = arg;
+
+    return d->fn(db, id, version, d->confirm);
+}
+
+int mdm_adm_drop_many(mdm_web_call_t *call, mdm_adm_drop_many_fn fn)
+{
+    static const char *const params[] = {"confirm", NULL};
+    drop_many_t d = {fn, 0};
+    const char *text = NULL;
+    apr_status_t rv = mdm_adm_params(call, params);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, call->ctx, "confirm", &text);
+    if (rv == APR_SUCCESS && text && mdm_parse_i64(text, 1, APR_INT32_MAX, &d.confirm) != APR_SUCCESS)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "confirm", "must be a number of devices");
+    return rv == APR_SUCCESS ? mdm_adm_edit(call, dropped_many, &d, NULL) : mdm_adm_fail(call, rv);
+}
+
 int mdm_adm_look(mdm_web_call_t *call, mdm_adm_look_fn fn)
 {
     const char *id = NULL;

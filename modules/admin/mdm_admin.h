@@ -101,6 +101,9 @@ int mdm_adm_edit(mdm_web_call_t *call, mdm_adm_edit_fn fn, const void *arg, mdm_
 /* The whole of a route that deletes the object in its path under If-Match: 204. */
 typedef apr_status_t (*mdm_adm_drop_fn)(mdm_db_t *db, const char *id, apr_int64_t version);
 int mdm_adm_drop(mdm_web_call_t *call, mdm_adm_drop_fn fn);
+/* The same for what many devices have: ?confirm=<devices>, 0 if it is absent. */
+typedef apr_status_t (*mdm_adm_drop_many_fn)(mdm_db_t *db, const char *id, apr_int64_t version, apr_int64_t confirm);
+int mdm_adm_drop_many(mdm_web_call_t *call, mdm_adm_drop_many_fn fn);
 /* The whole of a route that sets something of the zone by its body and answers with it as it is then. */
 typedef apr_status_t (*mdm_adm_set_fn)(mdm_db_t *db, json_t *body);
 int mdm_adm_set(mdm_web_call_t *call, mdm_adm_set_fn fn, mdm_adm_look_fn read);

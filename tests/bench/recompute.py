@@ -20,7 +20,9 @@ def left(zone):
 def assigned(console, target_kind, target, kind, level):
     made = console.post("/policies", {"type": kind, "name": f"{kind} {level}", "levels": {"corporate": level, "personal": level},
                                       "publish": True})
-    console.post("/assignments", {"policy": made["id"], "targets": [{"kind": target_kind, "id": target}]})
+    targets = [{"kind": target_kind, "id": target}]
+    reach = console.post("/assignments/preview", {"targets": targets})["devices"]
+    console.post("/assignments", {"policy": made["id"], "targets": targets, "confirm": reach})
     return made["id"]
 
 

@@ -83,9 +83,10 @@ def test_document_is_served(zone, console):
 
 
 def assigned(console, name):
-    """The id of an assignment of a new policy to the root folder."""
+    """The id of an assignment of a new policy to a new folder."""
+    folder = console.post("/folders", {"name": name, "parent": seed.ROOT_FOLDER})["id"]
     policy = console.post("/policies", {"type": "security", "name": name, "publish": True})["id"]
-    return console.post("/assignments", {"policy": policy, "targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}]})["items"][0]["id"]
+    return console.post("/assignments", {"policy": policy, "targets": [{"kind": "folder", "id": folder}]})["items"][0]["id"]
 
 
 def schema_holds(schema, value, where):

@@ -304,6 +304,31 @@ def test_preview_counts_devices(zone, console, targets):
     assert console.post("/assignments/preview", {"policy": ident}) == {**one}
 
 
+def test_many_devices_are_confirmed_by_their_number(zone, console):
+    """UI-04, API-03: assigning to more than 20 devices, and taking away from them, wants their number of a script as of the console."""
+    folder = console.post("/folders", {"name": "Many", "parent": seed.ROOT_FOLDER})["id"]
+    for n in range(20):
+        seed.device(zone, f"Many {n}", folder_id=folder)
+    ident, body = policy(console, "Many", publish=True), {"targets": [{"kind": "folder", "id": folder}]}
+    made = console.post("/assignments", {"policy": ident, **body})["items"][0]
+    last = seed.device(zone, "Many 20", folder_id=folder)
+    path, other = f"/assignments/{made['id']}", {"policy": policy(console, "Many more", publish=True), **body}
+    for method, where, sent in (("POST", "/assignments", other), ("DELETE", path, None)):
+        def call(confirm=None):
+            if method == "POST":
+                return console.call(method, where, {**sent, **({} if confirm is None else {"confirm": confirm})})
+            return console.call(method, where + ("" if confirm is None else f"?confirm={confirm}"), If_Match='"1"')
+        assert "21 devices" in problem(call(), 400, "confirm")["detail"]
+        assert "21 devices" in problem(call(20), 409, "confirm")["detail"]
+        for bad in (0, -1, "x", 2**40):
+            problem(call(bad), 400, "confirm")
+    assert len(console.get(f"/assignments?kind=folder&target={folder}")["items"]) == 1
+    second = console.post("/assignments", {**other, "confirm": 21})["items"][0]
+    assert console.call("DELETE", path + "?confirm=21", If_Match='"1"')[0] == 204
+    assert console.call("DELETE", f"/devices/{last}")[0] == 204
+    assert console.call("DELETE", f"/assignments/{second['id']}", If_Match='"1"')[0] == 204
+
+
 def test_target_goes_and_its_assignments_with_it(zone, console):
     """Issue 5, Trouble: what is assigned to a group, a folder or a device that is deleted is assigned no more."""
     ident = policy(console, "Orphan", publish=True)

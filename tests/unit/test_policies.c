@@ -50,7 +50,7 @@ static void assign(mdm_db_t *db, const char *policy, const char *kind, const cha
 {
     json_t *made = NULL;
 
-    assert_int_equal(mdm_assign(db, policy, mdm_json_own(mdm_db_ctx(db), json_pack("[{s:s, s:s}]", "kind", kind, "id", id)), &made), APR_SUCCESS);
+    assert_int_equal(mdm_assign(db, policy, mdm_json_own(mdm_db_ctx(db), json_pack("[{s:s, s:s}]", "kind", kind, "id", id)), 0, &made), APR_SUCCESS);
     json_decref(made);
 }
 

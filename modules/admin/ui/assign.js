@@ -86,6 +86,7 @@ function reachField() {
   return { field: { name: 'reach', label: t('asg_reach_label'), type: 'own', input, node: [text, box], read: () => {
     if (!seen) throw fault('reach', t('asg_choose'));
     check(seen, input.value, 'reach');
+    return seen.devices;
   } }, look: async (targets) => {
     const mine = ++turn;
     seen = null;
@@ -104,7 +105,11 @@ function reachField() {
   } };
 }
 
-const post = (policy, targets, conflict) => api('POST', 'assignments', { body: { policy, targets: targets.map(({ kind, id }) => ({ kind, id, ...(kinds[kind].device ? { conflict } : {}) })) } });
+// devices: how many they were when it was shown.
+const post = (policy, targets, conflict, devices) => api('POST', 'assignments', { body: { policy, ...(devices > MANY ? { confirm: devices } : {}),
+  targets: targets.map(({ kind, id }) => ({ kind, id, ...(kinds[kind].device ? { conflict } : {}) })) } });
+// What a refusal is about: other devices by now, or one of the targets.
+const about = (e, reach, name, targets) => { const at = /^targets\.(\d+)/.exec(e.field || ''); return e.field === 'confirm' ? fault(reach, t('task_changed')) : at ? fault(name, targets ? `${targets[Number(at[1])]?.name}: ${e.message}` : e.message) : e; };
 
 // Gives one policy to targets.
 function assign(policy, ctx) {
@@ -117,10 +122,7 @@ function assign(policy, ctx) {
     { name: 'targets', label: t('asg_to'), type: 'own', input: f.input, node: [h('div', { class: 'field' }, h('label', { for: 'f-kind' }, t('asg_kind')), kind), f.node], read: chosen },
     ruleField('user_first'), reach.field],
   save: async (v) => {
-    try { await post(policy.id, v.targets, v.conflict); } catch (e) {
-      const at = /^targets\.(\d+)/.exec(e.field || '');
-      throw at ? fault('targets', `${v.targets[Number(at[1])]?.name}: ${e.message}`) : e;
-    }
+    try { await post(policy.id, v.targets, v.conflict, v.reach); } catch (e) { throw about(e, 'reach', 'targets', v.targets); }
     toast(t('asg_done'));
     ctx.again();
   } });
@@ -140,7 +142,7 @@ async function add(to, ctx) {
     ...(kinds[to.kind].device ? [ruleField('user_first')] : []), ...typed(seen)],
   save: async (v) => {
     check(seen, v.confirm);
-    try { await post(v.policy, [to], v.conflict); } catch (e) { throw e.field?.startsWith('targets') ? fault('policy', e.message) : e; }
+    try { await post(v.policy, [to], v.conflict, seen.devices); } catch (e) { throw about(e, v.confirm ? 'confirm' : 'policy', 'policy'); }
     toast(t('asg_done'));
     ctx.again();
   } });
@@ -158,7 +160,12 @@ save: async (v) => {
 async function remove(a, ctx) {
   const seen = await preview([a.target]);
   dialog({ title: t('asg_remove'), lead: [h('p', {}, name(a.policy.name), ' → ', name(a.target.name)), t('asg_remove_lead'), reachText(seen)], submit: t('asg_remove'), danger: true, fields: typed(seen),
-    save: async (v) => { check(seen, v.confirm); await api('DELETE', `assignments/${a.id}`, { match: etag(a) }); toast(t('deleted')); ctx.again(); } });
+    save: async (v) => {
+      check(seen, v.confirm);
+      try { await api('DELETE', `assignments/${a.id}${toQuery({ confirm: seen.devices > MANY ? seen.devices : null })}`, { match: etag(a) }); } catch (e) { throw about(e, v.confirm ? 'confirm' : null); }
+      toast(t('deleted'));
+      ctx.again();
+    } });
 }
 
 const acts = (a, ctx) => a.type !== 'enrollment' && mayAssign(ctx, a.target.kind) && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(a, ctx)),

@@ -128,6 +128,61 @@ static apr_status_t target_read(mdm_ctx_t *ctx, json_t *given, target_t *t)
     return rv;
 }
 
+/* What targets reach, added up. */
+typedef struct preview_t {
+    apr_int64_t devices;
+    int exact;
+    json_t *targets;
+} preview_t;
+
+static apr_status_t preview_one(mdm_db_t *db, const char *kind, const char *id, const char *name, preview_t *p)
+{
+    apr_int64_t n = 0;
+    apr_status_t rv = mdm_recompute_reach(db, kind, id, MDM_ASSIGN_REACH_MAX, &n);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    p->exact = !json_array_size(p->targets) && n < MDM_ASSIGN_REACH_MAX;
+    p->devices += n;
+    json_array_append_new(p->targets, json_pack("{s:s, s:s, s:s, s:I}", "kind", kind, "id", id, "name", name, "devices", (json_int_t)n));
+    return APR_SUCCESS;
+}
+
+static apr_status_t preview_targets(mdm_db_t *db, json_t *targets, preview_t *p)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_assignment_target_name_t *q;
+    json_t *given;
+    size_t n;
+
+    if (!json_array_size(targets) || json_array_size(targets) > MDM_ASSIGN_AT_ONCE)
+        return mdm_fail(ctx, MDM_EINPUT, "targets", "must be a list of 1 to %d targets", MDM_ASSIGN_AT_ONCE);
+    json_array_foreach(targets, n, given) {
+        target_t t = {NULL};
+        apr_status_t rv = target_read(ctx, given, &t);
+
+        if (rv == APR_SUCCESS)
+            rv = may_reach(db, t.kind, t.id);
+        if (rv == APR_SUCCESS && (rv = mdm_q_assignment_target_name(db, t.kind, t.id, &q)) == APR_NOTFOUND)
+            rv = mdm_fail(ctx, MDM_EINPUT, "id", "is not there");
+        if (rv == APR_SUCCESS)
+            rv = preview_one(db, t.kind, t.id, q->name, p);
+        if (rv != APR_SUCCESS)
+            return in_target(ctx, rv, n);
+    }
+    return APR_SUCCESS;
+}
+
+/* Many devices are reached only by who knows how many they are (UI-04). */
+static apr_status_t confirmed(mdm_ctx_t *ctx, const preview_t *p, apr_int64_t confirm)
+{
+    if (p->devices <= MDM_ASSIGN_MANY || p->devices == confirm)
+        return APR_SUCCESS;
+    return mdm_fail(ctx, confirm ? MDM_ECONFLICT : MDM_EINPUT, "confirm",
+                    "%" APR_INT64_T_FMT "%s devices would get other settings: send this number as confirm.", p->devices,
+                    p->devices >= MDM_ASSIGN_REACH_MAX ? " or more" : "");
+}
+
 static apr_status_t target_hold(mdm_db_t *db, target_t *t)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -175,9 +230,10 @@ static apr_status_t assign_one(mdm_db_t *db, const char *policy, const mdm_q_pol
                                                  "position", json_object_get(row, "position"))));
 }
 
-apr_status_t mdm_assign(mdm_db_t *db, const char *policy, json_t *targets, json_t **made)
+apr_status_t mdm_assign(mdm_db_t *db, const char *policy, json_t *targets, apr_int64_t confirm, json_t **made)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    preview_t reach = {.exact = 1, .targets = mdm_json_own(ctx, json_array())};
     mdm_q_policy_hold_t *q;
     json_t *given;
     size_t n;
@@ -187,8 +243,10 @@ apr_status_t mdm_assign(mdm_db_t *db, const char *policy, json_t *targets, json_
         return mdm_fail(ctx, MDM_EINPUT, "policy", "is not there");
     if (rv == APR_SUCCESS && !strcmp(q->type, "enrollment"))
         rv = mdm_fail(ctx, MDM_ECONFLICT, "policy", "Enrollment policies can be read here, not assigned.");
-    if (rv == APR_SUCCESS && (!json_array_size(targets) || json_array_size(targets) > MDM_ASSIGN_AT_ONCE))
-        rv = mdm_fail(ctx, MDM_EINPUT, "targets", "must be a list of 1 to %d targets", MDM_ASSIGN_AT_ONCE);
+    if (rv == APR_SUCCESS)
+        rv = preview_targets(db, targets, &reach);
+    if (rv == APR_SUCCESS)
+        rv = confirmed(ctx, &reach, confirm);
     if (rv != APR_SUCCESS)
         return rv;
     *made = json_array();
@@ -246,62 +304,24 @@ apr_status_t mdm_assignment_edit(mdm_db_t *db, const char *id, apr_int64_t versi
                              "conflict", conflict ? conflict : q->conflict, "position", (json_int_t)(position ? *position : q->position)));
 }
 
-apr_status_t mdm_assignment_delete(mdm_db_t *db, const char *id, apr_int64_t version)
+apr_status_t mdm_assignment_delete(mdm_db_t *db, const char *id, apr_int64_t version, apr_int64_t confirm)
 {
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    preview_t reach = {.exact = 1, .targets = mdm_json_own(ctx, json_array())};
     mdm_q_assignment_get_t *q;
     int n = 0;
     apr_status_t rv = for_edit(db, id, version, &q);
 
+    if (rv == APR_SUCCESS)
+        rv = preview_one(db, q->target_kind, q->target_id, "", &reach);
+    if (rv == APR_SUCCESS)
+        rv = confirmed(ctx, &reach, confirm);
     if (rv == APR_SUCCESS)
         rv = mdm_q_assignment_remove(db, id, version, &n);
     return rv == APR_SUCCESS ? changed(db, q, "assignment.delete", n, json_object()) : rv;
 }
 
 /* ---------------------------------------------------------------- preview */
-
-typedef struct preview_t {
-    apr_int64_t devices;
-    int exact;
-    json_t *targets;
-} preview_t;
-
-static apr_status_t preview_one(mdm_db_t *db, const char *kind, const char *id, const char *name, preview_t *p)
-{
-    apr_int64_t n = 0;
-    apr_status_t rv = mdm_recompute_reach(db, kind, id, MDM_ASSIGN_REACH_MAX, &n);
-
-    if (rv != APR_SUCCESS)
-        return rv;
-    p->exact = !json_array_size(p->targets) && n < MDM_ASSIGN_REACH_MAX;
-    p->devices += n;
-    json_array_append_new(p->targets, json_pack("{s:s, s:s, s:s, s:I}", "kind", kind, "id", id, "name", name, "devices", (json_int_t)n));
-    return APR_SUCCESS;
-}
-
-static apr_status_t preview_targets(mdm_db_t *db, json_t *targets, preview_t *p)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_q_assignment_target_name_t *q;
-    json_t *given;
-    size_t n;
-
-    if (!json_array_size(targets) || json_array_size(targets) > MDM_ASSIGN_AT_ONCE)
-        return mdm_fail(ctx, MDM_EINPUT, "targets", "must be a list of 1 to %d targets", MDM_ASSIGN_AT_ONCE);
-    json_array_foreach(targets, n, given) {
-        target_t t = {NULL};
-        apr_status_t rv = target_read(ctx, given, &t);
-
-        if (rv == APR_SUCCESS)
-            rv = may_reach(db, t.kind, t.id);
-        if (rv == APR_SUCCESS && (rv = mdm_q_assignment_target_name(db, t.kind, t.id, &q)) == APR_NOTFOUND)
-            rv = mdm_fail(ctx, MDM_EINPUT, "id", "is not there");
-        if (rv == APR_SUCCESS)
-            rv = preview_one(db, t.kind, t.id, q->name, p);
-        if (rv != APR_SUCCESS)
-            return in_target(ctx, rv, n);
-    }
-    return APR_SUCCESS;
-}
 
 static apr_status_t preview_policy(mdm_db_t *db, const char *policy, preview_t *p)
 {

@@ -25,7 +25,7 @@ static apr_status_t listed(mdm_db_t *db, const mdm_page_t *page, const void *arg
 int mdm_adm_policies(mdm_web_call_t *call)
 {
     static const char *const params[] = {"type", "folder", "q", NULL};
-    mdm_policy_filter_t f;
+    mdm_policy_filter_t f = {NULL};
     mdm_adm_list_t list = {.params = params, .read = listed, .arg = &f, .name = "policies",
                            .columns = "id type name folder:folder.name description published sandbox republish assignments devices created_at"};
     apr_status_t rv = mdm_adm_word(call, "type", mdm_policy_type_names, &f.type);

@@ -1,4 +1,5 @@
 """Policies over the API, on both databases: versions, sandbox, publishing, assignments, bad input, two at once (POL-01..03, POL-05, POL-08, EML-05, issue 5)."""
+import re
 import threading
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 import harness
 import seed
 from clients import Console
+from test_admin import ROUTES
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 ROOT = "00000000-0000-4000-8000-000000000003"
@@ -383,6 +385,42 @@ def test_folder_limits(zone, console):
     problem(limited.call("POST", "/policy-folders", {"name": "x"}), 403)
     problem(limited.call("GET", f"/devices/{outside}/policies"), 404)
     assert limited.get(f"/devices/{inside}/policies")["types"] is not None
+
+
+# Who may, as docs/administrators.md says: method and path without /api/v1, first row that fits. All but "nobody" are callers of the test below.
+READERS, WRITERS = {"administrator", "auditor", "reads", "limited"}, {"administrator", "limited"}
+EVERYBODY = READERS | {"help_desk", "super_help_desk", "nothing"}
+MAY = [(r"GET /policies/catalogue", EVERYBODY), (r"GET /(policies|assignments|policy-folders)\b.*", READERS), (r"POST /assignments/preview", READERS),
+       (r"\w+ /(policies|assignments|policy-folders)\b.*", WRITERS), (r"GET /devices/{id}/policies", EVERYBODY - {"nothing", "reads"}),
+       (r"GET /(notices|notifications)\b.*|POST /notifications/templates/.*/preview", {"auditor"}), (r"\w+ /(notices|notifications)\b.*", set())]
+
+
+def test_who_may_do_what_with_policies(zone, console):
+    """R29, USR-12, API-03: each route of policies, assignments, delivery and notices, for each built-in role, for tokens and for one who is limited to folders."""
+    roles = {r["name"]: r["id"] for r in console.get("/roles")["items"]}
+    roles |= {name: console.post("/roles", {"name": name, "rights": rights})["id"] for name, rights in (("reads", {"policy": ["read"]}), ("nothing", {}))}
+    folder = console.post("/folders", {"name": "Of one", "parent": seed.ROOT_FOLDER})["id"]
+    who = {}
+    for name in ("administrator", "auditor", "help_desk", "super_help_desk", "limited"):
+        console.post("/admins", {"kind": "local", "login": f"may-{name}", "role_id": roles.get(name, roles["administrator"]), "password": "Correct-horse-9",
+                                 "folders": [folder] if name == "limited" else []})
+        who[name] = Console(zone, f"may-{name}", "Correct-horse-9")
+    for name in ("reads", "nothing"):
+        who[name] = Console(zone, login=None)
+        who[name].headers = {"Authorization": "Bearer " + console.post("/me/tokens", {"name": name, "days": 1, "role_id": roles[name]})["token"]}
+    before, walked = zone.sql("SELECT COUNT(*) FROM audit WHERE outcome = 'done'"), 0
+    for method, path, *_ in ROUTES:
+        route = f"{method} {path.removeprefix('/api/v1')}"
+        may = next((names for pattern, names in MAY if re.fullmatch(pattern, route)), None)
+        if may is None:
+            continue
+        for name, caller in who.items():
+            status = caller.call(method, re.sub(r"{\w+}", NOBODY, path.removeprefix("/api/v1")), None if method in ("GET", "DELETE") else {}, If_Match='"1"')[0]
+            if name != "limited" or method == "GET":  # else refused for his folders, by right or without
+                assert (status == 403) == (name not in may), (name, route, status)
+            assert status in ((200, 400, 403, 404) if method in ("GET", "POST") else (400, 403, 404)), (name, route, status)
+        walked += 1
+    assert walked > 40 and zone.sql("SELECT COUNT(*) FROM audit WHERE outcome = 'done'") == before
 
 
 # ---- at work --------------------------------------------------------------------------------------------------------

@@ -321,7 +321,7 @@ static apr_status_t base_read(mdm_db_t *db, const char *group, json_t *given, ba
 apr_status_t mdm_dynamic_set(mdm_db_t *db, const char *id, json_t *criteria, json_t *base)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    base_t b;
+    base_t b = {NULL, NULL};
     apr_status_t rv = mdm_criteria_check(ctx, criteria);
 
     if (rv == APR_SUCCESS)

@@ -72,7 +72,7 @@ apr_status_t mdm_policy_folder_create(mdm_db_t *db, const char *parent, const ch
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_policy_folder_hold_t *held;
-    mdm_q_policy_folder_count_t *count;
+    mdm_q_policy_folder_count_t *count = NULL;
     apr_status_t rv = mdm_policy_may_change(ctx);
 
     if (rv == APR_SUCCESS)

@@ -88,7 +88,7 @@ apr_status_t mdm_policy_devices_json(mdm_db_t *db, const mdm_policy_devices_t *w
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     place_t at = place_read(ctx->pool, page);
     const char *from = at.result;
-    apr_array_header_t *results;
+    apr_array_header_t *results = NULL;
     mdm_q_policy_get_t *policy;
     apr_status_t rv = mdm_q_policy_get(db, what->policy, &policy);
     int i, full;
@@ -214,7 +214,7 @@ apr_status_t mdm_device_policies_json(mdm_db_t *db, const char *id, json_t **out
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     json_t *names = mdm_json_own(ctx, json_object()), *reach = mdm_json_own(ctx, json_array());
     json_t *types = mdm_json_own(ctx, json_array()), *deliveries = mdm_json_own(ctx, json_array());
-    mdm_q_device_policy_waits_t *waits;
+    mdm_q_device_policy_waits_t *waits = NULL;
     mdm_q_assignment_target_name_t *device;
     apr_status_t rv = mdm_q_assignment_target_name(db, "device", id, &device);
 

@@ -54,6 +54,8 @@ typedef struct mdm_devrec_t {
 typedef struct mdm_mail_login_t {
     char person_id[37], source_id[37];
     char login[132], mail[256]; /* of the person, cut to fit; "" if unknown */
+    char server_id[37];         /* that has the person's mail; "": not known yet */
+    char refused;               /* no linked mail server accepts the person */
 } mdm_mail_login_t;
 
 #endif

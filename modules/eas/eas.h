@@ -19,6 +19,7 @@ typedef struct eas_call_t {
     mdm_devrec_t rec;       /* of (person, DeviceId); all zero for OPTIONS */
     int has_back_key;       /* requests to the back end carry back_key; 0: none */
     apr_uint32_t back_key;
+    struct eas_walk_t *walk; /* eas_servers.c: which servers were asked */
 } eas_call_t;
 
 /* ---- the gate: everything that is decided before a byte goes to a back end */
@@ -72,8 +73,24 @@ int eas_back_said_stale(eas_call_t *c, int status);
 apr_status_t eas_servers_child(apr_pool_t *p);
 /* Reads the list again (mdm_change_fn). */
 apr_status_t eas_servers_read(mdm_ctx_t *ctx);
-/* The first server of a user source, copied into p. APR_NOTFOUND: it has none; APR_EAGAIN: the list has not been read yet. */
-apr_status_t eas_server_of(apr_pool_t *p, const char *source_id, mdm_eas_server_t *out);
+
+/* The server to ask now, copied into r->pool. The first call gives the one that has the person's mail, else the first in the source's order; each
+ * further call the next, after eas_server_told() of the one before. Those that are known to be away or to refuse the person cost nothing: they are
+ * passed over. APR_EAGAIN: the list has not been read yet. APR_NOTFOUND: no enabled server serves the source. MDM_EUNAVAIL with
+ * ctx->retry_after: none is left, and one that might have the mail is away. MDM_EDENIED: none is left, all refuse the person; that is
+ * written down, and the person is server-only from the next request on. */
+apr_status_t eas_server_next(eas_call_t *c, mdm_eas_server_t *out);
+/* What came of the server that eas_server_next() gave. Nothing told: nothing learned. */
+typedef enum {
+    EAS_TOLD_REACHED,  /* connected, TLS included: tell it before waiting, so that nobody else waits for the outcome */
+    EAS_TOLD_ACCEPTED, /* answered a command as one of the person's (anything but 401, 5xx, pages; an answer to OPTIONS proves nothing): the mail
+                        * is there from now on */
+    EAS_TOLD_REFUSED,  /* 401 */
+    EAS_TOLD_AWAY      /* no connection, or none that TLS accepts */
+} eas_told_e;
+void eas_server_told(eas_call_t *c, eas_told_e told);
+/* What the servers make of a verdict: who is allowed, but whom none accepts or whose source has none, is server-only (spec 03). */
+mdm_eas_verdict_e eas_servers_verdict(eas_call_t *c, mdm_eas_verdict_e verdict);
 
 /* What a server offers, cut to what we know (PXY-05). */
 typedef struct eas_offer_t {

@@ -74,8 +74,8 @@ apr_status_t eas_servers_child(apr_pool_t *p);
 /* Reads the list again (mdm_change_fn). */
 apr_status_t eas_servers_read(mdm_ctx_t *ctx);
 
-/* The server to ask now, copied into r->pool. The first call gives the one that has the person's mail, else the first in the source's order; each
- * further call the next, after eas_server_told() of the one before. Those that are known to be away or to refuse the person cost nothing: they are
+/* The server to ask now, copied into r->pool: the one that has the person's mail, else the first in the source's order. The same again with each
+ * call, until eas_server_told() said that it refuses or is away; then the next. Those that are known to be away or to refuse the person cost nothing: they are
  * passed over. APR_EAGAIN: the list has not been read yet. APR_NOTFOUND: no enabled server serves the source. MDM_EUNAVAIL with
  * ctx->retry_after: none is left, and one that might have the mail is away. MDM_EDENIED: none is left, all refuse the person; that is
  * written down, and the person is server-only from the next request on. */

@@ -211,7 +211,7 @@ static apr_status_t look_up(eas_call_t *c, mdm_eas_verdict_e *verdict)
 {
     apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, &c->rec);
 
-    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL);
+    *verdict = eas_servers_verdict(c, mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL));
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 

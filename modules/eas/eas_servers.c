@@ -40,7 +40,7 @@ static struct {
     apr_thread_mutex_t *lock;
     mdm_breakers_t *breakers;
     learned_t people[PEOPLE];
-} known;
+} seen;
 
 /* Which servers one request has asked. */
 typedef struct eas_walk_t {
@@ -49,7 +49,7 @@ typedef struct eas_walk_t {
     int settled;             /* the first one is where the mail is known to be */
     int away;                /* one that might have the mail could not be asked, or is in doubt */
     mdm_breaker_t *asking;   /* of the server in hand; NULL: told already */
-    const mdm_eas_server_t *now;
+    const mdm_eas_server_t *now; /* NULL: the next one is to be found */
 } eas_walk_t;
 
 apr_status_t eas_servers_child(apr_pool_t *p)
@@ -57,10 +57,10 @@ apr_status_t eas_servers_child(apr_pool_t *p)
     apr_status_t rv = apr_thread_rwlock_create(&own.lock, p);
 
     if (rv == APR_SUCCESS) {
-        rv = apr_thread_mutex_create(&known.lock, APR_THREAD_MUTEX_DEFAULT, p);
+        rv = apr_thread_mutex_create(&seen.lock, APR_THREAD_MUTEX_DEFAULT, p);
     }
     if (rv == APR_SUCCESS) {
-        known.breakers = mdm_breakers_make(p, AWAY_AFTER, AWAY_MS);
+        seen.breakers = mdm_breakers_make(p, AWAY_AFTER, AWAY_MS);
     }
     return rv;
 }
@@ -99,9 +99,9 @@ apr_status_t eas_servers_read(mdm_ctx_t *ctx)
     if (old) {
         apr_pool_destroy(old);
     }
-    apr_thread_mutex_lock(known.lock);
-    memset(known.people, 0, sizeof(known.people)); /* other servers, or another order: everybody is asked for anew */
-    apr_thread_mutex_unlock(known.lock);
+    apr_thread_mutex_lock(seen.lock);
+    memset(seen.people, 0, sizeof(seen.people)); /* other servers, or another order: everybody is asked for anew */
+    apr_thread_mutex_unlock(seen.lock);
     return APR_SUCCESS;
 }
 
@@ -116,7 +116,7 @@ static void copy(apr_pool_t *p, const mdm_eas_server_t *from, mdm_eas_server_t *
     out->pin = apr_pstrdup(p, from->pin);
 }
 
-/* ---------------------------------------------------------------- what was learned of people; all under known.lock */
+/* ---------------------------------------------------------------- what was learned of people; all under seen.lock */
 
 static void bytes_of(const char *uuid, unsigned char out[16])
 {
@@ -138,7 +138,7 @@ static learned_t *learned(const char *person_id, const char *server_id, int make
     if (server_id) {
         at ^= (apr_uint32_t)want.server[0] << 8 | want.server[1];
     }
-    l = &known.people[at % PEOPLE];
+    l = &seen.people[at % PEOPLE];
     if (!memcmp(l->person, want.person, sizeof(want.person)) && !memcmp(l->server, want.server, sizeof(want.server))) {
         return l;
     }
@@ -260,12 +260,12 @@ static apr_status_t let_go(void *data)
 {
     eas_walk_t *w = data;
 
-    apr_thread_mutex_lock(known.lock);
+    apr_thread_mutex_lock(seen.lock);
     if (w->asking) {
         mdm_breaker_cancel(w->asking);
         w->asking = NULL;
     }
-    apr_thread_mutex_unlock(known.lock);
+    apr_thread_mutex_unlock(seen.lock);
     return APR_SUCCESS;
 }
 
@@ -276,10 +276,10 @@ static const char *target(apr_pool_t *p, const mdm_eas_server_t *s)
 
 static mdm_breaker_t *breaker_of(const eas_call_t *c, const mdm_eas_server_t *s)
 {
-    return mdm_breaker_for(known.breakers, target(c->r->pool, s));
+    return mdm_breaker_for(seen.breakers, target(c->r->pool, s));
 }
 
-/* The next one that may be asked; under known.lock. */
+/* The next one that may be asked; under seen.lock. */
 static const mdm_eas_server_t *step(eas_call_t *c, eas_walk_t *w)
 {
     for (; w->at < w->n; w->at++) {
@@ -333,15 +333,15 @@ apr_status_t eas_server_next(eas_call_t *c, mdm_eas_server_t *out)
         }
         c->walk = w;
         apr_pool_cleanup_register(c->r->pool, w, let_go, apr_pool_cleanup_null);
-    } else {
-        let_go(w);
     }
-    apr_thread_mutex_lock(known.lock);
-    if (!w->at) {
-        home_first(c, w);
+    if (!w->now) {
+        apr_thread_mutex_lock(seen.lock);
+        if (!w->at) {
+            home_first(c, w);
+        }
+        w->now = step(c, w);
+        apr_thread_mutex_unlock(seen.lock);
     }
-    w->now = step(c, w);
-    apr_thread_mutex_unlock(known.lock);
     if (!w->now) {
         return none(c, w);
     }
@@ -361,28 +361,31 @@ static void doubt(eas_call_t *c, eas_walk_t *w)
 void eas_server_told(eas_call_t *c, eas_told_e told)
 {
     eas_walk_t *w = c->walk;
+    const mdm_eas_server_t *s = w ? w->now : NULL;
     apr_status_t rv;
     int news = 0;
 
-    if (!w || !w->now) {
+    if (!s) {
         return;
     }
-    apr_thread_mutex_lock(known.lock);
+    apr_thread_mutex_lock(seen.lock);
     if (w->asking) {
         mdm_breaker_note(c->ctx, w->asking, told == EAS_TOLD_AWAY ? MDM_BR_AWAY : MDM_BR_ANSWERED);
         w->asking = NULL;
     }
     if (told == EAS_TOLD_AWAY) {
         w->away = 1;
+        w->now = NULL;
     } else if (told == EAS_TOLD_REFUSED) {
-        note_refusal(c, w->now);
+        note_refusal(c, s);
         doubt(c, w);
+        w->now = NULL;
     } else if (told == EAS_TOLD_ACCEPTED) {
-        news = note_home(c, w->now);
+        news = note_home(c, s);
     }
-    apr_thread_mutex_unlock(known.lock);
+    apr_thread_mutex_unlock(seen.lock);
     if (news && !c->svc->db_away()) {
-        rv = mdm_eas_home_found(c->ctx, c->who.person_id, w->now->id);
+        rv = mdm_eas_home_found(c->ctx, c->who.person_id, s->id);
         if (rv != APR_SUCCESS) { /* it is found again */
             mdm_log(c->ctx, MDM_LOG_INFO, "MDM0891", rv, "where the mail of %s is can't be written down", mdm_mask(c->r->pool, c->who.login));
         }

@@ -80,7 +80,7 @@ class ErrorLog:
         self.read()
         return [x for x in self.lines if x.bad and x.id not in self.expected]
 
-    def has(self, needle, wait=5.0):
+    def has(self, needle, wait=40.0):
         """Waits until a line of this test holds `needle` (an id or a text); answers the line or None."""
         end = time.monotonic() + wait
         while True:
@@ -137,20 +137,30 @@ class Postgres:
                   "start")
 
     def stop(self, mode="immediate"):
+        self._disconnect()
         self._run("pg_ctl", "-D", self.root / "data", "-m", mode, "-w", "stop")
 
     def pids(self):
         main = int((self.root / "data" / "postmaster.pid").read_text().splitlines()[0])
         return [main] + children_of(main)
 
+    def _disconnect(self):
+        for zone in ZONES:
+            zone.disconnect()
+
     def freeze(self):
+        self._disconnect()
         os.kill(self.pids()[0], signal.SIGSTOP)  # first: it must not make children that we don't stop
-        for pid in self.pids()[1:]:
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(self.pids()[1:], signal.SIGSTOP)
 
     def thaw(self):
-        for pid in self.pids():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(self.pids(), signal.SIGCONT)
+
+    @staticmethod
+    def _signal(pids, number):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # a backend that was about to end
+                os.kill(pid, number)
 
     def params(self, name):
         return f"host=127.0.0.1 port={self.port} user=mdm dbname={name}"
@@ -191,6 +201,25 @@ def children_of(pid):
     return out
 
 
+ASKED_AGAIN = 3.5  # seconds after which httpd has found that a child does not end; after nine it kills it
+
+
+def show_stacks(pids):
+    """Prints where the threads of processes are, for the report of a failed test."""
+    for pid in pids:
+        print(f"---- process {pid} does not end:")
+        if shutil.which("gdb"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "thread apply all bt 16"], stdin=subprocess.DEVNULL,
+                                      capture_output=True, text=True, timeout=20)
+                print("\n".join(x for x in done.stdout.splitlines() if x.startswith(("Thread", "#"))))
+        else:
+            for path in sorted(Path("/proc", str(pid), "task").glob("*/*")):
+                if path.name in ("comm", "wchan", "syscall", "stack"):
+                    with contextlib.suppress(OSError):
+                        print(f"{path}: {path.read_text().strip()}")
+
+
 # ---- a zone ---------------------------------------------------------------------------------------------------------
 class Zone:
     """One private httpd with one database. All addresses are on loopback."""
@@ -219,6 +248,7 @@ class Zone:
         if options:
             raise TypeError(f"unknown options {sorted(options)}")
         self.process = None
+        self.kept = []  # idle connections to PostgreSQL
         self.log = ErrorLog(self.root / "logs" / "error.log", self.root / "logs" / "stderr.log")
 
     # -- life
@@ -250,7 +280,7 @@ class Zone:
         done = subprocess.run(self.httpd("-t"), capture_output=True, text=True, env=self.environment())
         return done.returncode, done.stdout + done.stderr
 
-    def start(self, wait=30):
+    def start(self, wait=60):
         self.prepare()
         with open(self.root / "logs" / "stderr.log", "ab") as err:
             self.process = subprocess.Popen(self.httpd("-DFOREGROUND"), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
@@ -276,15 +306,24 @@ class Zone:
         except (OSError, http.client.HTTPException):
             return False
 
-    def stop(self, wait=15):
+    def stop(self, wait=40):
+        """SIGTERM. A child that hangs fails it: its stacks are shown before httpd kills it."""
+        self.disconnect()
         self._children_end()
         if self.process and self.process.poll() is None:
+            begun = len(self._log_text())
             self.process.terminate()
             try:
-                self.process.wait(wait)
+                self.process.wait(ASKED_AGAIN)
             except subprocess.TimeoutExpired:
+                show_stacks(self.child_pids())
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(wait)
+            if self.process.poll() is None:
+                show_stacks([self.process.pid])
                 self.kill()
-                raise RuntimeError("httpd did not stop") from None
+                raise RuntimeError("httpd did not stop")
+            assert "AH00046" not in self._log_text()[begun:], "a child did not end by itself"
         self.process = None
 
     def kill(self):
@@ -303,7 +342,7 @@ class Zone:
         workers' sockets: httpd's own race, not ours."""
         self.log.expect("AH03093", "AH03092")
 
-    def graceful(self, wait=20):
+    def graceful(self, wait=60):
         """SIGUSR1; returns when children of the new generation answer."""
         before = len(re.findall(r"AH00489|AH00163", self._log_text()))
         self._children_end()
@@ -376,24 +415,40 @@ class Zone:
         driver, params = zf.split_db(self.db_url)
         if driver == "sqlite3":
             import sqlite3
-            db = sqlite3.connect(params, timeout=10, isolation_level=None)
+            db = sqlite3.connect(params, timeout=40, isolation_level=None)
             try:
                 return db.execute(statement, args).fetchall()
             finally:
                 db.close()
                 zf.give_away(self.root / "db")
+        return self._pg_sql(params, statement.replace("%", "%%").replace("?", "%s"), args)
+
+    def _pg_sql(self, params, statement, args):
+        """On a connection that is kept for the next one: PostgreSQL takes much longer for a new connection than for an answer."""
         import psycopg2
-        db = psycopg2.connect(params)
+        try:
+            db, old = self.kept.pop(), True
+        except IndexError:
+            db, old = psycopg2.connect(params), False
         db.autocommit = True
         try:
-            cur = db.cursor()
-            cur.execute(statement.replace("%", "%%").replace("?", "%s"), args)
-            return cur.fetchall() if cur.description else []
+            with db.cursor() as cur:
+                cur.execute(statement, args)
+                return cur.fetchall() if cur.description else []
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            if not old or not db.closed:
+                raise
         finally:
-            db.close()
+            if not db.closed:
+                self.kept.append(db)
+        return self._pg_sql(params, statement, args)  # the server had ended it meanwhile
+
+    def disconnect(self):
+        while self.kept:
+            self.kept.pop().close()
 
 
-def wait_for(what, timeout=10.0, step=0.05):
+def wait_for(what, timeout=40.0, step=0.05):
     """Calls what() until it answers something true; returns that, or fails."""
     end = time.monotonic() + timeout
     while True:

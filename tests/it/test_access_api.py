@@ -52,8 +52,8 @@ def test_one_list_saved_and_obeyed(zone, console, own):
     assert body["filters"] == rules and body["version"] == 1
     began = time.monotonic()
     get = lambda: console.http.fetch("GET", zone.portal_url, None, {"X-Client": "198.51.100.1"})[0]  # noqa: E731
-    harness.wait_for(lambda: all(get() == 403 for _ in range(5)), 4)
-    assert time.monotonic() - began < 3
+    harness.wait_for(lambda: all(get() == 403 for _ in range(5)))
+    assert time.monotonic() - began < 10
     status, _, body = console.call("PUT", where(own, "endpoint"), {"filters": []}, If_Match='"0"')
     assert status == 412
     assert console.call("PUT", where(own, "endpoint"), {"filters": []})[0] == 428

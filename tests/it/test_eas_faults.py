@@ -40,7 +40,7 @@ def test_database_away(factory, how):
                 assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0
         finally:
             cluster.start() if how == "stopped" else cluster.thaw()
-        harness.wait_for(lambda: post.phone(password="new-Pass-2").options().http == 401, timeout=20, step=0.3)
+        harness.wait_for(lambda: post.phone(password="new-Pass-2").options().http == 401, step=0.3)
         assert phone.post("FolderSync", FOLDERS).status == 1
     finally:
         post.back.close()
@@ -68,7 +68,7 @@ def test_directory_away(factory):
             assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0
         assert local.ready() and local.phone().options().http == 200
         directory.start()
-        harness.wait_for(lambda: post.phone("corp\\gina", "gina-Pass-2").options().http == 200, timeout=20, step=0.3)
+        harness.wait_for(lambda: post.phone("corp\\gina", "gina-Pass-2").options().http == 200, step=0.3)
     finally:
         local.back.close()
         post.back.close()

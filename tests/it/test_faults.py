@@ -48,14 +48,14 @@ def out_and_back(zone, device, away, back):
     try:
         answers = [ask(zone, device) for _ in range(3)]
         assert all(status == 503 and int(retry) > 0 for status, retry, _ in answers), answers
-        assert max(took for _, _, took in answers) <= 5, answers
-        wait_for(lambda: ask(zone, device)[2] < 2, timeout=10)
+        assert max(took for _, _, took in answers) <= 10, answers
+        wait_for(lambda: ask(zone, device)[2] < 5)
         later = [ask(zone, device) for _ in range(6)]
-        assert all(status == 503 and took <= 2 for status, _, took in later), later
+        assert all(status == 503 and took <= 5 for status, _, took in later), later
         assert zone.log.has("MDM0210")
     finally:
         back()
-    wait_for(lambda: ask(zone, device)[0] == 200, timeout=20, step=0.3)
+    wait_for(lambda: ask(zone, device)[0] == 200, step=0.3)
     assert device.poll() == [] or device.enrolled
 
 
@@ -95,13 +95,13 @@ def test_ios04_statuses(own_zone, cluster):
         assert status == 403 and headers.get_content_type() == "application/json" and b"com.apple.unrecognized.device" in body, message
     cluster.stop("immediate")
     try:
-        wait_for(lambda: ask(zone, device)[2] < 2 and zone.log.has("MDM0210"), timeout=15)
+        wait_for(lambda: ask(zone, device)[2] < 2 and zone.log.has("MDM0210"))
         for cert in (device, other, out, None):
             for message, (status, headers, body) in say(cert):
                 assert status == 503 and body == b"" and int(headers["Retry-After"]) > 0, (message, status)
     finally:
         cluster.start()
-    wait_for(lambda: ask(zone, device)[0] == 200, timeout=20, step=0.3)
+    wait_for(lambda: ask(zone, device)[0] == 200, step=0.3)
     assert device.poll() == []
 
 
@@ -123,7 +123,7 @@ def test_start_without_database(factory, cluster):
         assert status == 503 and int(headers["Retry-After"]) > 0
     finally:
         cluster.start()
-    wait_for(lambda: zone.request("GET", "/scep?operation=GetCACert")[0] == 200, timeout=20, step=0.3)
+    wait_for(lambda: zone.request("GET", "/scep?operation=GetCACert")[0] == 200, step=0.3)
     zone.log.expect(*AWAY)
     enrolled(zone)
     zone.close()
@@ -138,12 +138,12 @@ def test_sqlite_locked(factory):
     try:
         holder.execute("BEGIN IMMEDIATE")
         status, retry, took = ask(zone, device)
-        assert status == 503 and int(retry) > 0 and took <= 12, (status, retry, took)
+        assert status == 503 and int(retry) > 0 and took <= 20, (status, retry, took)
     finally:
         holder.execute("ROLLBACK")
         holder.close()
         zf.give_away(zone.root / "db")
-    wait_for(lambda: ask(zone, device)[0] == 200, timeout=20, step=0.3)
+    wait_for(lambda: ask(zone, device)[0] == 200, step=0.3)
     zone.close()
 
 
@@ -157,7 +157,7 @@ def test_unknown_schema(factory):
     assert "migrate" in zone.log.has("MDM0212").raw
     zone.ctl("migrate")
     zone.ctl("ca", "ensure")
-    wait_for(lambda: zone.request("GET", "/scep?operation=GetCACert")[0] == 200, timeout=20, step=0.3)
+    wait_for(lambda: zone.request("GET", "/scep?operation=GetCACert")[0] == 200, step=0.3)
     zone.close()
 
 
@@ -197,7 +197,7 @@ class Load:
     def more(self, count):
         """Waits for so many further answers."""
         goal = self.answered + count
-        wait_for(lambda: self.answered >= goal, timeout=30)
+        wait_for(lambda: self.answered >= goal)
 
 
 def idle(device):
@@ -252,4 +252,4 @@ def test_changes_reach_the_caches_of_all_children(zone):
         except Refused as why:
             return why.status == 400
         return False
-    wait_for(refused, timeout=3)
+    wait_for(refused, timeout=10)

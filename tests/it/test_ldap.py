@@ -244,7 +244,7 @@ def test_dead_and_hanging_directory(zone, console, two):
         two.freeze()
         began = time.monotonic()
         assert login(zone, "fred@fragile", "fred-Pass-2") == 503
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15
         assert login(zone, harness.PERSON, harness.PERSON_PASSWORD) == 204
         two.thaw()
         two.stop()
@@ -284,7 +284,7 @@ def test_hanging_directory_does_not_hold_the_workers(fresh_zone, two):
     def found_again():
         """the child that had closed the way opens it; another may have been started meanwhile"""
         return login(zone, "fred@fragile", "fred-Pass-2") == 204 and zone.log.has("MDM0004", wait=0)
-    harness.wait_for(found_again, timeout=30)
+    harness.wait_for(found_again)
 
 
 def test_secrets_and_refusals(zone, console, one, source):

@@ -77,7 +77,7 @@ def test_run_twice(home):
     console = Console(zone, run["admin_user"], run["admin_password"])
     user = run["users"][0]
     assert portal(zone, user["login"], user["password"])
-    harness.wait_for(lambda: [d["state"] for d in console.get("/devices")["items"]] == ["active"] * 2, timeout=30, step=0.5)
+    harness.wait_for(lambda: [d["state"] for d in console.get("/devices")["items"]] == ["active"] * 2, step=0.5)
     harness.wait_for(lambda: {p["name"]: p["devices"] for p in console.get("/policies?type=security")["items"]}.get("Everybody") == 2,
                      timeout=30, step=0.5)
     shown = [r for d in console.get("/devices")["items"] for t in console.get(f"/devices/{d['id']}/policies")["types"] for r in t["settings"]]

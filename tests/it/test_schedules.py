@@ -63,7 +63,7 @@ def test_lost_until_the_next_contact(zone, console, device):
     hurry(zone, "schedule.lost")
     wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"])
     device.poll()
-    wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"] is None, timeout=20)
+    wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"] is None)
 
 
 def test_history_goes_by_age(zone, console, device):

@@ -221,7 +221,7 @@ StartServers {zone.children}
 ServerLimit {max(zone.children, 4)}
 ThreadsPerChild {zone.threads}
 MaxRequestWorkers {max(zone.children, 4) * zone.threads}
-MinSpareThreads {zone.threads}
+MinSpareThreads {(zone.children - 1) * zone.threads + 1}
 MaxSpareThreads {max(zone.children, 4) * zone.threads}
 GracefulShutdownTimeout 5
 RequestReadTimeout handshake=20 header=20-40,MinRate=500 body=20,MinRate=500

@@ -246,7 +246,7 @@ class Service:
         if len(found) != 1 or len(Profile(data).payloads) != 1:
             raise ProfileError("the answer to the first report must be one SCEP payload")
         payload = found[0]["PayloadContent"]
-        request = scep.Request(payload["Subject"], payload["Challenge"], int(payload["Keysize"]))
+        request = scep.Request(payload["Subject"], payload["Challenge"], key=scep.fresh_key(payload["URL"], int(payload["Keysize"])))
         return scep.Client(payload["URL"], device.http.fetch, payload.get("Name", "CA")).enroll(request)[0], request.key
 
     def enroll(self, device):
@@ -295,7 +295,8 @@ class Device:
         if key_type != "RSA":
             raise ProfileError(f"Key Type {key_type}")
         client = scep.Client(identity["URL"], self.http.fetch, identity.get("Name", "CA"))
-        request = scep.Request(identity["Subject"], identity.get("Challenge"), int(identity.get("Keysize", 1024)))
+        key = scep.fresh_key(identity["URL"], int(identity.get("Keysize", 1024)))
+        request = scep.Request(identity["Subject"], identity.get("Challenge"), key=key)
         cert, _, ca = client.enroll(request, **scep_options)
         wanted = identity.get("CAFingerprint")
         if wanted and wanted not in (ca.fingerprint(hashes.SHA1()), ca.fingerprint(hashes.MD5())):

@@ -3,6 +3,7 @@ import base64
 import datetime
 import hashlib
 import os
+import threading
 import urllib.parse
 
 from cryptography import x509
@@ -16,6 +17,25 @@ MESSAGE_TYPE, PKI_STATUS, FAIL_INFO, SENDER_NONCE, RECIPIENT_NONCE, TRANSACTION_
     f"2.16.840.1.113733.1.9.{n}" for n in (2, 3, 4, 5, 6, 7))
 NAMES = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
          "C": NameOID.COUNTRY_NAME, "L": NameOID.LOCALITY_NAME, "ST": NameOID.STATE_OR_PROVINCE_NAME}
+
+
+_LOCK, _KEYS, _TAKEN = threading.Lock(), {}, {}
+
+
+def fresh_key(url, bits=2048):
+    """An RSA key that the server of this address has not seen. Making one takes long, so another server may see it again."""
+    server = urllib.parse.urlsplit(url).netloc
+    with _LOCK:
+        kept = _KEYS.setdefault(bits, [])
+        n = _TAKEN.get((server, bits), 0)
+        _TAKEN[server, bits] = n + 1
+        if n < len(kept):
+            return kept[n]
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    with _LOCK:
+        kept.append(key)
+        _TAKEN[server, bits] = max(_TAKEN[server, bits], len(kept))
+    return key
 
 
 class ScepError(RuntimeError):

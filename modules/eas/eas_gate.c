@@ -19,14 +19,15 @@ typedef int (*action_t)(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* What a verdict makes of a command (facts 4), and when a device that gets no mail is to come again. */
 static const struct {
     mdm_eas_verdict_e verdict;
+    int keyed; /* its requests carry a policy key */
     action_t provision, settings, others;
     int retry_s;
 } verdicts[] = {
-    {MDM_EAS_ALLOW, eas_provision, eas_settings, eas_pass, 0},
-    {MDM_EAS_PENDING, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
-    {MDM_EAS_SERVER_ONLY, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
-    {MDM_EAS_BLOCKED, eas_refuse, eas_refuse, eas_refuse, 0},
-    {MDM_EAS_WIPE, eas_provision, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_ALLOW, 1, eas_provision, eas_settings, eas_pass, 0},
+    {MDM_EAS_PENDING, 1, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
+    {MDM_EAS_SERVER_ONLY, 1, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
+    {MDM_EAS_BLOCKED, 0, eas_refuse, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_WIPE, 0, eas_provision, eas_refuse, eas_refuse, 0},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -211,7 +212,7 @@ static apr_status_t look_up(eas_call_t *c, mdm_eas_verdict_e *verdict)
 {
     apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, &c->rec);
 
-    *verdict = eas_servers_verdict(c, mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL));
+    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL);
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
@@ -258,11 +259,15 @@ int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
 static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
     unsigned i;
+    int rc;
 
     for (i = 0; i < VERDICTS && verdicts[i].verdict != verdict; i++)
         ;
     if (i == VERDICTS) {
         return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
+    }
+    if (verdicts[i].keyed && (rc = eas_key_check(c)) != DECLINED) {
+        return rc;
     }
     switch (c->query->cmd) {
     case MDM_EAS_PROVISION:
@@ -297,8 +302,6 @@ static int decide(eas_call_t *c)
     if (verdict != MDM_EAS_UNKNOWN) {
         note_device(c);
     }
-    c->has_back_key = c->query->key == MDM_EAS_KEY_GIVEN;
-    c->back_key = c->query->policy_key;
     return obey(c, verdict);
 }
 

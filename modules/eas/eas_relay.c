@@ -215,7 +215,7 @@ static void set_if(apr_table_t *t, const char *name, const char *value)
 static apr_status_t rebuild(relay_t *x, const char *user, mdm_eas_line_t *line)
 {
     const mdm_eas_query_t *q = x->call->query;
-    mdm_eas_rebuild_t how = {MDM_EAS_FORM_SAME, user, q->key == MDM_EAS_KEY_GIVEN, q->policy_key};
+    mdm_eas_rebuild_t how = {MDM_EAS_FORM_SAME, user, x->call->has_back_key, x->call->back_key};
     apr_status_t rv = mdm_eas_query_build(x->call->ctx, q, &how, line);
 
     if (rv == MDM_EINPUT) {
@@ -357,88 +357,45 @@ static int answer_instead(relay_t *x)
 /* The person's server; a new child waits a moment for its list. */
 static apr_status_t choose(eas_call_t *c, mdm_eas_server_t *out)
 {
-    apr_status_t rv = eas_server_next(c, out);
+    apr_status_t rv = eas_server_of(c->r->pool, c->who.source_id, out);
     int i;
 
     for (i = 0; rv == APR_EAGAIN && i < LIST_WAIT_STEPS && !c->svc->db_away(); i++) {
         apr_sleep(LIST_WAIT_STEP);
-        rv = eas_server_next(c, out);
+        rv = eas_server_of(c->r->pool, c->who.source_id, out);
     }
     return rv;
 }
 
-/* What the answer, or its absence, says of server and person. */
-static void tell(relay_t *x, int rc)
+int eas_relay(eas_call_t *c)
 {
-    int status = x->headers ? x->call->r->status : 0;
-
-    if (!status && (rc == HTTP_BAD_GATEWAY || rc == HTTP_SERVICE_UNAVAILABLE)) {
-        eas_server_told(x->call, EAS_TOLD_AWAY);
-    } else if (status == HTTP_UNAUTHORIZED) {
-        eas_server_told(x->call, EAS_TOLD_REFUSED);
-    } else if ((x->begun || (x->status && x->status != HTTP_SERVICE_UNAVAILABLE)) && x->call->query->cmd != MDM_EAS_OPTIONS) {
-        eas_server_told(x->call, EAS_TOLD_ACCEPTED);
-    } else if (status) {
-        eas_server_told(x->call, EAS_TOLD_REACHED);
-    }
-}
-
-/* One server is asked; returns true if it is the answer that counts. */
-static int try_server(relay_t *x, int *rc)
-{
-    eas_call_t *c = x->call;
+    relay_t *x = apr_pcalloc(c->r->pool, sizeof(*x));
     const mdm_eas_login_t login = {c->basic.login, c->who.login, c->who.mail};
     const char *user;
     mdm_eas_line_t line;
-    apr_status_t rv;
+    apr_status_t rv = choose(c, &x->server);
+    int rc;
 
+    x->call = c;
+    if (rv != APR_SUCCESS) {
+        return eas_unavailable(c, "MDM0811", MDM_EUNAVAIL, rv == APR_NOTFOUND ? "no enabled mail server serves this user source"
+                                                                              : "the list of mail servers has not been read yet");
+    }
     if (c->query->cmd == MDM_EAS_OPTIONS && eas_offer_get(x->server.id, &x->offer) &&
         apr_time_now() - x->offer.since < OFFER_FRESH) {
-        *rc = offer(c, &x->offer);
-        return 1;
+        return offer(c, &x->offer);
     }
     rv = mdm_eas_server_user(c->ctx, &x->server, &login, &user);
     if (rv == APR_SUCCESS) {
         rv = rebuild(x, user, &line);
     }
     if (rv != APR_SUCCESS) {
-        *rc = eas_unavailable(c, "MDM0812", rv == MDM_EINPUT ? MDM_EUNAVAIL : rv, "a mail request can't be written for its server");
-        return 1;
+        return eas_unavailable(c, "MDM0812", rv == MDM_EINPUT ? MDM_EUNAVAIL : rv, "a mail request can't be written for its server");
     }
-    *rc = ask(x, request_headers(x, user, &line), target(x, line.query));
-    tell(x, *rc);
+    rc = ask(x, request_headers(x, user, &line), target(x, line.query));
     if (x->begun) {
-        return 1;
+        return rc;
     }
-    note_result(x, *rc);
-    return 0;
-}
-
-/* True if the same request may go to another server: it has no body that is gone by now. */
-static int can_repeat(const relay_t *x)
-{
-    const apr_table_t *h = x->call->r->headers_in;
-
-    return x->status == HTTP_SERVICE_UNAVAILABLE && x->why && !apr_table_get(h, "Transfer-Encoding") && !apr_table_get(h, "Content-Length");
-}
-
-int eas_relay(eas_call_t *c)
-{
-    relay_t *x = apr_pcalloc(c->r->pool, sizeof(*x));
-    mdm_eas_server_t next;
-    apr_status_t rv = choose(c, &x->server);
-    int rc;
-
-    x->call = c;
-    if (rv != APR_SUCCESS) {
-        return eas_unavailable(c, "MDM0811", MDM_EUNAVAIL, rv == APR_EAGAIN ? "the list of mail servers has not been read yet" : "no mail server can be asked");
-    }
-    while (!try_server(x, &rc)) {
-        if (!can_repeat(x) || eas_server_next(c, &next) != APR_SUCCESS || next.id == x->server.id) {
-            return answer_instead(x);
-        }
-        wipe_slate(c->r, NULL);
-        *x = (relay_t){.call = c, .server = next};
-    }
-    return rc;
+    note_result(x, rc);
+    return answer_instead(x);
 }

@@ -19,10 +19,17 @@ typedef struct eas_call_t {
     mdm_devrec_t rec;       /* of (person, DeviceId); all zero for OPTIONS */
     int has_back_key;       /* requests to the back end carry back_key; 0: none */
     apr_uint32_t back_key;
+    struct eas_walk_t *walk; /* eas_servers.c: which servers were asked */
+    mdm_eas_verdict_e verdict; /* by which it is passed on */
 } eas_call_t;
 
 /* ---- the gate: everything that is decided before a byte goes to a back end */
 int eas_handler(request_rec *r, const mdm_services_t *svc);
+/* A held request judges again after MDM_WOKE_CHANGED and MDM_WOKE_FILTERS: true if it would be passed on as it was. Reads the log-in again. */
+int eas_still(eas_call_t *c, mdm_woke_e why);
+/* The password is needed while something is made of it, not while a request waits: then it is read again from its header. */
+void eas_recall_password(eas_call_t *c);
+void eas_forget_password(eas_call_t *c);
 
 /* ---- answers of our own; each is a hook result */
 /* An empty answer. line: NULL, or for codes that httpd has no words for. why: for %{mdm-decision}n. retry_s > 0: Retry-After. */
@@ -35,8 +42,6 @@ int eas_document(eas_call_t *c, const char *why, mdm_blob_t body);
 int eas_status(eas_call_t *c, int status, const char *why, int retry_s);
 
 /* ---- what the gate does with a device's request, by its table of verdicts and commands; each is a hook result */
-/* The policy key of a request. DECLINED: it is the right one, or none is needed, and back_key is set; else the answer has been made. */
-int eas_key_check(eas_call_t *c);
 /* On to the person's server. */
 int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* No mail for this device. */
@@ -51,7 +56,6 @@ int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* ---- the relay: hands an allowed request to the person's server and answers with what comes back. Held requests stay in here;
  * who calls it need not know how they wait. */
 int eas_relay(eas_call_t *c);
-void eas_relay_register(void);
 
 /* ---- the back end */
 /* What a back end answered to a request of our own. http 0: nothing came. */
@@ -74,8 +78,26 @@ int eas_back_said_stale(eas_call_t *c, int status);
 apr_status_t eas_servers_child(apr_pool_t *p);
 /* Reads the list again (mdm_change_fn). */
 apr_status_t eas_servers_read(mdm_ctx_t *ctx);
-/* The first server of a user source, copied into p. APR_NOTFOUND: it has none; APR_EAGAIN: the list has not been read yet. */
-apr_status_t eas_server_of(apr_pool_t *p, const char *source_id, mdm_eas_server_t *out);
+
+/* The server to ask now, copied into r->pool: the one that has the person's mail, else the first in the source's order. The same again with each
+ * call, until eas_server_told() said that it refuses or is away; then the next. Those that are known to be away or to refuse the person cost nothing: they are
+ * passed over. APR_EAGAIN: the list has not been read yet. APR_NOTFOUND: no enabled server serves the source. MDM_EUNAVAIL with
+ * ctx->retry_after: none is left, and one that might have the mail is away. MDM_EDENIED: none is left, all refuse the person; that is
+ * written down, and the person is server-only from the next request on. */
+apr_status_t eas_server_next(eas_call_t *c, mdm_eas_server_t *out);
+/* What came of the server that eas_server_next() gave. Nothing told: nothing learned. */
+typedef enum {
+    EAS_TOLD_REACHED,  /* connected, TLS included: tell it before waiting, so that nobody else waits for the outcome */
+    EAS_TOLD_ACCEPTED, /* answered a command as one of the person's (anything but 401, 5xx, pages; an answer to OPTIONS proves nothing): the mail
+                        * is there from now on */
+    EAS_TOLD_REFUSED,  /* 401 */
+    EAS_TOLD_AWAY      /* no connection, or none that TLS accepts */
+} eas_told_e;
+void eas_server_told(eas_call_t *c, eas_told_e told);
+/* What the servers make of a verdict: who is allowed, but whom none accepts or whose source has none, is server-only (spec 03). */
+mdm_eas_verdict_e eas_servers_verdict(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* The enabled server with this host name, of whatever source; APR_NOTFOUND. */
+apr_status_t eas_server_at(apr_pool_t *p, const char *host, mdm_eas_server_t *out);
 
 /* What a server offers, cut to what we know (PXY-05). */
 typedef struct eas_offer_t {

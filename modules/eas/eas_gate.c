@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_protocol.h>
+#include <http_request.h>
 
 #include "eas.h"
 #include "mdm_web.h"
@@ -19,15 +20,14 @@ typedef int (*action_t)(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* What a verdict makes of a command (facts 4), and when a device that gets no mail is to come again. */
 static const struct {
     mdm_eas_verdict_e verdict;
-    int keyed; /* its requests carry a policy key */
     action_t provision, settings, others;
     int retry_s;
 } verdicts[] = {
-    {MDM_EAS_ALLOW, 1, eas_provision, eas_settings, eas_pass, 0},
-    {MDM_EAS_PENDING, 1, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
-    {MDM_EAS_SERVER_ONLY, 1, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
-    {MDM_EAS_BLOCKED, 0, eas_refuse, eas_refuse, eas_refuse, 0},
-    {MDM_EAS_WIPE, 0, eas_provision, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_ALLOW, eas_provision, eas_settings, eas_pass, 0},
+    {MDM_EAS_PENDING, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
+    {MDM_EAS_SERVER_ONLY, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
+    {MDM_EAS_BLOCKED, eas_refuse, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_WIPE, eas_provision, eas_refuse, eas_refuse, 0},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -212,7 +212,7 @@ static apr_status_t look_up(eas_call_t *c, mdm_eas_verdict_e *verdict)
 {
     apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, &c->rec);
 
-    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL);
+    *verdict = eas_servers_verdict(c, mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL));
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
@@ -253,21 +253,18 @@ int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
     }
     apr_table_setn(c->r->notes, "mdm-decision", mdm_eas_verdict_text(verdict));
     c->svc->count(MDM_N_MAIL_ALLOWED, 1);
+    c->verdict = verdict;
     return eas_relay(c);
 }
 
 static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
     unsigned i;
-    int rc;
 
     for (i = 0; i < VERDICTS && verdicts[i].verdict != verdict; i++)
         ;
     if (i == VERDICTS) {
         return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
-    }
-    if (verdicts[i].keyed && (rc = eas_key_check(c)) != DECLINED) {
-        return rc;
     }
     switch (c->query->cmd) {
     case MDM_EAS_PROVISION:
@@ -302,6 +299,8 @@ static int decide(eas_call_t *c)
     if (verdict != MDM_EAS_UNKNOWN) {
         note_device(c);
     }
+    c->has_back_key = c->query->key == MDM_EAS_KEY_GIVEN;
+    c->back_key = c->query->policy_key;
     return obey(c, verdict);
 }
 
@@ -326,6 +325,41 @@ static int gate(eas_call_t *c)
     return c->query->cmd == MDM_EAS_OPTIONS ? eas_relay(c) : decide(c);
 }
 
+/* A new effective policy counts as well: the phone has to come to hear of it. */
+int eas_still(eas_call_t *c, mdm_woke_e why)
+{
+    apr_uint32_t policy = c->rec.policy_rev;
+    mdm_eas_verdict_e verdict;
+    apr_status_t rv;
+
+    if (why == MDM_WOKE_FILTERS) {
+        int rc = ap_run_access_checker(c->r);
+
+        return rc == OK || rc == DECLINED;
+    }
+    rv = log_in(c);
+    if (rv == APR_SUCCESS) {
+        rv = look_up(c, &verdict);
+    }
+    if (rv == MDM_EUNAVAIL || rv == MDM_ETHROTTLED) { /* nothing is known that speaks against it */
+        return 1;
+    }
+    return rv == APR_SUCCESS && verdict == c->verdict && c->rec.policy_rev == policy;
+}
+
+void eas_recall_password(eas_call_t *c)
+{
+    mdm_basic_parse(c->ctx, apr_table_get(c->r->headers_in, "Authorization"), &c->basic); /* which was parsed before */
+}
+
+void eas_forget_password(eas_call_t *c)
+{
+    if (c->basic.password) {
+        mdm_wipe((char *)c->basic.password, strlen(c->basic.password));
+        c->basic.password = NULL;
+    }
+}
+
 int eas_handler(request_rec *r, const mdm_services_t *svc)
 {
     eas_call_t *c = apr_pcalloc(r->pool, sizeof(*c));
@@ -339,8 +373,8 @@ int eas_handler(request_rec *r, const mdm_services_t *svc)
         return eas_answer(c, HTTP_NOT_IMPLEMENTED, NULL, "bad request", 0);
     }
     rc = gate(c);
-    if (c->basic.password) {
-        mdm_wipe((char *)c->basic.password, strlen(c->basic.password));
+    if (rc != SUSPENDED) { /* else it may be gone already */
+        eas_forget_password(c);
     }
     return rc;
 }

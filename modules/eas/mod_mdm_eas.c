@@ -8,7 +8,7 @@
 #include <http_request.h>
 #include <mod_proxy.h>
 
-#include "eas.h"
+#include "eas_back.h"
 #include "mdm_web.h"
 
 APLOG_USE_MODULE(mdm_eas);
@@ -77,13 +77,11 @@ static int no_file(request_rec *r)
 
 static int handler(request_rec *r)
 {
-    static const char inside;
     const mdm_services_t *svc;
 
-    if (!is_ours(r) || ap_get_module_config(r->request_config, &mdm_eas_module) == &inside) {
-        return DECLINED; /* or it is the relay, which calls mod_proxy's handler */
+    if (!is_ours(r)) {
+        return DECLINED;
     }
-    ap_set_module_config(r->request_config, &mdm_eas_module, (void *)&inside);
     svc = mdm_web_services();
     if (!svc) {
         apr_table_setn(r->headers_out, "Retry-After", "30");
@@ -148,8 +146,8 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         if (!srv->on) {
             continue;
         }
-        if (!proxy || !ap_find_linked_module("mod_proxy_http.c")) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "MDM0820: MDMEas needs mod_proxy and mod_proxy_http: load them as well");
+        if (!proxy) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "MDM0820: MDMEas needs mod_proxy: load it as well");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         if (has_http2(s)) {
@@ -181,8 +179,11 @@ static void child_init(apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv = eas_servers_child(p);
 
+    if (rv == APR_SUCCESS && ap_find_linked_module("mod_proxy.c")) {
+        rv = eas_back_child(p);
+    }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MDM0823: no memory for the list of mail servers");
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MDM0823: mail servers can't be reached from this child");
     }
 }
 
@@ -198,7 +199,7 @@ static void hooks(apr_pool_t *p)
     ap_hook_map_to_storage(no_file, NULL, NULL, APR_HOOK_FIRST);
     /* A ProxyPass for the same address must not get around the gate. */
     ap_hook_handler(handler, NULL, before_proxy, APR_HOOK_REALLY_FIRST);
-    eas_relay_register();
+    eas_back_register();
 }
 
 module AP_MODULE_DECLARE_DATA mdm_eas_module = {

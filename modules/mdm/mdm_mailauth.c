@@ -1,5 +1,6 @@
 /* Owns the log-in of mail clients (USR-09): what shared memory knows, else one question to the user source, and what may be
  * believed while the database is away (GATE-04). */
+#include "domain/mdm_eas_home.h"
 #include "domain/mdm_people.h"
 #include "mdm_private.h"
 
@@ -44,12 +45,19 @@ static apr_status_t may_try(mdm_ctx_t *ctx, const char *account)
     return mdm_fail(ctx, MDM_ETHROTTLED, NULL, "Too many tries. Wait %d seconds.", wait);
 }
 
-static void describe(const mdm_person_t *person, mdm_mail_login_t *out)
+/* Without the server that has the mail one is found again. */
+static void describe(mdm_ctx_t *ctx, const mdm_person_t *person, mdm_mail_login_t *out)
 {
+    mdm_db_t *db;
+
     apr_cpystrn(out->person_id, person->id, sizeof(out->person_id));
     apr_cpystrn(out->source_id, person->source_id, sizeof(out->source_id));
     apr_cpystrn(out->login, person->login, sizeof(out->login));
     apr_cpystrn(out->mail, person->mail, sizeof(out->mail));
+    if (mdm_db_open(ctx, &db) == APR_SUCCESS) {
+        (void)mdm_eas_home(db, out);
+        mdm_db_close(db);
+    }
 }
 
 /* Asks the source. A password that was right a while ago is no guess: it is asked for even when others have guessed too often. */
@@ -70,7 +78,7 @@ static apr_status_t check(mdm_ctx_t *ctx, const char *typed, const char *passwor
     MDM_COUNT(mail_checked);
     rv = mdm_people_login(ctx, typed, NULL, password, &person);
     if (rv == APR_SUCCESS) {
-        describe(person, out);
+        describe(ctx, person, out);
         mdm_logincache_put(mdm_core.logins, key, ticket, mdm_now_ms(ctx), out);
         mdm_throttle_note("login", account, 1);
     } else if (rv == MDM_EAUTH) {

@@ -1,10 +1,9 @@
 -- ActiveSync servers behind the gate (domain/mdm_eas_server.c).
 
 -- name: eas_routes :many
--- cols: source_id:text, id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text
-SELECT l.source_id, s.id, s.name, s.host, s.port, s.tls, s.domain, s.user_form, s.pin
+-- cols: source_id:text, id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64
+SELECT l.source_id, s.id, s.name, s.host, s.port, s.tls, s.domain, s.user_form, s.pin, s.enabled
   FROM eas_server_source l JOIN eas_server s ON s.id = l.server_id
- WHERE s.enabled = 1
  ORDER BY l.source_id, l.position, s.id;
 
 -- name: eas_server_list :many
@@ -104,3 +103,33 @@ ON CONFLICT DO NOTHING;
 -- name: eas_link_drop :exec
 -- args: server_id:text, source_id:text
 DELETE FROM eas_server_source WHERE server_id = :server_id AND source_id = :source_id;
+
+-- ---------------------------------------------------------------- where a person's mail is (domain/mdm_eas_home.c)
+
+-- name: mail_home_get :one
+-- args: person_id:text
+-- cols: server_id:text?, refused_ms:i64?
+SELECT server_id, refused_ms FROM mail_home WHERE person_id = :person_id;
+
+-- A server that was deleted meanwhile is not kept.
+-- name: mail_home_put :exec
+-- args: person_id:text, server_id:text, now:i64
+INSERT INTO mail_home (person_id, server_id, accepted_ms)
+SELECT p.id, s.id, :now FROM person p JOIN eas_server s ON s.id = :server_id WHERE p.id = :person_id
+ON CONFLICT (person_id) DO UPDATE SET server_id = excluded.server_id, accepted_ms = excluded.accepted_ms, refused_ms = NULL;
+
+-- name: mail_home_refuse :exec
+-- args: person_id:text, now:i64
+INSERT INTO mail_home (person_id, refused_ms) SELECT p.id, :now FROM person p WHERE p.id = :person_id
+ON CONFLICT (person_id) DO UPDATE SET refused_ms = excluded.refused_ms;
+
+-- Somebody has changed servers or their order: everybody may try again.
+-- name: mail_home_again :many
+-- cols: person_id:text
+UPDATE mail_home SET refused_ms = NULL WHERE refused_ms IS NOT NULL RETURNING person_id;
+
+-- name: mail_home_devices :many
+-- args: person_id:text
+-- cols: device_id:text
+SELECT DISTINCT device_id FROM source_record
+ WHERE kind = 'eas' AND live = 1 AND state = 'enrolled' AND person_id = :person_id AND device_id IS NOT NULL;

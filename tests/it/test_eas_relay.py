@@ -2,6 +2,7 @@
 the database's engine."""
 import base64
 import http.client
+import re
 import ssl
 import threading
 from pathlib import Path
@@ -57,15 +58,15 @@ def test_options_is_the_intersection(zone, post, phone, monkeypatch):
 @pytest.mark.san
 @pytest.mark.parametrize("form", ["plain", "base64"])
 def test_back_end_gets_one_canonical_line(zone, post, phone, form):
-    """R44, SEC-06: rebuilt from parsed parts; no header that the protocol does not need; none is dropped by another one's order; a
-    policy key that the server did not give goes to nobody (PRV-02)."""
+    """R44, SEC-06: rebuilt from parsed parts; no header that the protocol does not need; none is dropped by another one's order; cookies of
+    other servers stay away (facts 2.9)."""
     phone.form = form
     query = phone.query("FolderSync", 77)
     if form == "plain":
         query = query.replace("Cmd=FolderSync", "cmd=foldersync") + "&x=%2e%2e%2f&AttachmentName="
     body = encode(FOLDERS)
     phone.http.request("POST", "/microsoft-SERVER-activesync/Default.EAS?" + query, body, {
-        **phone.headers(77), "Content-Type": "application/vnd.ms-sync.wbxml", "Cookie": "a=b", "Accept-Language": "de",
+        **phone.headers(77), "Content-Type": "application/vnd.ms-sync.wbxml", "Cookie": f"a=b; mdm{post.row['id'][:8]}-c=d; mdm00000000-e=f", "Accept-Language": "de",
         "Connection": "keep-alive, Authorization, X-Forwarded-For, User-Agent", "X-Forwarded-For": "1.2.3.4", "Expect": "100-continue",
         "Keep-Alive": "x", "Proxy-Authorization": "Basic eA==", "Upgrade": "h2c", "TE": "trailers", "Range": "bytes=0-1",
         "X-Original-URL": "/owa", "X-HTTP-Method-Override": "DELETE", "Max-Forwards": "0", "Via": "1.1 x", "Forwarded": "for=1.2.3.4"})
@@ -74,10 +75,10 @@ def test_back_end_gets_one_canonical_line(zone, post, phone, form):
     if form == "plain":
         assert got["target"] == (f"{PATH}?Cmd=FolderSync&User=anna&DeviceId={eas_id(post.device)}&DeviceType=iPhone")
     else:
-        assert got["target"] == f"{PATH}?{phone.query('FolderSync')}"
+        assert got["target"] == f"{PATH}?{query}"
     assert set(got["headers"]) <= HEADERS, got["headers"]
-    assert got["body"] == body and got["key"] is None and got["headers"]["User-Agent"] == phone.agent
-    assert got["headers"]["X-Forwarded-For"] in ("127.0.0.1", "::1") and got["headers"]["Cookie"] == "a=b"
+    assert got["body"] == body and got["key"] == 77 and got["headers"]["User-Agent"] == phone.agent
+    assert got["headers"]["X-Forwarded-For"] in ("127.0.0.1", "::1") and got["headers"]["Cookie"] == "c=d"
     assert base64.b64decode(got["headers"]["Authorization"][6:]).decode() == f"{harness.PERSON}:{harness.PERSON_PASSWORD}"
 
 
@@ -130,7 +131,7 @@ FAULTS = [({"status": 401, "headers": {"WWW-Authenticate": "Basic"}}, 503, "refu
           ({"status": 451, "headers": {"X-MS-Location": "https://other.example/x"}}, 503, "451"), ({"status": 500}, 503, "500"),
           ({"status": 502}, 503, "502"), ({"status": 504}, 503, "504"), ({"status": 302, "headers": {"Location": "https://x.example/"}}, 503, "302"),
           ({"status": 404}, 503, "404"), ({"html": True}, 503, "page"), ({"status": 503, "headers": {"Retry-After": "77"}}, 503, None),
-          ({"status": 403}, 403, None), ({"status": 449}, 449, None), ({"status": 456}, 456, None), ({"status": 507}, 507, None),
+          ({"status": 403}, 403, None), ({"status": 456}, 456, None), ({"status": 507}, 507, None),
           ({"status": 457, "headers": {"X-MS-Credential-Service-Url": "https://x.example/pw"}}, 457, None), ({"status": 501}, 501, None)]
 
 
@@ -152,14 +153,24 @@ def test_what_a_back_end_may_say(zone, post, phone, step, code, word):
     assert phone.post("FolderSync", FOLDERS).status == 1
 
 
+@pytest.mark.parametrize("version, code, status", [("12.1", 449, 0), ("14.1", 200, 142)])
+def test_a_policy_that_the_back_end_no_longer_knows(zone, post, phone, version, code, status):
+    """Facts 2.3, 4: 449 of a back end in the words of the phone's version."""
+    phone.version = version
+    post.back.script["FolderSync"] = [{"status": 449}]
+    answer = phone.post("FolderSync", FOLDERS)
+    assert (answer.http, answer.status) == (code, status)
+
+
 def test_answers_pass_with_their_headers(zone, post, phone):
     post.back.script["Sync"] = [{"status": 200, "headers": {
         "Set-Cookie": "X-BackEndCookie=1; path=/", "X-MS-RP": "2.5,12.0", "X-MS-ASThrottle": "x", "MS-Server-ActiveSync": "15.2",
         "X-FEServer": "INTERNAL1", "X-Powered-By": "x", "WWW-Authenticate": "Basic", "Connection": "X-MS-RP2"}}]
     answer = phone.post("Sync", body=b"")
     assert answer.http == 200 and answer.body == b""
-    for name in ("Set-Cookie", "X-MS-RP", "X-MS-ASThrottle", "MS-Server-ActiveSync"):
+    for name in ("X-MS-RP", "X-MS-ASThrottle", "MS-Server-ActiveSync"):
         assert answer.headers[name], name
+    assert answer.headers["Set-Cookie"] == f"mdm{post.row['id'][:8]}-X-BackEndCookie=1; path=/"
     for name in ("X-FEServer", "X-Powered-By", "WWW-Authenticate"):
         assert name not in answer.headers
 
@@ -180,10 +191,12 @@ def test_broken_before_the_answer(zone, post, phone, fault):
 @pytest.mark.san
 def test_cut_within_the_answer(zone, post, phone):
     """The phone notices: it gets no whole answer, and no error that would make it load everything again."""
-    zone.log.expect("AH01110", "AH10104", "AH00898")
+    zone.log.expect("MDM0831", "MDM0810")
     post.back.script["FolderSync"] = [{"cut": True}]
-    with pytest.raises((OSError, http.client.HTTPException)):
-        phone.post("FolderSync", FOLDERS)
+    try:
+        assert phone.post("FolderSync", FOLDERS).http == 503  # noticed before a byte was passed on
+    except (OSError, http.client.HTTPException):
+        pass
     phone.close()
     post.back.script.clear()
     assert phone.post("FolderSync", FOLDERS).status == 1
@@ -322,7 +335,7 @@ def test_back_end_over_tls(zone, post, phone, tmp_path):
         order = f"/sources/{secure.row['sources'][0]['id']}/eas-servers"
         try:
             status, headers, _ = secure.console.call("GET", order)
-            status, _, now = secure.console.call("PUT", order, {"servers": [secure.row["id"], post.row["id"]]}, If_Match=headers["ETag"])
+            status, _, now = secure.console.call("PUT", order, {"servers": [secure.row["id"]]}, If_Match=headers["ETag"])
             assert status == 200, now
             if code == 200:
                 harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 1 and secure.back.of("FolderSync"))
@@ -330,6 +343,8 @@ def test_back_end_over_tls(zone, post, phone, tmp_path):
                 harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
                 assert not secure.back.of("FolderSync")
         finally:
+            headers = secure.console.call("GET", order)[1]
+            secure.console.call("PUT", order, {"servers": [post.row["id"]]}, If_Match=headers["ETag"])
             secure.close()
     assert post.console.get(old)
     post.ready()
@@ -345,14 +360,14 @@ def test_http2_is_refused_at_the_start(factory, more, word):
     zone.close()
 
 
-@pytest.mark.parametrize("missing, words", [("proxy_http_module", ("MDM0820", "mod_proxy_http")),
+@pytest.mark.parametrize("missing, words", [("mod_proxy|ProxyTimeout", ("MDM0820", "mod_proxy")),
                                             ("SSLProxyVerify", ("MDM0824", "SSLProxyVerify require"))])
 def test_what_the_relay_needs_is_checked_at_the_start(factory, missing, words):
     """PXY-03, R46: httpd -t says it."""
     zone = factory.zone("sqlite3")
     zone.prepare()
     conf = zone.root / "httpd.conf"
-    conf.write_text("\n".join(x for x in conf.read_text().splitlines() if missing not in x))
+    conf.write_text("\n".join(x for x in conf.read_text().splitlines() if not re.search(missing, x)))
     code, said = zone.config_test()
     assert code != 0 and all(word in said for word in words), said
     zone.close()

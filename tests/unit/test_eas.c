@@ -1,4 +1,4 @@
-/* Mail clients: verdicts, first contact, certain matches, finishing, leaving (GATE-01, -02, -05, MAT-01, -03, -07..09, POR-05, ENR-08, R17).
+/* Mail clients: the server of a person's mail (EAS-01), verdicts, first contact, certain matches, finishing, leaving (GATE-01, -02, -05, MAT-01, -03, -07..09, POR-05, ENR-08, R17).
  * MDM_TEST_DB chooses the engine. */
 #include "apple_test.h"
 
@@ -6,6 +6,8 @@
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_eas.h"
+#include "domain/mdm_eas_home.h"
+#include "domain/mdm_eas_server.h"
 
 #define IPHONE "Apple-iPhone10C5/1606.250"
 
@@ -333,7 +335,7 @@ static void test_second_person(void **state)
     assert_string_equal(dev(his, "state"), "pending");
     assert_int_equal(verdict_as(ben, "SHARED000001"), MDM_EAS_PENDING);
     assert_string_equal(verdict("SHARED000001"), "allow");
-    assert_non_null(strstr(message_on(mine), "ben"));
+    assert_non_null(strstr(message_on(mine), "(ben)"));
     assert_int_equal(complete(his, "personal", NULL), APR_NOTFOUND); /* by anna */
     assert_int_equal(with(mine, mdm_device_retire), APR_SUCCESS);
     assert_int_equal(verdict_as(ben, "SHARED000001"), MDM_EAS_PENDING);
@@ -342,7 +344,7 @@ static void test_second_person(void **state)
     assert_int_equal(contact_as(ben, "SHARED000001", "iPhone", IPHONE), APR_SUCCESS); /* known: nothing happens */
     sql(z, "DELETE FROM device WHERE id = '%s'", his);
     assert_int_equal(contact_as(ben, "SHARED000001", "iPhone", IPHONE), MDM_EDENIED);
-    assert_non_null(strstr(message_on(mine), "ben")); /* the attempt is told, too */
+    assert_non_null(strstr(message_on(mine), "(ben)")); /* the attempt is told, too */
 }
 
 /* ---------------------------------------------------------------- certain matches */
@@ -363,7 +365,7 @@ static void test_match_by_told_id(void **state)
     /* The same id from somebody else's account stays outside. */
     assert_int_equal(contact_as(ben, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), APR_SUCCESS);
     assert_int_equal(verdict_as(ben, "LEDDJVC7GT7886JH9N4T9LR1Q0"), MDM_EAS_PENDING);
-    assert_non_null(strstr(message_on(d->device), "ben"));
+    assert_non_null(strstr(message_on(d->device), "(ben)"));
 }
 
 static void test_match_by_serial(void **state)
@@ -421,7 +423,7 @@ static void test_merge_later(void **state)
     assert_string_equal(dev(d->device, "name"), managed);
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM device_event WHERE device_id = '%s' AND kind IN ('mail.first', 'mail.matched')",
                             d->device), "2");
-    assert_non_null(strstr(message_on(d->device), "ben"));
+    assert_non_null(strstr(message_on(d->device), "(ben)"));
     assert_non_null(strstr(ask(z, "SELECT detail FROM audit WHERE action = 'device.match'"), "\"merged\":\"iPhone Anna Example\""));
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM change WHERE kind = 'device' AND key = '%s'", id), "2"); /* made, gone */
 }
@@ -798,6 +800,70 @@ static void test_mail_and_word_at_once(void **state)
     }
 }
 
+static mdm_mail_login_t home(void)
+{
+    mdm_mail_login_t who = {.server_id = "x", .refused = 1};
+    mdm_db_t *db;
+
+    apr_cpystrn(who.person_id, z->person->id, sizeof(who.person_id));
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home(db, &who), APR_SUCCESS);
+    mdm_db_close(db);
+    return who;
+}
+
+/* Adds a server with this name, or deletes the one with this id. */
+static const char *server(const char *name, const char *del)
+{
+    const char *id = NULL;
+    json_t *given = mdm_json_own(z->t->ctx, json_pack("{s:s, s:s}", "name", name, "host", "mail.example.org"));
+    mdm_db_t *db;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(del ? mdm_eas_server_delete(db, del, 1) : mdm_eas_server_add(db, given, &id), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    mdm_db_close(db);
+    return id;
+}
+
+/* EAS-01, spec 03: who is accepted where is written once and told on the timeline; refused by all holds for a while, or until somebody changes
+ * the servers. */
+static void test_home(void **state)
+{
+    const char *one = server("one", NULL), *two = server("two", NULL), *me = z->person->id;
+    const phone_t *phone = dev_enrolled(z, "HOMEPHONE");
+    mdm_ctx_t *ctx = z->t->ctx;
+
+    sql(z, "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms) "
+           "VALUES ('r1', '%s', '%s', 'eas', 'native', 'HOME1', 'enrolled', 1, 1)", phone->device, me);
+    assert_true(!*home().server_id && !home().refused);
+    assert_int_equal(mdm_eas_home_found(ctx, me, one), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home_found(ctx, me, one), APR_SUCCESS);
+    assert_string_equal(home().server_id, one);
+    assert_string_equal(count("device_event WHERE kind = 'mail.server'"), "1");
+    assert_int_equal(mdm_eas_home_found(ctx, me, two), APR_SUCCESS);
+    assert_string_equal(home().server_id, two);
+    assert_int_equal(mdm_eas_home_found(ctx, me, "00000000-0000-4000-8000-00000000dead"), APR_NOTFOUND);
+    sql(z, "DELETE FROM change");
+
+    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    assert_true(home().refused);
+    assert_string_equal(count("message WHERE code = 'eas.refused'"), "1");
+    assert_string_equal(ask(z, "SELECT key FROM change WHERE kind = 'person'"), me);
+    z->t->now += apr_time_from_msec(MDM_EAS_REFUSED_MS);
+    assert_false(home().refused);
+    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home_found(ctx, me, two), APR_SUCCESS);
+    assert_true(!home().refused && !strcmp(home().server_id, two));
+
+    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    server("three", NULL);
+    assert_true(!home().refused && !strcmp(home().server_id, two));
+    server("", two);
+    assert_string_equal(home().server_id, "");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -809,7 +875,7 @@ int main(void)
         T(test_merge_keeps_what_was_in_use), T(test_merge_leaves_decisions_alone), T(test_one_place_per_class), T(test_complete),
         T(test_complete_obeys_the_policy), T(test_retire_and_return), T(test_retired_comes_back_as_the_policy_says),
         T(test_checkout_stops_mail), T(test_managed_again_gets_its_mail_back), T(test_unenrolment_stops_mail_at_once),
-        T(test_concurrent_first_contacts), T(test_mail_and_word_at_once),
+        T(test_concurrent_first_contacts), T(test_mail_and_word_at_once), T(test_home),
     };
 
     apr_initialize();

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_eas_home.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -32,6 +33,7 @@ apr_status_t mdm_eas_routes(mdm_db_t *db, apr_array_header_t **out)
         const mdm_q_eas_routes_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_eas_routes_t);
 
         APR_ARRAY_PUSH(*out, mdm_eas_route_t) = (mdm_eas_route_t){q->source_id, SERVER(q)};
+        APR_ARRAY_IDX(*out, i, mdm_eas_route_t).server.enabled = q->enabled != 0;
     }
     return rv;
 }
@@ -173,7 +175,10 @@ static apr_status_t note(mdm_db_t *db, const char *action, const char *id, const
     apr_status_t rv = mdm_audit(db, action, "eas_server", id, name, "done", detail);
 
     json_decref(detail);
-    return rv == APR_SUCCESS ? mdm_change_add(db, MDM_EAS_SERVER_CHANGE, id) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_change_add(db, MDM_EAS_SERVER_CHANGE, id);
+    }
+    return rv == APR_SUCCESS ? mdm_eas_home_again(db) : rv;
 }
 
 static json_t *plain(const mdm_eas_server_t *s)
@@ -434,5 +439,8 @@ apr_status_t mdm_eas_order_put(mdm_db_t *db, const char *source_id, apr_int64_t 
         rv = mdm_audit(db, "eas_server.order", "source", source_id, source->name, "done", detail);
         json_decref(detail);
     }
-    return rv == APR_SUCCESS ? mdm_change_add(db, MDM_EAS_SERVER_CHANGE, source_id) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_change_add(db, MDM_EAS_SERVER_CHANGE, source_id);
+    }
+    return rv == APR_SUCCESS ? mdm_eas_home_again(db) : rv;
 }

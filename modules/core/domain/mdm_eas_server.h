@@ -14,7 +14,7 @@ typedef struct mdm_eas_server_t {
     int port, tls, enabled;
 } mdm_eas_server_t;
 
-/* All enabled servers in the order of each source: what a node holds in memory, read again on changes of kind "eas_server". */
+/* All linked servers in the order of each source, disabled ones too: what a node holds in memory, read again on changes of kind "eas_server". */
 typedef struct mdm_eas_route_t {
     const char *source_id;
     mdm_eas_server_t server;

@@ -26,7 +26,7 @@ typedef struct {
     apr_uint64_t ticket;
     apr_uint32_t good, stripe;
     mdm_mail_login_t who;
-    char pad[2];
+    char pad[4];
 } entry_t;
 
 #define WORDS (sizeof(entry_t) / 8)

@@ -41,6 +41,9 @@ enroll_lang_e enroll_lang(request_rec *r);
 const char *enroll_lang_name(enroll_lang_e lang);
 const char *enroll_text(const enroll_conf_t *conf, enroll_lang_e lang, const char *key);
 
+/* ---- enroll_match.c */
+extern const mdm_jobkind_t enroll_match_kind;
+
 /* ---- enroll_pages.c */
 typedef struct enroll_page_t {
     mdm_web_call_t *call;

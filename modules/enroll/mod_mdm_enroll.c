@@ -140,8 +140,19 @@ static int hide_link(request_rec *r)
     return DECLINED;
 }
 
+/* Runs after post_config, before children exist. */
+static void retrieve(void)
+{
+    const mdm_services_t *svc = mdm_web_services();
+
+    if (svc) {
+        svc->job_kind(&enroll_match_kind);
+    }
+}
+
 static void hooks(apr_pool_t *p)
 {
+    ap_hook_optional_fn_retrieve(retrieve, NULL, NULL, APR_HOOK_LAST);
     ap_hook_log_transaction(hide_link, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_config(read_files, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_MIDDLE);

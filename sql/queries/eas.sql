@@ -187,13 +187,13 @@ UPDATE assignment SET target_id = :to_id
    AND NOT EXISTS (SELECT 1 FROM assignment o WHERE o.object_id = assignment.object_id AND o.target_kind = 'device'
                       AND o.target_id = :to_id);
 
--- An object that was in use keeps what people gave it, though the record of the new enrolment made another one (MAT-07).
+-- An object that was in use keeps what people gave it, though the record of a new enrolment made another one (MAT-07).
 -- name: eas_move_identity :exec
 -- args: from_id:text, to_id:text
 UPDATE device SET (name, name_key, folder_id, department, site, location, notes, created_ms) =
        (SELECT f.name, f.name_key, f.folder_id, f.department, f.site, f.location, f.notes, f.created_ms
           FROM device f WHERE f.id = :from_id), version = version + 1
- WHERE id = :to_id;
+ WHERE id = :to_id AND created_ms >= (SELECT o.created_ms FROM device o WHERE o.id = :from_id);
 
 -- Its record has moved by now; what is left goes with it.
 -- name: eas_device_drop :exec

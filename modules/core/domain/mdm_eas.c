@@ -45,9 +45,12 @@ apr_status_t mdm_eas_hold(mdm_db_t *db, const char *person_id)
 
 static const char *match_text(mdm_ctx_t *ctx, const mdm_eas_join_t *j)
 {
-    json_t *why = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s, s:I}", "tier", "exact", "rule", j->rule, "value", j->value, "at_ms",
-                                              (json_int_t)mdm_now_ms(ctx)));
+    json_t *why = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s, s:I}", "tier", j->tier ? j->tier : "exact", "rule", j->rule, "value", j->value,
+                                              "at_ms", (json_int_t)mdm_now_ms(ctx)));
 
+    if (j->score > 0) {
+        json_object_set_new(why, "score", json_real(j->score));
+    }
     return mdm_json_text(ctx->pool, why);
 }
 

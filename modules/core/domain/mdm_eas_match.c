@@ -6,6 +6,44 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
 
+/* ---------------------------------------------------------------- one record onto one device */
+
+/* The mail's own object goes; what belongs to the phone moves (MAT-08). One that was in use keeps name and place if it is the older one (MAT-07). */
+static apr_status_t merge(mdm_db_t *db, const mdm_q_eas_record_t *r, const char *to)
+{
+    const char *from = r->device_id;
+    apr_status_t rv;
+
+    if ((rv = mdm_q_eas_move_events(db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_messages(db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_groups(db, from, to, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_move_assignments(db, from, to, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (strcmp(r->device_state, "pending") != 0 && (rv = mdm_q_eas_move_identity(db, from, to, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_eas_device_drop(db, from, NULL);
+    return rv == APR_SUCCESS ? mdm_change_add(db, "device", from) : rv;
+}
+
+apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const mdm_eas_join_t *j, int by_word)
+{
+    int here = strcmp(mail->device_id, j->device_id) == 0;
+    mdm_eas_join_t join = *j;
+    apr_status_t rv = mdm_eas_slot_free(db, j->device_id, mail->class, mail->id, by_word);
+
+    join.record_id = mail->id;
+    join.native_id = mail->native_id;
+    join.merged = here ? NULL : mail->device_name;
+    if (rv == APR_SUCCESS && (rv = mdm_eas_join(db, &join)) == APR_SUCCESS && !here) {
+        rv = merge(db, mail, j->device_id);
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- what a managed device says of its mail */
+
 typedef struct match_t {
     mdm_db_t *db;
     mdm_ctx_t *ctx;
@@ -46,51 +84,17 @@ static int fits(const match_t *m, const mdm_q_eas_record_t *r)
     return here ? strcmp(r->state, "enrolled") != 0 : mail_only && open;
 }
 
-/* The mail's own object goes; what belongs to the phone moves (MAT-08). One that was in use keeps name and place (MAT-07). */
-static apr_status_t merge(match_t *m, const mdm_q_eas_record_t *r)
-{
-    const char *to = m->apple->device_id, *from = r->device_id;
-    apr_status_t rv;
-
-    if ((rv = mdm_q_eas_move_events(m->db, from, to, NULL)) != APR_SUCCESS
-        || (rv = mdm_q_eas_move_messages(m->db, from, to, NULL)) != APR_SUCCESS
-        || (rv = mdm_q_eas_move_groups(m->db, from, to, NULL)) != APR_SUCCESS
-        || (rv = mdm_q_eas_move_assignments(m->db, from, to, NULL)) != APR_SUCCESS) {
-        return rv;
-    }
-    if (strcmp(r->device_state, "pending") != 0
-        && (rv = mdm_q_eas_move_identity(m->db, from, to, NULL)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_q_eas_device_drop(m->db, from, NULL);
-    return rv == APR_SUCCESS ? mdm_change_add(m->db, "device", from) : rv;
-}
-
-static apr_status_t take(match_t *m, const mdm_q_eas_record_t *r, const char *rule, const char *value)
-{
-    int here = is(r->device_id, m->apple->device_id);
-    mdm_eas_join_t j = {.record_id = r->id, .native_id = r->native_id, .device_id = m->apple->device_id, .rule = rule, .value = value,
-                        .merged = here ? NULL : r->device_name};
-    apr_status_t rv = mdm_eas_slot_free(m->db, j.device_id, r->class, r->id, is(rule, "easid"));
-
-    if (rv == MDM_ECONFLICT) {
-        return APR_SUCCESS; /* two clients say that they are this phone: both stay as they are */
-    }
-    if (rv == APR_SUCCESS && (rv = mdm_eas_join(m->db, &j)) == APR_SUCCESS && !here) {
-        rv = merge(m, r);
-    }
-    return rv;
-}
-
 static apr_status_t look(match_t *m, const char *native_id, const char *rule, const char *value)
 {
+    const mdm_eas_join_t j = {.device_id = m->apple->device_id, .rule = rule, .value = value};
     mdm_q_eas_record_t *r;
     apr_status_t rv = mdm_q_eas_record(m->db, m->apple->person_id, native_id, &r);
 
-    if (rv == APR_NOTFOUND) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && !fits(m, r))) {
         return APR_SUCCESS;
     }
-    return rv == APR_SUCCESS && fits(m, r) ? take(m, r, rule, value) : rv;
+    rv = rv == APR_SUCCESS ? mdm_eas_take(m->db, r, &j, is(rule, "easid")) : rv;
+    return rv == MDM_ECONFLICT ? APR_SUCCESS : rv; /* two clients say that they are this phone: both stay as they are */
 }
 
 apr_status_t mdm_eas_match_apple(mdm_db_t *db, const char *record_id, const char *told)

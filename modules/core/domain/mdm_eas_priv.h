@@ -15,10 +15,17 @@ apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *
 /* Which record comes to which device, and why (MAT-03). */
 typedef struct mdm_eas_join_t {
     const char *record_id, *native_id, *device_id;
-    const char *rule, *value; /* "easid", "serial", "device_id" */
+    const char *tier;         /* NULL: "exact"; "attr": by likeness; "manual": somebody said so */
+    const char *rule, *value; /* exact: "easid", "serial", "imei", "imei_id", "device_id"; else what was compared, or who said so */
+    double score;             /* of a match by likeness */
     const char *merged;       /* name of the object that goes with this match, or NULL */
 } mdm_eas_join_t;
 /* Makes it an enrolled mail record of the device, whose place is free: mode and DeviceId of the device follow, timeline and audit say why. */
 apr_status_t mdm_eas_join(mdm_db_t *db, const mdm_eas_join_t *join);
+
+/* Brings a mail record onto a device: frees its place, joins, and lets the record's own object go with what belongs to the phone (MAT-08); the older of two
+ * objects that were in use gives name and folder (MAT-07). j: tier, rule, value, score and device_id. by_word as above. MDM_ECONFLICT: the place is taken.
+ * The person is held. */
+apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const mdm_eas_join_t *j, int by_word);
 
 #endif

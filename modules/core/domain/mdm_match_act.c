@@ -1,0 +1,283 @@
+/* What people decide about mail records: which phone they are, that they are one of their own, and that they are not (MAT-03, MAT-05, MAT-06); and the list
+ * of those that nobody has decided about (MAT-04). */
+#include "domain/mdm_match_priv.h"
+
+#include <string.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_enroll.h"
+#include "domain/mdm_log_rows.h"
+
+#define CHOICES 50
+#define HINT 4
+#define SPLIT_NAME "${device.model} ${user.name}"
+
+const char *const mdm_match_codes[] = {"multiple_exact", "slot_taken", "ambiguous", "no_candidate", "owner_conflict", "too_many", NULL};
+
+static int is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* ---------------------------------------------------------------- the list */
+
+static json_t *time_or_null(apr_pool_t *p, apr_int64_t ms, int null)
+{
+    return null || !ms ? json_null() : json_string(mdm_time_text(p, ms));
+}
+
+static json_t *attr(const json_t *attrs, const char *name)
+{
+    json_t *value = json_object_get(attrs, name);
+
+    return value ? json_incref(value) : json_null();
+}
+
+static json_t *exception_json(mdm_ctx_t *ctx, const mdm_q_match_exception_list_t *q)
+{
+    json_t *attrs = mdm_json_own(ctx, json_loads(q->attrs, 0, NULL)), *candidates = json_loads(q->candidates, 0, NULL);
+
+    return json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", q->record_id, "code",
+                     q->code, "since", time_or_null(ctx->pool, q->since_ms, 0), "ignored_at",
+                     time_or_null(ctx->pool, q->ignored_ms, q->ignored_ms_null), "person", "id", q->person_id, "name", q->person_name, "login",
+                     q->person_login, "device", "id", q->device_id, "name", q->device_name, "state", q->device_state, "device_id", q->native_id, "class",
+                     q->class, "platform", q->platform, "type", attr(attrs, "type"), "user_agent", attr(attrs, "user_agent"), "first_seen",
+                     time_or_null(ctx->pool, q->first_seen_ms, 0), "last_seen", time_or_null(ctx->pool, q->last_seen_ms, 0), "candidates",
+                     candidates ? candidates : json_array());
+}
+
+apr_status_t mdm_match_exceptions(mdm_db_t *db, const mdm_page_t *page, const mdm_match_filter_t *f, json_t *items, const char **next)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows = NULL;
+    apr_status_t rv = mdm_q_match_exception_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->code, f->ignored, page->count + 1, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; ++i) {
+        const mdm_q_match_exception_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_match_exception_list_t);
+
+        json_array_append_new(items, exception_json(ctx, q));
+        if (i == page->count - 1 && rows->nelts > page->count) {
+            *next = mdm_page_next_num(ctx, page, q->since_ms, q->record_id);
+        }
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- what all decisions begin and end with */
+
+/* The record, with its person held: nobody else matches it meanwhile. */
+static apr_status_t read_held(mdm_db_t *db, const char *record_id, mdm_q_match_mail_t **out)
+{
+    apr_status_t rv = mdm_q_match_mail(db, record_id, out);
+
+    return rv != APR_SUCCESS || (rv = mdm_eas_hold(db, (*out)->person_id)) != APR_SUCCESS ? rv : mdm_q_match_mail(db, record_id, out);
+}
+
+static apr_status_t settled(mdm_db_t *db, const mdm_q_match_mail_t *q, const char *action, const char *device_id, json_t *detail)
+{
+    apr_status_t rv = mdm_q_match_exception_drop(db, q->id, NULL);
+
+    if (rv == APR_SUCCESS && (rv = mdm_q_match_mark_add(db, q->person_id, NULL)) == APR_SUCCESS /* others of the person may be clear now */
+        && (rv = mdm_device_event(db, device_id, NULL, action, detail)) == APR_SUCCESS
+        && (rv = mdm_audit(db, action, "device", device_id, q->device_name, "done", detail)) == APR_SUCCESS) {
+        rv = mdm_change_add(db, "device", device_id);
+    }
+    return rv;
+}
+
+static apr_status_t rule_set(mdm_db_t *db, const char *record_id, const char *rule, const char *by)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *why = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s, s:I}", "tier", "manual", "rule", rule, "value", by, "at_ms", (json_int_t)mdm_now_ms(ctx)));
+
+    return mdm_q_match_rule_set(db, record_id, mdm_json_text(ctx->pool, why));
+}
+
+/* ---------------------------------------------------------------- link */
+
+/* The managed device's living record, if the choice is possible at all. */
+static apr_status_t link_check(mdm_db_t *db, const mdm_q_match_mail_t *q, const char *device_id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_match_target_t *t;
+    apr_status_t rv = mdm_q_match_target(db, device_id, &t);
+
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && !is(t->person_id, q->person_id))) {
+        return mdm_fail(ctx, MDM_EINPUT, "device", "is no device of this person");
+    }
+    if (rv == APR_SUCCESS && is(device_id, q->device_id)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "device", "The mail client is on this device already.");
+    }
+    if (rv == APR_SUCCESS && strcmp(t->state, "active") != 0) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "device", "The device is not active.");
+    }
+    if (rv == APR_SUCCESS && strcmp(t->platform, "unknown") && strcmp(q->platform, "unknown") && strcmp(t->platform, q->platform)) {
+        return mdm_fail(ctx, MDM_EINPUT, "device", "is of another platform");
+    }
+    return rv;
+}
+
+apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *device_id, const char *by)
+{
+    const mdm_eas_join_t j = {.device_id = device_id, .tier = "manual", .rule = by, .value = ""};
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_eas_record_t *record;
+    mdm_q_match_mail_t *q;
+    json_t *detail;
+    apr_status_t rv = read_held(db, record_id, &q);
+
+    if (rv != APR_SUCCESS || (rv = link_check(db, q, device_id)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (strcmp(q->device_mode, "eas") != 0) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The mail client belongs to another device: split that first.");
+    }
+    if ((rv = mdm_q_match_split_drop(db, record_id, device_id, NULL)) != APR_SUCCESS
+        || (rv = mdm_q_eas_record(db, q->person_id, q->native_id, &record)) != APR_SUCCESS || (rv = mdm_eas_take(db, record, &j, 0)) != APR_SUCCESS) {
+        return rv;
+    }
+    detail = mdm_json_own(ctx, json_pack("{s:s, s:s}", "device_id", q->native_id, "by", by));
+    return settled(db, q, "mail.linked", device_id, detail);
+}
+
+/* ---------------------------------------------------------------- a phone of its own */
+
+apr_status_t mdm_match_own(mdm_db_t *db, const char *record_id, const char *by)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_match_mail_t *q;
+    const char *final;
+    apr_status_t rv = read_held(db, record_id, &q);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (strcmp(q->device_mode, "eas") != 0) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The mail client belongs to another device: split that first.");
+    }
+    final = q->device_id;
+    if (is(q->device_state, "pending") && (rv = mdm_eas_complete(db, q->person_id, q->device_id, q->ownership, &final)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = rule_set(db, record_id, "own", by);
+    return rv == APR_SUCCESS ? settled(db, q, "mail.own", final, mdm_json_own(ctx, json_pack("{s:s, s:s}", "device_id", q->native_id, "by", by))) : rv;
+}
+
+apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_match_mail_t *q;
+    apr_status_t rv = mdm_q_match_mail(db, record_id, &q);
+
+    if (rv == APR_SUCCESS && (rv = mdm_q_match_exception_ignore(db, record_id, mdm_now_ms(ctx))) == APR_SUCCESS) {
+        rv = mdm_audit(db, "match.ignore", "device", q->device_id, q->device_name, "done", NULL);
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- split */
+
+static apr_status_t own_object(mdm_db_t *db, const mdm_q_match_mail_t *q, const char **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const mdm_enroll_facts_t facts = {.kind = "eas", .native_id = q->native_id, .product = q->product, .model = q->model, .build = q->build,
+                                      .platform = q->platform};
+    apr_int64_t now = mdm_now_ms(ctx);
+    mdm_person_t *person;
+    const char *name;
+    apr_status_t rv = mdm_person_get(db, q->person_id, &person);
+
+    if (rv != APR_SUCCESS || (rv = mdm_enroll_name(db, person, &facts, SPLIT_NAME, &name)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(*out = mdm_uuid(ctx->pool))) {
+        return MDM_EUNAVAIL;
+    }
+    rv = mdm_q_eas_device_add(db, *out, name, mdm_lower(ctx->pool, name), q->person_id, q->ownership, q->platform, q->model, q->product, q->build,
+                              q->native_id, now, NULL);
+    if (rv == APR_SUCCESS && (rv = mdm_q_eas_device_place(db, *out, name, mdm_lower(ctx->pool, name), q->folder_id)) == APR_SUCCESS
+        && (rv = mdm_q_eas_device_complete(db, *out, "pending", q->ownership, now)) == APR_SUCCESS) {
+        rv = mdm_q_eas_record_state(db, q->id, *out, q->state, now);
+    }
+    return rv;
+}
+
+apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_match_mail_t *q;
+    json_t *detail;
+    apr_status_t rv = read_held(db, record_id, &q);
+
+    if (rv != APR_SUCCESS || !is(q->device_id, device_id)) {
+        return rv == APR_SUCCESS ? APR_NOTFOUND : rv;
+    }
+    if (is(q->device_mode, "eas") || strcmp(q->state, "enrolled") != 0) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This mail client is not joined with a managed device.");
+    }
+    if ((rv = mdm_q_match_split_add(db, record_id, device_id, mdm_now_ms(ctx), NULL)) != APR_SUCCESS || (rv = own_object(db, q, out)) != APR_SUCCESS
+        || (rv = mdm_q_match_left(db, device_id, NULL)) != APR_SUCCESS || (rv = rule_set(db, record_id, "split", "administrator")) != APR_SUCCESS) {
+        return rv;
+    }
+    detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "device_id", q->native_id, "from", device_id, "to", *out));
+    if ((rv = mdm_device_event(db, device_id, NULL, "mail.split", detail)) == APR_SUCCESS && (rv = mdm_change_add(db, "device", device_id)) == APR_SUCCESS) {
+        rv = settled(db, q, "mail.split", *out, detail);
+    }
+    return rv;
+}
+
+/* ---------------------------------------------------------------- what a person may choose (MAT-05) */
+
+static const char *hint(apr_pool_t *p, const mdm_q_match_records_t *q)
+{
+    const char *s = q->serial && *q->serial ? q->serial : q->imei ? q->imei : "";
+    apr_size_t len = strlen(s);
+
+    return len > HINT ? s + len - HINT : apr_pstrdup(p, "");
+}
+
+static json_t *choice_json(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", q->device_id, "name", q->device_name, "model", *q->model ? q->model : q->product, "os_version",
+                     q->os_version, "hint", hint(ctx->pool, q));
+}
+
+/* Possible for people to know better: not another platform, and not where another client of the kind lives. */
+static int may_choose(const mdm_match_candidate_t *c)
+{
+    return !c->excluded || !(is(c->excluded, "platform") || is(c->excluded, "taken"));
+}
+
+apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, json_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *people = mdm_json_text(ctx->pool, mdm_json_own(ctx, json_pack("[s]", person_id)));
+    apr_array_header_t *rows, *splits, *records, *found;
+    apr_status_t rv = mdm_match_read_people(db, people, &rows, &splits);
+    int i, c;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *out = json_array();
+    found = mdm_match_person(ctx, rows, 0, rows->nelts, splits, &records);
+    for (i = 0; i < found->nelts; ++i) {
+        const mdm_match_found_t *f = &APR_ARRAY_IDX(found, i, mdm_match_found_t);
+
+        if (!is(APR_ARRAY_IDX(records, f->mail, mdm_match_record_t).device_id, device_id)) {
+            continue;
+        }
+        for (c = 0; c < f->candidates->nelts && json_array_size(*out) < CHOICES; ++c) {
+            const mdm_match_candidate_t *at = &APR_ARRAY_IDX(f->candidates, c, mdm_match_candidate_t);
+
+            if (may_choose(at)) {
+                const char *id = APR_ARRAY_IDX(records, at->managed, mdm_match_record_t).id;
+
+                json_array_append_new(*out, choice_json(ctx, mdm_match_row(rows, 0, rows->nelts, id)));
+            }
+        }
+        break;
+    }
+    return APR_SUCCESS;
+}

@@ -1,0 +1,192 @@
+-- Matching in the background and what people do about it (spec 04): domain/mdm_match_run.c, domain/mdm_match_act.c.
+
+-- ---------------------------------------------------------------- what is to be looked at
+
+-- name: match_marks :many
+-- args: max:i64
+-- cols: seq:i64, person_id:text
+SELECT seq, person_id FROM match_mark ORDER BY seq LIMIT :max;
+
+-- name: match_marks_left :one
+-- cols: n:i64
+SELECT COUNT(*) FROM match_mark;
+
+-- Those that were read; what came since stays.
+-- name: match_marks_drop :exec
+-- args: seqs:text
+-- only: pgsql
+DELETE FROM match_mark WHERE seq IN (SELECT CAST(x AS BIGINT) FROM jsonb_array_elements_text(CAST(:seqs AS jsonb)) AS x);
+-- only: sqlite3
+DELETE FROM match_mark WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: match_mark_add :exec
+-- args: person_id:text
+INSERT INTO match_mark (person_id) VALUES (:person_id);
+
+-- Everybody who has something to be matched.
+-- name: match_mark_all :exec
+INSERT INTO match_mark (person_id)
+SELECT DISTINCT r.person_id FROM source_record r JOIN device d ON d.id = r.device_id
+ WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL AND d.mode = 'eas';
+
+-- Whoever is at work with one of them goes first: the matcher waits for nobody, and looks again at its next run.
+-- name: match_hold_people :many
+-- args: ids:text
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM person WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
+-- only: sqlite3
+SELECT id FROM person WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
+
+-- name: match_hold_records :many
+-- args: ids:text
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM source_record WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x) ORDER BY id
+   FOR NO KEY UPDATE SKIP LOCKED;
+-- only: sqlite3
+SELECT id FROM source_record WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
+
+-- name: match_hold_devices :many
+-- args: ids:text
+-- cols: id:text
+-- only: pgsql
+SELECT id FROM device WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x) ORDER BY id FOR UPDATE SKIP LOCKED;
+-- only: sqlite3
+SELECT id FROM device WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
+
+-- Living records of these people and what is known of their phones. foreign_key: the DeviceId is one that another person's device has told.
+-- name: match_records :many
+-- args: ids:text
+-- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64
+-- only: pgsql
+SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.match_rule, r.first_seen_ms, d.id, d.name, d.state, d.mode, d.platform,
+       d.model, d.product, d.serial, d.imei, d.os_version, d.build, d.phone, d.enrolled_ms,
+       (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
+       (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
+         WHERE r.kind = 'eas' AND d.mode = 'eas' AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1 AND s.person_id <> r.person_id)
+  FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x
+  JOIN source_record r ON r.person_id = x AND r.kind IN ('mdm', 'agent', 'eas') AND r.live = 1
+  JOIN device d ON d.id = r.device_id
+ WHERE r.class NOT LIKE 'user:%'
+ ORDER BY r.person_id, r.id;
+-- only: sqlite3
+SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.match_rule, r.first_seen_ms, d.id, d.name, d.state, d.mode, d.platform,
+       d.model, d.product, d.serial, d.imei, d.os_version, d.build, d.phone, d.enrolled_ms,
+       (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
+       (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
+         WHERE r.kind = 'eas' AND d.mode = 'eas' AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1 AND s.person_id <> r.person_id)
+  FROM json_each(:ids) AS x
+  JOIN source_record r ON r.person_id = x.value AND r.kind IN ('mdm', 'agent', 'eas') AND r.live = 1
+  JOIN device d ON d.id = r.device_id
+ WHERE r.class NOT LIKE 'user:%'
+ ORDER BY r.person_id, r.id;
+
+-- name: match_splits :many
+-- args: ids:text
+-- cols: a:text, b:text
+-- only: pgsql
+SELECT s.a, s.b FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x JOIN source_record r ON r.person_id = x JOIN match_split s ON s.a = r.id;
+-- only: sqlite3
+SELECT s.a, s.b FROM json_each(:ids) AS x JOIN source_record r ON r.person_id = x.value JOIN match_split s ON s.a = r.id;
+
+-- ---------------------------------------------------------------- what could not be settled
+
+-- The same again writes nothing. Who ignored one sees it again when it is another one.
+-- name: match_exceptions_put :exec
+-- args: list:text, now:i64
+-- only: pgsql
+INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms)
+SELECT x.record_id, x.person_id, x.code, x.candidates, :now
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (record_id TEXT, person_id TEXT, code TEXT, candidates TEXT)
+ WHERE EXISTS (SELECT 1 FROM source_record r WHERE r.id = x.record_id)
+ON CONFLICT (record_id) DO UPDATE
+   SET code = excluded.code, candidates = excluded.candidates, person_id = excluded.person_id,
+       ignored_ms = CASE WHEN match_exception.code = excluded.code THEN match_exception.ignored_ms ELSE NULL END
+ WHERE match_exception.code <> excluded.code OR match_exception.candidates <> excluded.candidates;
+-- only: sqlite3
+INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms)
+SELECT json_extract(x.value, '$.record_id'), json_extract(x.value, '$.person_id'), json_extract(x.value, '$.code'),
+       json_extract(x.value, '$.candidates'), :now
+  FROM json_each(:list) AS x
+ WHERE EXISTS (SELECT 1 FROM source_record r WHERE r.id = json_extract(x.value, '$.record_id'))
+ON CONFLICT (record_id) DO UPDATE
+   SET code = excluded.code, candidates = excluded.candidates, person_id = excluded.person_id,
+       ignored_ms = CASE WHEN match_exception.code = excluded.code THEN match_exception.ignored_ms ELSE NULL END
+ WHERE match_exception.code <> excluded.code OR match_exception.candidates <> excluded.candidates;
+
+-- name: match_exceptions_solved :exec
+-- args: people:text, keep:text
+-- only: pgsql
+DELETE FROM match_exception e
+ WHERE e.person_id IN (SELECT x FROM jsonb_array_elements_text(CAST(:people AS jsonb)) AS x)
+   AND e.record_id NOT IN (SELECT y FROM jsonb_array_elements_text(CAST(:keep AS jsonb)) AS y);
+-- only: sqlite3
+DELETE FROM match_exception
+ WHERE person_id IN (SELECT value FROM json_each(:people)) AND record_id NOT IN (SELECT value FROM json_each(:keep));
+
+-- name: match_exception_count :one
+-- cols: n:i64
+SELECT COUNT(*) FROM match_exception WHERE ignored_ms IS NULL;
+
+-- name: match_exception_drop :exec
+-- args: record_id:text
+DELETE FROM match_exception WHERE record_id = :record_id;
+
+-- name: match_exception_ignore :exec1
+-- args: record_id:text, now:i64
+UPDATE match_exception SET ignored_ms = :now WHERE record_id = :record_id;
+
+-- The newest first. ignored: 1 shows those too.
+-- name: match_exception_list :many
+-- args: before:i64, before_id:text, code:text, ignored:i64, max:i64
+-- cols: record_id:text, code:text, candidates:text, since_ms:i64, ignored_ms:i64?, person_id:text, person_name:text, person_login:text, class:text, native_id:text, attrs:text, first_seen_ms:i64, last_seen_ms:i64, device_id:text, device_name:text, device_state:text, platform:text
+SELECT e.record_id, e.code, e.candidates, e.since_ms, e.ignored_ms, p.id, p.name, p.login, r.class, r.native_id, r.attrs, r.first_seen_ms,
+       r.last_seen_ms, d.id, d.name, d.state, d.platform
+  FROM match_exception e JOIN source_record r ON r.id = e.record_id JOIN person p ON p.id = e.person_id JOIN device d ON d.id = r.device_id
+ WHERE (e.since_ms < :before OR (e.since_ms = :before AND e.record_id < :before_id))
+   AND (:code = '' OR e.code = :code) AND (:ignored = 1 OR e.ignored_ms IS NULL)
+ ORDER BY e.since_ms DESC, e.record_id DESC LIMIT :max;
+
+-- ---------------------------------------------------------------- what people decide
+
+-- name: match_mail :one
+-- args: record_id:text
+-- cols: id:text, person_id:text, native_id:text, class:text, state:text, attrs:text, device_id:text, device_name:text, device_state:text, device_mode:text, ownership:text, platform:text, folder_id:text, model:text, product:text, build:text
+SELECT r.id, r.person_id, r.native_id, r.class, r.state, r.attrs, d.id, d.name, d.state, d.mode, d.ownership, d.platform, d.folder_id, d.model, d.product,
+       d.build
+  FROM source_record r JOIN device d ON d.id = r.device_id
+ WHERE r.id = :record_id AND r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL;
+
+-- name: match_target :one
+-- args: id:text
+-- cols: person_id:text?, state:text, mode:text, platform:text
+SELECT d.person_id, d.state, d.mode, d.platform FROM device d
+ WHERE d.id = :id AND EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('mdm', 'agent') AND r.state = 'enrolled');
+
+-- The device whose only mail client was parted from it.
+-- name: match_left :exec
+-- args: id:text
+UPDATE device SET mode = REPLACE(mode, '_eas', ''), eas_device_id = NULL, version = version + 1
+ WHERE id = :id AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = device.id AND r.kind = 'eas' AND r.live = 1);
+
+-- name: match_rule_set :exec1
+-- args: record_id:text, match_rule:text
+UPDATE source_record SET match_rule = :match_rule WHERE id = :record_id;
+
+-- name: match_split_add :exec
+-- args: mail_id:text, device_id:text, now:i64
+INSERT INTO match_split (a, b, at_ms)
+SELECT :mail_id, r.id, :now FROM source_record r WHERE r.device_id = :device_id AND r.kind IN ('mdm', 'agent') AND r.live = 1 AND r.class NOT LIKE 'user:%'
+ON CONFLICT (a, b) DO NOTHING;
+
+-- name: match_split_drop :exec
+-- args: mail_id:text, device_id:text
+DELETE FROM match_split
+ WHERE a = :mail_id AND b IN (SELECT r.id FROM source_record r WHERE r.device_id = :device_id);
+
+-- ---------------------------------------------------------------- the runs
+
+-- name: match_last :one
+-- cols: run_at_ms:i64, result:text?
+SELECT run_at_ms, result FROM job WHERE unique_key = 'period:match.run';

@@ -1,0 +1,352 @@
+/* The matcher in the database, and what people decide (MAT-02..MAT-09): one phone, one device object. MDM_TEST_DB chooses the engine. */
+#include "apple_test.h"
+
+#include "domain/mdm_eas.h"
+#include "domain/mdm_match_run.h"
+
+#define DAY_MS (24 * 3600 * 1000LL)
+#define IPHONE "Apple-iPhone12C8/1906.77"
+
+static zone_t *z;
+static const char *ben;
+
+static int setup(void **state)
+{
+    z = zone_make();
+    assert_int_equal(mdm_person_create(z->t->ctx, "ben", "Ben Example", "", "", "correct horse battery", &ben), APR_SUCCESS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    dbtest_end(z->t);
+    return 0;
+}
+
+/* An iPhone that has told what it is, enrolled a day ago. */
+static phone_t *phone(const char *udid, const char *serial, const char *product, const char *build)
+{
+    phone_t *d = dev_enrolled(z, udid);
+
+    sql(z, "UPDATE device SET serial = '%s', product = '%s', model = 'iPhone', build = '%s', platform = 'ios' WHERE id = '%s'", serial, product, build,
+        d->device);
+    return d;
+}
+
+static const char *mail(const char *person, const char *device_id, const char *type, const char *agent)
+{
+    mdm_eas_client_t c = {.person_id = person, .device_id = device_id, .device_type = type, .user_agent = agent, .version = 141};
+
+    assert_int_equal(mdm_eas_first_contact(z->t->ctx, &c), APR_SUCCESS);
+    return ask(z, "SELECT id FROM source_record WHERE kind = 'eas' AND live = 1 AND person_id = '%s' AND native_id = '%s'", person, device_id);
+}
+
+static const char *where(const char *record)
+{
+    return ask(z, "SELECT device_id FROM source_record WHERE id = '%s'", record);
+}
+
+static const char *why(const char *record)
+{
+    return ask(z, "SELECT match_rule FROM source_record WHERE id = '%s'", record);
+}
+
+static const char *code(const char *record)
+{
+    return ask(z, "SELECT code FROM match_exception WHERE record_id = '%s'", record);
+}
+
+/* One run; its result. */
+static json_t *run(void)
+{
+    volatile int stop = 0;
+    mdm_job_t job = {.id = mdm_uuid(z->t->pool), .kind = MDM_MATCH_JOB, .lease_owner = "test", .stop = &stop};
+
+    sql(z, "INSERT INTO job (id, kind, state, run_at_ms, lease_owner, lease_until_ms, created_ms) VALUES ('%s', '%s', 'running', 1, 'test', "
+           "4000000000000, 1)", job.id, job.kind);
+    assert_int_equal(mdm_match_run(z->t->ctx, &job, 60), APR_SUCCESS);
+    assert_true(job.again_ms > mdm_now_ms(z->t->ctx));
+    return mdm_json_own(z->t->ctx, job.result);
+}
+
+static int figure(json_t *result, const char *name)
+{
+    return (int)json_integer_value(json_object_get(result, name));
+}
+
+typedef apr_status_t (*decision_fn)(mdm_db_t *db, const void *arg);
+
+static apr_status_t in_transaction(decision_fn fn, const void *arg)
+{
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    z->t->ctx->fail_text = "";
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    rv = mdm_db_begin(db);
+    rv = rv == APR_SUCCESS ? fn(db, arg) : rv;
+    rv = mdm_db_end(db, rv);
+    mdm_db_close(db);
+    return rv;
+}
+
+typedef struct two_t {
+    const char *a, *b;
+    const char **out;
+} two_t;
+
+static apr_status_t link_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_match_link(db, x->a, x->b, "administrator");
+}
+
+static apr_status_t split_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_match_split(db, x->a, x->b, x->out);
+}
+
+static apr_status_t own_fn(mdm_db_t *db, const void *arg)
+{
+    return mdm_match_own(db, arg, "administrator");
+}
+
+static apr_status_t ignore_fn(mdm_db_t *db, const void *arg)
+{
+    return mdm_match_ignore(db, arg);
+}
+
+static apr_status_t all_fn(mdm_db_t *db, const void *arg)
+{
+    return mdm_match_all(db);
+}
+
+/* ---------------------------------------------------------------- the run */
+
+/* MAT-02, MAT-03, MAT-08: one that fits and no other is it; the object that was pending goes, and it is said why. */
+static void mat02_likely_one_is_matched(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), *pending = where(record);
+    json_t *r;
+
+    assert_string_not_equal(pending, d->device);
+    r = run();
+    assert_int_equal(figure(r, "attr"), 1);
+    assert_int_equal(figure(r, "exceptions"), 0);
+    assert_string_equal(where(record), d->device);
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device WHERE id = '%s'", pending), "0");
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", d->device), "ios_mdm_eas");
+    assert_non_null(strstr(why(record), "\"tier\":\"attr\""));
+    assert_non_null(strstr(why(record), "model=,maker=,type=,build="));
+    assert_non_null(strstr(why(record), "\"score\""));
+    assert_string_equal(ask(z, "SELECT state FROM source_record WHERE id = '%s'", record), "enrolled");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device_event WHERE device_id = '%s' AND kind = 'mail.matched'", d->device), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM audit WHERE action = 'device.match'"), "1");
+}
+
+/* MAT-10: who has nothing to be matched is not looked at, and a second run looks at nobody. */
+static void mat10_only_what_changed_is_looked_at(void **state)
+{
+    phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+    mail(z->person->id, "DEVICEID0001", "Outlook", "Outlook-iOS-Android/1.0");
+    assert_string_not_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+    assert_int_equal(figure(run(), "people"), 1);
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+    assert_int_equal(figure(run(), "people"), 0);
+    sql(z, "UPDATE device SET last_contact_ms = 5, battery = 0.5");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0"); /* a poll is no news */
+    sql(z, "UPDATE device SET os_version = '19.1'");
+    assert_string_not_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    assert_int_equal(figure(run(), "people"), 1);
+}
+
+/* MAT-02, MAT-04, MAT-09: two that fit are none; who is it is told with its candidates; the same again writes nothing. */
+static void mat04_two_that_fit_are_an_exception(void **state)
+{
+    const char *record, *before;
+
+    phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    assert_int_equal(figure(run(), "exceptions"), 1);
+    assert_string_equal(code(record), "ambiguous");
+    before = ask(z, "SELECT since_ms FROM match_exception");
+    assert_non_null(strstr(ask(z, "SELECT candidates FROM match_exception"), "model="));
+    z->t->now += apr_time_from_sec(3600);
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    run();
+    assert_string_equal(ask(z, "SELECT since_ms FROM match_exception"), before);
+    assert_int_equal(in_transaction(ignore_fn, record), APR_SUCCESS);
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    assert_int_equal(figure(run(), "exceptions"), 0);
+    sql(z, "UPDATE source_record SET attrs = REPLACE(attrs, 'iPhone12C8', 'iPhone99C1') WHERE id = '%s'", record);
+    assert_int_equal(figure(run(), "exceptions"), 1); /* it is another one now */
+    assert_string_equal(code(record), "no_candidate");
+}
+
+/* MAT-09: never across people, whatever is equal; the owner of the phone is told to somebody. */
+static void mat09_never_across_people(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(ben, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+
+    sql(z, "INSERT INTO match_key (space, value, record_id) VALUES ('easid', 'LEDDJVC7GT7886JH9N4T9LR1Q0', '%s')", d->record);
+    run();
+    assert_string_not_equal(where(record), d->device);
+    assert_string_equal(code(record), "owner_conflict");
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), MDM_EINPUT);
+}
+
+/* A device with mail alone is no exception once its person has finished it. */
+static void mat04_a_finished_mail_device_is_none(void **state)
+{
+    const char *record = mail(z->person->id, "androidc195792594", "Android", "Android-Mail/2023");
+
+    run();
+    assert_string_equal(code(record), "no_candidate");
+    assert_int_equal(in_transaction(own_fn, record), APR_SUCCESS);
+    run();
+    assert_string_equal(code(record), "");
+    assert_string_equal(ask(z, "SELECT state FROM device WHERE id = '%s'", where(record)), "active");
+}
+
+/* More than anybody has is not compared. */
+static void mat10_too_many_are_left_to_people(void **state)
+{
+    int i;
+
+    mail(z->person->id, "DEVICEID0000", "iPhone", IPHONE);
+    for (i = 0; i < 2 * 50; i++) {
+        sql(z, "INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, created_ms) SELECT 'd%d', 'd%d', 'd%d', folder_id, person_id, "
+               "'pending', 'eas', 1 FROM device LIMIT 1", i, i, i);
+        sql(z, "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms) VALUES ('r%d', 'd%d', '%s', "
+               "'eas', 'other:1', 'NATIVE%d', 'authenticated', 1, 1)", i, i, z->person->id, i);
+    }
+    assert_int_equal(figure(run(), "exceptions"), 101);
+    assert_string_equal(code("r7"), "too_many");
+}
+
+/* ---------------------------------------------------------------- what people decide */
+
+/* MAT-03, MAT-06: a wrong match is undone without losing anything, never made again by itself, and made again by hand. */
+static void mat03_split_and_link_again(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), *own = NULL;
+
+    run();
+    assert_string_equal(where(record), d->device);
+    assert_int_equal(in_transaction(split_fn, &(two_t){d->device, record, &own}), APR_SUCCESS);
+    assert_string_equal(where(record), own);
+    assert_string_equal(ask(z, "SELECT mode || ' ' || state FROM device WHERE id = '%s'", own), "eas active");
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", d->device), "ios_mdm");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device_event WHERE kind = 'mail.split'"), "2");
+    assert_int_equal(in_transaction(split_fn, &(two_t){d->device, record, &own}), APR_NOTFOUND);
+    sql(z, "UPDATE source_record SET match_rule = '{}' WHERE id = '%s'", record); /* even if nobody's word stood for it */
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    run();
+    assert_string_equal(where(record), own);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    assert_string_equal(where(record), d->device);
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device WHERE id = '%s'", own), "0");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_split"), "0");
+    assert_non_null(strstr(why(record), "\"tier\":\"manual\""));
+}
+
+/* How many devices the person may choose from for the one that waits. */
+static size_t choices(const char *person, const char *record)
+{
+    json_t *list;
+    mdm_db_t *db;
+    size_t n, i;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_match_choices(db, person, where(record), &list), APR_SUCCESS);
+    mdm_db_close(db);
+    n = json_array_size(list);
+    for (i = 0; i < n; i++) {
+        assert_int_equal(strlen(json_string_value(json_object_get(json_array_get(list, i), "hint"))), 4);
+    }
+    json_decref(list);
+    return n;
+}
+
+static void mat05_what_can_be_chosen(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record, *other;
+
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    assert_int_equal(choices(z->person->id, record), 2);
+    assert_int_equal(choices(ben, record), 0);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    other = mail(z->person->id, "MTJ0ERHOAD0KR2URRVQOAKM100", "iPhone", IPHONE);
+    assert_int_equal(choices(z->person->id, other), 1); /* the place on the first one is taken */
+    assert_int_equal(in_transaction(link_fn, &(two_t){other, d->device, NULL}), MDM_ECONFLICT);
+    assert_int_equal(in_transaction(link_fn, &(two_t){other, "no such device", NULL}), MDM_EINPUT);
+    assert_int_equal(in_transaction(link_fn, &(two_t){d->record, d->device, NULL}), APR_NOTFOUND);
+}
+
+/* A device of its own stays one, whatever appears beside it. */
+static void mat05_as_a_new_device(void **state)
+{
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+
+    assert_int_equal(in_transaction(own_fn, record), APR_SUCCESS);
+    phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    run();
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", where(record)), "eas");
+    assert_string_equal(code(record), "");
+}
+
+/* MAT-07: of two objects that were in use the older one gives its name. */
+static void mat07_the_older_one_gives_its_name(void **state)
+{
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    phone_t *d;
+
+    assert_int_equal(in_transaction(own_fn, record), APR_SUCCESS);
+    sql(z, "UPDATE device SET name = 'Field 7', name_key = 'field 7', created_ms = 5");
+    sql(z, "UPDATE source_record SET match_rule = '{}'");
+    d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    run();
+    assert_string_equal(where(record), d->device);
+    assert_string_equal(ask(z, "SELECT name FROM device WHERE id = '%s'", d->device), "Field 7");
+}
+
+static void mat04_settings_and_state(void **state)
+{
+    json_t *out, *body = json_pack("{s:i}", "minutes", 0);
+    mdm_db_t *db;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_match_set(db, body), MDM_EINPUT);
+    json_object_set_new(body, "minutes", json_integer(15));
+    assert_int_equal(mdm_match_set(db, body), APR_SUCCESS);
+    json_decref(body);
+    assert_int_equal(mdm_match_state(db, NULL, &out), APR_SUCCESS);
+    assert_int_equal(json_integer_value(json_object_get(out, "minutes")), 15);
+    assert_int_equal(json_integer_value(json_object_get(out, "open")), 0);
+    json_decref(out);
+    mdm_db_close(db);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
+        T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
+        T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
+
+    apr_initialize();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

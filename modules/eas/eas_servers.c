@@ -46,6 +46,7 @@ static struct {
 typedef struct eas_walk_t {
     mdm_eas_server_t *servers;
     int n, at;
+    apr_int64_t stamp;       /* of all */
     int settled;             /* the first one is where the mail is known to be */
     int away;                /* one that might have the mail could not be asked, or is in doubt */
     mdm_breaker_t *asking;   /* of the server in hand; NULL: told already */
@@ -228,6 +229,7 @@ static apr_status_t collect(const eas_call_t *c, eas_walk_t *w)
         for (i = 0; i < own.routes->nelts; i++) {
             if (serves(&routes[i], c)) {
                 copy(c->r->pool, &routes[i].server, &w->servers[w->n++]);
+                w->stamp += routes[i].stamp;
             }
         }
     }
@@ -314,7 +316,7 @@ static apr_status_t none(eas_call_t *c, const eas_walk_t *w)
         return mdm_fail(c->ctx, MDM_EUNAVAIL, NULL, "the mail server is away, or refuses a log-in that was right a moment ago");
     }
     if (!c->who.refused && !c->svc->db_away()) {
-        rv = mdm_eas_home_refused(c->ctx, c->who.person_id);
+        rv = mdm_eas_home_refused(c->ctx, c->who.person_id, w->stamp);
         mdm_log(c->ctx, rv == APR_SUCCESS ? MDM_LOG_INFO : MDM_LOG_ERR, "MDM0890", rv,
                 "none of the %d linked mail servers accepts %s", w->n, mdm_mask(c->r->pool, c->who.login));
     }

@@ -1,8 +1,8 @@
 -- ActiveSync servers behind the gate (domain/mdm_eas_server.c).
 
 -- name: eas_routes :many
--- cols: source_id:text, id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64
-SELECT l.source_id, s.id, s.name, s.host, s.port, s.tls, s.domain, s.user_form, s.pin, s.enabled
+-- cols: source_id:text, id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64, version:i64
+SELECT l.source_id, s.id, s.name, s.host, s.port, s.tls, s.domain, s.user_form, s.pin, s.enabled, s.version
   FROM eas_server_source l JOIN eas_server s ON s.id = l.server_id
  ORDER BY l.source_id, l.position, s.id;
 
@@ -118,9 +118,13 @@ INSERT INTO mail_home (person_id, server_id, accepted_ms)
 SELECT p.id, s.id, :now FROM person p JOIN eas_server s ON s.id = :server_id WHERE p.id = :person_id
 ON CONFLICT (person_id) DO UPDATE SET server_id = excluded.server_id, accepted_ms = excluded.accepted_ms, refused_ms = NULL;
 
+-- Only by one who knows the servers as they are now.
 -- name: mail_home_refuse :exec
--- args: person_id:text, now:i64
-INSERT INTO mail_home (person_id, refused_ms) SELECT p.id, :now FROM person p WHERE p.id = :person_id
+-- args: person_id:text, now:i64, stamp:i64
+INSERT INTO mail_home (person_id, refused_ms)
+SELECT p.id, :now FROM person p
+ WHERE p.id = :person_id AND :stamp = (SELECT COALESCE(SUM(s.version + 1000), 0) FROM eas_server_source l JOIN eas_server s ON s.id = l.server_id
+                                          WHERE l.source_id = p.source_id AND s.enabled = 1)
 ON CONFLICT (person_id) DO UPDATE SET refused_ms = excluded.refused_ms;
 
 -- Somebody has changed servers or their order: everybody may try again.

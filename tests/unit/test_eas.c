@@ -816,7 +816,8 @@ static mdm_mail_login_t home(void)
 static const char *server(const char *name, const char *del)
 {
     const char *id = NULL;
-    json_t *given = mdm_json_own(z->t->ctx, json_pack("{s:s, s:s}", "name", name, "host", "mail.example.org"));
+    json_t *given = mdm_json_own(z->t->ctx, json_pack("{s:s, s:s, s:[s]}", "name", name, "host", "mail.example.org", "sources",
+                                                             ask(z, "SELECT id FROM user_source")));
     mdm_db_t *db;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
@@ -847,17 +848,19 @@ static void test_home(void **state)
     assert_int_equal(mdm_eas_home_found(ctx, me, "00000000-0000-4000-8000-00000000dead"), APR_NOTFOUND);
     sql(z, "DELETE FROM change");
 
-    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home_refused(ctx, me, 1001), APR_SUCCESS); /* by one who does not know the second one */
+    assert_false(home().refused);
+    assert_int_equal(mdm_eas_home_refused(ctx, me, 2002), APR_SUCCESS);
     assert_true(home().refused);
     assert_string_equal(count("message WHERE code = 'eas.refused'"), "1");
     assert_string_equal(ask(z, "SELECT key FROM change WHERE kind = 'person'"), me);
     z->t->now += apr_time_from_msec(MDM_EAS_REFUSED_MS);
     assert_false(home().refused);
-    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home_refused(ctx, me, 2002), APR_SUCCESS);
     assert_int_equal(mdm_eas_home_found(ctx, me, two), APR_SUCCESS);
     assert_true(!home().refused && !strcmp(home().server_id, two));
 
-    assert_int_equal(mdm_eas_home_refused(ctx, me), APR_SUCCESS);
+    assert_int_equal(mdm_eas_home_refused(ctx, me, 2002), APR_SUCCESS);
     server("three", NULL);
     assert_true(!home().refused && !strcmp(home().server_id, two));
     server("", two);

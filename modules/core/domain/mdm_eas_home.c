@@ -61,20 +61,20 @@ static apr_status_t found(mdm_db_t *db, const char *person_id, const char *serve
     return rv == APR_SUCCESS && was && !was->refused_ms_null ? mdm_change_add(db, "person", person_id) : rv;
 }
 
-static apr_status_t refused(mdm_db_t *db, const char *person_id, const char *none)
+static apr_status_t refused(mdm_db_t *db, const char *person_id, apr_int64_t stamp)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_status_t rv = mdm_q_mail_home_refuse(db, person_id, mdm_now_ms(ctx), NULL);
+    int n = 0;
+    apr_status_t rv = mdm_q_mail_home_refuse(db, person_id, mdm_now_ms(mdm_db_ctx(db)), stamp, &n);
 
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && n) {
         rv = tell_devices(db, person_id, "mail.refused", NULL,
                           "No linked ActiveSync server accepts this person: the device gets policies, but no mail.");
     }
     return rv == APR_SUCCESS ? mdm_change_add(db, "person", person_id) : rv;
 }
 
-static apr_status_t within(mdm_ctx_t *ctx, apr_status_t (*act)(mdm_db_t *, const char *, const char *), const char *person_id,
-                           const char *server_id)
+/* One of the two, in a transaction: found on this server, or refused by all. */
+static apr_status_t write_down(mdm_ctx_t *ctx, const char *person_id, const char *server_id, apr_int64_t stamp)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);
@@ -82,20 +82,22 @@ static apr_status_t within(mdm_ctx_t *ctx, apr_status_t (*act)(mdm_db_t *, const
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_db_begin(db);
-    rv = mdm_db_end(db, rv == APR_SUCCESS ? act(db, person_id, server_id) : rv);
+    if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+        rv = server_id ? found(db, person_id, server_id) : refused(db, person_id, stamp);
+    }
+    rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     return rv;
 }
 
 apr_status_t mdm_eas_home_found(mdm_ctx_t *ctx, const char *person_id, const char *server_id)
 {
-    return within(ctx, found, person_id, server_id);
+    return write_down(ctx, person_id, server_id, 0);
 }
 
-apr_status_t mdm_eas_home_refused(mdm_ctx_t *ctx, const char *person_id)
+apr_status_t mdm_eas_home_refused(mdm_ctx_t *ctx, const char *person_id, apr_int64_t stamp)
 {
-    return within(ctx, refused, person_id, NULL);
+    return write_down(ctx, person_id, NULL, stamp);
 }
 
 apr_status_t mdm_eas_home_again(mdm_db_t *db)

@@ -13,8 +13,9 @@ apr_status_t mdm_eas_home(mdm_db_t *db, mdm_mail_login_t *who);
 /* This server has accepted the person: written down if that is news, with a line on the timelines of the person's mail devices. Opens its own
  * connection. */
 apr_status_t mdm_eas_home_found(mdm_ctx_t *ctx, const char *person_id, const char *server_id);
-/* No linked server accepts the person: the same, and a message for administrators on each of the devices. */
-apr_status_t mdm_eas_home_refused(mdm_ctx_t *ctx, const char *person_id);
+/* No linked server accepts the person: the same, and a message for administrators on each of the devices. stamp: the sum of stamps of those that
+ * were asked; does nothing if the servers are others by now. */
+apr_status_t mdm_eas_home_refused(mdm_ctx_t *ctx, const char *person_id, apr_int64_t stamp);
 /* Somebody has changed servers or their order: all who were refused may try again. In a transaction. */
 apr_status_t mdm_eas_home_again(mdm_db_t *db);
 

@@ -32,7 +32,7 @@ apr_status_t mdm_eas_routes(mdm_db_t *db, apr_array_header_t **out)
     for (i = 0; i < rows->nelts; i++) {
         const mdm_q_eas_routes_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_eas_routes_t);
 
-        APR_ARRAY_PUSH(*out, mdm_eas_route_t) = (mdm_eas_route_t){q->source_id, SERVER(q)};
+        APR_ARRAY_PUSH(*out, mdm_eas_route_t) = (mdm_eas_route_t){q->source_id, SERVER(q), q->version + 1000};
         APR_ARRAY_IDX(*out, i, mdm_eas_route_t).server.enabled = q->enabled != 0;
     }
     return rv;

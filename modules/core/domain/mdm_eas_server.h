@@ -18,6 +18,7 @@ typedef struct mdm_eas_server_t {
 typedef struct mdm_eas_route_t {
     const char *source_id;
     mdm_eas_server_t server;
+    apr_int64_t stamp; /* changes with each edit of the server */
 } mdm_eas_route_t;
 apr_status_t mdm_eas_routes(mdm_db_t *db, apr_array_header_t **out /* of mdm_eas_route_t, by source and position */);
 

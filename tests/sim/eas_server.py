@@ -294,6 +294,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def do_POST(self):
+        if self.eas.closing:  # on a connection that was kept
+            return self._break()
         path, _, query = self.path.partition("?")
         try:
             body = self._body()

@@ -21,7 +21,7 @@ PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
 PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml python3-jsonschema postgresql \
              sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils libwbxml2-utils \
-             slapd ldap-utils python3-aiosmtpd nghttp2-server nghttp2-client $(if $(shell command -v npm),,npm)
+             slapd ldap-utils python3-aiosmtpd nghttp2-server nghttp2-client sogo sogo-activesync dovecot-imapd memcached $(if $(shell command -v npm),,npm)
 include tests/packages.mk
 
 # ---- flags -----------------------------------------------------------------------------------------------------------

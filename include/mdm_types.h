@@ -28,6 +28,10 @@ typedef enum {
 #define MDM_DEVF_LOST 0x20u     /* flagged lost: the next contact clears it */
 #define MDM_DEVF_LINKED 0x40u   /* the certificate is bound to an enrolment id (else: issued, Authenticate awaited) */
 #define MDM_DEVF_SERVER_ONLY 0x100u /* mail: policies and wipe, nothing of the mailbox (spec 03) */
+#define MDM_DEVF_POLICY 0x200u   /* mail: policies ask something of the mail app */
+#define MDM_DEVF_KEY_OLD 0x400u  /* mail: policy_key stands for a policy that is not asked any more */
+#define MDM_DEVF_STUCK 0x800u    /* mail: told to provision again and again, or it said that it doesn't obey */
+#define MDM_DEVF_LAX 0x1000u     /* mail: and its policy gives such ones their mail */
 #define MDM_DEVF_NEXT 0x80u     /* asked by a renewed certificate that was not used before: not kept in the cache */
 
 /* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */
@@ -43,10 +47,12 @@ typedef struct mdm_devrec_t {
     mdm_devkey_t keys[MDM_DEVKEYS];
     unsigned char device[16]; /* uuid of the device object; zero while there is none */
     unsigned char record[16]; /* uuid of the source record */
-    apr_uint32_t kind;        /* mdm_kind_e */
-    apr_uint32_t state;       /* mdm_device_state_e */
+    unsigned char kind;       /* mdm_kind_e */
+    unsigned char state;      /* mdm_device_state_e */
+    apr_uint16_t key_version; /* mail: the protocol version that policy_key was given to */
     apr_uint32_t flags;       /* MDM_DEVF_* */
-    apr_uint32_t policy_rev;
+    apr_uint32_t policy_key;  /* mail: what its requests have to carry; 0: none yet */
+    apr_uint32_t back_key;    /* mail: what requests to its server carry instead; 0: none */
     apr_int64_t loaded_ms;    /* when the database said so */
 } mdm_devrec_t;
 

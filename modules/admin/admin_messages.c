@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define ACK_STEP 1000
@@ -27,10 +28,10 @@ static apr_status_t messages(mdm_db_t *db, const mdm_page_t *page, const void *a
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_admin_messages_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_messages_list_t);
         json_array_append_new(
-            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o}", "id", q->id, "object_kind",
+            items, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o, s:o}", "id", q->id, "object_kind",
                              q->object_kind, "object_id", q->object_id, "object_name", mdm_adm_text(q->object_name), "at",
                              mdm_adm_time(ctx->pool, q->at_ms), "severity", (json_int_t)q->severity, "code", q->code,
-                             "text", q->text, "acknowledged_at", mdm_adm_time(ctx->pool, q->ack_ms_null ? 0 : q->ack_ms),
+                             "text", mdm_said_text(ctx->pool, q->text), "said", mdm_said_json(ctx->pool, q->text), "acknowledged_at", mdm_adm_time(ctx->pool, q->ack_ms_null ? 0 : q->ack_ms),
                              "acknowledged_by", mdm_adm_text(q->ack_by)));
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next_num(ctx, page, q->at_ms, q->id);

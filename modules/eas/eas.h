@@ -42,6 +42,8 @@ int eas_document(eas_call_t *c, const char *why, mdm_blob_t body);
 int eas_status(eas_call_t *c, int status, const char *why, int retry_s);
 
 /* ---- what the gate does with a device's request, by its table of verdicts and commands; each is a hook result */
+/* The policy key of a request. DECLINED: it is the right one, or none is needed, and back_key is set; else the answer has been made. */
+int eas_key_check(eas_call_t *c);
 /* On to the person's server. */
 int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* No mail for this device. */

@@ -20,14 +20,15 @@ typedef int (*action_t)(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* What a verdict makes of a command (facts 4), and when a device that gets no mail is to come again. */
 static const struct {
     mdm_eas_verdict_e verdict;
+    int keyed; /* its requests carry a policy key */
     action_t provision, settings, others;
     int retry_s;
 } verdicts[] = {
-    {MDM_EAS_ALLOW, eas_provision, eas_settings, eas_pass, 0},
-    {MDM_EAS_PENDING, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
-    {MDM_EAS_SERVER_ONLY, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
-    {MDM_EAS_BLOCKED, eas_refuse, eas_refuse, eas_refuse, 0},
-    {MDM_EAS_WIPE, eas_provision, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_ALLOW, 1, eas_provision, eas_settings, eas_pass, 0},
+    {MDM_EAS_PENDING, 1, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
+    {MDM_EAS_SERVER_ONLY, 1, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
+    {MDM_EAS_BLOCKED, 0, eas_refuse, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_WIPE, 0, eas_provision, eas_refuse, eas_refuse, 0},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -260,11 +261,15 @@ int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
 static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
     unsigned i;
+    int rc;
 
     for (i = 0; i < VERDICTS && verdicts[i].verdict != verdict; i++)
         ;
     if (i == VERDICTS) {
         return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
+    }
+    if (verdicts[i].keyed && (rc = eas_key_check(c)) != DECLINED) {
+        return rc;
     }
     switch (c->query->cmd) {
     case MDM_EAS_PROVISION:
@@ -299,8 +304,6 @@ static int decide(eas_call_t *c)
     if (verdict != MDM_EAS_UNKNOWN) {
         note_device(c);
     }
-    c->has_back_key = c->query->key == MDM_EAS_KEY_GIVEN;
-    c->back_key = c->query->policy_key;
     return obey(c, verdict);
 }
 
@@ -328,7 +331,7 @@ static int gate(eas_call_t *c)
 /* A new effective policy counts as well: the phone has to come to hear of it. */
 int eas_still(eas_call_t *c, mdm_woke_e why)
 {
-    apr_uint32_t policy = c->rec.policy_rev;
+    const apr_uint32_t asked = MDM_DEVF_POLICY | MDM_DEVF_KEY_OLD, before = c->rec.flags & asked, key = c->rec.policy_key;
     mdm_eas_verdict_e verdict;
     apr_status_t rv;
 
@@ -344,7 +347,7 @@ int eas_still(eas_call_t *c, mdm_woke_e why)
     if (rv == MDM_EUNAVAIL || rv == MDM_ETHROTTLED) { /* nothing is known that speaks against it */
         return 1;
     }
-    return rv == APR_SUCCESS && verdict == c->verdict && c->rec.policy_rev == policy;
+    return rv == APR_SUCCESS && verdict == c->verdict && (c->rec.flags & asked) == before && c->rec.policy_key == key;
 }
 
 void eas_recall_password(eas_call_t *c)

@@ -1,3 +1,5 @@
+-- ActiveSync complete: servers of people, policy keys, back ends' keys, wipes.
+
 -- Which of its source's servers a person's mail is on (EAS-01). A server that is deleted is nobody's.
 CREATE TABLE mail_home (
     person_id TEXT PRIMARY KEY REFERENCES person (id) ON DELETE CASCADE,
@@ -7,3 +9,29 @@ CREATE TABLE mail_home (
 );
 CREATE INDEX mail_home_server ON mail_home (server_id);
 CREATE INDEX mail_home_refused ON mail_home (refused_ms) WHERE refused_ms IS NOT NULL;
+
+-- What was agreed with a mail client by Provision (PRV-01 to PRV-03). Keys are unsigned 32 bit, 0 = none; revisions as mdm_delivery_rev() makes them.
+CREATE TABLE eas_client (
+    record_id TEXT PRIMARY KEY REFERENCES source_record (id) ON DELETE CASCADE,
+    policy_key BIGINT NOT NULL DEFAULT 0,   -- that its requests have to carry
+    key_rev BIGINT NOT NULL DEFAULT 0,      -- revision of the policy that the key stands for; 0: none was asked for
+    key_version BIGINT NOT NULL DEFAULT 0,  -- protocol version that it was written for
+    key_doc TEXT NOT NULL DEFAULT '',       -- SHA-256 of what we asked, as that version got it
+    temp_key BIGINT NOT NULL DEFAULT 0,     -- offered; stays after it was acknowledged, so that an answer that was lost is given again
+    temp_rev BIGINT NOT NULL DEFAULT 0,
+    temp_version BIGINT NOT NULL DEFAULT 0,
+    temp_doc TEXT NOT NULL DEFAULT '',
+    temp_done BIGINT NOT NULL DEFAULT 0,    -- 1: acknowledged
+    back_key BIGINT NOT NULL DEFAULT 0,     -- the mail server's, for relayed requests
+    back_temp BIGINT NOT NULL DEFAULT 0,
+    tries BIGINT NOT NULL DEFAULT 0,        -- how often it was told to provision, or began it, for this revision
+    tries_rev BIGINT NOT NULL DEFAULT 0,
+    tries_ms BIGINT NOT NULL DEFAULT 0,     -- the first of them
+    lax TEXT,                               -- gets mail without policies: the result of the e-mail policy that allows it; '' = there is none; NULL = not
+    wipe TEXT NOT NULL DEFAULT '',          -- full account
+    wipe_by TEXT NOT NULL DEFAULT '',       -- admin server
+    wipe_state TEXT NOT NULL DEFAULT '',    -- asked sent done failed
+    wipe_then TEXT NOT NULL DEFAULT '',     -- retire delete
+    wipe_was TEXT NOT NULL DEFAULT '',      -- state of the device before
+    wipe_ms BIGINT                          -- of wipe_state
+);

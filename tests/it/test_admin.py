@@ -587,11 +587,14 @@ def test_overview_counts(zone, console, fleet):
 
 
 def test_messages_are_acknowledged(zone, console, fleet):
-    """DEV-03: the list shows the worst open message; acknowledging clears it and is audited."""
+    """DEV-03, UI-03: the list shows the worst open message, as a sentence and for other languages; acknowledging clears it and is audited."""
     zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, ?, 3, 'x.y', 'trouble')",
              NOBODY, fleet[2], seed.now_ms())
     assert console.get("/devices?q=fleet%2002")["items"][0]["severity"] == 3
-    assert [m["text"] for m in console.get(f"/messages?object={fleet[2]}&open=1")["items"]] == ["trouble"]
+    assert [(m["text"], m["said"]) for m in console.get(f"/messages?object={fleet[2]}&open=1")["items"]] == [("trouble", None)]
+    zone.sql("UPDATE message SET text = ? WHERE id = ?", "\x1fsaid_enroll_refused\x1fben\x1fno", NOBODY)
+    seen = console.get(f"/messages?object={fleet[2]}&open=1")["items"][0]
+    assert (seen["text"], seen["said"]) == ("ben tried to enrol this device again: no", {"word": "said_enroll_refused", "values": ["ben", "no"]})
     assert console.call("POST", f"/messages/{NOBODY}/acknowledge")[0] == 204
     assert console.get(f"/messages?object={fleet[2]}&open=1")["items"] == []
     assert console.get("/devices?q=fleet%2002")["items"][0]["severity"] == 0
@@ -636,6 +639,8 @@ def test_words_are_complete():
     assert len(keys) == len(set(keys)) > 200 and all(len(en) > 2 and len(de) > 2 for _, en, de in entries)
     used = {k for f in ui.rglob("*.js") if f.name != "words.js" for k in re.findall(r"(?<![.\w])t\('([a-z0-9_]+)'", f.read_text())}
     assert used <= set(keys), used - set(keys)
+    said = set(re.findall(r'^    {"(\w+)", "', (ROOT / "modules/core/domain/mdm_said.c").read_text(), re.M))
+    assert len(said) > 20 and said <= set(keys), said - set(keys)
     codes = DOCUMENT["components"]["schemas"]["Command"]["properties"]["why_code"]["enum"]
     assert {f"cmd_{c}" for c in codes if c} <= set(keys), "why a command waits is told in both languages (IOS-05)"
 

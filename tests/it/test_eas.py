@@ -52,7 +52,7 @@ def test_unknown_phone_is_pending(zone, post, form, version):
     ident = f"NEW{form}{version.replace('.', 'X')}{zone.db_url[:1]}"
     phone = post.phone(device_id=ident, form=form, version=version)
     before = post.seen()
-    for command in ("FolderSync", "Sync", "Ping", "Provision", "SendMail", "Settings"):
+    for command in ("FolderSync", "Sync", "Ping", "SendMail", "Settings"):
         answer = phone.post(command, FOLDERS if command == "FolderSync" else None, body=b"")
         assert blocked(answer, version) or (command == "SendMail" and answer.http == 403), (command, answer.http, answer.status)
         assert int(answer.headers["Retry-After"]) > 0

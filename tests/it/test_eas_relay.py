@@ -59,7 +59,7 @@ def test_options_is_the_intersection(zone, post, phone, monkeypatch):
 @pytest.mark.parametrize("form", ["plain", "base64"])
 def test_back_end_gets_one_canonical_line(zone, post, phone, form):
     """R44, SEC-06: rebuilt from parsed parts; no header that the protocol does not need; none is dropped by another one's order; cookies of
-    other servers stay away (facts 2.9)."""
+    other servers stay away (facts 2.9), and a policy key that the server did not give goes to nobody (PRV-02)."""
     phone.form = form
     query = phone.query("FolderSync", 77)
     if form == "plain":
@@ -75,9 +75,9 @@ def test_back_end_gets_one_canonical_line(zone, post, phone, form):
     if form == "plain":
         assert got["target"] == (f"{PATH}?Cmd=FolderSync&User=anna&DeviceId={eas_id(post.device)}&DeviceType=iPhone")
     else:
-        assert got["target"] == f"{PATH}?{query}"
+        assert got["target"] == f"{PATH}?{phone.query('FolderSync')}"
     assert set(got["headers"]) <= HEADERS, got["headers"]
-    assert got["body"] == body and got["key"] == 77 and got["headers"]["User-Agent"] == phone.agent
+    assert got["body"] == body and got["key"] is None and got["headers"]["User-Agent"] == phone.agent
     assert got["headers"]["X-Forwarded-For"] in ("127.0.0.1", "::1") and got["headers"]["Cookie"] == "c=d"
     assert base64.b64decode(got["headers"]["Authorization"][6:]).decode() == f"{harness.PERSON}:{harness.PERSON_PASSWORD}"
 

@@ -192,12 +192,12 @@ class Phone:
         return self.post("Ping", self.ping_document(heartbeat), self.key)
 
     @staticmethod
-    def fetch_document(number=None, reference=None):
+    def fetch_document(number=None, reference=None, folder="5"):
         return Node("IO.ItemOperations", Node("IO.Fetch", Node("IO.Store", "Mailbox"), *(
-            [Node("AB.FileReference", reference)] if reference else [Node("AS.CollectionId", "5"), Node("AS.ServerId", number)])))
+            [Node("AB.FileReference", reference)] if reference else [Node("AS.CollectionId", folder), Node("AS.ServerId", number)])))
 
-    def fetch(self, number):
-        answer = self.command("ItemOperations", self.fetch_document(number))
+    def fetch(self, number, folder="5"):
+        answer = self.command("ItemOperations", self.fetch_document(number, folder=folder))
         return answer.doc.value("IO.Response/IO.Fetch/IO.Properties/IO.Data") if answer.doc else None
 
     def download(self, reference):

@@ -118,7 +118,7 @@ def test_content_of_cat_01_and_cat_02():
     assert {k["key"] for s in SETTINGS.values() if s["type"] == "security" for k in s.get("apple", [])} == {
         "forcePIN", "allowSimple", "requireAlphanumeric", "minLength", "minComplexChars", "maxPINAgeInDays", "pinHistory",
         "maxFailedAttempts", "maxInactivity", "maxGracePeriod"}
-    assert Counter(s["type"] for s in SETTINGS.values()) == {"device_control": 46 + 10 + 6 + 6, "security": 28, "email": 7}
+    assert Counter(s["type"] for s in SETTINGS.values()) == {"device_control": 46 + 10 + 6 + 6, "security": 28, "email": 8}
 
 
 def test_dependencies_name_settings_that_can_have_the_value():

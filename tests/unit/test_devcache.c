@@ -67,7 +67,7 @@ static mdm_devrec_t rec_of(const mdm_devcache_t *c, apr_uint32_t n, apr_uint32_t
     }
     r.kind = 1 + n % 4;
     r.state = n * 2654435761u;
-    r.policy_rev = version;
+    r.policy_key = version;
     r.flags = version ^ n;
     r.loaded_ms = (apr_int64_t)n * 1000003 + version;
     return r;
@@ -90,9 +90,9 @@ static int right(mdm_devcache_t *c, char kind, apr_uint32_t n, apr_uint32_t *ver
     if (mdm_devcache_get(c, &k, &got) != APR_SUCCESS) {
         return 0;
     }
-    want = rec_of(c, n, got.policy_rev);
+    want = rec_of(c, n, got.policy_key);
     if (version) {
-        *version = got.policy_rev;
+        *version = got.policy_key;
     }
     return memcmp(&got, &want, sizeof(got)) == 0 ? 1 : -1;
 }
@@ -142,7 +142,7 @@ static void put_get_drop(void **state)
     assert_int_equal(put(c, 7, 2), APR_SUCCESS);
     k = key_of(c, 'u', 7);
     assert_int_equal(mdm_devcache_get(c, &k, &got), APR_SUCCESS);
-    assert_int_equal(got.policy_rev, 2);
+    assert_int_equal(got.policy_key, 2);
     k = key_of(c, 'd', 7);
     mdm_devcache_drop(c, &k);
     assert_int_equal(right(c, 'c', 7, NULL), 0);

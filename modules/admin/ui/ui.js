@@ -78,6 +78,9 @@ export function chip(state) {
 export const system = (d) => [d.platform === 'ios' ? (/^iPad/.test(d.product || d.model || '') ? 'iPadOS' : 'iOS') : t(`plat_${d.platform}`), d.os_version].filter(Boolean).join(' ');
 export const word = (group, value) => t(`${group}_${value}`, value);
 
+// What the server says to administrators: in the reader's language if it is a word of ours ({word, values}), else the text as it stands.
+export const said = (s, text) => (s ? t(s.word, text, ...s.values.map((v) => t(`pol_type_${v}`, v))) : text);
+
 // A file's bytes, as the API takes them.
 export async function base64(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());

@@ -10,6 +10,7 @@
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define AGAIN_MS (10 * 60 * 1000LL)
@@ -94,7 +95,7 @@ apr_status_t mdm_leave_cancelled(mdm_db_t *db, const char *record_id, const char
 /* Whoever deletes an object with its wipe pending wants the data gone: what refused stays to be seen. */
 static apr_status_t wipe_refused(mdm_db_t *db, const char *record_id, const char *device_id)
 {
-    static const char text[] = "The device refused to erase itself, and its management has ended here. What is on it is still there.";
+    const char *text = mdm_said(mdm_db_ctx(db)->pool, "said_wipe_refused", NULL);
     mdm_q_unenroll_device_t *device;
     apr_status_t rv = APR_SUCCESS;
 

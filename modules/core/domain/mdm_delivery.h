@@ -26,10 +26,10 @@ apr_status_t mdm_delivery_settle(mdm_db_t *db, const apr_array_header_t *devices
 /* What became of each setting on each way to a device, as mdm_compiled_t.outcomes; owned by the pool. APR_NOTFOUND: nothing is known of the device. */
 apr_status_t mdm_delivery_outcomes(mdm_db_t *db, const char *device_id, json_t **out);
 
-/* The ActiveSync document of a device as its policies ask, without what a client of that version does not know; *rev as in mdm_devrec_t.policy_rev.
+/* The ActiveSync document of a device as its policies ask, without what a client of that version does not know; *rev as mdm_delivery_rev() makes it of the row's hash.
  * APR_NOTFOUND: no policy asks for anything there. Opens nothing: call it between open and close. */
 apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, mdm_eas_policy_t *policy, apr_uint32_t *rev);
-/* The revision that the device cache shows for a document with this hash; 0: none. */
+/* The revision of a document with this hash; 0: none. */
 apr_uint32_t mdm_delivery_rev(const char *hash);
 /* The mail app acknowledged the document with this revision (an older one: nothing happens). error: NULL, or in one sentence what it does not do. */
 apr_status_t mdm_delivery_eas_said(mdm_db_t *db, const char *device_id, apr_uint32_t rev, const char *error);

@@ -8,6 +8,7 @@
 #include "domain/mdm_compliance.h"
 #include "domain/mdm_delivery.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 #include "wire/mdm_http.h"
 #include "mdm_sql_gen.h"
 
@@ -37,7 +38,7 @@ static const char *error_of(mdm_ctx_t *ctx, const char *json)
                                        (apr_int64_t)json_integer_value(json_object_get(link, "code")));
         out = *out ? apr_pstrcat(ctx->pool, out, "; ", one, NULL) : one;
     }
-    return *out ? mdm_clean(ctx->pool, out, MAX_ERROR) : "The device gave no reason.";
+    return *out ? mdm_clean(ctx->pool, out, MAX_ERROR) : mdm_said(ctx->pool, "said_no_reason", NULL);
 }
 
 /* Stored if it is not what was told before. */
@@ -93,8 +94,8 @@ apr_status_t mdm_delivery_reasons(mdm_db_t *db, const char *device_id, json_t **
 static apr_status_t refused(mdm_db_t *db, const mdm_q_delivery_answered_t *row, const char *error)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:s}", "type", row->type, "error", error));
-    const char *sentence = apr_psprintf(ctx->pool, "The device did not take its policy (%s): %s", row->type, error);
+    const char *said = mdm_said_text(ctx->pool, error), *sentence = mdm_said(ctx->pool, "said_policy_failed", row->type, said, NULL);
+    json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:s}", "type", row->type, "error", said));
     apr_status_t rv = mdm_device_event(db, row->device_id, NULL, "policy.failed", detail);
 
     if (rv == APR_SUCCESS) {
@@ -230,7 +231,7 @@ static apr_status_t tell_drift(mdm_db_t *db, const report_t *r)
     apr_status_t rv = mdm_device_event(db, id, NULL, "policy.drift", detail);
 
     return rv == APR_SUCCESS ? mdm_message(db, "device", id, MDM_MSG_WARNING, "policy.drift",
-                                           "The device no longer has what its policies ask for. They are sent again.")
+                                           mdm_said(r->ctx->pool, "said_policy_drift", NULL))
                              : rv;
 }
 

@@ -3,6 +3,7 @@
 #include "domain/mdm_devload.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_eas_provision.h"
 #include "mdm_sql_gen.h"
 
 typedef struct {
@@ -167,8 +168,14 @@ apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const
 
         out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
         rv = fill(db, cache, &f, out);
-        out->policy_rev = mdm_delivery_rev(row->policy);
         out->flags |= row->server_only ? MDM_DEVF_SERVER_ONLY : 0;
+        out->policy_key = (apr_uint32_t)row->policy_key;
+        out->key_version = (apr_uint16_t)row->key_version;
+        out->back_key = (apr_uint32_t)row->back_key;
+        out->flags |= mdm_eas_key_flags(&(mdm_eas_keys_t){.rev = mdm_delivery_rev(row->policy), .key = out->policy_key,
+                                                          .key_rev = (apr_uint32_t)row->key_rev, .tries = row->tries,
+                                                          .tries_rev = (apr_uint32_t)row->tries_rev, .tries_ms = row->tries_ms,
+                                                          .lax = row->lax != 0}, out->loaded_ms);
     }
     return rv;
 }

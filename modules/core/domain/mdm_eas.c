@@ -7,6 +7,7 @@
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
+#include "domain/mdm_said.h"
 #include "wire/mdm_eas_query.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -256,8 +257,7 @@ static apr_status_t object_add(first_t *f, const char **out)
 static apr_status_t tell_others(first_t *f)
 {
     apr_array_header_t *rows;
-    const char *text = apr_psprintf(f->ctx->pool, "Somebody else's mail account (%s) was used with the DeviceId of this device.",
-                                    f->person->login);
+    const char *text = mdm_said(f->ctx->pool, "said_second_person", f->person->login, NULL);
     apr_status_t rv = mdm_q_eas_others(f->db, f->client->device_id, f->person->id, &rows);
     int i;
 

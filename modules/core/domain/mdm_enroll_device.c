@@ -9,6 +9,7 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define ROOT_FOLDER "00000000-0000-4000-8000-000000000001"
@@ -649,7 +650,7 @@ apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, cons
         const mdm_q_enroll_device_known_t *d = &APR_ARRAY_IDX(rows, 0, mdm_q_enroll_device_known_t);
 
         rv = mdm_message(db, "device", d->id, MDM_MSG_WARNING, "enroll.refused",
-                         apr_psprintf(ctx->pool, "%s tried to enrol this device again: %s", pending->person_login, sentence));
+                         mdm_said(ctx->pool, "said_enroll_refused", pending->person_login, sentence, NULL));
         if (rv != APR_SUCCESS) {
             return rv;
         }

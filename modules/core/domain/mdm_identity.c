@@ -9,6 +9,7 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400LL * 1000)
@@ -141,10 +142,8 @@ static apr_status_t warn(mdm_db_t *db)
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_identity_ending_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_identity_ending_t);
         apr_int64_t days = r->not_after > now ? (r->not_after - now + DAY_MS - 1) / DAY_MS : 0;
-        const char *text = apr_psprintf(ctx->pool, days ? "The device's identity ends in %" APR_INT64_T_FMT " days and could not be renewed. "
-                                                          "Then the device has to be enrolled again."
-                                                        : "The device's identity has ended and could not be renewed. The device has "
-                                                          "to be enrolled again.", days);
+        const char *text = days ? mdm_said(ctx->pool, "said_identity_ending", apr_psprintf(ctx->pool, "%" APR_INT64_T_FMT, days), NULL)
+                                : mdm_said(ctx->pool, "said_identity_ended", NULL);
         const mdm_notice_t told = {.event = "identity_expiring", .key = apr_pstrcat(ctx->pool, "identity_expiring:", r->device_id, NULL),
             .device_id = r->device_id, .quiet_ms = 13 * DAY_MS / 2, .vars = mdm_json_own(ctx, json_pack("{s:o, s:o}", "date",
                 json_sprintf("%.10s", mdm_time_text(ctx->pool, r->not_after)), "days", json_sprintf("%" APR_INT64_T_FMT, days)))};

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 /* Names come from people and devices. */
@@ -83,7 +84,7 @@ apr_status_t mdm_message(mdm_db_t *db, const char *object_kind, const char *obje
         return rv;
     }
     return mdm_q_message_put(db, id, object_kind, object_id, mdm_now_ms(ctx), severity, code,
-                             some(ctx->pool, text, MAX_TEXT));
+                             text && *text == MDM_SAID_MARK ? text : some(ctx->pool, text, MAX_TEXT));
 }
 
 static const char *purpose(const mdm_ctx_t *ctx, const char *name)

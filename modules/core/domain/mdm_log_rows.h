@@ -18,7 +18,7 @@ apr_status_t mdm_audit_refused(mdm_ctx_t *ctx, const char *action, const char *o
 apr_status_t mdm_device_event(mdm_db_t *db, const char *device_id, const char *pending_id, const char *kind, json_t *detail);
 
 enum { MDM_MSG_NORMAL = 1, MDM_MSG_WARNING = 2, MDM_MSG_ERROR = 3 };
-/* A message for administrators. The same open (object, code) is not doubled: its time and text are renewed. */
+/* A message for administrators; text: by mdm_said(). The same open (object, code) is not doubled: its time and text are renewed. */
 apr_status_t mdm_message(mdm_db_t *db, const char *object_kind, const char *object_id, int severity, const char *code,
                          const char *text);
 

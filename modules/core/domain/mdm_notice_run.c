@@ -7,6 +7,7 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 #include "wire/mdm_http.h"
 #include "wire/mdm_mail.h"
@@ -214,7 +215,7 @@ static apr_status_t write_away(run_t *r, const mdm_smtp_msg_t *m)
     }
     if (rv == APR_SUCCESS && tries + 1 == AWAY_TELL) {
         rv = mdm_message(db, "zone", "smtp", MDM_MSG_WARNING, "mail.away",
-                         apr_psprintf(r->ctx->pool, "The mail server takes no mail (%s): %s. Notices wait.", mdm_smtp_step_name(m->step), m->words));
+                         mdm_said(r->ctx->pool, "said_mail_away", mdm_smtp_step_name(m->step), m->words, NULL));
     }
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);

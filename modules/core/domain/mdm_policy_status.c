@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_assignment.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define RESULTS_AT_ONCE 100
@@ -56,8 +57,9 @@ static place_t place_read(apr_pool_t *p, const mdm_page_t *page)
 
 static void device_push(apr_pool_t *p, json_t *items, const mdm_q_policy_delivery_walk_t *q, apr_int64_t number)
 {
-    json_array_append_new(items, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:I, s:I, s:s}", "id", q->device_id, "name", q->name, "person",
-                                           q->person, "channel", q->channel, "state", q->state, "error", q->error, "attempts",
+    json_array_append_new(items, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "id", q->device_id, "name", q->name, "person",
+                                           q->person, "channel", q->channel, "state", q->state, "error",
+                                           mdm_said_text(p, q->error), "said", mdm_said_json(p, q->error), "attempts",
                                            (json_int_t)q->attempts, "number", (json_int_t)number, "updated_at",
                                            mdm_time_text(p, q->updated_ms)));
 }
@@ -195,6 +197,7 @@ static apr_status_t types_json(mdm_db_t *db, const char *id, const json_t *names
 
 static apr_status_t deliveries_json(mdm_db_t *db, const char *id, json_t *list)
 {
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_device_policy_deliveries(db, id, &rows);
     int i;
@@ -202,9 +205,9 @@ static apr_status_t deliveries_json(mdm_db_t *db, const char *id, json_t *list)
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_device_policy_deliveries_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_device_policy_deliveries_t);
 
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "type", q->type, "channel", q->channel, "state", q->state,
-                                              "error", q->error, "attempts", (json_int_t)q->attempts, "updated_at",
-                                              mdm_time_text(mdm_db_ctx(db)->pool, q->updated_ms)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:s}", "type", q->type, "channel", q->channel, "state", q->state,
+                                              "error", mdm_said_text(p, q->error), "said", mdm_said_json(p, q->error), "attempts",
+                                              (json_int_t)q->attempts, "updated_at", mdm_time_text(p, q->updated_ms)));
     }
     return rv;
 }

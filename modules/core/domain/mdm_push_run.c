@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define LEASE_MS (5 * 60 * 1000LL)
@@ -143,7 +144,7 @@ static apr_status_t configured(mdm_db_t *db, run_t *run)
     }
     rv = mdm_push_conf(db, run->server, &run->conf);
     if (APR_STATUS_IS_NOTFOUND(rv)) {
-        rv = tell(db, "push.unconfigured", MDM_MSG_WARNING, "Devices wait to be woken, but there is no Apple push certificate.");
+        rv = tell(db, "push.unconfigured", MDM_MSG_WARNING, mdm_said(mdm_db_ctx(db)->pool, "said_push_unconfigured", NULL));
         return rv == APR_SUCCESS ? APR_NOTFOUND : rv;
     }
     if (rv == APR_SUCCESS && run->conf->stopped) {
@@ -305,19 +306,18 @@ static apr_status_t tell_all(run_t *run, mdm_db_t *db)
         mdm_log(run->ctx, MDM_LOG_ERR, "MDM0500", 0, "Apple's push service refuses the push certificate or its topic: %s; "
                 "pushes stop until it is renewed", run->refused);
         rv = tell(db, "push.refused", MDM_MSG_ERROR,
-                  apr_psprintf(p, "Apple's push service refuses our certificate or topic (%s): devices can't be woken.", run->refused));
+                  mdm_said(p, "said_push_refused", run->refused, NULL));
         rv = rv == APR_SUCCESS ? mdm_push_stopped_set(db, run->conf, run->refused) : rv;
         run->refused = NULL;
     }
     if (rv == APR_SUCCESS && run->fault) {
         mdm_log(run->ctx, MDM_LOG_ERR, "MDM0501", 0, "Apple's push service refuses our request: %s", run->fault);
         rv = tell(db, "push.fault", MDM_MSG_ERROR,
-                  apr_psprintf(p, "Apple's push service does not understand our requests (%s): please report this.", run->fault));
+                  mdm_said(p, "said_push_fault", run->fault, NULL));
         run->fault = NULL;
     }
     if (rv == APR_SUCCESS && run->foreign >= FOREIGN_MANY) {
-        rv = tell(db, "push.topic", MDM_MSG_ERROR, "Many devices were enrolled with another push certificate: was it replaced "
-                  "instead of renewed? They must enrol again, or the old certificate must be renewed and imported.");
+        rv = tell(db, "push.topic", MDM_MSG_ERROR, mdm_said(p, "said_push_topic", NULL));
         run->foreign = -1000000; /* once in a run */
     }
     return rv;

@@ -8,6 +8,7 @@
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
 #include "domain/mdm_push_cert.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 #include "wire/mdm_x509.h"
 
@@ -173,10 +174,8 @@ static apr_status_t warn(mdm_db_t *db, const mdm_certinfo_t *info, int days, int
     json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:i}", "until", until, "days", days));
     json_t *note = mdm_json_own(ctx, json_pack("{s:s, s:i}", "serial", info->serial, "mark", now));
     apr_status_t rv = mdm_message(db, "zone", "apns", now > 7 ? MDM_MSG_WARNING : MDM_MSG_ERROR, "push.expiring",
-                                  now ? apr_psprintf(ctx->pool, "The Apple push certificate ends on %s, in %d day%s: renew it at Apple "
-                                                     "with the same Apple account.", until, days, days == 1 ? "" : "s")
-                                      : apr_psprintf(ctx->pool, "The Apple push certificate ended on %s: no Apple device can be woken. "
-                                                     "Renew it at Apple, do not make a new one.", until));
+                                  now ? mdm_said(ctx->pool, "said_push_ending", until, apr_itoa(ctx->pool, days), NULL)
+                                      : mdm_said(ctx->pool, "said_push_ended", until, NULL));
 
     mdm_log(ctx, MDM_LOG_NOTICE, "MDM0502", 0, "the Apple push certificate ends on %s", until);
     if (rv == APR_SUCCESS) {

@@ -1,6 +1,6 @@
 // What policies do to one device: is it compliant, did everything arrive, which value holds and where it comes from.
 import { api, poll, query as toQuery } from '../api.js';
-import { h, fill, table, chip, time, icon, empty, say, name, number, word } from '../ui.js';
+import { h, fill, table, chip, time, icon, empty, say, name, number, word, said } from '../ui.js';
 import { catalogue, label, typeOf, valueText } from '../catalogue.js';
 import { ofTarget, target } from '../assign.js';
 import { channelName } from '../progress.js';
@@ -16,7 +16,7 @@ const compliance = (d) => h('section', { class: 'panel' }, h('h2', {}, t('compli
 const deliveries = (list, cat) => h('section', { class: 'panel flush' }, h('div', { class: 'bar' }, h('h2', { class: 'grow' }, t('pol_delivery'))), list.length ? table([
   { label: t('pol_type'), lead: true, cell: (x) => h('span', { class: 'main' }, label(typeOf(cat, x.type)) || x.type) },
   { label: t('del_channel'), tight: true, cell: (x) => channelName(x.channel) }, { label: t('state'), tight: true, cell: (x) => chip(`del_${x.state}`) },
-  { label: t('task_said'), cell: (x) => [x.error && h('bdi', {}, x.error), x.attempts > 1 && h('span', { class: 'sub' }, t('del_tries', null, number(x.attempts)))] },
+  { label: t('task_said'), cell: (x) => [x.error && name(said(x.said, x.error)), x.attempts > 1 && h('span', { class: 'sub' }, t('del_tries', null, number(x.attempts)))] },
   { label: t('when'), tight: true, cell: (x) => time(x.updated_at) }], list) : empty(t('dp_no_delivery'), 'shield'),
 list.some((x) => x.state === 'failed') && h('p', { class: 'muted small below' }, t('dp_again')));
 

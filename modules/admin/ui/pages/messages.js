@@ -1,6 +1,6 @@
 // What administrators should see: newest first, acknowledged one by one or all.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, head, csvLink, table, pager, time, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
+import { h, fill, head, csvLink, table, pager, time, icon, button, empty, dialog, toast, say, name, number, said } from '../ui.js';
 import { t } from '../words.js';
 
 const looks = { 1: ['', 'ok'], 2: ['warn', 'warn'], 3: ['bad', 'bad'] };
@@ -17,7 +17,7 @@ export default async function page({ main, query, signal, may, again }) {
     save: async () => { const { data } = await api('POST', 'messages/acknowledge', { body: filter.object ? { object: filter.object } : {} }); toast(t('ack_done', null, number(data.acknowledged))); again(); } });
   const draw = () => fill(list, state.items.length === 0 ? empty(t('no_messages'), 'ok') : [table([
     { label: t('message'), lead: true, cell: (m) => [m.object_kind === 'device' && m.object_name ? h('a', { class: 'main', href: `#/device/${m.object_id}` }, name(m.object_name)) : h('span', { class: 'main' }, t(`on_${m.object_kind}`, m.object_kind)),
-      h('span', { class: 'sub' }, m.text)] },
+      h('span', { class: 'sub' }, name(said(m.said, m.text)))] },
     { label: t('severity'), tight: true, cell: severity }, { label: t('when'), tight: true, cell: (m) => time(m.at) },
     { label: t('acknowledged'), tight: true, cell: (m) => (m.acknowledged_at ? [time(m.acknowledged_at), h('span', { class: 'sub' }, name(m.acknowledged_by))] : '–') },
     { label: '', cell: (m) => write && h('div', { class: 'acts' }, !m.acknowledged_at && button(t('acknowledge'), 'ok', act('POST', `messages/${m.id}/acknowledge`, 'saved')),

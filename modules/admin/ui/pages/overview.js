@@ -1,6 +1,6 @@
 // What is there, what is missing, what needs a look.
 import { api, poll } from '../api.js';
-import { h, fill, head, icon, number, chip, time, button, say, name } from '../ui.js';
+import { h, fill, head, icon, number, chip, time, button, say, name, said } from '../ui.js';
 import { t } from '../words.js';
 
 function steps(o) {
@@ -40,7 +40,7 @@ function states(o) {
 function messages(list, ack) {
   return h('section', { class: 'panel' }, h('h2', {}, h('a', { href: '#/messages' }, t('messages'))), list.length === 0 ? h('p', { class: 'muted' }, t('no_messages'))
     : h('ul', { class: 'line' }, list.map((m) => h('li', {}, h('div', {}, m.object_kind === 'device' && m.object_name
-      ? [h('a', { href: `#/device/${m.object_id}` }, name(m.object_name)), ': '] : null, m.text),
+      ? [h('a', { href: `#/device/${m.object_id}` }, name(m.object_name)), ': '] : null, name(said(m.said, m.text))),
     h('div', { class: 'when' }, time(m.at), ' ', ack && button(t('acknowledge'), 'ok', () => ack(m), 'quiet'))))));
 }
 

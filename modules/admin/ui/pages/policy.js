@@ -1,6 +1,6 @@
 // One policy: its settings, versions, assignments, and what became of it on devices.
 import { api, poll, query as toQuery, url } from '../api.js';
-import { h, fill, csvLink, table, tabbar, pager, chip, number as count, time, icon, button, empty, dialog, toast, say, name, word } from '../ui.js';
+import { h, fill, csvLink, table, tabbar, pager, chip, number as count, time, icon, button, empty, dialog, toast, say, name, word, said } from '../ui.js';
 import { folderOptions } from '../tree.js';
 import { catalogue, columns, label, valueText } from '../catalogue.js';
 import { editor } from '../policy_editor.js';
@@ -118,7 +118,7 @@ async function delivery({ p, query, signal }) {
   const drawList = () => fill(list, rows.items.length ? table([
     { label: t('device'), lead: true, cell: (d) => [h('a', { class: 'main', href: `#/device/${d.id}?tab=policies` }, name(d.name)), d.person && h('span', { class: 'sub' }, name(d.person))] },
     { label: t('del_channel'), tight: true, cell: (d) => channelName(d.channel) }, { label: t('state'), tight: true, cell: (d) => chip(`del_${d.state}`) },
-    { label: t('task_said'), cell: (d) => [d.error && h('bdi', {}, d.error), d.attempts > 1 && h('span', { class: 'sub' }, t('del_tries', null, count(d.attempts)))] },
+    { label: t('task_said'), cell: (d) => [d.error && name(said(d.said, d.error)), d.attempts > 1 && h('span', { class: 'sub' }, t('del_tries', null, count(d.attempts)))] },
     { label: t('version'), tight: true, cell: (d) => versionName(d.number) }, { label: t('when'), tight: true, cell: (d) => time(d.updated_at) }], rows.items)
     : empty(t(state || channel ? 'no_match' : 'del_none'), 'devices'), pager(list, rows, () => more().catch(say)));
   // A page may be short, even empty, with more behind it.

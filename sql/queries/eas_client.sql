@@ -1,0 +1,50 @@
+-- What was agreed with mail clients by Provision: keys, tries, the mail server's key (domain/mdm_eas_provision.c).
+
+-- name: eas_client :one
+-- args: record_id:text
+-- cols: device_id:text, device_name:text, mode:text, policy:text?, policy_key:i64, key_rev:i64, key_version:i64, key_doc:text, temp_key:i64, temp_rev:i64, temp_version:i64, temp_doc:text, temp_done:i64, back_key:i64, back_temp:i64, tries:i64, tries_rev:i64, tries_ms:i64, lax:text?, email_id:text, email:text?
+SELECT d.id, d.name, d.mode, (SELECT p.hash FROM delivery p WHERE p.device_id = d.id AND p.channel = 'eas' AND p.hash <> '' LIMIT 1),
+       COALESCE(c.policy_key, 0), COALESCE(c.key_rev, 0), COALESCE(c.key_version, 0), COALESCE(c.key_doc, ''),
+       COALESCE(c.temp_key, 0), COALESCE(c.temp_rev, 0), COALESCE(c.temp_version, 0), COALESCE(c.temp_doc, ''), COALESCE(c.temp_done, 0),
+       COALESCE(c.back_key, 0), COALESCE(c.back_temp, 0), COALESCE(c.tries, 0), COALESCE(c.tries_rev, 0), COALESCE(c.tries_ms, 0), c.lax,
+       COALESCE(x.result_id, ''), e.settings
+  FROM source_record r JOIN device d ON d.id = r.device_id LEFT JOIN eas_client c ON c.record_id = r.id
+       LEFT JOIN effective_policy x ON x.device_id = d.id AND x.type = 'email' LEFT JOIN policy_result e ON e.id = x.result_id
+ WHERE r.id = :record_id AND r.live = 1;
+
+-- One more time that it was told to provision, or n; counted anew for another revision and after a day.
+-- name: eas_client_tried :one
+-- args: record_id:text, rev:i64, n:i64, since:i64, now:i64
+-- cols: tries:i64
+INSERT INTO eas_client (record_id, tries, tries_rev, tries_ms) VALUES (:record_id, :n, :rev, :now)
+ON CONFLICT (record_id) DO UPDATE SET
+    tries = CASE WHEN eas_client.tries_rev = excluded.tries_rev AND eas_client.tries_ms > :since THEN eas_client.tries ELSE 0 END + excluded.tries,
+    tries_ms = CASE WHEN eas_client.tries_rev = excluded.tries_rev AND eas_client.tries_ms > :since THEN eas_client.tries_ms ELSE excluded.tries_ms END,
+    tries_rev = excluded.tries_rev
+RETURNING tries;
+
+-- lax: the result of the e-mail policy that lets it have mail.
+-- name: eas_client_lax :exec
+-- args: record_id:text, lax:text?
+UPDATE eas_client SET lax = :lax WHERE record_id = :record_id;
+
+-- name: eas_client_offer :exec
+-- args: record_id:text, key:i64, rev:i64, version:i64, doc:text, back_temp:i64
+UPDATE eas_client SET temp_key = :key, temp_rev = :rev, temp_version = :version, temp_doc = :doc, temp_done = 0, back_temp = :back_temp
+ WHERE record_id = :record_id;
+
+-- name: eas_client_taken :exec1
+-- args: record_id:text, temp:i64, key:i64, back_key:i64
+UPDATE eas_client SET policy_key = :key, key_rev = temp_rev, key_version = temp_version, key_doc = temp_doc, temp_done = 1,
+       back_key = :back_key, back_temp = 0
+ WHERE record_id = :record_id AND temp_key = :temp;
+
+-- The policy has changed in nothing that this client's version knows.
+-- name: eas_client_same :exec
+-- args: record_id:text, rev:i64, version:i64
+UPDATE eas_client SET key_rev = :rev, key_version = :version WHERE record_id = :record_id;
+
+-- Its mail server wants it to provision: both keys are void.
+-- name: eas_client_stale :exec
+-- args: record_id:text, back_key:i64
+UPDATE eas_client SET back_key = 0, policy_key = 0, temp_key = 0 WHERE record_id = :record_id AND back_key = :back_key;

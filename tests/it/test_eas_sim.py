@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 import zonefiles as zf
 from sim import wbxml
+from sim.eas_apps import PROFILES, App
 from sim.eas_client import EasError, Phone
 from sim.eas_server import EasServer, parse_query
 from sim.wbxml import Node
@@ -383,3 +384,34 @@ def test_tls(tmp_path):
     finally:
         phone.close()
         server.close()
+
+
+# ---- mail apps
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_apps_live_with_a_server(server, profile):
+    """Each app finds its version, takes the policy, gets mail and news, begins anew when keys are lost, and obeys a wipe."""
+    server.policy, app = {"DevicePasswordEnabled": 1}, App(profile, server.port, "alice", "secret")
+    assert app.visit() and app.state == "mail" and app.provisions == 1 and not app.inbox
+    server.deliver("alice", "Subject: one")
+    assert app.wait() == 2 and app.visit() and list(app.inbox.values()) == ["one"]
+    assert app.wait(0.1) == 1 and app.beat == 1
+    server.ask_again("alice")
+    assert app.visit() and app.provisions == 2
+    app.folder_key, app.sync_keys["5"] = "MDMQ-1", "MDMQ-1"
+    assert app.visit() and list(app.inbox.values()) == ["one"]
+    assert server.info["alice", app.plain_id().upper()]["Model"] and app.heard == {"alice"}
+    server.wipe.add(("alice", app.plain_id().upper()))
+    assert not app.visit() and app.state == "wiped" and not app.visit()
+    app.close()
+
+
+@pytest.mark.parametrize("step, state", [({"status": 403}, "blocked"), ({"eas": 129}, "blocked"), ({"status": 503, "headers": {"Retry-After": "9"}}, "later"),
+                                         ({"status": 401}, "password"), ({"status": 449}, "stuck"), ({"eas": 142}, "stuck")])
+def test_what_apps_make_of_refusals(server, step, state):
+    server.policy, app = {"AllowCamera": 1}, App("ios", server.port, "alice", "secret")
+    server.script["FolderSync"] = [step]
+    assert not app.visit() and app.state == state and app.provisions <= 1
+    server.script.clear()
+    assert app.visit() is (state != "password")
+    app.close()

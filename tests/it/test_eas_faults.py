@@ -1,7 +1,11 @@
 """Mail in trouble (GATE-04, GATE-06 in its first form, USR-09, USR-11): database or directory away, a second node."""
+import subprocess
+import threading
+
 import pytest
 
 import harness
+import zonefiles as zf
 from clients import enrolled
 from mail import Post, eas_id
 from sim.wbxml import Node
@@ -18,17 +22,56 @@ def known_phone(post, **more):
     return phone, post.console.device(device.udid)["id"]
 
 
+PROBE = zf.BUILD / "tests" / "mod_probe.so"
+CLOCK = {"extra_main": f"LoadModule probe_module {PROBE}", "extra_device": '<Location "/probe">\nSetHandler probe\n</Location>'}
+
+
+class Traffic:
+    """Phones that ask again and again, each on its own connection; answers are (HTTP code, status) or the exception."""
+
+    def __init__(self, phones):
+        self.on, self.said = True, [[] for _ in phones]
+        self.threads = [threading.Thread(target=self._run, args=x) for x in zip(phones, self.said)]
+        [t.start() for t in self.threads]
+
+    def _run(self, phone, said):
+        while self.on:
+            try:
+                answer = phone.post("FolderSync", FOLDERS)
+                said.append((answer.http, answer.status))
+            except Exception as why:
+                said.append(why)
+                phone.close()
+
+    def turn(self):
+        """All have asked some more times."""
+        before = [len(s) for s in self.said]
+        harness.wait_for(lambda: all(len(s) >= b + 3 for s, b in zip(self.said, before)), timeout=40)
+
+    def end(self):
+        self.on = False
+        [t.join(40) for t in self.threads]
+        assert not [t for t in self.threads if t.is_alive()]
+
+
+def ahead(zone, minutes):
+    zone.request("GET", "/probe", headers={"X-Ahead-Ms": str(minutes * 60_000), "X-Person": "nobody", "X-Device": "NONE0000001"})
+
+
 @pytest.mark.parametrize("how", ["stopped", "hanging"])
 def test_database_away(factory, how):
-    """GATE-04: known good phones keep their mail, everybody else is asked to come again; never 401, never 500."""
+    """GATE-04, R19: known good phones keep their mail, everybody else is asked to come again; never 401, never 500. Ten minutes of it, and four
+    hours, under traffic: the child's clock is set ahead."""
+    subprocess.run(["make", "-f", "apxs.mk", f"BUILD={zf.BUILD}", str(PROBE)], cwd=zf.ROOT, check=True, capture_output=True)
     cluster = harness.Postgres()
-    zone = factory.zone("pgsql", pg=cluster, children=1).start()
+    zone = factory.zone("pgsql", pg=cluster, children=1, **CLOCK).start()
     zone.log.expect(*AWAY)
     post = Post(zone).ready()
     try:
         phone, _ = known_phone(post)
         post.settle()
         assert phone.post("FolderSync", FOLDERS).status == 1
+        busy = Traffic([post.phone(device_id=phone.device_id, form=form) for form in ("plain", "base64")])
         cluster.stop("immediate") if how == "stopped" else cluster.freeze()
         try:
             harness.wait_for(lambda: post.phone(device_id="STRANGER0001").post("FolderSync", FOLDERS).http == 503)
@@ -38,7 +81,15 @@ def test_database_away(factory, how):
             for other in (post.phone(device_id="STRANGER0002"), post.phone(password="new-Pass-1"), post.phone("nobody", "x")):
                 answer = other.post("FolderSync", FOLDERS)
                 assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0
+            ahead(zone, minutes=10)
+            busy.turn()
+            assert set(x for said in busy.said for x in said) == {(200, 1)}
+            ahead(zone, minutes=5 * 60)
+            harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
+            ahead(zone, minutes=0)
+            busy.turn()
         finally:
+            busy.end()
             cluster.start() if how == "stopped" else cluster.thaw()
         harness.wait_for(lambda: post.phone(password="new-Pass-2").options().http == 401, step=0.3)
         assert phone.post("FolderSync", FOLDERS).status == 1

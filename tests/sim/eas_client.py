@@ -24,10 +24,12 @@ class Answer:
     def __init__(self, response, body):
         self.http, self.headers, self.body = response.status, response.headers, body
         self.doc = None
-        if response.status == 200 and body and "ms-sync" in response.headers.get("Content-Type", ""):
+        kind = response.headers.get("Content-Type", "")
+        if response.status == 200 and body and "ms-sync" in kind:
             try:
-                self.doc = decode(body)
-            except WbxmlError as wrong:
+                start, size = struct.unpack_from("<II", body, 4) if kind == MULTIPART else (0, len(body))
+                self.doc = decode(body[start:start + size])
+            except (WbxmlError, struct.error) as wrong:
                 raise EasError(f"not WBXML: {wrong}", self) from wrong
 
     @property

@@ -60,8 +60,8 @@ class EasServer:
     """users = {"alice": "secret"}. script[command or "*"] = [step, …], taken one by one, the last one stays. Steps:
     {"status": 503, "headers": {...}, "body": b"…"} answers so; {"html": True} a login page with 200; {"hang": True} never answers;
     {"reset": True} breaks the connection; {"delay": seconds}; {"eas": 142} root and status; {} goes on as usual. These go on as usual, but
-    {"slow": seconds} waits before each byte of the answer, {"cut": n} breaks the connection after n bytes of it (True: within its first
-    document), {"stall": n} says nothing more after n.
+    {"slow": seconds} waits before each byte of the answer, {"cut": n} breaks the connection after n bytes of it (True: a few after its
+    headers), {"stall": n} says nothing more after n.
     policy = {"AllowCamera": 0} wants to be acknowledged before anything else, policies[user] is that person's own; ask_again(user) wants it
     once more. wipe, wipe_account: {(user, DEVICEID)}. cookies: each person has one and must bring it back. versions: what is offered.
     trouble: what no front may do: another person's cookie, or a user in the query who is not the one of the log-in."""

@@ -147,6 +147,11 @@ int mdm_adm_device_policies(mdm_web_call_t *call)
     return mdm_adm_look(call, mdm_device_policies_json);
 }
 
+int mdm_adm_person_policies(mdm_web_call_t *call)
+{
+    return mdm_adm_look(call, mdm_person_policies_json);
+}
+
 static apr_status_t devices(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
     return mdm_policy_devices_json(db, arg, page, items, next);

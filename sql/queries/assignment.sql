@@ -144,6 +144,23 @@ SELECT d.device_id, w.name, o.name, d.channel, d.state, d.error, d.attempts, d.u
    AND (:channel = '' OR d.channel = :channel) AND (:state = '' OR d.state = :state) AND {delivery_seen}
  ORDER BY d.channel, d.state, d.device_id LIMIT :count;
 
+-- What is assigned to targets, [{"k", "i"}], in the version in force.
+-- name: person_policy_assigned :many
+-- args: targets:text
+-- cols: id:text, target_kind:text, target_id:text, policy_id:text, name:text, type:text, conflict:text, position:i64, number:i64, settings:text
+-- only: pgsql
+SELECT a.id, a.target_kind, a.target_id, a.object_id, p.name, p.type, a.conflict, a.position, p.published, v.settings
+  FROM jsonb_to_recordset(CAST(:targets AS jsonb)) AS t (k text, i text)
+  JOIN assignment a ON a.target_kind = t.k AND a.target_id = t.i AND a.object_kind = 'policy'
+  JOIN policy p ON p.id = a.object_id AND p.type IN ('device_control', 'security', 'email')
+  JOIN policy_version v ON v.policy_id = p.id AND v.number = p.published AND p.published > 0;
+-- only: sqlite3
+SELECT a.id, a.target_kind, a.target_id, a.object_id, p.name, p.type, a.conflict, a.position, p.published, v.settings
+  FROM json_each(:targets) AS t
+  JOIN assignment a ON a.target_kind = json_extract(t.value, '$.k') AND a.target_id = json_extract(t.value, '$.i') AND a.object_kind = 'policy'
+  JOIN policy p ON p.id = a.object_id AND p.type IN ('device_control', 'security', 'email')
+  JOIN policy_version v ON v.policy_id = p.id AND v.number = p.published AND p.published > 0;
+
 -- name: device_policy_effective :many
 -- args: device:text
 -- cols: type:text, computed_ms:i64, settings:text

@@ -32,6 +32,13 @@ def policy(console, name, kind="security", **more):
     return console.post("/policies", {"type": kind, "name": name, "levels": {"corporate": "strict", "personal": "low"}, "publish": True, **more})["id"]
 
 
+def assign(console, ident, *targets):
+    """Assigns through the API, with the number that the preview says."""
+    targets = [{"kind": kind, "id": target} for kind, target in targets]
+    reach = console.post("/assignments/preview", {"targets": targets})["devices"]
+    return console.post("/assignments", {"policy": ident, "targets": targets, "confirm": max(reach, 1)})["items"]
+
+
 def find(p, kind, text, hit):
     choose(p, "#f-kind", kind)
     field = p.find("#f-targets")
@@ -217,12 +224,30 @@ def test_device_shows_where_settings_come_from(zone, page, console, reached, siz
     p.clean()
 
 
+def test_person_and_mail_policy(page, console, people):
+    """POL-06, MAIL-01: the page of people shows which settings hold for a person and whence; an e-mail policy says that no mail server is set."""
+    ident = policy(console, "Mine " + HOSTILE)
+    assign(console, ident, ("person", people["anna"]))
+    mail = console.post("/policies", {"type": "email", "name": "Mail"})["id"]
+    p = page(size=(390, 844)).log_in().open("people?q=anna")
+    p.button("Effective settings").click()
+    p.has("Mine " + HOSTILE, "dialog")
+    p.fits()
+    p.shot("person-390")
+    p.button("Close", "dialog").click()
+    p.closed()
+    p.open(f"policy/{mail}")
+    p.has("No mail server is set")
+    p.shot("policy-no-mail-390")
+    p.clean()
+
+
 def test_limited_administrators(zone, page, console, people):
     """USR-12: who sees some folders only is offered these and their devices to assign to; he changes no policy; help desk sees what holds and changes nothing."""
     role = console.post("/roles", {"name": "Policy desk", "rights": {"policy": ["read", "write"], "device": ["read"], "person": ["read"]}})["id"]
     console.post("/admins", {"kind": "local", "login": "tills", "role_id": role, "password": "Correct-horse-9", "folders": [people["tills"]]})
     ident = policy(console, "For the tills")
-    console.post("/assignments", {"policy": ident, "targets": [{"kind": "person", "id": people["anna"]}, {"kind": "folder", "id": people["tills"]}]})
+    assign(console, ident, ("person", people["anna"]), ("folder", people["tills"]))
     p = page().log_in("tills", "Correct-horse-9").open("policies")
     assert "New policy" not in p.find("#main").text
     p.open(f"policy/{ident}?part=assignments")

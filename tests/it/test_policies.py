@@ -392,7 +392,7 @@ READERS, WRITERS = {"administrator", "auditor", "reads", "limited"}, {"administr
 EVERYBODY = READERS | {"help_desk", "super_help_desk", "nothing"}
 MAY = [(r"GET /policies/catalogue", EVERYBODY), (r"GET /(policies|assignments|policy-folders)\b.*", READERS), (r"POST /assignments/preview", READERS),
        (r"\w+ /(policies|assignments|policy-folders)\b.*", WRITERS), (r"GET /devices/{id}/policies", EVERYBODY - {"nothing", "reads"}),
-       (r"GET /(notices|notifications)\b.*|POST /notifications/templates/.*/preview", {"auditor"}), (r"\w+ /(notices|notifications)\b.*", set())]
+       (r"GET /people/{id}/policies", EVERYBODY - {"nothing", "reads"}), (r"GET /(notices|notifications)\b.*|POST /notifications/templates/.*/preview", {"auditor"}), (r"\w+ /(notices|notifications)\b.*", set())]
 
 
 def test_who_may_do_what_with_policies(zone, console):
@@ -480,6 +480,39 @@ def test_settings_of_a_device_with_their_origin(zone, console, reached):
     assert [(d["channel"], d["state"], d["error"]) for d in seen["deliveries"]] == [("mdm", "failed", "Error 4001")]
     status, headers, _ = console.call("GET", f"/devices/{ids[5]}/policies")
     assert console.call("GET", f"/devices/{ids[5]}/policies", If_None_Match=headers["ETag"])[0] == 304
+
+
+def test_effective_settings_of_a_person(zone, console):
+    """POL-05, POL-06: of a person, before any device: nearest first over the person, groups in their order and folders upwards; both columns; versions in force."""
+    source = zone.sql("SELECT id FROM user_source")[0][0]
+    ids = {n: f"00000000-0000-4000-8000-0000000{n:05x}" for n in range(0xc01, 0xc06)}
+    person, near, far, low, top = ids.values()
+    zone.sql("INSERT INTO user_folder (id, source_id, name) VALUES (?, ?, 'Top')", top, source)
+    zone.sql("INSERT INTO user_folder (id, source_id, parent_id, name) VALUES (?, ?, ?, 'Low')", low, source, top)
+    zone.sql("INSERT INTO person (id, source_id, folder_id, login, login_key, name, created_ms) VALUES (?, ?, ?, 'eve', 'eve', 'Eve', 1)", person, source, low)
+    for n, group in enumerate((far, near)):
+        zone.sql("INSERT INTO user_group (id, source_id, name, position) VALUES (?, ?, ?, ?)", group, source, f"G{n}", 9 - n)
+        zone.sql("INSERT INTO user_group_member (group_id, person_id) VALUES (?, ?)", group, person)
+    assert console.get(f"/people/{person}/policies") == {"corporate": [], "personal": []}
+
+    def give(name, kind, target, **settings):
+        made = policy(console, name, settings={f"security.{k}": v for k, v in settings.items()}, publish=True)
+        console.post("/assignments", {"policy": made, "targets": [{"kind": kind, "id": target}]})
+        return made
+    both = {"corporate": "inherit", "personal": 5}
+    mine = give("Eve 1", "person", person, min_length=both)
+    give("Eve 2", "user_group", near, min_length={"corporate": 7}, simple={"personal": None})
+    give("Eve 3", "user_group", far, min_length={"corporate": 8, "personal": 8}, simple={"corporate": False, "personal": False})
+    give("Eve 4", "user_folder", top, numeric={"corporate": True})
+    hidden = policy(console, "Eve sandbox", settings={"security.alphabetic": {"corporate": True}})
+    console.post("/assignments", {"policy": hidden, "targets": [{"kind": "person", "id": person}]})
+    seen = console.get(f"/people/{person}/policies")
+    got = {side: {r["setting"].split(".")[1]: (r["value"], r["policy"]["name"], r["via"]["kind"]) for t in seen[side] for r in t["settings"]} for side in seen}
+    assert got["corporate"] == {"min_length": (7, "Eve 2", "user_group"), "simple": (False, "Eve 3", "user_group"), "numeric": (True, "Eve 4", "user_folder")}
+    assert got["personal"] == {"min_length": (5, "Eve 1", "person"), "simple": (None, "Eve 2", "user_group")}
+    row = next(r for r in seen["personal"][0]["settings"] if r["setting"] == "security.min_length")
+    assert row == {"setting": "security.min_length", "value": 5, "policy": {"id": mine, "name": "Eve 1"}, "version": 1, "via": {"kind": "person", "id": person, "name": "Eve"}}
+    problem(console.call("GET", f"/people/{NOBODY}/policies"), 404)
 
 
 def test_what_becomes_of_settings_on_their_way(zone, console):

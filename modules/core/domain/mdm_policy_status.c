@@ -6,6 +6,8 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_assignment.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_policy.h"
+#include "domain/mdm_policy_profile.h"
 #include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
@@ -231,5 +233,104 @@ apr_status_t mdm_device_policies_json(mdm_db_t *db, const char *id, json_t **out
         rv = mdm_q_device_policy_waits(db, id, &waits);
     if (rv == APR_SUCCESS)
         *out = json_pack("{s:b, s:O, s:O, s:O}", "computing", waits->n > 0, "policies", reach, "types", types, "deliveries", deliveries);
+    return rv;
+}
+
+/* ---------------------------------------------------------------- one person */
+
+typedef struct person_t {
+    apr_array_header_t *targets; /* "<kind>:<id>", nearest first, NULL-terminated */
+    apr_array_header_t *all;     /* of mdm_policy_assignment_t */
+    json_t *names, *known;       /* policy → name; what via_json() asked for */
+} person_t;
+
+static apr_status_t person_targets(mdm_db_t *db, const char *id, person_t *who)
+{
+    static const char *const kinds[] = {"user_group", "user_folder"};
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    mdm_q_person_get_t *q;
+    apr_status_t rv = mdm_q_person_get(db, id, &q);
+    json_t *people = mdm_json_own(ctx, json_pack("[s]", id)), *folders = mdm_json_own(ctx, json_array());
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (q->folder_id)
+        json_array_append_new(folders, json_string(q->folder_id));
+    rv = mdm_q_recompute_places(db, "[]", mdm_json_text(ctx->pool, people), "[]", mdm_json_text(ctx->pool, folders), &rows);
+    APR_ARRAY_PUSH(who->targets, const char *) = apr_pstrcat(ctx->pool, "person:", id, NULL);
+    for (int k = 0; rv == APR_SUCCESS && k < 2; k++) {
+        for (int i = 0; i < rows->nelts; i++) {
+            const mdm_q_recompute_places_t *p = &APR_ARRAY_IDX(rows, i, mdm_q_recompute_places_t);
+
+            if (!strcmp(p->kind, kinds[k]))
+                APR_ARRAY_PUSH(who->targets, const char *) = apr_pstrcat(ctx->pool, p->kind, ":", p->target, NULL);
+        }
+    }
+    if (q->source_id)
+        APR_ARRAY_PUSH(who->targets, const char *) = apr_pstrcat(ctx->pool, "user_source:", q->source_id, NULL);
+    APR_ARRAY_PUSH(who->targets, const char *) = NULL;
+    return rv;
+}
+
+static apr_status_t person_assigned(mdm_db_t *db, person_t *who)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *list = mdm_json_own(ctx, json_array());
+    apr_array_header_t *rows;
+    apr_status_t rv;
+
+    for (int i = 0; i < who->targets->nelts - 1; i++) {
+        const char *t = APR_ARRAY_IDX(who->targets, i, const char *), *colon = strchr(t, ':');
+
+        json_array_append_new(list, json_pack("{s:s%, s:s}", "k", t, (size_t)(colon - t), "i", colon + 1));
+    }
+    rv = mdm_q_person_policy_assigned(db, mdm_json_text(ctx->pool, list), &rows);
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_person_policy_assigned_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_person_policy_assigned_t);
+        mdm_policy_assignment_t one = {.id = q->id, .policy_id = q->policy_id, .type = q->type, .number = q->number, .conflict = q->conflict,
+                                       .target = apr_pstrcat(ctx->pool, q->target_kind, ":", q->target_id, NULL), .position = q->position};
+
+        rv = mdm_json_parse(ctx, q->settings, strlen(q->settings), &one.settings);
+        APR_ARRAY_PUSH(who->all, mdm_policy_assignment_t) = one;
+        json_object_set_new(who->names, q->policy_id, json_string(q->name));
+    }
+    return rv == MDM_EINPUT ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, "A policy of this person can not be read.") : rv;
+}
+
+static apr_status_t person_effective(mdm_db_t *db, const person_t *who, const char *ownership, json_t *list)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const mdm_policy_subject_t subject = {(const char *const *)(void *)who->targets->elts, NULL, ownership};
+    apr_status_t rv = APR_SUCCESS;
+
+    for (int t = 0; rv == APR_SUCCESS && t < MDM_POLICY_TYPES; t++) {
+        json_t *settings = mdm_json_own(ctx, json_array());
+        mdm_policy_effective_t *e;
+
+        rv = mdm_policy_resolve(ctx, &subject, mdm_policy_types[t], (const mdm_policy_assignment_t *)(void *)who->all->elts, who->all->nelts, &e);
+        if (rv == APR_SUCCESS && json_object_size(e->settings)
+            && (rv = settings_json(db, e->settings, who->names, NULL, who->known, settings)) == APR_SUCCESS)
+            json_array_append_new(list, json_pack("{s:s, s:O}", "type", mdm_policy_types[t], "settings", settings));
+    }
+    return rv;
+}
+
+apr_status_t mdm_person_policies_json(mdm_db_t *db, const char *id, json_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *corporate = mdm_json_own(ctx, json_array()), *personal = mdm_json_own(ctx, json_array());
+    person_t who = {apr_array_make(ctx->pool, 8, sizeof(const char *)), apr_array_make(ctx->pool, 8, sizeof(mdm_policy_assignment_t)),
+                    mdm_json_own(ctx, json_object()), mdm_json_own(ctx, json_object())};
+    apr_status_t rv = person_targets(db, id, &who);
+
+    if (rv == APR_SUCCESS)
+        rv = person_assigned(db, &who);
+    if (rv == APR_SUCCESS)
+        rv = person_effective(db, &who, "corporate", corporate);
+    if (rv == APR_SUCCESS)
+        rv = person_effective(db, &who, "personal", personal);
+    if (rv == APR_SUCCESS)
+        *out = json_pack("{s:O, s:O}", "corporate", corporate, "personal", personal);
     return rv;
 }

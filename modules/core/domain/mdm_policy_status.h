@@ -21,5 +21,8 @@ apr_status_t mdm_policy_devices_json(mdm_db_t *db, const mdm_policy_devices_t *w
 
 /* All that policies do to a device: {"computing", "policies", "types", "deliveries"}. New reference. */
 apr_status_t mdm_device_policies_json(mdm_db_t *db, const char *id, json_t **out);
+/* What policies give to a person, whatever devices add (POL-05, POL-06): {"corporate", "personal"}, each [{"type", "settings"}] as for a device, of the
+ * versions in force. APR_NOTFOUND. New reference. */
+apr_status_t mdm_person_policies_json(mdm_db_t *db, const char *id, json_t **out);
 
 #endif

@@ -28,7 +28,7 @@ const outcome = ({ channels = {} }) => h('div', { class: 'outcomes' }, Object.ke
     o.deprecated && h('span', { class: 'sub' }, t('pol_deprecated', null, o.deprecated)));
 }), !Object.keys(channels).length && h('span', { class: 'muted' }, '–'));
 
-function origin(s, may) {
+export function origin(s, may) {
   const policy = s.policy.name === null ? h('span', { class: 'muted' }, t('asg_gone')) : may('policy:read') ? h('a', { href: `#/policy/${s.policy.id}${toQuery({ version: s.version })}` }, name(s.policy.name)) : name(s.policy.name);
   return h('div', {}, policy, ' · ', s.version ? t('pol_version_n', null, number(s.version)) : t('s_sandbox'), h('div', { class: 'small' }, target(s.via, may)));
 }

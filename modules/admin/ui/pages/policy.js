@@ -153,8 +153,9 @@ async function delivery({ p, query, signal }) {
 const parts = { settings, assignments, delivery, versions };
 
 export default async function page({ main, id, query, signal, may, me, again }) {
-  const [{ data: p }, cat, { data: { items: folders } }, servers] = await Promise.all([api('GET', `policies/${id}`, { signal }), catalogue(), api('GET', 'policy-folders', { signal }),
-    may('mail:read') ? api('GET', 'eas-servers?limit=200', { signal }).then((r) => r.data.items) : []]);
+  const [{ data: p }, cat, { data: { items: folders } }, servers, mailed] = await Promise.all([api('GET', `policies/${id}`, { signal }), catalogue(), api('GET', 'policy-folders', { signal }),
+    may('mail:read') ? api('GET', 'eas-servers?limit=200', { signal }).then((r) => r.data.items) : [],
+    may('device:read') ? api('GET', 'overview', { signal }).then((r) => r.data.mail_server) : true]);
   const editable = may('policy:write') && !me.limited && p.type !== 'enrollment';
   const number = query.version === undefined ? (p.sandbox ? 0 : p.published) : Number(query.version);
   const part = parts[query.part] ? query.part : 'settings';
@@ -168,6 +169,7 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   document.title = `${p.name} · mod_mdm`;
   fill(main, h('a', { class: 'crumb', href: `#/policies${toQuery({ type: p.type })}` }, icon('left'), t('policies')), h('div', { class: 'head' }, h('h1', {}, name(p.name)), h('div', { class: 'acts' }, acts)),
     progress(signal), h('div', { class: 'under' }, h('span', { class: 'chip' }, word('pol_type', p.type)), marks(p), p.description && h('span', { class: 'muted' }, name(p.description))),
+    !mailed && ['email', 'enrollment'].includes(p.type) && h('p', { class: 'alert warn' }, t('pol_no_mail'), ' ', may('zone:read') && h('a', { href: '#/notifications?tab=server' }, t('pol_no_mail_set'))),
     p.republish && h('p', { class: 'alert warn' }, t('pol_republish')), !latest && h('p', { class: 'alert' }, t('pol_older'), ' ', h('a', { href: `#/policy/${p.id}` }, t('pol_latest'))),
     tabbar(Object.keys(parts).map((k) => [k, t(`pol_${k}`)]), part, (k) => { location.hash = `#/policy/${p.id}${toQuery({ version: query.version, part: k })}`; }), stage);
 }

@@ -18,8 +18,12 @@ def settings(length):
 def policy(console, length, *targets):
     """A published policy with this minimum length, assigned to targets."""
     made = console.post("/policies", {"type": "security", "name": f"P {uuid.uuid4()}", "settings": settings(length), "publish": True})["id"]
-    if targets:
-        console.post("/assignments", {"policy": made, "targets": [dict(zip(("kind", "id"), t)) for t in targets]})
+    body = {"targets": [dict(zip(("kind", "id"), t)) for t in targets]}
+    for _ in range(500 if targets else 0):  # as the console does it: with the number that it shows, again when that has changed meanwhile
+        status = console.call("POST", "/assignments", {"policy": made, **body, "confirm": max(console.post("/assignments/preview", body)["devices"], 1)})[0]
+        assert status in (201, 409), status
+        if status == 201:
+            break
     return made
 
 

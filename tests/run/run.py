@@ -296,7 +296,8 @@ mdm ready
                 continue
             body = {"type": kind, "name": name, "levels": dict(zip(("corporate", "personal"), levels)), "publish": True, "note": "Demo"}
             _, made = self.api("POST", "/api/v1/policies", json.dumps(body), **as_admin)
-            self.api("POST", "/api/v1/assignments", json.dumps({"policy": made["id"], "targets": targets}), **as_admin)
+            _, reach = self.api("POST", "/api/v1/assignments/preview", json.dumps({"targets": targets}), **as_admin)
+            self.api("POST", "/api/v1/assignments", json.dumps({"policy": made["id"], "targets": targets, "confirm": max(reach["devices"], 1)}), **as_admin)
 
     def demo(self):
         count = os.environ.get("DEMO", "")

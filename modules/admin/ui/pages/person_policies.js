@@ -19,7 +19,7 @@ function types(data, cat) {
 
 export async function effective(p, { may }) {
   const [cat, servers, { data }] = await Promise.all([catalogue(), may('mail:read') ? api('GET', 'eas-servers?limit=200').then((r) => r.data.items) : [], api('GET', `people/${p.id}/policies`)]);
-  const cell = (c) => (r) => (r[c] ? [h('bdi', {}, valueText(cat, r.setting, r[c].value, servers)), h('div', { class: 'small muted' }, origin(r[c], may))] : '–');
+  const cell = (c) => (r) => (r[c] ? h('div', {}, h('bdi', {}, valueText(cat, r.setting, r[c].value, servers)), h('div', { class: 'small muted' }, origin(r[c], may))) : '–');
   const all = types(data, cat);
   const box = dialog({ title: [t('pp_effective'), ': ', name(p.name)], lead: t('pp_lead'), body: all.length ? all.map((x) => h('section', { class: 'panel flush', id: `person-${x.id}` },
     h('div', { class: 'bar' }, h('h3', {}, label(typeOf(cat, x.id)) || x.id)), table([

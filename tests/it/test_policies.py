@@ -163,6 +163,29 @@ def test_bad_settings_name_their_row(console):
     problem(console.call("GET", f"/policies/{ids['security']}/versions/x"), 404)
 
 
+def test_huge_settings_and_stale_versions(console):
+    """SEC-03, API-01: a document that is too large, too deep or has too many rows is refused in short and by its row; publishing and settings want the version read."""
+    ident = policy(console, "Huge")
+    known = catalogue(console)
+    number, text = (next(s["id"] for s in known.values() if s["kind"] == kind) for kind in ("int", "text"))
+    deep = {"a": 1}
+    for _ in range(200):
+        deep = {"a": deep}
+    many = {f"security.no{n:04d}": {"corporate": True} for n in range(4000)}
+    for settings, status, field in (({number: {"corporate": deep}}, 400, None), ({number: {"corporate": list(range(20000))}}, 400, f"settings.{number}.corporate"),
+                                    (many, 400, "settings.security.no0000"), ({"x" * 20000: {}}, 400, None), ({text: {"corporate": "x" * 300000}}, 413, None),
+                                    ({number: {"corporate": 10**400}}, 400, None)):
+        for method, path in (("PUT", f"/policies/{ident}/sandbox"), ("PATCH", f"/policies/{ident}/sandbox"), ("POST", "/policies")):
+            body = {"settings": settings, **({"type": "security", "name": "Huge too"} if method == "POST" else {})}
+            said = problem(console.call(method, path, body, If_Match=version_of(console, ident)), status, field)
+            assert len(str(said)) < 1000, (method, settings)
+    assert console.get(f"/policies/{ident}")["published"] == 0 and console.get(f"/policies/{ident}/sandbox")["settings"] == {}
+    for method, tail, body in (("POST", "/publish", {}), ("PUT", "/sandbox", {"settings": {}}), ("PATCH", "/sandbox", {"settings": {}}), ("DELETE", "/sandbox", None),
+                               ("PATCH", "", {"name": "x"}), ("PATCH", "/versions/0", {"note": "x"}), ("DELETE", "", None)):
+        for head, status in (({}, 428), ({"If_Match": '"999"'}, 412), ({"If_Match": "*"}, 412)):
+            problem(console.call(method, f"/policies/{ident}{tail}", body, **head), status)
+
+
 def test_two_administrators_publish_at_once(zone, console):
     """Issue 5, Trouble: of two who publish what they have read at once exactly one wins; there is one new version."""
     ident = policy(console, "Race", publish=True)

@@ -9,7 +9,6 @@ import zonefiles as zf
 
 ROOT = zf.ROOT
 QUERIES = {q.name: q for q in sqlgen.read_queries(str(ROOT / "sql" / "queries"))}
-MIGRATIONS = sqlgen.read_migrations(str(ROOT / "sql" / "schema"))
 VERSIONS = "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_ms BIGINT NOT NULL)"
 # Type numbers of PostgreSQL's catalogue: whole numbers may come as int2, int4, int8 or numeric (sums).
 PG_TYPES = {"text": {25, 1043, 18, 19}, "i64": {20, 21, 23, 1700}, "f64": {700, 701, 1700, 20}}
@@ -21,26 +20,16 @@ def values(query, engine):
 
 
 @pytest.fixture(scope="module")
-def lite():
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    for _, _, texts in MIGRATIONS:
-        for sql in texts["sqlite3"]:
-            db.execute(sql)
-    db.execute(VERSIONS)
-    return db
+def lite(lite):
+    lite.execute(VERSIONS)
+    return lite
 
 
 @pytest.fixture(scope="module")
-def pg(postgres):
-    db = postgres.connect(postgres.create())
-    cursor = db.cursor()
-    for _, _, texts in MIGRATIONS:
-        for sql in texts["pgsql"]:
-            cursor.execute(sql)
-    cursor.execute(VERSIONS)
-    db.autocommit = False
-    yield db
-    db.close()
+def pg(pg):
+    pg.cursor().execute(VERSIONS)
+    pg.autocommit = False
+    return pg
 
 
 READERS = sorted(n for n, q in QUERIES.items() if q.cols)

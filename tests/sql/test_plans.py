@@ -1,14 +1,12 @@
 """What is removed by age is found on an index, and a batch looks at a bounded number of rows (DEV-16, PRF-02): the engines' own words."""
 import json
 import re
-import sqlite3
 
 import pytest
 import sqlgen
 import zonefiles as zf
 
 QUERIES = {q.name: q for q in sqlgen.read_queries(str(zf.ROOT / "sql" / "queries"))}
-MIGRATIONS = sqlgen.read_migrations(str(zf.ROOT / "sql" / "schema"))
 ROWS, BATCH = 20000, 500
 FILL = ["INSERT INTO folder (id, name) VALUES ('f', 'f')",
         "INSERT INTO device (id, name, name_key, folder_id, state, mode, created_ms) VALUES ('d', '', '', 'f', 'active', 'ios_mdm', 0)",
@@ -40,28 +38,17 @@ def compiled(name, engine, mark):
 
 
 @pytest.fixture(scope="module")
-def lite():
-    db = sqlite3.connect(":memory:")
-    for _, _, texts in MIGRATIONS:
-        for sql in texts["sqlite3"]:
-            db.execute(sql)
+def lite(lite):
     for sql in FILL:
-        db.execute(sql.format(series=SERIES["sqlite3"]))
-    return db
+        lite.execute(sql.format(series=SERIES["sqlite3"]))
+    return lite
 
 
 @pytest.fixture(scope="module")
-def pg(postgres):
-    db = postgres.connect(postgres.create())
-    cursor = db.cursor()
-    for _, _, texts in MIGRATIONS:
-        for sql in texts["pgsql"]:
-            cursor.execute(sql)
+def pg(pg):
     for sql in FILL:
-        cursor.execute(sql.format(series=SERIES["pgsql"]))
-    db.commit()
-    yield db
-    db.close()
+        pg.cursor().execute(sql.format(series=SERIES["pgsql"]))
+    return pg
 
 
 @pytest.mark.parametrize("name", WALKS)

@@ -23,7 +23,11 @@ const mdm_said_t mdm_said_table[] = {
     {"said_policy_failed", "The device did not take its policy ({0}): {1}"},
     {"said_policy_drift", "The device no longer has what its policies ask for. They are sent again."},
     {"said_no_reason", "The device gave no reason."},
-    /* of deliveries: these have no values and are known by their sentence */
+    /* these have no values and are known by their sentence */
+    {"said_mail_app_part", "The mail app does only a part of its policy."},
+    {"said_mail_app_not", "The mail app does not obey its policy."},
+    {"said_mail_app_elsewhere", "The mail app says that another management is in charge of the device."},
+    {"said_no_server_accepts", "No linked ActiveSync server accepts this person: the device gets policies, but no mail."},
     {"said_mail_by_hand", "A mail account that was made by hand is on this device. It has to be removed before the account of the e-mail policy can be "
                           "installed."},
     {"said_mail_no_policy", "No e-mail policy applies to this device any more: corporate mail does not flow."},

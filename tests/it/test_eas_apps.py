@@ -1,11 +1,19 @@
 """Mail apps as they come, through a phone's whole life with the gate (GATE-01, GATE-02, PRV-01, PRV-03, R45): which command comes when, and
 what the app shows."""
+import json
+import uuid
+
 import pytest
 
 import harness
 from clients import portal
 from mail import Post
 from sim.eas_apps import PROFILES, App
+
+
+@pytest.fixture(scope="module")
+def db(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +24,11 @@ def post(zone):
     made.close()
 
 
-@pytest.fixture(params=PROFILES)
+# All apps on one engine; one of each query form on the other.
+LIVES = pytest.mark.parametrize("db, app", [("sqlite3", p) for p in PROFILES] + [("pgsql", "ios"), ("pgsql", "wp")], indirect=True, scope="module")
+
+
+@pytest.fixture
 def app(zone, post, request):
     post.numbers += 1
     made = App(request.param, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
@@ -43,6 +55,26 @@ def waits_outside(zone, post, app):
     assert not [r for r in post.back.requests[before:] if r["Cmd"] not in ("OPTIONS", "Provision")] and not app.heard
 
 
+def shorter_than(zone, device, length):
+    """The device's passcode policy from now on."""
+    name, rows = f"passcode of {device}", "SELECT id FROM policy WHERE name = ?"
+    settings = json.dumps({k: {"corporate": v, "personal": v} for k, v in (("security.password", True), ("security.min_length", length))})
+    if not zone.sql(rows, name):
+        ident = str(uuid.uuid4())
+        zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'security', ?, 1, 0)", ident, name)
+        zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 0)", ident, settings)
+        zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
+                 " VALUES (?, 'policy', ?, 'security', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), ident, device)
+    zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", settings, zone.sql(rows, name)[0][0])
+    zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
+
+
+def takes(app, length):
+    """The app has provisioned for a passcode of this length and lives on."""
+    harness.wait_for(lambda: app.visit() and app.policy.get("MinDevicePasswordLength") == str(length), timeout=40)
+    assert app.state == "mail" and app.key
+
+
 def has_mail(zone, post, app, subject):
     """Completed: the mailbox, a mail, and news by Ping."""
     harness.wait_for(lambda: app.visit() and app.state == "mail" and "Sent" in app.folders, timeout=40, step=0.2)
@@ -51,16 +83,44 @@ def has_mail(zone, post, app, subject):
     assert app.visit() and subject in app.inbox.values() and app.heard == {harness.PERSON}
 
 
+@LIVES
 def test_a_phones_life(zone, post, app):
-    """First contact, completed in the portal, mail and news, busy server, retired."""
+    """First contact, completed in the portal, a policy, mail and news, another policy, busy server, retired."""
     waits_outside(zone, post, app)
     complete(zone, app)
+    device = device_of(zone, app)
+    shorter_than(zone, device, 6)
+    takes(app, 6)
     has_mail(zone, post, app, f"to {app.profile} {zone.db_url[:2]}")
     post.back.script["*"] = [{"status": 503, "headers": {"Retry-After": "7", "X-MS-ASThrottle": "CommandFrequency"}}]
     assert not app.visit() and (app.state, app.retry_after) == ("later", 7)
     post.back.script.clear()
     assert app.visit() and app.state == "mail"
-    device = device_of(zone, app)
+    provisions = app.provisions
+    shorter_than(zone, device, 8)
+    takes(app, 8)
+    assert app.provisions == provisions + 1
     post.console.post(f"/devices/{device}/retire", {"reason": "test"})
     harness.wait_for(lambda: not app.visit() and app.state == "blocked", timeout=40)
     assert not post.back.trouble
+
+
+@pytest.mark.parametrize("db, app", [("sqlite3", "ios"), ("sqlite3", "samsung"), ("sqlite3", "old")], indirect=True, scope="module")
+def test_policies_of_both_sides(zone, post, app):
+    """PRV-02: the mail server's own policy is taken for the app, the stricter of both arrives, and when the server asks again the app provisions
+    once more with us."""
+    post.back.policies[harness.PERSON] = {"DevicePasswordEnabled": 1, "MinDevicePasswordLength": 10, "AllowCamera": 0}
+    try:
+        waits_outside(zone, post, app)
+        complete(zone, app)
+        shorter_than(zone, device_of(zone, app), 6)
+        takes(app, 10)
+        assert app.policy["AllowCamera"] == "0" and app.policy["DevicePasswordEnabled"] == "1"
+        kind, key = post.back.keys[harness.PERSON, app.plain_id().upper()]
+        assert kind == "final" and key != app.key and post.back.of("Sync")[-1]["key"] == key
+        provisions = app.provisions
+        post.back.ask_again(harness.PERSON)
+        assert app.visit() and app.state == "mail" and app.provisions == provisions + 1
+        assert post.back.keys[harness.PERSON, app.plain_id().upper()][1] != key
+    finally:
+        post.back.policies.clear()

@@ -38,6 +38,11 @@ SELECT id FROM person WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(
 -- only: sqlite3
 SELECT id FROM person WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
 
+-- name: match_person :one
+-- args: id:text
+-- cols: id:text
+SELECT id FROM person WHERE id = :id;
+
 -- name: match_hold_records :many
 -- args: ids:text
 -- cols: id:text

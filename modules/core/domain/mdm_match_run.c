@@ -12,6 +12,7 @@
 #define MINUTES 2
 #define MINUTE_MS 60000LL
 #define BATCH 200   /* marks of a transaction */
+#define BUSY_MS 5000 /* when somebody was at work with one of those to be looked at */
 #define SHOWN 10    /* candidates that an exception tells of */
 
 static int is(const char *a, const char *b)
@@ -136,7 +137,7 @@ typedef struct batch_t {
     mdm_ctx_t *ctx;          /* its pool lives as long as the batch */
     apr_array_header_t *links;
     json_t *seqs, *people, *exceptions, *keep; /* keep: ids of the records with exceptions */
-    int n_people, n_exact, n_attr, n_marks;
+    int n_people, n_exact, n_attr, n_marks, n_busy;
 } batch_t;
 
 static json_t *candidates_json(const apr_array_header_t *rows, int from, int to, const apr_array_header_t *records, const mdm_match_found_t *f)
@@ -276,6 +277,7 @@ static apr_status_t write_links(batch_t *b)
         if (!has(have_records, l->mail->id) || !has(have_records, l->managed->id) || !has(have_devices, l->mail->device_id)
             || !has(have_devices, l->managed->device_id)) {
             rv = mdm_q_match_mark_add(b->db, l->mail->person_id, NULL);
+            b->n_busy++;
             continue;
         }
         rv = mdm_q_eas_record(b->db, l->mail->person_id, l->mail->native_id, &r);
@@ -291,6 +293,7 @@ static apr_status_t write_links(batch_t *b)
 static apr_status_t take_marks(batch_t *b)
 {
     apr_array_header_t *marks, *held;
+    mdm_q_match_person_t *there;
     json_t *all = mdm_json_own(b->ctx, json_array());
     apr_hash_t *got;
     apr_status_t rv = mdm_q_match_marks(b->db, BATCH, &marks);
@@ -311,8 +314,11 @@ static apr_status_t take_marks(batch_t *b)
         const mdm_q_match_marks_t *m = &APR_ARRAY_IDX(marks, i, mdm_q_match_marks_t);
 
         json_array_append_new(b->seqs, json_integer(m->seq));
-        if (!has(got, m->person_id) && (rv = mdm_q_match_mark_add(b->db, m->person_id, NULL)) != APR_SUCCESS) {
-            return rv; /* somebody is at work with this person, or there is none any more: the next run knows */
+        if (!has(got, m->person_id) && mdm_q_match_person(b->db, m->person_id, &there) == APR_SUCCESS) {
+            if ((rv = mdm_q_match_mark_add(b->db, m->person_id, NULL)) != APR_SUCCESS) {
+                return rv;
+            }
+            b->n_busy++;
         }
     }
     return rv;
@@ -344,7 +350,7 @@ static apr_status_t work(batch_t *b)
 /* ---------------------------------------------------------------- the job */
 
 typedef struct run_t {
-    int people, exact, attr, marks;
+    int people, exact, attr, marks, busy;
     apr_int64_t left, exceptions;
 } run_t;
 
@@ -368,6 +374,7 @@ static apr_status_t batch(mdm_ctx_t *parent, run_t *run, int *more)
         run->exact += b.n_exact;
         run->attr += b.n_attr;
         run->marks += b.n_marks;
+        run->busy += b.n_busy;
     }
     *more = rv == APR_SUCCESS && b.n_marks > 0;
     apr_pool_destroy(ctx->pool);
@@ -419,7 +426,7 @@ apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
     if (rv == APR_SUCCESS) {
         rv = count(ctx, &run, &minutes);
     }
-    job->again_ms = mdm_now_ms(ctx) + minutes * MINUTE_MS;
+    job->again_ms = mdm_now_ms(ctx) + (run.busy ? BUSY_MS : minutes * MINUTE_MS);
     job->result = json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "people", run.people, "exact", run.exact, "attr", run.attr, "exceptions",
                             (json_int_t)run.exceptions, "left", (json_int_t)run.left, "began_ms", (json_int_t)began, "took_ms",
                             (json_int_t)(mdm_now_ms(ctx) - began));

@@ -108,6 +108,7 @@ static apr_status_t put(ctl_t *c, const setting_t *settings, int n, const char *
     rv = mdm_db_begin(db);
     for (int i = 0; i < n && rv == APR_SUCCESS; i++) {
         rv = mdm_setting_set(db, settings[i].name, settings[i].value, settings[i].secret);
+        rv = rv == APR_SUCCESS ? mdm_change_add(db, "setting", settings[i].name) : rv;
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_audit(db, action, "zone", object, object, "done", NULL);

@@ -76,6 +76,9 @@ apr_status_t eas_back_ask(eas_call_t *c, const mdm_eas_server_t *server, mdm_eas
  * has been sent. Answers the client; hook result. */
 int eas_back_said_stale(eas_call_t *c, int status);
 
+/* ---- Autodiscover: both of its addresses; hook result */
+int eas_autodiscover(request_rec *r, const mdm_services_t *svc);
+
 /* ---- servers, in memory of the child */
 apr_status_t eas_servers_child(apr_pool_t *p);
 /* Reads the list again (mdm_change_fn). */
@@ -100,6 +103,9 @@ void eas_server_told(eas_call_t *c, eas_told_e told);
 mdm_eas_verdict_e eas_servers_verdict(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* The enabled server with this host name, of whatever source; APR_NOTFOUND. */
 apr_status_t eas_server_at(apr_pool_t *p, const char *host, mdm_eas_server_t *out);
+
+/* The name that mail clients are given, as the zone sets it (eas.public_host); "": the public address's. */
+const char *eas_public_host(apr_pool_t *p);
 
 /* What a server offers, cut to what we know (PXY-05). */
 typedef struct eas_offer_t {

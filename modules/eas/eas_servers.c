@@ -27,6 +27,7 @@ static struct {
     apr_thread_rwlock_t *lock;
     apr_pool_t *pool;                 /* of the list in use */
     const apr_array_header_t *routes; /* of mdm_eas_route_t; NULL: not read yet */
+    const char *public_host;
     eas_offer_t offers[OFFERS];       /* server[0] = 0: free */
 } own;
 
@@ -66,13 +67,14 @@ apr_status_t eas_servers_child(apr_pool_t *p)
     return rv;
 }
 
-static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out)
+static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out, const char **host)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_eas_routes(db, out);
+        rv = rv == APR_SUCCESS ? mdm_eas_public_host(db, host) : rv;
         mdm_db_close(db);
     }
     return rv;
@@ -81,19 +83,21 @@ static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out)
 apr_status_t eas_servers_read(mdm_ctx_t *ctx)
 {
     apr_array_header_t *routes = NULL;
+    const char *host = "";
     apr_pool_t *p, *old = own.pool;
     apr_status_t rv = apr_pool_create(&p, NULL);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = load(mdm_web_services()->server_ctx(p), &routes);
+    rv = load(mdm_web_services()->server_ctx(p), &routes, &host);
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(p);
         return rv;
     }
     apr_thread_rwlock_wrlock(own.lock);
     own.routes = routes;
+    own.public_host = host;
     own.pool = p;
     memset(own.offers, 0, sizeof(own.offers));
     apr_thread_rwlock_unlock(own.lock);
@@ -426,6 +430,16 @@ apr_status_t eas_server_at(apr_pool_t *p, const char *host, mdm_eas_server_t *ou
     }
     apr_thread_rwlock_unlock(own.lock);
     return rv;
+}
+
+const char *eas_public_host(apr_pool_t *p)
+{
+    const char *host;
+
+    apr_thread_rwlock_rdlock(own.lock);
+    host = own.public_host ? apr_pstrdup(p, own.public_host) : "";
+    apr_thread_rwlock_unlock(own.lock);
+    return host;
 }
 
 /* ---------------------------------------------------------------- what they offer */

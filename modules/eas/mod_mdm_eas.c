@@ -10,6 +10,7 @@
 
 #include "eas_back.h"
 #include "mdm_web.h"
+#include "wire/mdm_autodiscover.h"
 
 APLOG_USE_MODULE(mdm_eas);
 extern module AP_MODULE_DECLARE_DATA mdm_eas_module;
@@ -58,7 +59,7 @@ static int is_ours(request_rec *r)
 {
     const place_t *place = ap_get_module_config(r->per_dir_config, &mdm_eas_module);
 
-    return place->on && mdm_eas_path_ok(r->uri);
+    return place->on && (mdm_eas_path_ok(r->uri) || mdm_autodiscover_path(r->uri));
 }
 
 /* Our address is no file: httpd need not look for it on disk, and no <Directory> holds for it. <Location> does as ever. */
@@ -87,7 +88,7 @@ static int handler(request_rec *r)
         apr_table_setn(r->headers_out, "Retry-After", "30");
         return mdm_web_empty(r, HTTP_SERVICE_UNAVAILABLE);
     }
-    return eas_handler(r, svc);
+    return mdm_autodiscover_path(r->uri) ? eas_autodiscover(r, svc) : eas_handler(r, svc);
 }
 
 /* ---------------------------------------------------------------- start */
@@ -172,6 +173,7 @@ static void retrieve(void)
 
     if (svc) {
         svc->change_watch(MDM_EAS_SERVER_CHANGE, eas_servers_read);
+        svc->change_watch("setting", eas_servers_read);
     }
 }
 

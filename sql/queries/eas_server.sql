@@ -137,3 +137,25 @@ UPDATE mail_home SET refused_ms = NULL WHERE refused_ms IS NOT NULL RETURNING pe
 -- cols: device_id:text
 SELECT DISTINCT device_id FROM source_record
  WHERE kind = 'eas' AND live = 1 AND state = 'enrolled' AND person_id = :person_id AND device_id IS NOT NULL;
+
+-- The server that e-mail policies send a person's devices to directly; none as long as one device goes through the gate. Pending devices have no
+-- say: a client that asks where its mail is may be new.
+-- part: mail_direct
+FROM device d JOIN effective_policy e ON e.device_id = d.id AND e.type = 'email' JOIN policy_result r ON r.id = e.result_id
+        WHERE d.person_id = p.id AND d.mail = 'direct' AND d.state = 'active'
+          AND NOT EXISTS (SELECT 1 FROM device x WHERE x.person_id = p.id AND x.mail = 'proxy' AND x.state = 'active')
+        ORDER BY d.created_ms DESC, d.id LIMIT 1
+
+-- name: mail_home_direct :one
+-- args: person_id:text
+-- cols: name:text, host:text?, port:i64, tls:i64
+-- only: pgsql
+SELECT p.name, s.host, COALESCE(s.port, 0), COALESCE(s.tls, 1)
+  FROM person p LEFT JOIN eas_server s ON s.id = (SELECT CAST(r.settings AS jsonb) #>> '{email.direct_server,value}'
+       {mail_direct})
+ WHERE p.id = :person_id;
+-- only: sqlite3
+SELECT p.name, s.host, COALESCE(s.port, 0), COALESCE(s.tls, 1)
+  FROM person p LEFT JOIN eas_server s ON s.id = (SELECT json_extract(r.settings, '$."email.direct_server".value')
+       {mail_direct})
+ WHERE p.id = :person_id;

@@ -289,7 +289,7 @@ MDMAdminFiles "{zone.ui_dir}/admin"
     SSLProxyEngine On
     SSLProxyVerify require
     SSLProxyCACertificateFile "{zone.tls_dir}/ca.pem"
-    <LocationMatch "(?i)^/Microsoft-Server-ActiveSync(/|/default\\.eas)?$">
+    <LocationMatch "(?i)^(/Microsoft-Server-ActiveSync(/|/default\\.eas)?$|/autodiscover/autodiscover\\.(xml|json))">
         MDMEas On
         MDMAccess endpoint deny=503
     </LocationMatch>"""

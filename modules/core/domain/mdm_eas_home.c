@@ -111,3 +111,22 @@ apr_status_t mdm_eas_home_again(mdm_db_t *db)
     }
     return rv;
 }
+
+apr_status_t mdm_eas_home_direct(mdm_db_t *db, const char *person_id, const char **name, const char **url)
+{
+    apr_pool_t *p = mdm_db_ctx(db)->pool;
+    mdm_q_mail_home_direct_t *row;
+    apr_status_t rv = mdm_q_mail_home_direct(db, person_id, &row);
+
+    *url = NULL;
+    if (rv == APR_SUCCESS) {
+        *name = row->name;
+        if (row->host) {
+            int is_v6 = strchr(row->host, ':') != NULL, usual = row->port == (row->tls ? 443 : 80);
+
+            *url = apr_pstrcat(p, row->tls ? "https://" : "http://", is_v6 ? "[" : "", row->host, is_v6 ? "]" : "", usual ? "" : ":",
+                               usual ? "" : apr_itoa(p, (int)row->port), NULL);
+        }
+    }
+    return rv;
+}

@@ -16,6 +16,9 @@ apr_status_t mdm_eas_home_found(mdm_ctx_t *ctx, const char *person_id, const cha
 /* No linked server accepts the person: the same, and a message for administrators on each of the devices. stamp: the sum of stamps of those that
  * were asked; does nothing if the servers are others by now. */
 apr_status_t mdm_eas_home_refused(mdm_ctx_t *ctx, const char *person_id, apr_int64_t stamp);
+/* Of a person whose devices reach their mail server directly by policy, and none by the gate: *url is its "https://host:port"; else NULL. *name: how the
+ * person is called. APR_NOTFOUND: no such person. */
+apr_status_t mdm_eas_home_direct(mdm_db_t *db, const char *person_id, const char **name, const char **url);
 /* Somebody has changed servers or their order: all who were refused may try again. In a transaction. */
 apr_status_t mdm_eas_home_again(mdm_db_t *db);
 

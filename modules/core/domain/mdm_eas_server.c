@@ -38,6 +38,15 @@ apr_status_t mdm_eas_routes(mdm_db_t *db, apr_array_header_t **out)
     return rv;
 }
 
+apr_status_t mdm_eas_public_host(mdm_db_t *db, const char **out)
+{
+    json_t *value = NULL;
+    apr_status_t rv = mdm_setting_get(db, "eas.public_host", &value);
+
+    *out = rv == APR_SUCCESS && json_is_string(value) ? apr_pstrdup(mdm_db_ctx(db)->pool, json_string_value(value)) : "";
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
 apr_status_t mdm_eas_server_user(mdm_ctx_t *ctx, const mdm_eas_server_t *server, const mdm_eas_login_t *who, const char **out)
 {
     const char *login = who->login ? who->login : "";

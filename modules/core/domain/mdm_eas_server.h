@@ -22,6 +22,9 @@ typedef struct mdm_eas_route_t {
 } mdm_eas_route_t;
 apr_status_t mdm_eas_routes(mdm_db_t *db, apr_array_header_t **out /* of mdm_eas_route_t, by source and position */);
 
+/* The zone's name for mail clients (setting eas.public_host); "": it has none of its own. */
+apr_status_t mdm_eas_public_host(mdm_db_t *db, const char **out);
+
 /* Who logs in at the back end (EAS-03). */
 typedef struct mdm_eas_login_t {
     const char *typed, *login, *mail; /* as the client sent it; of the person: log-in, e-mail */

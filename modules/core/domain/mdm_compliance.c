@@ -57,7 +57,7 @@ const char *mdm_compliance(mdm_ctx_t *ctx, const mdm_compliance_in_t *in, json_t
     json_array_foreach(in->deliveries, i, row) {
         if (!strcmp(text(row, "type"), "security")) {
             judge(ctx, row, reasons, &j);
-            encrypt |= strcmp(text(row, "state"), "not_applicable") && json_integer_value(json_object_get(row, "encrypt")) != 0;
+            encrypt |= strcmp(text(row, "state"), "not_applicable") != 0 && json_integer_value(json_object_get(row, "encrypt")) != 0;
         }
     }
     if (in->passcode_compliant == 0) {

@@ -280,7 +280,7 @@ static int text_match(op_e op, const char *s, const json_t *value)
                 return 1;
         }
         return 0;
-    default: return by_order(op, strcasecmp(s, v));
+    default: return by_order(op, strcasecmp(s, v ? v : ""));
     }
 }
 

@@ -160,6 +160,8 @@ typedef struct mdm_services_t {
     /* ---- held requests (PXY-02): puts a request aside until something happens, without a thread where the MPM can (mdm_hold.c). For
      * handlers only, before anything was sent: "return svc->hold(r, &h);". */
     int (*hold)(struct request_rec *r, const mdm_hold_t *h);
+    /* Connections to this server's ports may be held; before children exist. */
+    apr_status_t (*hold_at)(struct server_rec *s);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));
@@ -168,5 +170,7 @@ APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));
  * mdm_filter_t; *database = 0: MDMAccessRules Off. Absent if that module is not loaded. */
 struct apr_array_header_t;
 APR_DECLARE_OPTIONAL_FN(const struct apr_array_header_t *, mdm_access_conf, (int category, int *database));
+/* True if the address filters still let this request in, which they did when it began. */
+APR_DECLARE_OPTIONAL_FN(int, mdm_access_still, (struct request_rec *r));
 
 #endif

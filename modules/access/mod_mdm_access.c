@@ -220,6 +220,18 @@ static int check(request_rec *r)
     return *known == OK ? DECLINED : *known;
 }
 
+/* For a request that was held while the filters changed. */
+static int mdm_access_still(struct request_rec *r)
+{
+    const dir_conf_t *dir = ap_get_module_config(r->per_dir_config, &mdm_access_module);
+    int in = !dir->set || judge(r, dir) == OK;
+
+    if (!in) {
+        apr_table_unset(r->err_headers_out, "Retry-After"); /* its answer is another one */
+    }
+    return in;
+}
+
 /* ---------------------------------------------------------------- hooks */
 
 static srv_conf_t *main_conf;
@@ -262,6 +274,7 @@ static void child_init(apr_pool_t *p, server_rec *s)
 static void hooks(apr_pool_t *p)
 {
     APR_REGISTER_OPTIONAL_FN(mdm_access_conf);
+    APR_REGISTER_OPTIONAL_FN(mdm_access_still);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_optional_fn_retrieve(retrieve, NULL, NULL, APR_HOOK_LAST);
     /* Before the thread that reads the lists starts. */

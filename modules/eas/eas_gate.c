@@ -336,9 +336,9 @@ int eas_still(eas_call_t *c, mdm_woke_e why)
     apr_status_t rv;
 
     if (why == MDM_WOKE_FILTERS) {
-        int rc = ap_run_access_checker(c->r);
+        APR_OPTIONAL_FN_TYPE(mdm_access_still) *still = APR_RETRIEVE_OPTIONAL_FN(mdm_access_still);
 
-        return rc == OK || rc == DECLINED;
+        return !still || still(c->r);
     }
     rv = log_in(c);
     if (rv == APR_SUCCESS) {

@@ -4,6 +4,7 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
+#include <http_main.h>
 #include <http_log.h>
 #include <http_request.h>
 #include <mod_proxy.h>
@@ -170,10 +171,19 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 static void retrieve(void)
 {
     const mdm_services_t *svc = mdm_web_services();
+    server_rec *s;
 
-    if (svc) {
-        svc->change_watch(MDM_EAS_SERVER_CHANGE, eas_servers_read);
-        svc->change_watch("setting", eas_servers_read);
+    if (!svc) {
+        return;
+    }
+    svc->change_watch(MDM_EAS_SERVER_CHANGE, eas_servers_read);
+    svc->change_watch("setting", eas_servers_read);
+    for (s = ap_server_conf; s; s = s->next) {
+        const place_t *place = ap_get_module_config(s->module_config, &mdm_eas_module);
+
+        if (place->on) {
+            svc->hold_at(s);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 /* Owns the reading of the change table: each child, of any generation, applies every row to its segment. */
+#include "domain/mdm_access.h"
 #include "mdm_private.h"
 #include "mdm_sql_gen.h"
 
@@ -10,6 +11,7 @@ static struct {
     apr_pool_t *pool[2];
     apr_hash_t *seen;      /* seq of the last poll's rows */
     int turn;
+    int filters;           /* address filters are among what changed */
 } own; /* steward thread only */
 
 #define MAX_WATCHES 8
@@ -35,20 +37,24 @@ static void note(const char *kind)
 {
     int i;
 
+    own.filters |= !strcmp(kind, MDM_ACCESS_CHANGE);
     for (i = 0; i < nwatches; i++) {
         watches[i].fresh &= strcmp(watches[i].kind, kind) != 0;
     }
 }
 
-static void read_again(mdm_ctx_t *ctx)
+/* True if all is as it is in the database. */
+static int read_again(mdm_ctx_t *ctx)
 {
-    int i;
+    int i, all = 1;
 
     for (i = 0; i < nwatches; i++) {
         if (!watches[i].fresh) {
             watches[i].fresh = watches[i].fn(ctx) == APR_SUCCESS;
         }
+        all &= watches[i].fresh;
     }
+    return all;
 }
 
 static apr_hash_t *next_set(void)
@@ -105,6 +111,9 @@ apr_status_t mdm_changes_poll(mdm_ctx_t *ctx)
     while (mark > shared &&
            !__atomic_compare_exchange_n(&m->change_mark, &shared, mark, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
     }
-    read_again(ctx);
+    if (read_again(ctx) && own.filters) { /* the new lists are in use */
+        own.filters = 0;
+        mdm_hold_filters();
+    }
     return APR_SUCCESS;
 }

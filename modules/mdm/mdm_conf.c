@@ -57,6 +57,9 @@ static const field_t fields[MDM_C_COUNT] = {
         .max = 10000, .help = "how often each child reads the change table, in seconds or with ms: 100ms to 10, default 1"},
     [MDM_C_MAX_HELD] = {.directive = "MDMEasMaxHeld", .type = T_INT, .global = 1, .def = 50000, .min = 0, .max = 10000000,
         .help = "waiting requests of mail clients that this node holds at once, without a thread each: 0 to 10000000, default 50000"},
+    [MDM_C_DRAIN] = {.directive = "MDMEasDrain", .type = T_TIME, .global = 1, .def = 3000, .min = 0, .max = 600000,
+        .help = "over how long waiting requests of mail clients are ended when a process stops gracefully, in seconds or with ms: 0 to 600, "
+                "default 3"},
     [MDM_C_AUDIT_DAYS] = {.directive = "MDMAuditDays", .type = T_INT, .global = 1, .def = 730, .min = 0, .max = 36500,
         .help = "days that audit rows are kept; 0: for ever; default 730"},
     [MDM_C_CORE_DUMPS] = {.directive = "MDMCoreDumps", .type = T_FLAG, .global = 1, .def = 0,
@@ -196,6 +199,7 @@ const command_rec mdm_conf_commands[] = {
     FLAG(MDM_C_OUTBOUND, "MDMOutbound"),
     TAKE(MDM_C_CHANGE_INTERVAL, "MDMChangeInterval"),
     TAKE(MDM_C_MAX_HELD, "MDMEasMaxHeld"),
+    TAKE(MDM_C_DRAIN, "MDMEasDrain"),
     TAKE(MDM_C_AUDIT_DAYS, "MDMAuditDays"),
     FLAG(MDM_C_CORE_DUMPS, "MDMCoreDumps"),
     AP_INIT_TAKE1("MDMLogin", set_login, NULL, ACCESS_CONF, "log-in page for AuthType MDM"),

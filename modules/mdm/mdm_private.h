@@ -27,7 +27,7 @@ APLOG_USE_MODULE(mdm);
 enum {
     MDM_C_PUBLIC_URL, MDM_C_NODE_NAME, MDM_C_KEY_FILE, MDM_C_CACHE_SIZE, MDM_C_DB_TIMEOUT, MDM_C_DB_CONNECTIONS,
     MDM_C_JOB_THREADS, MDM_C_ORGANISATION, MDM_C_SIGN_MESSAGE, MDM_C_PROFILE_SERVICE, MDM_C_SCEP_LEGACY, MDM_C_TRUST_ANCHORS, MDM_C_APNS_URL,
-    MDM_C_APNS_CA, MDM_C_OUTBOUND_CA, MDM_C_OUTBOUND_LOCAL, MDM_C_OUTBOUND, MDM_C_CHANGE_INTERVAL, MDM_C_MAX_HELD, MDM_C_AUDIT_DAYS, MDM_C_CORE_DUMPS,
+    MDM_C_APNS_CA, MDM_C_OUTBOUND_CA, MDM_C_OUTBOUND_LOCAL, MDM_C_OUTBOUND, MDM_C_CHANGE_INTERVAL, MDM_C_MAX_HELD, MDM_C_DRAIN, MDM_C_AUDIT_DAYS, MDM_C_CORE_DUMPS,
     MDM_C_COUNT
 };
 
@@ -63,10 +63,18 @@ typedef struct {
 #define MDM_COUNTERS 16384u
 
 typedef struct { /* what one child has just now; it counts while the child lives */
-    apr_uint32_t pid, db_in_use, listening;
+    apr_uint32_t pid, db_in_use, listening, held;
 } mdm_child_t;
 
 #define MDM_CHILDREN 1024
+
+typedef struct { /* a Ping that other children may hold an older one of */
+    unsigned char record[16];
+    apr_uint32_t pid, seq; /* seq: its place, from 1; 0: being written */
+} mdm_newer_t;
+
+#define MDM_NEWER 256u
+#define MDM_PINGS 65536u
 
 typedef struct {
     unsigned char secret[16];
@@ -82,6 +90,11 @@ typedef struct {
     apr_uint64_t db_statements, db_opened, db_refused, db_cut, db_away_times, jobs_run, jobs_failed, contacts_written,
         polls, mail_requests, notifications, listen_lost, mail_cached, mail_checked, mail_refused, mail_stale;
     apr_uint64_t tallies[MDM_N_COUNT];
+    apr_uint32_t hold_told;       /* logged already that the MPM can't hold */
+    apr_uint64_t woken[MDM_WOKE_COUNT];
+    apr_uint16_t pings[MDM_PINGS]; /* held Pings of all children, by a part of the record's id */
+    apr_uint32_t newer_pos;
+    mdm_newer_t newer[MDM_NEWER];
     mdm_child_t children[MDM_CHILDREN];
     mdm_counter_t counters[MDM_COUNTERS];
     mdm_strangers_t strangers;
@@ -107,6 +120,7 @@ typedef struct {
     mdm_child_t *child;    /* never NULL from child_init on */
     mdm_devcache_t *cache;
     mdm_logincache_t *logins;
+    int newer_fd;          /* eventfd of all children of this generation: a Ping was announced */
     mdm_env_t env;
     mdm_dbpool_t dbpool;
     const char *holder;    /* random per server start, kept over graceful restarts */
@@ -129,6 +143,7 @@ typedef struct { /* request_config */
     const char *caller_kind; /* session kind that was asked for; NULL: not yet */
     const mdm_caller_t *caller;
     apr_status_t caller_rv;
+    apr_uint64_t born;       /* mdm_slots_now() when the request began, or was judged last */
 } mdm_rconf_t;
 mdm_rconf_t *mdm_core_rconf(request_rec *r);
 
@@ -180,6 +195,14 @@ void mdm_jobs_ensure(mdm_ctx_t *ctx);
 
 /* ---- held requests (mdm_hold.c); see mdm_services.h */
 int mdm_hold(request_rec *r, const mdm_hold_t *h);
+apr_status_t mdm_hold_at(server_rec *s);
+/* Something changed: those that it touches are judged again. */
+void mdm_hold_changed(const char *kind, const char *key);
+void mdm_hold_filters(void);
+apr_status_t mdm_hold_child(apr_pool_t *p);
+void mdm_hold_register(void);
+apr_uint64_t mdm_slots_now(void);
+void mdm_slots_stop(void);
 
 /* ---- throttle, who is it, status */
 int mdm_throttle_check(const char *kind, const char *key);

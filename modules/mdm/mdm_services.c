@@ -50,6 +50,7 @@ void mdm_core_forget(apr_pool_t *scratch, const char *kind, const char *key)
     } else if (!strcmp(kind, "source") || !strcmp(kind, "all")) { /* whom a name means may be another now */
         mdm_logincache_clear(mdm_core.logins);
     }
+    mdm_hold_changed(kind, key);
 }
 
 /* After a commit in this process: this node's cache forgets at once, others within a second. */
@@ -100,6 +101,7 @@ mdm_ctx_t *mdm_core_request_ctx(request_rec *r)
 
     if (!rc->ctx) {
         rc->ctx = mdm_ctx_make(r->pool, &mdm_core.env, &sink_r, r);
+        rc->born = mdm_slots_now();
         id = r->log_id ? r->log_id : apr_table_get(r->subprocess_env, "UNIQUE_ID");
         rc->ctx->actor.ip = r->useragent_ip ? r->useragent_ip : "";
         rc->ctx->actor.request_id = id ? id : "";
@@ -306,7 +308,7 @@ static const mdm_services_t table = {
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
     .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch,
-    .count = count, .mdm_role = mdm_role, .hold = mdm_hold};
+    .count = count, .mdm_role = mdm_role, .hold = mdm_hold, .hold_at = mdm_hold_at};
 
 const mdm_services_t *mdm_core_services(void)
 {

@@ -1,6 +1,8 @@
 /* Owns the shared segment: made once per generation, cold; old children keep theirs until they end. */
 #include <apr_shm.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include "base/mdm_wait.h"
 #include "mdm_private.h"
 
@@ -9,6 +11,12 @@ mdm_core_t mdm_core;
 apr_int64_t mdm_ms(void)
 {
     return mdm_ticks() / 1000;
+}
+
+static apr_status_t close_newer(void *data)
+{
+    close(mdm_core.newer_fd);
+    return APR_SUCCESS;
 }
 
 /* One log-in for each KB of the device cache: mail clients are people's, and the pages of those that never come are never touched. */
@@ -20,12 +28,16 @@ apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size)
     char *base;
     apr_status_t rv = apr_shm_create(&seg, head + logins + cache_size + 4096, NULL, pconf);
 
+    if (rv == APR_SUCCESS && (mdm_core.newer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        rv = errno;
+    }
     if (rv == APR_SUCCESS && (rv = mdm_random(seed, sizeof(seed))) == APR_SUCCESS) {
         rv = mdm_random(secret, sizeof(secret));
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    apr_pool_cleanup_register(pconf, NULL, close_newer, apr_pool_cleanup_null);
     base = (char *)APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(seg), 4096);
     mdm_core.shm = (mdm_shm_t *)base;
     rv = mdm_random(mdm_core.shm->secret, sizeof(mdm_core.shm->secret));
@@ -51,7 +63,7 @@ mdm_child_t *mdm_shm_child(void)
         apr_uint32_t was = __atomic_load_n(&c->pid, __ATOMIC_SEQ_CST);
 
         if (!lives(was) && __atomic_compare_exchange_n(&c->pid, &was, (apr_uint32_t)getpid(), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            c->db_in_use = c->listening = 0;
+            c->db_in_use = c->listening = c->held = 0;
             return c;
         }
     }
@@ -65,7 +77,7 @@ void mdm_shm_child_end(void)
 
 mdm_child_t mdm_shm_children(void)
 {
-    mdm_child_t all = {0, 0, 0};
+    mdm_child_t all = {0, 0, 0, 0};
     int i;
 
     for (i = 0; i < MDM_CHILDREN; i++) {
@@ -75,6 +87,7 @@ mdm_child_t mdm_shm_children(void)
             all.pid++;
             all.db_in_use += __atomic_load_n(&c->db_in_use, __ATOMIC_RELAXED);
             all.listening += __atomic_load_n(&c->listening, __ATOMIC_RELAXED);
+            all.held += __atomic_load_n(&c->held, __ATOMIC_RELAXED);
         }
     }
     return all;

@@ -11,7 +11,7 @@ typedef struct {
     apr_uint64_t value;
 } figure_t;
 
-#define MAX_FIGURES 64
+#define MAX_FIGURES 96
 
 /* The one list: mod_status, JSON and metrics show it. */
 static int figures(figure_t *f)
@@ -52,6 +52,14 @@ static int figures(figure_t *f)
     SUM("mail_logins_checked", m->mail_checked, "mail log-ins that a user source was asked for");
     SUM("mail_logins_refused", m->mail_refused, "mail log-ins that a user source refused");
     SUM("mail_logins_stale", m->mail_stale, "older mail log-ins believed while the database was away");
+    NOW("held", all.held, "requests of mail clients that wait without a thread");
+    SUM("held_answered", m->woken[MDM_WOKE_READY], "waiting requests that got their answer");
+    SUM("held_left", m->woken[MDM_WOKE_GONE], "waiting requests whose client left");
+    SUM("held_expired", m->woken[MDM_WOKE_DEADLINE], "waiting requests that nobody answered in time");
+    SUM("held_changed", m->woken[MDM_WOKE_CHANGED] + m->woken[MDM_WOKE_FILTERS], "waiting requests judged again after a change");
+    SUM("held_newer", m->woken[MDM_WOKE_NEWER], "waiting Pings that a newer one of the same device ended");
+    SUM("held_stopped", m->woken[MDM_WOKE_STOPPING], "waiting requests ended because a process stopped");
+    SUM("held_refused", m->woken[MDM_WOKE_FULL], "requests that could not wait because MDMEasMaxHeld were waiting");
     MDM_TALLIES(TALLY)
     NOW("node_registered", m->node_seen_ms != 0, "1 if this server holds its node name");
     NOW("children", all.pid, "child processes");

@@ -128,6 +128,7 @@ static apr_status_t child_end(void *data)
     mdm_listen_stop();
     mdm_jobs_stop();
     mdm_steward_stop();
+    mdm_slots_stop();
     mdm_shm_child_end();
     return APR_SUCCESS;
 }
@@ -148,6 +149,9 @@ static void child_init(apr_pool_t *p, server_rec *s)
     rv = mdm_ldap_gate_make(p, threads / 2, &mdm_core.env.ldap_gate);
     if (rv == APR_SUCCESS) {
         rv = mdm_dbglue_child(p);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_hold_child(p);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_listen_child(p);
@@ -184,4 +188,5 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_authn(mdm_auth_check, NULL, NULL, APR_HOOK_MIDDLE, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_handler(mdm_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     mdm_status_register(p);
+    mdm_hold_register();
 }

@@ -41,7 +41,8 @@ VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'qu
 -- part: stored_body
 (SELECT s.body FROM stored_profile s WHERE s.hash = command.stored)
 
--- A command that was offered five times without an answer lets the others pass.
+-- A command that was offered five times without an answer lets the others pass. One that was replaced while this waited for it is not sent: who
+-- replaced it wakes the device.
 -- name: command_next :one
 -- args: record_id:text, now:i64, skip_notnow:i64
 -- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?
@@ -52,7 +53,14 @@ UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
                 AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
               ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
+   AND open = 1
 RETURNING id, request_type, payload, sealed, stored, {stored_body};
+
+-- Its content, which came while the command was offered.
+-- name: command_stored :one
+-- args: hash:text
+-- cols: body:text
+SELECT body FROM stored_profile WHERE hash = :hash;
 
 -- Ends one and offers the next: a whole answer in one statement (PRF-02).
 -- name: command_answer :many
@@ -66,31 +74,50 @@ UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                    sent_ms = CASE WHEN id = :done THEN sent_ms ELSE :now END,
                    offers = offers + CASE WHEN id = :done THEN 0 ELSE 1 END
  WHERE (id = :done AND record_id = :record_id AND open = 1 AND leaving <= :leaving)
-    OR id = (SELECT c.id FROM command c
+    OR (open = 1 AND id = (
+             SELECT c.id FROM command c
               WHERE c.record_id = :record_id AND c.open = 1 AND c.id <> :done AND c.state <> 'notnow'
                 AND (c.expires_ms IS NULL OR c.expires_ms > :now)
                 AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
-              ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
+              ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1))
 RETURNING id, request_type, payload, sealed, stored, CASE WHEN command.open = 1 THEN {stored_body} END, open, leaving, coalesce_key;
 
 -- ---------------------------------------------------------------- many at once
 
--- list: [{"record", "key"}]. What a device has put off it has forgotten. ARRAY: by the index of open commands, also when the planner knows nothing
--- of a young table; without it a batch took seconds. As of one, none that is being sent is waited for.
--- name: commands_supersede :exec
--- args: list:text, now:i64
+-- What waits of these keys, oldest first; records, keys: JSON lists. One that is being sent at this moment is not waited for: it goes out. No join
+-- with the lists: of a young table the planner knows nothing, and then a batch took seconds.
+-- name: commands_waiting :many
+-- args: records:text, keys:text
+-- cols: id:text, record_id:text, device_id:text?, seq:i64, request_type:text, payload:text, stored:text?, state:text, coalesce_key:text
 -- only: pgsql
-UPDATE command SET open = 0, state = 'superseded', done_ms = :now
- WHERE id = ANY (ARRAY(
-    SELECT c.id FROM command c JOIN jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record text, key text)
-           ON c.record_id = v.record AND c.coalesce_key = v.key
-     WHERE c.record_id = ANY (ARRAY(SELECT DISTINCT e ->> 'record' FROM jsonb_array_elements(CAST(:list AS jsonb)) AS e))
-       AND c.open = 1 AND c.state IN ('queued', 'notnow') FOR UPDATE OF c SKIP LOCKED));
+SELECT c.id, c.record_id, c.device_id, c.seq, c.request_type, c.payload, c.stored, c.state, c.coalesce_key FROM command c
+ WHERE c.record_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:records AS jsonb)))) AND c.open = 1 AND c.state IN ('queued', 'notnow')
+   AND c.coalesce_key = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:keys AS jsonb)))) ORDER BY c.record_id, c.seq FOR UPDATE SKIP LOCKED;
 -- only: sqlite3
-UPDATE command SET open = 0, state = 'superseded', done_ms = :now
-  FROM (SELECT json_extract(value, '$.record') AS record, json_extract(value, '$.key') AS key FROM json_each(:list)) AS v
- WHERE command.record_id = v.record AND command.open = 1 AND command.state IN ('queued', 'notnow') AND command.coalesce_key = v.key;
+SELECT c.id, c.record_id, c.device_id, c.seq, c.request_type, c.payload, c.stored, c.state, c.coalesce_key
+  FROM json_each(:records) v JOIN command c ON c.record_id = v.value
+ WHERE c.open = 1 AND c.state IN ('queued', 'notnow') AND c.coalesce_key IN (SELECT value FROM json_each(:keys)) ORDER BY c.record_id, c.seq;
+
+-- ids: JSON list, of rows that are held.
+-- name: commands_supersede :exec
+-- args: ids:text, now:i64
+-- only: pgsql
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))));
+-- only: sqlite3
+UPDATE command SET open = 0, state = 'superseded', done_ms = :now WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- list: [{"id", "type", "payload", "sealed", "stored"}], of rows that are held.
+-- name: commands_renew :exec
+-- args: list:text
+-- only: pgsql
+UPDATE command SET request_type = v.type, payload = v.payload, sealed = v.sealed, stored = v.stored
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, type text, payload text, sealed bigint, stored text) WHERE command.id = v.id;
+-- only: sqlite3
+UPDATE command SET request_type = v.type, payload = v.payload, sealed = v.sealed, stored = v.stored
+  FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.type') AS type, json_extract(value, '$.payload') AS payload,
+               json_extract(value, '$.sealed') AS sealed, json_extract(value, '$.stored') AS stored FROM json_each(:list)) AS v
+ WHERE command.id = v.id;
 
 -- list: [{"record", "n"}]: so many numbers are given out, up to queue_seq. In an order that is always the same: two batches never wait for
 -- each other.

@@ -8,7 +8,7 @@ ON CONFLICT (record_id) DO UPDATE
    SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
        lease_owner = NULL, lease_until_ms = 0, attempts = 0;
 
--- list: [{"record", "due"}]
+-- list: [{"record", "due"}]. One that waits for its time already is not written.
 -- name: push_wake_many :exec
 -- args: list:text
 -- only: pgsql
@@ -17,7 +17,8 @@ SELECT r.id, v.due FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (record te
  WHERE r.live = 1 AND r.push_ok = 1 ORDER BY r.id
 ON CONFLICT (record_id) DO UPDATE
    SET due_ms = CASE WHEN excluded.due_ms < push.due_ms THEN excluded.due_ms ELSE push.due_ms END,
-       lease_owner = NULL, lease_until_ms = 0, attempts = 0;
+       lease_owner = NULL, lease_until_ms = 0, attempts = 0
+ WHERE excluded.due_ms < push.due_ms OR push.lease_owner IS NOT NULL OR push.attempts > 0;
 -- only: sqlite3
 INSERT INTO push (record_id, due_ms)
 SELECT r.id, json_extract(v.value, '$.due') FROM json_each(:list) v JOIN source_record r ON r.id = json_extract(v.value, '$.record')

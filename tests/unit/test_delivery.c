@@ -280,6 +280,7 @@ static void test_life(void **state)
         compute(d);
     }
     assert_string_equal(open_commands(d), "3 InstallProfile");
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND state = 'superseded'", d->record), "0");
     policy(SECURITY, "security", PIN(6), d->device);
     compute(d);
     assert_string_equal(row(d, "security", "hash"), hash);
@@ -406,6 +407,42 @@ static void test_notnow(void **state)
     done(d, install);
     assert_string_equal(row(d, "security", "state"), "sent");
     assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND request_type = 'ProfileList' AND open = 1", d->record), "1");
+}
+
+/* What waits is given the new content in its place, unless that would bring a question before what it asks about, or the device has it or has put it
+ * off (IOS-10, POL-09). */
+static void test_in_place(void **state)
+{
+    phone_t *d = with_security("UDID-PLACE");
+    const char *first = row(d, "security", "command_id"), *id, *order = "SELECT seq - (SELECT min(seq) FROM command WHERE record_id = '%s' AND open = 1) "
+               "FROM command WHERE record_id = '%s' AND open = 1 AND request_type = '%s' ORDER BY seq DESC";
+
+    policy(SECURITY, "security", PIN(7), d->device);
+    compute(d);
+    assert_string_equal(row(d, "security", "command_id"), first);
+    assert_string_equal(ask(z, "SELECT stored FROM command WHERE id = '%s'", first), row(d, "security", "hash"));
+    policy(CONTROL, "device_control", CAMERA(false), d->device);
+    compute(d); /* a second profile: what is asked afterwards comes after it */
+    assert_string_equal(open_commands(d), "4 InstallProfile");
+    assert_string_equal(row(d, "security", "command_id"), first);
+    assert_string_equal(ask(z, order, d->record, d->record, "ProfileList"), "4");
+    assert_string_equal(ask(z, order, d->record, d->record, "InstallProfile"), "3");
+    assert_string_equal(next(d, &id, NULL), "InstallProfile");
+    assert_string_equal(id, first);
+    policy(SECURITY, "security", PIN(8), d->device);
+    compute(d); /* it is out: another one follows */
+    assert_string_not_equal(row(d, "security", "command_id"), first);
+    assert_string_equal(ask(z, "SELECT count(*) FROM command WHERE record_id = '%s' AND open = 1 AND request_type = 'InstallProfile'", d->record), "3");
+    id = row(d, "security", "command_id");
+    sql(z, "UPDATE command SET state = 'notnow' WHERE id = '%s'", id);
+    policy(SECURITY, "security", PIN(9), d->device);
+    compute(d);
+    assert_string_not_equal(row(d, "security", "command_id"), id);
+    assert_string_equal(ask(z, "SELECT state FROM command WHERE id = '%s'", id), "superseded");
+    policy(SECURITY, "security", PIN(9), NULL);
+    id = row(d, "security", "command_id");
+    compute(d); /* nothing is to be there any more: the same command takes it away */
+    assert_string_equal(ask(z, "SELECT request_type FROM command WHERE id = '%s'", id), "RemoveProfile");
 }
 
 /* A device that begins anew has nothing of it any more; once it is up it gets all of it. Retired: rows go with the profiles. */
@@ -781,7 +818,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profile_bytes), cmocka_unit_test(test_life), cmocka_unit_test(test_drift), cmocka_unit_test(test_error),
-        cmocka_unit_test(test_notnow), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account),
+        cmocka_unit_test(test_notnow), cmocka_unit_test(test_in_place), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account),
         cmocka_unit_test(test_mail_news), cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mail_app), cmocka_unit_test(test_compliance),
         cmocka_unit_test(test_other_channel_comes_and_goes), cmocka_unit_test(test_same_values), cmocka_unit_test(test_full_queue),
     };

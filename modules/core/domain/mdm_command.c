@@ -366,11 +366,12 @@ apr_status_t mdm_command_clear(mdm_db_t *db, const char *record_id)
 
 /* ---------------------------------------------------------------- offering, ending */
 
-static apr_status_t make_body(mdm_db_t *db, const char *record_id, const mdm_q_command_next_t *row, mdm_command_offer_t *offer)
+static apr_status_t make_body(mdm_db_t *db, const char *record_id, mdm_q_command_next_t *row, mdm_command_offer_t *offer)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_blob_t text = {(const unsigned char *)row->payload, strlen(row->payload)};
     mdm_q_command_unlock_t *unlock = NULL;
+    mdm_q_command_stored_t *late;
     json_t *payload;
     apr_status_t rv = APR_SUCCESS;
 
@@ -381,6 +382,10 @@ static apr_status_t make_body(mdm_db_t *db, const char *record_id, const mdm_q_c
         rv = mdm_json_parse(ctx, (const char *)text.data, text.len, &payload);
     }
     if (rv == APR_SUCCESS && row->stored && !row->body) {
+        rv = mdm_q_command_stored(db, row->stored, &late);
+        row->body = rv == APR_SUCCESS ? late->body : NULL;
+    }
+    if (APR_STATUS_IS_NOTFOUND(rv)) {
         rv = mdm_fail(ctx, APR_NOTFOUND, NULL, "Its content is not kept any more: a newer one has taken its place.");
     }
     if (rv == APR_SUCCESS && row->body) {

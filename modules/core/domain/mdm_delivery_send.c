@@ -5,9 +5,8 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
-#include "domain/mdm_delivery.h"
+#include "domain/mdm_delivery_priv.h"
 #include "domain/mdm_push.h"
-#include "mdm_sql_gen.h"
 
 #define FULL_MS (3600 * 1000LL)            /* a full queue is tried again */
 #define SILENT_MS (2 * 3600 * 1000LL)      /* longer than any Ping may wait: an account that is there asks more often */
@@ -15,9 +14,7 @@
 #define TIDY_ROWS 200
 #define SWEEP_ROWS 50
 
-typedef struct due_t {
-    const char *device_id, *type, *hash, *record_id;
-} due_t;
+typedef mdm_delivery_due_t due_t;
 
 static mdm_command_add_t *add(apr_array_header_t *adds, const due_t *d, const char *type, const char *key, apr_int64_t spread_ms)
 {
@@ -63,31 +60,48 @@ static apr_array_header_t *commands(mdm_ctx_t *ctx, const due_t *due, int n, apr
     return adds;
 }
 
-static apr_status_t send_rows(mdm_db_t *db, const due_t *due, int n, apr_int64_t spread_ms)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    int *at = apr_pcalloc(ctx->pool, sizeof(int) * (apr_size_t)n);
-    apr_array_header_t *adds = commands(ctx, due, n, spread_ms, at);
-    const char **ids = apr_pcalloc(ctx->pool, sizeof(char *) * (apr_size_t)adds->nelts);
-    json_t *list = mdm_json_own(ctx, json_array());
-    apr_int64_t now = mdm_now_ms(ctx);
-    apr_status_t rv = mdm_command_enqueue_many(db, adds, ids);
-
-    for (int i = 0; rv == APR_SUCCESS && i < n; i++) {
-        const char *id = ids[at[i]];
-        json_t *j = json_pack("{s:s, s:s, s:s?}", "device", due[i].device_id, "type", due[i].type, "command", id);
-        json_object_set_new(j, "due", id ? json_null() : json_integer(now + FULL_MS));
-        json_array_append_new(list, j);
-    }
-    return rv == APR_SUCCESS ? mdm_q_delivery_queued(db, mdm_json_text(ctx->pool, list), now, NULL) : rv;
-}
-
 static int by_device(const void *x, const void *y)
 {
     const due_t *a = x, *b = y;
     int c = strcmp(a->device_id, b->device_id);
 
     return c ? c : strcmp(a->type, b->type);
+}
+
+apr_status_t mdm_delivery_queue(mdm_db_t *db, mdm_delivery_due_t *due, int n, apr_int64_t spread_ms)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    int *at = apr_pcalloc(ctx->pool, sizeof(int) * (apr_size_t)(n + 1));
+    apr_array_header_t *adds;
+    const char **ids;
+    apr_status_t rv;
+
+    if (!n) {
+        return APR_SUCCESS;
+    }
+    qsort(due, (size_t)n, sizeof *due, by_device);
+    adds = commands(ctx, due, n, spread_ms, at);
+    ids = apr_pcalloc(ctx->pool, sizeof(char *) * (apr_size_t)adds->nelts);
+    rv = mdm_command_enqueue_many(db, adds, ids);
+    for (int i = 0; rv == APR_SUCCESS && i < n; i++) {
+        due[i].command_id = ids[at[i]];
+        due[i].due_ms = mdm_now_ms(ctx) + FULL_MS;
+    }
+    return rv;
+}
+
+static apr_status_t send_rows(mdm_db_t *db, due_t *due, int n, apr_int64_t spread_ms)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *list = mdm_json_own(ctx, json_array());
+    apr_status_t rv = mdm_delivery_queue(db, due, n, spread_ms);
+
+    for (int i = 0; rv == APR_SUCCESS && i < n; i++) {
+        json_t *j = json_pack("{s:s, s:s, s:s?}", "device", due[i].device_id, "type", due[i].type, "command", due[i].command_id);
+        json_object_set_new(j, "due", due[i].command_id ? json_null() : json_integer(due[i].due_ms));
+        json_array_append_new(list, j);
+    }
+    return rv == APR_SUCCESS ? mdm_q_delivery_queued(db, mdm_json_text(ctx->pool, list), mdm_now_ms(ctx), NULL) : rv;
 }
 
 apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t spread_ms, int *count)
@@ -108,13 +122,12 @@ apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t s
     for (int i = 0; i < n; i++) {
         if (ids) {
             const mdm_q_delivery_due_of_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_of_t);
-            due[i] = (due_t){r->device_id, r->type, r->hash, r->record_id};
+            due[i] = (due_t){.device_id = r->device_id, .type = r->type, .hash = r->hash, .record_id = r->record_id};
         } else {
             const mdm_q_delivery_due_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_t);
-            due[i] = (due_t){r->device_id, r->type, r->hash, r->record_id};
+            due[i] = (due_t){.device_id = r->device_id, .type = r->type, .hash = r->hash, .record_id = r->record_id};
         }
     }
-    qsort(due, (size_t)n, sizeof *due, by_device);
     if (count) {
         *count = n;
     }

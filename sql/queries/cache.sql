@@ -57,14 +57,17 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.xid >= :mark ORDER BY c.seq;
 SELECT (SELECT COALESCE(MAX(seq), 0) FROM change), c.seq, c.kind, c.key
 FROM (SELECT 1 AS one) AS o LEFT JOIN change c ON c.seq > :mark ORDER BY c.seq;
 
--- What the list names are records; their devices get the times.
+-- What the list names are records; their devices get the times. Devices are taken in the order in which everybody takes many of them.
 -- name: cache_contacts :exec
 -- args: list:text
 -- retry
 -- only: pgsql
+WITH held AS MATERIALIZED (
+    SELECT d.id, l.ms, l.ip, l.peer
+      FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = l.id
+      JOIN device d ON d.id = r.device_id WHERE COALESCE(d.last_contact_ms, 0) < l.ms ORDER BY d.id FOR NO KEY UPDATE OF d)
 UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, last_contact_peer = v.peer, lost_ms = NULL
-FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = v.id
-WHERE device.id = r.device_id AND COALESCE(device.last_contact_ms, 0) < v.ms;
+FROM held v WHERE device.id = v.id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 -- only: sqlite3
 UPDATE device SET last_contact_ms = v.ms, last_contact_ip = v.ip, last_contact_peer = v.peer, lost_ms = NULL
 FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.ms') AS ms, json_extract(value, '$.ip') AS ip,
@@ -77,15 +80,19 @@ WHERE device.id = r.device_id AND COALESCE(device.last_contact_ms, 0) < v.ms;
 -- args: list:text
 -- retry
 -- only: pgsql
+WITH latest AS (
+    SELECT DISTINCT ON (r.device_id) r.device_id AS id, l.ms, l.ip, l.peer
+      FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = l.id
+     ORDER BY r.device_id, l.ms DESC),
+ held AS MATERIALIZED (
+    SELECT d.id, l.ms, l.ip, l.peer FROM latest l JOIN device d ON d.id = l.id WHERE COALESCE(d.last_eas_ms, 0) < l.ms
+     ORDER BY d.id FOR NO KEY UPDATE OF d)
 UPDATE device SET last_eas_ms = v.ms,
        last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,
        last_contact_ip = CASE WHEN device.mode = 'eas' THEN v.ip ELSE device.last_contact_ip END,
        last_contact_peer = CASE WHEN device.mode = 'eas' THEN v.peer ELSE device.last_contact_peer END,
        lost_ms = CASE WHEN device.mode = 'eas' THEN NULL ELSE device.lost_ms END
-FROM (SELECT DISTINCT ON (r.device_id) r.device_id AS id, l.ms, l.ip, l.peer
-        FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, ms bigint, ip text, peer text) JOIN source_record r ON r.id = l.id
-       ORDER BY r.device_id, l.ms DESC) AS v
-WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
+FROM held v WHERE device.id = v.id AND COALESCE(device.last_eas_ms, 0) < v.ms;
 -- only: sqlite3
 UPDATE device SET last_eas_ms = v.ms,
        last_contact_ms = CASE WHEN device.mode = 'eas' THEN v.ms ELSE device.last_contact_ms END,

@@ -8,6 +8,7 @@ from harness import wait_for
 
 ROOT = seed.ROOT_FOLDER
 SECURITY = "org.mod-mdm.policy.security"
+MANY = 1000  # devices that a change may reach here
 PASSCODE = "com.apple.mobiledevice.passwordpolicy"
 
 
@@ -18,12 +19,8 @@ def settings(length):
 def policy(console, length, *targets):
     """A published policy with this minimum length, assigned to targets."""
     made = console.post("/policies", {"type": "security", "name": f"P {uuid.uuid4()}", "settings": settings(length), "publish": True})["id"]
-    body = {"targets": [dict(zip(("kind", "id"), t)) for t in targets]}
-    for _ in range(500 if targets else 0):  # as the console does it: with the number that it shows, again when that has changed meanwhile
-        status = console.call("POST", "/assignments", {"policy": made, **body, "confirm": max(console.post("/assignments/preview", body)["devices"], 1)})[0]
-        assert status in (201, 409), status
-        if status == 201:
-            break
+    if targets:
+        console.post("/assignments", {"policy": made, "targets": [dict(zip(("kind", "id"), t)) for t in targets], "confirm": MANY})
     return made
 
 
@@ -33,18 +30,16 @@ def act(console, method, ident, tail="", body=None):
 
 
 def delete(console, ident):
-    """As the console does it: with the number that it shows, again when that has changed meanwhile."""
-    said = []
-    for _ in range(500):
+    """By the number of devices at most; again when somebody else has changed the policy meanwhile."""
+    for _ in range(20):
         seen = console.call("GET", f"/policies/{ident}")
         if seen[0] == 404:
             return
-        answer = console.call("DELETE", f"/policies/{ident}?confirm={seen[2]['devices']}", If_Match=seen[1]["ETag"])
-        assert answer[0] in (204, 400, 409, 412), answer
+        answer = console.call("DELETE", f"/policies/{ident}?confirm={MANY}", If_Match=seen[1]["ETag"])
+        assert answer[0] in (204, 412), answer
         if answer[0] == 204:
             return
-        said.append((answer[0], seen[2]["devices"], str(answer[2])[:150]))
-    raise AssertionError(f"never deleted: {said[-4:]}")
+    raise AssertionError("never deleted")
 
 
 def quiet(zone):
@@ -104,7 +99,7 @@ def test_from_the_api_to_the_phone_and_back(zone, console):
 
 def test_everything_at_once(zone, console):
     """Issue 5, Trouble: devices move, two administrators publish, policies come and go while the job computes: afterwards everything is
-    as if it had been computed in peace, and each phone has exactly that."""
+    as if it had been computed in peace, and each phone has exactly that. The phones talk meanwhile, and lose their profile."""
     phones = [enrolled(zone) for _ in range(2)]
     idents = [console.device(p.udid)["id"] for p in phones]
     crowd = [seed.device(zone, f"Crowd {uuid.uuid4()}") for _ in range(30)]
@@ -128,18 +123,31 @@ def test_everything_at_once(zone, console):
         for n in range(4):
             delete(own, policy(own, 10 + n, ("folder", places[0]), ("device", idents[0])))
 
+    changed = threading.Event()
+
+    def poll(own):
+        while not changed.is_set():
+            for p, ident in zip(phones, idents):
+                p.poll()
+                p.profiles = [x for x in p.profiles if x["PayloadIdentifier"] != SECURITY]  # its next list shows drift
+                own.post(f"/devices/{ident}/refresh")
+
     def guarded(fn):
         try:
             fn(Console(zone))
         except BaseException as e:  # told by the test's own thread
             failures.append(e)
     jobs = [threading.Thread(target=guarded, args=(fn,)) for fn in (move, publish, publish, come_and_go)]
-    [t.start() for t in jobs]
+    polls = threading.Thread(target=guarded, args=(poll,))
+    [t.start() for t in [*jobs, polls]]
     [t.join() for t in jobs]
+    changed.set()
+    polls.join()
     assert not failures, failures
     assert published.count(200) == console.get(f"/policies/{kept}")["published"] - 1  # who was told 200 has his version, nobody else
     quiet(zone)
     for p, ident in zip(phones, idents):
+        console.post(f"/devices/{ident}/refresh")
         p.poll()
         value, found = origin(console, ident)
         assert length(p) == value and found in (base, kept)

@@ -176,7 +176,7 @@ static apr_status_t preview_targets(mdm_db_t *db, json_t *targets, preview_t *p)
 /* Many devices are reached only by who knows how many they are (UI-04). */
 static apr_status_t confirmed(mdm_ctx_t *ctx, const preview_t *p, apr_int64_t confirm)
 {
-    if (p->devices <= MDM_ASSIGN_MANY || p->devices == confirm)
+    if (p->devices <= MDM_ASSIGN_MANY || p->devices <= confirm)
         return APR_SUCCESS;
     return mdm_fail(ctx, confirm ? MDM_ECONFLICT : MDM_EINPUT, "confirm",
                     "%" APR_INT64_T_FMT "%s devices would get other settings: send this number as confirm.", p->devices,

@@ -45,7 +45,7 @@ def published(zone, pg, console, ident):
 
 
 def pol_09(_):
-    factory, pg = harness.Factory(), harness.Postgres("-c shared_buffers=512MB")  # as docs/operations.md advises
+    factory, pg = harness.Factory(), harness.Postgres("-c shared_buffers=512MB")  # as docs/install.md advises
     zone = None
     try:
         zone = factory.zone("pgsql", pg=pg, children=2, log_level="warn")

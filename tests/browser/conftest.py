@@ -11,7 +11,14 @@ spec = importlib.util.spec_from_file_location("it_conftest", IT / "conftest.py")
 it = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(it)
 factory, zone, fresh_zone, console, clean_logs = it.factory, it.zone, it.fresh_zone, it.console, it.clean_logs
+from chromium import end_all  # noqa: E402
 from pages import Page  # noqa: E402 (finds harness by the path above)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def browsers():
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,7 @@ def db():
 
 @pytest.fixture
 def page(zone):
-    """Opens browsers, and ends them."""
+    """Opens browsers, and gives them back."""
     made = []
 
     def make(**options):

@@ -1,13 +1,12 @@
 """A browser on the console, as its tests use it."""
 import os
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import harness
+from chromium import chromium
 
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 
@@ -15,21 +14,9 @@ SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 class Page:
     """One headless browser."""
 
-    def __init__(self, zone, size=(1280, 800), dark=False, language="en"):
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        options.accept_insecure_certs = True
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-                     "--disable-sync", "--disable-component-update", "--disable-dev-shm-usage", f"--lang={language}"):
-            options.add_argument(flag)
-        options.add_experimental_option("prefs", {"intl.accept_languages": language, "credentials_enable_service": False})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.zone = zone
-        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                    {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 700})
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                                    {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+    def __init__(self, zone, **options):
+        """options: of chromium()"""
+        self.zone, self.driver = zone, chromium(**{"size": (1280, 800), **options})
 
     def log_in(self, login=harness.ADMIN_USER, password=harness.ADMIN_PASSWORD):
         self.driver.get(self.zone.admin_url)
@@ -43,11 +30,15 @@ class Page:
         self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, "#main h1") and not self.driver.find_elements(By.CSS_SELECTOR, "#main[aria-busy]"))
         return self
 
-    def until(self, what, timeout=15):
+    def until(self, what, timeout=40):
         return WebDriverWait(self.driver, timeout, 0.1, ignored_exceptions=(Exception,)).until(lambda _: what())
 
     def find(self, css):
         return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
+
+    def text(self, css):
+        """Of the first that is seen; it may be drawn anew meanwhile."""
+        return self.until(lambda: [e.text for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()][:1])[0]
 
     def button(self, text, within=""):
         found = self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")

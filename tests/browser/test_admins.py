@@ -126,7 +126,7 @@ def test_help_of_each_page(zone, page):  # noqa: F811
     assert not p.driver.find_elements(By.CSS_SELECTOR, "script, [style]")
     p.driver.get(zone.admin_url + "help/")
     p.driver.find_element(By.LINK_TEXT, "The console, page by page").click()
-    assert p.find("h1").text == "The console, page by page"
+    assert p.text("h1") == "The console, page by page"
     p.clean()
 
 

@@ -29,11 +29,11 @@ def test_log_in_page(zone, page):
     p.driver.get(zone.admin_url)
     p.find("#login").send_keys(harness.ADMIN_USER)
     p.find("#password").send_keys("wrong" + Keys.ENTER)
-    assert p.find("#say").text
+    assert p.text("#say")
     p.shot("login")
     assert not p.driver.find_elements(By.CSS_SELECTOR, "script")
     p.log_in()
-    assert p.find("#main h1").text == "Overview"
+    assert p.text("#main h1") == "Overview"
 
 
 @pytest.mark.parametrize("size, dark, language", [((1280, 800), False, "en"), ((1280, 800), True, "de"), ((390, 844), False, "de"), ((320, 640), True, "en")])
@@ -71,11 +71,11 @@ def test_device_list(zone, page, fleet):
     p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1)
     assert "q=Phone+07" in p.driver.current_url
     p.open("devices?sort=-name")
-    first = p.find("tbody tr td.lead a").text
+    first = p.text("tbody tr td.lead a")
     p.button("Show more").click()
     p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) > 50)
     p.find("thead th[aria-sort] button").click()
-    p.until(lambda: p.find("tbody tr td.lead a").text != first)
+    p.until(lambda: p.text("tbody tr td.lead a") != first)
     p.open("devices?state=retired")
     p.has("<img src=x onerror=alert(1)>")
     p.find("#q-state").send_keys("Active")
@@ -155,7 +155,7 @@ def test_refresh_and_unenrol(zone, page):
     p.button("Refresh").click()
     p.has(f"{len(REFRESHES)} commands wait")
     device.poll()
-    p.until(lambda: "commands wait" not in p.find("#why").text)
+    p.until(lambda: "commands wait" not in p.text("#why"))
     p.find("#tab-apps").click()
     p.has(device.apps[0][0])
     p.find("#tab-timeline").click()
@@ -179,7 +179,7 @@ def test_users_of_a_device(zone, page, size):
     ident = console.device(device.udid)["id"]
     p = page(size=size).log_in()
     p.open(f"device/{ident}")
-    assert "Users of the device" not in p.find("#main").text
+    assert "Users of the device" not in p.text("#main")
     for who, names in (("ANNA", ("anna", "Anna Example")), ("BEN", ("ben", "<img src=x> " + LONG))):
         device.user(who, *names).token_update()
     anna = device.user("ANNA", "anna", "Anna Example")
@@ -315,7 +315,7 @@ def test_access_filters(zone, page):
     p.has("far at 192.0.2.5", "dialog")
     p.button("Save all the same", "dialog").click()
     p.closed()
-    p.until(lambda: "Not saved yet" not in p.find("#main").text)
+    p.until(lambda: "Not saved yet" not in p.text("#main"))
     p.has("<b>house</b>")
     assert [r[0] for r in zone.sql("SELECT action FROM access_filter ORDER BY position")] == ["allow", "deny"]
     zone.sql("DELETE FROM node WHERE id = ?", ident)

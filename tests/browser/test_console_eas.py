@@ -54,7 +54,7 @@ def test_server_from_adding_to_deleting(zone, page, back):  # noqa: F811
     fill(p, password=PASSWORD)
     p.button("Run test", "dialog").click()
     p.has("folders", "dialog")
-    assert "401" not in p.find("dialog").text and not [b for b in p.driver.find_elements("css selector", "dialog button") if b.text == "Accept certificate"]
+    assert "401" not in p.text("dialog") and not [b for b in p.driver.find_elements("css selector", "dialog button") if b.text == "Accept certificate"]
     p.shot("eas-test")
     p.fits()
     p.button("Close", "dialog").click()

@@ -71,7 +71,7 @@ def test_folder_and_group_by_clicks(zone):
 
 def test_folders_on_a_phone(zone):
     """UI-03: the tree folds away and nothing is wider than the screen."""
-    p = Page(zone, (390, 844), dark=True)
+    p = Page(zone, size=(390, 844), dark=True)
     try:
         p.log_in().open("devices")
         tree = p.find("details.tree")

@@ -43,7 +43,7 @@ def test_messages_by_clicks(zone):
 
 def test_identities_on_a_phone(zone):
     enrolled(zone)
-    p = Page(zone, (390, 844), dark=True)
+    p = Page(zone, size=(390, 844), dark=True)
     try:
         p.log_in().open("identities?days=3650")
         rows(p, 1)

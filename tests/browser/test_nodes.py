@@ -51,7 +51,7 @@ def test_role_names_and_end(zone):
         p.button("Delete node").click()
         p.button("Delete node", "dialog").click()
         p.closed()
-        p.until(lambda: "<b>" not in p.find("#main").text)
+        p.until(lambda: "<b>" not in p.text("#main"))
         p.button("Names").click()
         p.find("#f-extra_names").send_keys("127.0.0.1")
         p.shot("nodes-names")

@@ -93,7 +93,7 @@ def test_children_follow_their_parents(zone):
         p.until(lambda: p.find("#in-security\\.min_length\\.corporate").send_keys(Keys.CONTROL + "a" + Keys.NULL, "99\t") or True)
         p.button("Save to sandbox").click()
         p.shot("policy-refused")
-        p.until(lambda: "16" in p.find(".editor .err").text)
+        p.until(lambda: "16" in p.text(".editor .err"))
         p.until(lambda: p.find("#in-security\\.min_length\\.corporate").send_keys(Keys.CONTROL + "a" + Keys.NULL, "9\t") or True)
         p.button("Save to sandbox").click()
         p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".savebar:not([hidden])"))
@@ -108,7 +108,7 @@ def test_children_follow_their_parents(zone):
 
 def test_policies_on_a_phone(zone):
     """UI-05: the editor on 390 pixels, dark and in German."""
-    p = Page(zone, (390, 844), dark=True, language="de")
+    p = Page(zone, size=(390, 844), dark=True, language="de")
     try:
         p.log_in()
         Console(zone).post("/policies", {"type": "device_control", "name": "Kamera aus", "levels": {"corporate": "high", "personal": "low"}})

@@ -45,7 +45,7 @@ def find(p, kind, text, hit):
     field.clear()
     field.send_keys(text)
     p.until(lambda: [b for b in p.driver.find_elements(By.CSS_SELECTOR, ".hits button") if hit in b.text][0].click() or True)
-    p.until(lambda: hit in p.find(".picked").text)
+    p.until(lambda: hit in p.text(".picked"))
 
 
 def rows(p, n, css="#panel tbody tr"):
@@ -61,7 +61,7 @@ def test_assign_to_several_at_once(zone, page, console, people):
     p.has("Choose somebody", "dialog")
     for kind in ("Person", "User folder", "User source", "Device group", "Device"):  # each kind can be looked for
         choose(p, "#f-kind", kind)
-        p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, ".hits button") and " found" in p.find("dialog p.hint").text)
+        p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, ".hits button") and " found" in p.text("dialog p.hint"))
     find(p, "User group", "img src", "evil")
     p.has("Reaches 0 devices.", "dialog")
     assert not [e for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog input[name=conflict]") if e.is_displayed()]
@@ -118,12 +118,12 @@ def test_assign_from_the_other_side_by_keyboard(zone, page, console, people):
     p.has("No policy is assigned here", "dialog")
     p.button("Assign a policy", "dialog").send_keys(Keys.ENTER)
     p.find("#f-policy").send_keys("other si" + Keys.ENTER)
-    p.until(lambda: "Other side" in p.find(".hits").text and len(p.driver.find_elements(By.CSS_SELECTOR, ".hits button")) == 1)
+    p.until(lambda: "Other side" in p.text(".hits") and len(p.driver.find_elements(By.CSS_SELECTOR, ".hits button")) == 1)
     p.find("#f-policy").send_keys(Keys.TAB + Keys.SPACE)
-    p.until(lambda: "Other side" in p.find(".picked").text)
+    p.until(lambda: "Other side" in p.text(".picked"))
     p.shot("assign-here")
     p.button("Assign", "dialog .foot").send_keys(Keys.ENTER)
-    p.until(lambda: "Other side" in p.find("dialog table").text)
+    p.until(lambda: "Other side" in p.text("dialog table"))
     p.has("People first", "dialog")
     p.shot("assigned-here")
     p.button("Close", "dialog").click()
@@ -201,7 +201,7 @@ def test_device_shows_where_settings_come_from(zone, page, console, reached, siz
     p.has("passcode is missing" if en else "Code fehlt")
     p.has("could not be installed" if en else "nicht installiert werden")
     rows(p, 2, "#effective-security tbody tr")
-    text = p.find("#effective-security").text
+    text = p.text("#effective-security")
     assert "8" in text and ("Version 1" if en else "Fassung 1") in text and "Mobile Devices" in text and "evil" in text, text
     p.has("only supervised devices" if en else "nur betreute Geräte", "#effective-device_control")
     p.has("<b>MCInstallationErrorDomain</b> 4001")
@@ -249,7 +249,7 @@ def test_limited_administrators(zone, page, console, people):
     ident = policy(console, "For the tills")
     assign(console, ident, ("person", people["anna"]), ("folder", people["tills"]))
     p = page().log_in("tills", "Correct-horse-9").open("policies")
-    assert "New policy" not in p.find("#main").text
+    assert "New policy" not in p.text("#main")
     p.open(f"policy/{ident}?part=assignments")
     assert not {"Edit", "Delete policy", "Publish"} & {b.text for b in p.driver.find_elements(By.CSS_SELECTOR, ".head button")}
     rows(p, 2)
@@ -263,5 +263,5 @@ def test_limited_administrators(zone, page, console, people):
     console.post("/admins", {"kind": "local", "login": "look", "role_id": zone.sql("SELECT id FROM role WHERE name = 'help_desk'")[0][0], "password": "Correct-horse-9"})
     p = page().log_in("look", "Correct-horse-9").open(f"device/{people['ids'][0]}?tab=policies")
     p.has("Compliance")
-    assert "Assigned to this device itself" not in p.find("#main").text
+    assert "Assigned to this device itself" not in p.text("#main")
     p.clean()

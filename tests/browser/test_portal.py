@@ -5,41 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "it")]
 import harness  # noqa: E402
+from chromium import chromium  # noqa: E402
 from sim.device import Device  # noqa: E402
 
 PHONE, DESKTOP = (390, 844), (1280, 800)
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
-
-
-def chromium(size, language="en", dark=False, agent=None, scripts=True):
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    options.accept_insecure_certs = True
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-                 "--disable-sync", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
-                 f"--lang={language}", f"--window-size={size[0]},{size[1]}"):
-        options.add_argument(flag)
-    prefs = {"intl.accept_languages": language, "credentials_enable_service": False}
-    if not scripts:
-        prefs["profile.managed_default_content_settings.javascript"] = 2
-    options.add_experimental_option("prefs", prefs)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-    if agent:
-        browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language})
-    return browser
 
 
 @pytest.fixture
@@ -59,7 +36,7 @@ def shot(browser, name):
         browser.save_screenshot(f"{SHOTS}/{name}.png")
 
 
-def wait(browser, what, timeout=15):
+def wait(browser, what, timeout=40):
     return WebDriverWait(browser, timeout, 0.1).until(lambda _: what())
 
 

@@ -85,7 +85,7 @@ def test_lock_selected_devices(page, console, fleet, group):
     del fleet[2].answers["DeviceLock"]
     p.has("3 of 3 finished, 1 failed or expired")
     p.has("Try <b>later</b>")
-    text = p.find("#main").text
+    text = p.text("#main")
     assert "<img src=x onerror=alert(1)>" in text
     assert p.find(".stackbar").get_attribute("aria-label").startswith("Succeeded: ")
     p.shot("task")
@@ -398,5 +398,5 @@ def test_mail_only_devices_have_no_schedule(zone, page):
     ident = seed.device(zone, "Mail", mode="eas", level="email_only")
     p = page().log_in().open(f"device/{ident}")
     p.has("Mail")
-    assert "Schedules" not in p.find("#panel").text
+    assert "Schedules" not in p.text("#panel")
     p.clean()

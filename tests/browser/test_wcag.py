@@ -10,11 +10,12 @@ import pytest
 
 import harness
 import seed
+from chromium import chromium
 from clients import Console
 from lib.zonefiles import BUILD
 from pages import Page
 from test_console import PAGES
-from test_portal import chromium, find, log_in
+from test_portal import find, log_in
 
 HERE = Path(__file__).resolve().parent
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
@@ -93,7 +94,7 @@ def views(zone):
 @pytest.mark.parametrize("size, dark", LOOKS)
 def test_console_and_manual(zone, axe, views, size, dark):
     """No violation on any page, no console error, nothing from elsewhere."""
-    p = Page(zone, size=size, dark=dark, language="de" if dark else "en")
+    p = Page(zone, size=size, dark=dark, language="de" if dark else "en", traffic=True)
     try:
         p.driver.execute_cdp_cmd("Network.enable", {})
         p.driver.get(zone.admin_url)
@@ -127,7 +128,7 @@ def test_dialogs(zone, axe, views, size, dark):
             p.open(view).button(label).click()
             if then:
                 p.button(then, "dialog .menu").click()
-            p.until(lambda: p.find("dialog h2").text != label or not then)
+            p.until(lambda: p.text("dialog h2") != label or not then)
             check(p.driver, axe, (view, label, then, size, dark))
             p.fits()
             p.button("Close" if label.startswith("Test") or label == "Policies" or label == "Quick task" and not then else "Cancel", "dialog").click()
@@ -158,7 +159,7 @@ def test_portal(zone, axe, size, dark):
 
 def test_first_view_over_the_wire(zone, views):
     """UI-02: log-in page, frame and first page together take at most 200 KB, headers included."""
-    p = Page(zone, size=(390, 844))
+    p = Page(zone, size=(390, 844), traffic=True)
     try:
         p.driver.execute_cdp_cmd("Network.enable", {})
         p.log_in().has("Devices by state")

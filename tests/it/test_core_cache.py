@@ -141,7 +141,7 @@ def test_contact_times_are_written_behind(zone, devices):
     for device in devices:
         device.connect(Status="Idle")
     rows = wait_for(lambda: (r := zone.sql("SELECT last_contact_ms, last_contact_ip FROM device WHERE last_contact_ms >= ? AND last_contact_ip <> ''",
-                                           begun - 1000)) and len(r) == 3 and r, timeout=10)
+                                           begun - 1000)) and len(r) == 3 and r)
     assert {ip for _, ip in rows} == {"127.0.0.1"}
 
 

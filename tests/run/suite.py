@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""`make -f apxs.mk test`: all parts, three at a time, a log per part, and one last line that adds them up.
+"""`make -f apxs.mk test`: all parts, several at a time, a log per part, and one last line that adds them up.
 
-A part fails if a test in it fails, if it can't be built, or if it ran nothing. PARTS=it,guards runs some of them.
+A part fails if a test in it fails, if it can't be built, or if it ran nothing. PARTS=it,guards runs some of them. What has a number
+(it.1, it.2) is one part that is run by several, see share.py.
 """
+import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +23,18 @@ SAN = BUILD.parent / (BUILD.name + "-san")
 MAKE = ["make", "-f", "apxs.mk", f"BUILD={BUILD}"]
 MAKE_SAN = [*MAKE, "SANITIZE=1"]  # apxs.mk puts it beside the other build folder
 PYTEST = ["/usr/bin/python3", "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=8", "-ra"]
+SHARE = LOGS / "share"
 RUNNING = set()
 
 
 def pytest(name, *args, **env):
     return {"name": name, "cmd": [*PYTEST, f"--junitxml={LOGS}/{name}.xml", *args], "env": env, "count": from_xml}
+
+
+def shared(name, *args):
+    """One of several that run the same tests together."""
+    folder = SHARE / name.split(".")[0]
+    return pytest(name, "-p", "share", *args, MDM_SHARE=str(folder), PYTHONPATH=str(ROOT / "tests" / "run"))
 
 
 def from_xml(name, text):
@@ -43,7 +53,7 @@ def from_cmocka(name, text):
     passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", text)))
     failed = sum(map(int, re.findall(r"\[  FAILED  \].*?(\d+) test\(s\), listed", text)))
     skipped = sum(map(int, re.findall(r"\[  SKIPPED \].*?(\d+) test", text)))
-    programs, finished = len(re.findall(r"^# ", text, re.M)), len(re.findall(r"\[==========\] .*? run\.", text))
+    programs, finished = len(re.findall(r"^# \S*test_\w+( on PostgreSQL)?$", text, re.M)), len(re.findall(r"\[==========\] .*? run\.", text))
     return passed, failed + max(programs - finished, 0), skipped
 
 
@@ -52,23 +62,31 @@ def from_lines(name, text):
     return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^not ok ", text, re.M)), 0
 
 
-# Three lanes on two cores, because the tests wait as much as they work; a lane runs its parts in order.
+# More lanes than cores, because the tests wait as much as they work; a lane runs its parts in order, and helps others when it has done.
 LANES = [
-    [pytest("guards", "tests/guards"), pytest("it", "tests/it")],
-    [pytest("browser", "tests/browser")],
-    [{"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
+    [shared("it.1", "tests/it"), shared("browser.2", "tests/browser")],
+    [shared("it.2", "tests/it"), shared("browser.3", "tests/browser")],
+    [shared("browser.1", "tests/browser"), shared("it.3", "tests/it")],
+    [pytest("guards", "tests/guards"),
+     {"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
      pytest("queries", "tests/sql"),
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
      pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
-     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
+     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines},
+     shared("it.4", "tests/it")],
 ]
+
+
+def part_of(p):
+    return p["name"].split(".")[0]
 
 
 class Result:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.ran = {}  # part: tests
         self.bad = []
 
 
@@ -88,9 +106,9 @@ def run(part, result, lock):
     passed, failed, skipped = part["count"](name, text) if part["count"] else (0, 0, 0)
     if code and not failed:
         failed = 1  # it did not build, crashed, or found nothing to run
-    elif part["count"] and not passed + failed:
-        failed = 1
     with lock:
+        if part["count"]:
+            result.ran[part_of(part)] = result.ran.get(part_of(part), 0) + passed + failed
         result.passed, result.failed, result.skipped = (result.passed + passed, result.failed + failed,
                                                         result.skipped + skipped)
         took = time.monotonic() - began
@@ -103,25 +121,36 @@ def run(part, result, lock):
 def main():
     LOGS.mkdir(parents=True, exist_ok=True)
     wanted = set(filter(None, os.environ.get("PARTS", "").split(",")))
-    known = {p["name"] for lane in LANES for p in lane}
+    known = {part_of(p) for lane in LANES for p in lane}
+    shutil.rmtree(SHARE, ignore_errors=True)
+    for part in known:
+        (SHARE / part).mkdir(parents=True)
     if wanted - known:
         print(f"PARTS: unknown {sorted(wanted - known)}; there are {', '.join(sorted(known))}", file=sys.stderr)
         return 2
 
     def interrupted(*_):
-        for process in list(RUNNING):
-            os.killpg(process.pid, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM):  # pytest ends its servers at the first
+            for process in list(RUNNING):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            end = time.monotonic() + 30
+            while number == signal.SIGINT and time.monotonic() < end and any(p.poll() is None for p in list(RUNNING)):
+                time.sleep(0.2)
         os._exit(130)
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     result, lock = Result(), threading.Lock()
     threads = [threading.Thread(target=lambda lane=lane: [run(p, result, lock) for p in lane
-                                                          if not wanted or p["name"] in wanted]) for lane in LANES]
+                                                          if not wanted or part_of(p) in wanted]) for lane in LANES]
     for thread in threads:
         thread.start()
     for thread in threads:
         while thread.is_alive():
             thread.join(0.5)
+    for part in sorted(p for p, n in result.ran.items() if not n):
+        print(f"failed: {part} ran nothing")
+        result.failed += 1
     for name, log, _ in result.bad:
         print(f"failed: {name}, see {log}")
     print(f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped")

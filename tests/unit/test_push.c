@@ -350,6 +350,21 @@ static void test_stopped(void **state)
     assert_string_equal(ask(z, "SELECT count(*) FROM push WHERE attempts = 0 AND lease_until_ms = 0 AND lease_owner IS NULL"), "150");
 }
 
+/* REL-06: nothing more is sent since a refusal, and the child stops: nobody waits for the push that gets no answer. */
+static void test_stopped_after_a_refusal(void **state)
+{
+    crowd(20);
+    wake(0);
+    apns.hang = "554449442d50555348";
+    apns.status = 403;
+    apns.body = "{\"reason\":\"BadCertificate\"}";
+    apns.while_hanging = stop_now;
+    assert_int_equal(run(), 0);
+    assert_true(apns.hung_ms < 2000);
+    assert_string_equal(ask(z, "SELECT count(*) FROM push"), "21");
+    assert_string_equal(row("attempts"), "0");
+}
+
 /* PSH-01: the service is away for an hour: nothing is lost, few tries meanwhile, and no storm when it is back. */
 static void test_outage(void **state)
 {
@@ -566,7 +581,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_not_configured), T(test_request), T(test_dead_tokens), T(test_back_off), T(test_trouble), T(test_wake_while_sending),
-        T(test_later_wake), T(test_lease), T(test_batches), T(test_hanging), T(test_stopped), T(test_outage), T(test_cut_connection),
+        T(test_later_wake), T(test_lease), T(test_batches), T(test_hanging), T(test_stopped), T(test_stopped_after_a_refusal),
+        T(test_outage), T(test_cut_connection),
         T(test_refused_for_all),
         T(test_replaced_certificate), T(test_fault), T(test_old_news), T(test_renews_after_shutdown), T(test_spread), T(test_verdicts),
         T(test_judge),

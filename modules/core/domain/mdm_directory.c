@@ -82,23 +82,42 @@ static apr_status_t put_person(mdm_db_t *db, const char *source_id, const char *
                : rv;
 }
 
-static apr_status_t put_group(mdm_db_t *db, const char *source_id, const mdm_ldap_group_t *group, const char **id)
+static const char *group_row(apr_pool_t *p, const char *source_id, const mdm_ldap_group_t *group)
 {
-    *id = row_id(mdm_db_ctx(db)->pool, "group", source_id, group->dn_key);
-    return mdm_q_dir_group_put(db, *id, source_id, group->name, group->dn, NULL);
+    return row_id(p, "group", source_id, group->dn_key);
+}
+
+static int by_dn(const void *a, const void *b)
+{
+    return strcmp(((const mdm_ldap_group_t *)a)->dn_key, ((const mdm_ldap_group_t *)b)->dn_key);
+}
+
+/* All groups before any membership, and in one order: a log-in and a sync that store the same ones wait for each other, and are no deadlock. */
+static apr_status_t put_groups(mdm_db_t *db, const char *source_id, const apr_array_header_t *groups)
+{
+    apr_array_header_t *sorted = apr_array_copy(mdm_db_ctx(db)->pool, groups);
+    apr_status_t rv = APR_SUCCESS;
+
+    qsort(sorted->elts, (size_t)sorted->nelts, (size_t)sorted->elt_size, by_dn);
+    for (int i = 0; rv == APR_SUCCESS && i < sorted->nelts; i++) {
+        const mdm_ldap_group_t *group = &APR_ARRAY_IDX(sorted, i, mdm_ldap_group_t);
+
+        rv = mdm_q_dir_group_put(db, group_row(mdm_db_ctx(db)->pool, source_id, group), source_id, group->name, group->dn, NULL);
+    }
+    return rv;
 }
 
 static apr_status_t put_groups_of(mdm_db_t *db, const char *source_id, const char *person_id, const apr_array_header_t *groups)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     json_t *ids = mdm_json_own(mdm_db_ctx(db), json_array());
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv = put_groups(db, source_id, groups);
     const char *id;
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < groups->nelts; i++) {
-        rv = put_group(db, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t), &id);
-        if (rv == APR_SUCCESS && (rv = mdm_q_dir_member_put(db, id, person_id, NULL)) == APR_SUCCESS) {
+        id = group_row(p, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t));
+        if ((rv = mdm_q_dir_member_put(db, id, person_id, NULL)) == APR_SUCCESS) {
             json_array_append_new(ids, json_string(id));
         }
     }
@@ -241,8 +260,8 @@ static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
 static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t *group)
 {
     json_t *people = json_array();
-    const char *id, *person, *text;
-    apr_status_t rv = put_group(db, s->source->id, group, &id);
+    const char *id = group_row(mdm_db_ctx(db)->pool, s->source->id, group), *person, *text;
+    apr_status_t rv;
     int i;
 
     for (i = 0; i < group->members->nelts; i++) {
@@ -253,7 +272,8 @@ static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t 
     }
     text = mdm_json_text(mdm_db_ctx(db)->pool, people);
     json_decref(people);
-    if (rv == APR_SUCCESS && (rv = mdm_q_dir_group_people_drop(db, id, text, NULL)) == APR_SUCCESS) {
+    rv = mdm_q_dir_group_people_drop(db, id, text, NULL);
+    if (rv == APR_SUCCESS) {
         rv = mdm_q_dir_group_people_put(db, id, text, NULL);
     }
     s->groups++;
@@ -270,6 +290,9 @@ static apr_status_t store_groups(sync_t *s, mdm_ctx_t *ctx, const apr_array_head
         return rv;
     }
     rv = mdm_db_begin(db);
+    if (rv == APR_SUCCESS) {
+        rv = put_groups(db, s->source->id, page);
+    }
     for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
         rv = store_group(s, db, &APR_ARRAY_IDX(page, i, mdm_ldap_group_t));
     }

@@ -54,6 +54,7 @@ typedef struct run_t {
     int nended, under_way, sent;
     int foreign;          /* DeviceTokenNotForTopic */
     int halt;             /* nothing more is claimed or sent */
+    int left;             /* what was under way has been abandoned, because we are to stop */
     const char *refused, *fault; /* reasons to tell */
     apr_int64_t begun_ms, looked_ms, ended_ms;
 } run_t;
@@ -473,8 +474,8 @@ static apr_status_t stream(run_t *run, volatile int *stop)
     for (;;) {
         apr_int64_t now = mdm_now_ms(run->ctx);
 
-        if (stop && *stop && !run->halt) {
-            run->halt = 1;
+        if (stop && *stop && !run->left) {
+            run->halt = run->left = 1;
             run->wire->abandon(run->wire->baton);
         }
         if (!run->conf || may_claim(run, found, now)) {

@@ -82,6 +82,12 @@ export const word = (group, value) => t(`${group}_${value}`, value);
 export const said = (s, text) => (s ? t(s.word, text, ...s.values.map((v) => t(`pol_type_${v}`, v))) : text);
 
 // A file's bytes, as the API takes them.
+// "model=,build!" of the matcher in words: what is the same, and what is not.
+export function compared(why) {
+  const part = (sign) => why.split(',').filter((x) => x.endsWith(sign)).map((x) => t(`cmp_${x.slice(0, -1)}`)).join(', ');
+  return [part('=') && t('cmp_same', null, part('=')), part('!') && t('cmp_differs', null, part('!'))].filter(Boolean).join('; ') || t('cmp_nothing');
+}
+
 export async function base64(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(''));

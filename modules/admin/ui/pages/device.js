@@ -1,6 +1,6 @@
 // One device: what is going on and why, then everything known.
 import { api, poll } from '../api.js';
-import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar, detail, answer } from '../ui.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar, detail, answer, compared } from '../ui.js';
 import { summary } from '../schedules.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
@@ -29,12 +29,14 @@ function sentences(d, records, commands) {
   return out.join(' ');
 }
 
-const why = (m) => (m ? t(`match_${m.rule}`, null, m.value) : t('match_none'));
-const mail = (d, r) => panel(t('mail_client'), [[t('state'), word('mail', r.live ? r.state : 'left')], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)],
+const why = (m) => (m ? t(`match_${m.rule}`, null, ['strong', 'sole'].includes(m.rule) ? compared(m.value) : m.value) : t('match_none'));
+const part = (d, r, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
+  save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
+const mail = (d, r, parting) => panel(t('mail_client'), [[t('state'), word('mail', r.live ? r.state : 'left')], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)],
   [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
-  [t('protocol'), r.client?.version], [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), h('bdi', {}, why(r.match))]]);
+  [t('protocol'), r.client?.version], [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), [h('bdi', {}, why(r.match)), ' ', r.live && parting?.(r)]]]);
 
-function info(d, records, schedule) {
+function info(d, records, schedule, parting) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
   const i = d.inventory.device || {}, sec = d.inventory.security || {}, where = d.inventory.location;
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
@@ -52,7 +54,7 @@ function info(d, records, schedule) {
     where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
       [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), from(d)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
-    clients.map((r) => mail(d, r)));
+    clients.map((r) => mail(d, r, parting)));
 }
 
 function grow(path, draw, none, pic) {
@@ -141,7 +143,8 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
   let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
   const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
-  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again })), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+  const parting = may('device:write') && d.mode.endsWith('_eas') ? (r) => button(t('part'), null, () => part(d, r, again)) : null;
+  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again }), parting), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };

@@ -32,6 +32,7 @@ typedef enum {
 #define MDM_DEVF_KEY_OLD 0x400u  /* mail: policy_key stands for a policy that is not asked any more */
 #define MDM_DEVF_STUCK 0x800u    /* mail: told to provision again and again, or it said that it doesn't obey */
 #define MDM_DEVF_LAX 0x1000u     /* mail: and its policy gives such ones their mail */
+#define MDM_DEVF_ACCOUNT 0x2000u /* mail: its wipe is of the account only */
 #define MDM_DEVF_NEXT 0x80u     /* asked by a renewed certificate that was not used before: not kept in the cache */
 
 /* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */

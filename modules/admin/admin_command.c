@@ -7,6 +7,7 @@
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_device.h"
+#include "domain/mdm_eas_wipe.h"
 #include "domain/mdm_roles.h"
 #include "wire/mdm_plist.h"
 
@@ -32,6 +33,8 @@ static apr_status_t do_unenroll(mdm_web_call_t *call, mdm_db_t *db, const char *
     json_decref(d);
     rv = mdm_unenroll_apple(db, id, strcmp(l->wipe, "full") == 0, strcmp(l->then, "delete") == 0, l->erase,
                             l->reason);
+    if (rv == APR_NOTFOUND && !l->erase)
+        rv = mdm_eas_unenroll(db, id, strcmp(l->wipe, "full") == 0, strcmp(l->then, "delete") == 0, l->reason);
     if (rv == APR_NOTFOUND)
         rv = mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "The device is not under management: retire or delete it instead.");
     return rv;
@@ -83,6 +86,20 @@ static int with_reason(mdm_web_call_t *call, mdm_adm_act_fn fn)
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     return rv == APR_SUCCESS ? mdm_adm_act(call, fn, reason, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+static apr_status_t do_cancel_leaving(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    json_t *d = NULL;
+    apr_status_t rv = mdm_device_json(db, id, &d, NULL);
+
+    json_decref(d);
+    return rv == APR_SUCCESS ? mdm_leave_cancel(db, id) : rv;
+}
+
+int mdm_adm_device_unenroll_cancel(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, do_cancel_leaving, NULL, HTTP_NO_CONTENT);
 }
 
 static apr_status_t do_give_up(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)

@@ -42,6 +42,12 @@ int eas_document(eas_call_t *c, const char *why, mdm_blob_t body);
 int eas_status(eas_call_t *c, int status, const char *why, int retry_s);
 
 /* ---- what the gate does with a device's request, by its table of verdicts and commands; each is a hook result */
+/* Whatever a device with a wipe asks for. */
+int eas_wiping(eas_call_t *c, mdm_eas_verdict_e verdict);
+/* Its Provision: what it is to do; what it says of it; and what its mail server wants it to do (account: the account only). */
+int eas_wipe_tell(eas_call_t *c, mdm_eas_verdict_e verdict);
+int eas_wipe_said(eas_call_t *c, const mdm_eas_provision_t *said, int *by_server);
+int eas_wipe_by_server(eas_call_t *c, int account);
 /* The policy key of a request. DECLINED: it is the right one, or none is needed, and back_key is set; else the answer has been made. */
 int eas_key_check(eas_call_t *c);
 /* On to the person's server. */

@@ -28,7 +28,7 @@ static const struct {
     {MDM_EAS_PENDING, 1, eas_provision, eas_settings, eas_mailbox, RETRY_PENDING_S},
     {MDM_EAS_SERVER_ONLY, 1, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
     {MDM_EAS_BLOCKED, 0, eas_refuse, eas_refuse, eas_refuse, 0},
-    {MDM_EAS_WIPE, 0, eas_provision, eas_refuse, eas_refuse, 0},
+    {MDM_EAS_WIPE, 0, eas_provision, eas_wiping, eas_wiping, 0},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 

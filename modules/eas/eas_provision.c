@@ -76,6 +76,9 @@ static int ask_server(eas_call_t *c, apr_uint32_t key, mdm_blob_t body, mdm_eas_
                 mdm_mask(c->r->pool, c->who.login), reply.http, reply.body.len);
         return eas_unavailable(c, "MDM0843", MDM_EUNAVAIL, "the mail server's answer about its policy is of no use");
     }
+    if (out->wipe || out->account_wipe) {
+        return eas_wipe_by_server(c, out->account_wipe);
+    }
     return out->status > 1 ? eas_status(c, out->status, "policy of the mail server", 0) : DECLINED;
 }
 
@@ -144,6 +147,19 @@ static int acknowledge(eas_call_t *c, mdm_eas_verdict_e verdict, const mdm_eas_p
     return status ? eas_status(c, status, "policy", 0) : eas_document(c, "policy", mdm_eas_provision_final(c->r->pool, key));
 }
 
+/* A wipe that the mail server wanted: it hears of it, too. The device is wiped whether or not that arrives. */
+static int wiped(eas_call_t *c, const mdm_eas_provision_t *said, const mdm_blob_t *body)
+{
+    mdm_eas_server_t server;
+    eas_reply_t reply;
+    int by_server, rc = eas_wipe_said(c, said, &by_server);
+
+    if (by_server && c->r->status == HTTP_OK && eas_server_next(c, &server) == APR_SUCCESS) {
+        eas_back_ask(c, &server, MDM_EAS_PROVISION, 0, body, &reply);
+    }
+    return rc;
+}
+
 int eas_provision(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
     mdm_eas_provision_t said;
@@ -161,9 +177,11 @@ int eas_provision(eas_call_t *c, mdm_eas_verdict_e verdict)
                 c->ctx->fail_text ? c->ctx->fail_text : "no status");
         return eas_status(c, 2, "bad request", 0);
     }
-    if (verdict == MDM_EAS_WIPE) {
-        return eas_refuse(c, verdict);
+    if (said.kind == MDM_EAS_PROV_WIPE_ACK || said.kind == MDM_EAS_PROV_ACCOUNT_WIPE_ACK) {
+        return wiped(c, &said, &body);
     }
-    return said.kind == MDM_EAS_PROV_ASK ? ask(c, verdict, &said) : said.kind == MDM_EAS_PROV_ACK ? acknowledge(c, verdict, &said)
-                                                                                                 : eas_status(c, 2, "bad request", 0);
+    if (verdict == MDM_EAS_WIPE) {
+        return eas_wipe_tell(c, verdict);
+    }
+    return said.kind == MDM_EAS_PROV_ASK ? ask(c, verdict, &said) : acknowledge(c, verdict, &said);
 }

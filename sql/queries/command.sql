@@ -268,14 +268,17 @@ UPDATE device SET state = :state, version = version + 1 WHERE id = :device_id RE
 -- part: action_facts
 SELECT d.id, d.name, d.state, d.os_version, d.supervised, d.inventory, r.id, r.state, CASE WHEN r.unlock_token IS NULL THEN 0 ELSE 1 END,
        (SELECT c.state FROM command c WHERE c.record_id = r.id AND c.open = 1 AND c.leaving = 1 LIMIT 1),
-       d.model, d.serial, d.platform, o.login, o.name, o.mail
+       d.model, d.serial, d.platform, o.login, o.name, o.mail,
+       (SELECT MAX(m.state) FROM source_record m WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state IN ('enrolled', 'leaving')),
+       (SELECT COUNT(*) FROM source_record m JOIN eas_client w ON w.record_id = m.id AND w.wipe_state = 'sent'
+         WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state = 'leaving')
   FROM device d LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1
        LEFT JOIN person o ON o.id = d.person_id
 
 -- ids: JSON list.
 -- name: action_facts :many
 -- args: ids:text
--- cols: id:text, name:text, state:text, os_version:text, supervised:i64?, inventory:text, record_id:text?, record_state:text?, unlock:i64, leaving:text?, model:text?, serial:text?, platform:text, login:text?, person:text?, mail:text?
+-- cols: id:text, name:text, state:text, os_version:text, supervised:i64?, inventory:text, record_id:text?, record_state:text?, unlock:i64, leaving:text?, model:text?, serial:text?, platform:text, login:text?, person:text?, mail:text?, mail_state:text?, mail_fetched:i64
 -- only: pgsql
 {action_facts}
  WHERE d.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))));

@@ -48,3 +48,59 @@ UPDATE eas_client SET key_rev = :rev, key_version = :version WHERE record_id = :
 -- name: eas_client_stale :exec
 -- args: record_id:text, back_key:i64
 UPDATE eas_client SET back_key = 0, policy_key = 0, temp_key = 0 WHERE record_id = :record_id AND back_key = :back_key;
+
+-- ---------------------------------------------------------------- wipes (domain/mdm_eas_wipe.c)
+
+-- What could be wiped on a device: mail records that have not left.
+-- name: eas_wipe_records :many
+-- args: device_id:text
+-- cols: id:text, class:text, state:text, attrs:text, key_version:i64, wipe_state:text, wipe_then:text, wipe_was:text
+SELECT r.id, r.class, r.state, r.attrs, COALESCE(c.key_version, 0), COALESCE(c.wipe_state, ''), COALESCE(c.wipe_then, ''), COALESCE(c.wipe_was, '')
+  FROM source_record r LEFT JOIN eas_client c ON c.record_id = r.id
+ WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.live = 1 AND r.state <> 'left' ORDER BY r.id;
+
+-- name: eas_wipe_begin :exec
+-- args: record_id:text, wipe:text, by:text, state:text, then:text, was:text, now:i64
+INSERT INTO eas_client (record_id, wipe, wipe_by, wipe_state, wipe_then, wipe_was, wipe_ms) VALUES (:record_id, :wipe, :by, :state, :then, :was, :now)
+ON CONFLICT (record_id) DO UPDATE SET wipe = excluded.wipe, wipe_by = excluded.wipe_by, wipe_state = excluded.wipe_state, wipe_then = excluded.wipe_then,
+    wipe_was = excluded.wipe_was, wipe_ms = excluded.wipe_ms;
+
+-- What a mail client is told, and who else is told on its device. Its object may be gone.
+-- name: eas_wipe :one
+-- args: record_id:text
+-- cols: device_id:text?, device_name:text?, mode:text?, native_id:text, state:text, wipe:text, wipe_by:text, wipe_state:text, wipe_then:text, apple_id:text?, others:i64
+SELECT r.device_id, d.name, d.mode, r.native_id, r.state, COALESCE(c.wipe, ''), COALESCE(c.wipe_by, ''), COALESCE(c.wipe_state, ''), COALESCE(c.wipe_then, ''),
+       (SELECT a.id FROM source_record a WHERE a.device_id = r.device_id AND a.kind = 'mdm' AND a.class = '' AND a.live = 1),
+       (SELECT COUNT(*) FROM source_record o WHERE o.device_id = r.device_id AND o.kind = 'eas' AND o.live = 1 AND o.state = 'leaving' AND o.id <> r.id)
+  FROM source_record r LEFT JOIN device d ON d.id = r.device_id LEFT JOIN eas_client c ON c.record_id = r.id
+ WHERE r.id = :record_id AND r.live = 1;
+
+-- name: eas_wipe_state :exec
+-- args: record_id:text, state:text, now:i64
+UPDATE eas_client SET wipe_state = :state, wipe_ms = :now WHERE record_id = :record_id;
+
+-- name: eas_wipe_clear :exec
+-- args: device_id:text
+UPDATE eas_client SET wipe = '', wipe_by = '', wipe_state = '', wipe_then = '', wipe_was = ''
+ WHERE record_id IN (SELECT id FROM source_record WHERE device_id = :device_id AND kind = 'eas' AND live = 1 AND state = 'leaving');
+
+-- name: eas_wipe_back :exec
+-- args: device_id:text, state:text
+UPDATE source_record SET state = :state WHERE device_id = :device_id AND kind = 'eas' AND live = 1 AND state = 'leaving';
+
+-- name: eas_wipe_detach :exec
+-- args: device_id:text
+UPDATE source_record SET device_id = NULL WHERE device_id = :device_id AND kind = 'eas' AND live = 1 AND state = 'leaving';
+
+-- name: eas_wipe_record_state :exec
+-- args: record_id:text, state:text, now:i64
+UPDATE source_record SET state = :state, last_seen_ms = :now WHERE id = :record_id;
+
+-- name: eas_wipe_forget :exec
+-- args: record_id:text
+DELETE FROM source_record WHERE id = :record_id AND device_id IS NULL;
+
+-- name: eas_wipe_device :one
+-- args: device_id:text
+-- cols: name:text, state:text
+SELECT name, state FROM device WHERE id = :device_id;

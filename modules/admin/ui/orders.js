@@ -10,10 +10,10 @@ const fault = (field, message) => Object.assign(new Error(message), { field });
 const leave = (wipe) => ({ danger: true, leaves: true,
   fields: (one) => [{ name: 'then', label: t('then'), type: 'radio', value: 'retire', options: [['retire', t('then_retire')], ['delete', t('then_delete')]] },
     ...(wipe === 'full' ? [{ name: 'plan', label: t('do_keep_plan'), type: 'check' }] : []),
-    ...(wipe === 'full' && one ? [{ name: 'typed', label: t('do_confirm', null, `\u2068${one.name}\u2069`), required: true, max: 200 }] : [])],
+    ...(wipe !== 'selective' && one ? [{ name: 'typed', label: t('do_confirm', null, `\u2068${one.name}\u2069`), required: true, max: 200 }] : [])],
   options: (v, one) => {
-    if (wipe === 'full' && one && v.typed.trim() !== one.name.trim()) throw fault('typed', t('do_confirm_wrong'));
-    return { wipe, then: v.then, ...(v.plan ? { erase: { PreserveDataPlan: true } } : {}) };
+    if (wipe !== 'selective' && one && v.typed.trim() !== one.name.trim()) throw fault('typed', t('do_confirm_wrong'));
+    return { wipe: wipe === 'mail' ? 'full' : wipe, then: v.then, ...(v.plan ? { erase: { PreserveDataPlan: true } } : {}) };
   } });
 
 // By the name of the action. fields: of the dialogue; options: what becomes of them, if it is not what was typed; one: the only device.
@@ -29,10 +29,11 @@ export const orders = {
   remove_profile: { right: 'device:write', danger: true, fields: (one, profiles) => [profiles
     ? { name: 'identifier', label: t('do_profile'), type: 'select', options: profiles.filter((p) => p.identifier).map((p) => [p.identifier, p.name || p.identifier]) }
     : { name: 'identifier', label: t('do_identifier'), required: true, max: 250 }] },
-  unenroll: leave('selective'), wipe: leave('full'),
+  unenroll: leave('selective'), wipe: leave('full'), mail_unenroll: leave('selective'), mail_wipe: leave('mail'),
   raw: { right: 'command:raw', danger: true, fields: () => [{ name: 'command', label: t('do_dictionary'), type: 'area', required: true, value: '{\n  "RequestType": ""\n}' }],
     options: (v) => { try { return { command: JSON.parse(v.command) }; } catch (e) { throw fault('command', e.message); } } },
 };
+const byMail = ['mail_unenroll', 'mail_wipe'];
 export const orderName = (action) => t(action === 'refresh' || action === 'unenroll' ? action : `do_${action}`);
 // The action that a task carries out.
 export const actionOf = (task) => (task.kind === 'unenroll' && task.options.wipe === 'full' ? 'wipe' : task.kind);
@@ -76,13 +77,18 @@ export function order(action, to) {
     const given = o.options ? await o.options(v, to.one) : Object.fromEntries(fields.map((f) => [f.name, v[f.name]]).filter(([, x]) => x !== ''));
     if (v.reason) given.reason = v.reason;
     try {
+      if (byMail.includes(action)) { // of one device, and so no quick task
+        await api('POST', `devices/${to.one.id}/unenroll`, { body: given });
+        toast(t('unenroll_done'));
+        return to.done();
+      }
       const { data } = await api('POST', 'tasks', { body: { kind: action === 'wipe' ? 'unenroll' : action, options: given, ...to.body,
         ...(v.spread_minutes ? { spread_minutes: v.spread_minutes } : {}), ...('expires_minutes' in v ? { expires_minutes: v.expires_minutes } : {}), ...(ask ? { confirm: ask } : {}) } });
       toast(t('task_started'));
       to.done(data);
     } catch (e) { throw e.field === 'confirm' ? fault('confirm', t('task_changed')) : e.field ? Object.assign(e, { field: e.field.replace(/^options\./, '') }) : e; }
   };
-  return dialog({ title: label, lead: [t(`do_${action}_sub`), to.lead], submit: label, danger: o.danger, body: [to.seen && others(to.seen), o.leaves && h('p', { class: 'muted small' }, t('unenroll_mail'))],
+  return dialog({ title: label, lead: [t(`do_${action}_sub`), to.lead], submit: label, danger: o.danger, body: [to.seen && others(to.seen), o.leaves && !byMail.includes(action) && h('p', { class: 'muted small' }, t('unenroll_mail'))],
     fields: [...fields, ...when(o, to.one), ...more, ...typed], save });
 }
 

@@ -12,7 +12,7 @@
 
 enum {
     N_MANAGED = 1, N_SUPERVISED = 2, N_LOST = 4, N_NOT_LOST = 8, N_UNLOCK = 16, N_NOT_UE = 32, N_LEAVING = 64, N_QUEUED = 128,
-    N_RETIRED = 256, N_UNMANAGED = 512, N_NOT_LEAVING = 1024,
+    N_RETIRED = 256, N_UNMANAGED = 512, N_NOT_LEAVING = 1024, N_MAIL = 4096,
     USERS = 2048 /* no need: users' channels take it, on a Mac as well as on a Shared iPad */
 };
 
@@ -45,6 +45,8 @@ const mdm_action_t mdm_actions[] = {
     {"ask_restrictions", "Restrictions", N_MANAGED | N_NOT_UE, NULL, NULL},
     {"unenroll", NULL, N_MANAGED, NULL, NULL},
     {"wipe", NULL, N_MANAGED | N_NOT_UE, NULL, NULL},
+    {"mail_unenroll", NULL, N_MAIL | N_NOT_LEAVING, NULL, NULL},
+    {"mail_wipe", NULL, N_MAIL | N_NOT_LEAVING, NULL, NULL},
     {"cancel_leaving", NULL, N_QUEUED, NULL, NULL},
     {"give_up", NULL, N_LEAVING, NULL, NULL},
     {"retire", NULL, N_UNMANAGED, NULL, NULL},
@@ -74,7 +76,7 @@ static int managed(const mdm_action_facts_t *f)
 
 static int is_leaving(const mdm_action_facts_t *f)
 {
-    return f->record_state && !strcmp(f->record_state, "leaving");
+    return (f->record_state && !strcmp(f->record_state, "leaving")) || (f->mail_state && !strcmp(f->mail_state, "leaving"));
 }
 
 static int not_leaving(const mdm_action_facts_t *f)
@@ -84,7 +86,7 @@ static int not_leaving(const mdm_action_facts_t *f)
 
 static int queued(const mdm_action_facts_t *f)
 {
-    return f->leaving && !strcmp(f->leaving, "queued");
+    return !f->mail_fetched && (!f->record_state || strcmp(f->record_state, "leaving") != 0 || (f->leaving && !strcmp(f->leaving, "queued")));
 }
 
 static int supervised(const mdm_action_facts_t *f)
@@ -122,6 +124,11 @@ static int unmanaged(const mdm_action_facts_t *f)
     return !managed(f) && !retired(f) && !is_leaving(f);
 }
 
+static int by_mail(const mdm_action_facts_t *f)
+{
+    return !managed(f) && f->mail_state && !retired(f);
+}
+
 static const struct {
     unsigned need;
     int (*holds)(const mdm_action_facts_t *f);
@@ -132,6 +139,7 @@ static const struct {
     {N_QUEUED, queued, "delivered", "The device has its removal or wipe already."},
     {N_RETIRED, retired, "not_retired", "The device is not retired."},
     {N_NOT_LEAVING, not_leaving, "leaving", "Its removal or wipe is still pending."},
+    {N_MAIL, by_mail, "not_by_mail", "The device is not enrolled by mail alone."},
     {N_UNMANAGED, unmanaged, "managed", "The device is under management, retired, or leaving."},
     {N_MANAGED, managed, "not_managed", "The device is not under management."},
     {N_NOT_UE, not_user_enrolled, "user_enrolled", "The device is its owner's (user enrolment): that is not allowed."},
@@ -192,6 +200,7 @@ static void facts_take(const mdm_q_action_facts_t *row, mdm_action_facts_t *f)
 
     *f = (mdm_action_facts_t){.device_id = row->id, .name = row->name, .state = row->state, .os_version = row->os_version,
                               .record_id = row->record_id, .record_state = row->record_state, .leaving = row->leaving,
+                              .mail_state = row->mail_state, .mail_fetched = row->mail_fetched != 0,
                               .model = row->model, .serial = row->serial, .platform = row->platform, .login = row->login,
                               .person = row->person, .mail = row->mail,
                               .supervised = row->supervised_null ? -1 : row->supervised != 0, .unlock = (int)row->unlock};

@@ -15,7 +15,9 @@ typedef struct mdm_action_facts_t {
     int lost;            /* in lost mode, as the device said last */
     int unlock;          /* we have its unlock token */
     const char *model, *serial, *platform, *login, *person, *mail; /* for names made of them; may be NULL */
-    const char *leaving; /* state of the removal or wipe that is pending; NULL = none */
+    const char *leaving; /* state of the removal or wipe that is pending by Apple's channel; NULL = none */
+    const char *mail_state; /* of its mail clients: "leaving", else "enrolled"; NULL: it has none */
+    int mail_fetched;    /* a mail client has been told to wipe, and has not acknowledged it */
 } mdm_action_facts_t;
 /* APR_NOTFOUND: no such device. */
 apr_status_t mdm_action_facts(mdm_db_t *db, const char *device_id, mdm_action_facts_t **out);

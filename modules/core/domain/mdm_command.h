@@ -117,6 +117,8 @@ json_t *mdm_command_keys(const char *request_type);
 apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, int del, json_t *erase, const char *reason);
 /* A removal or wipe was taken back before it was delivered: the device is managed as before. In a transaction. */
 apr_status_t mdm_leave_cancelled(mdm_db_t *db, const char *record_id, const char *device_id);
+/* Takes back what is pending for the device, by management or by mail. MDM_ECONFLICT: nothing is, or it was fetched. In a transaction. */
+apr_status_t mdm_leave_cancel(mdm_db_t *db, const char *device_id);
 /* The device answered its removal or wipe with an error: it is asked again a few times, later and later; then its management ends here. A
  * device that refused to be wiped stays as a retired object with a message. In a transaction. */
 apr_status_t mdm_leave_refused(mdm_db_t *db, const char *record_id, const char *device_id, const mdm_command_done_t *done);

@@ -8,11 +8,13 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_delivery.h"
 #include "domain/mdm_eas.h"
+#include "domain/mdm_eas_wipe.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
+#define NONE_PENDING "No removal or wipe of this device is pending."
 #define AGAIN_MS (10 * 60 * 1000LL)
 #define AGAIN_CAP_MS (12 * 3600 * 1000LL)
 #define SILENT_MS (24 * 3600 * 1000LL)
@@ -65,7 +67,7 @@ apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, i
         rv = audit_leave(db, device_id, device->name, wipe, del, reason);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_eas_leave(db, device_id, "unenrolled");
+        rv = wipe ? mdm_eas_wipe_along(db, device_id) : mdm_eas_leave(db, device_id, "unenrolled");
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_clear(db, record->id);
@@ -76,8 +78,12 @@ apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, i
 apr_status_t mdm_leave_cancelled(mdm_db_t *db, const char *record_id, const char *device_id)
 {
     mdm_q_unenroll_device_t *device;
-    apr_status_t rv = mdm_q_unenroll_undo(db, record_id, NULL);
+    const char *was;
+    apr_status_t rv = mdm_eas_wipe_cancel(db, device_id, &was);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_unenroll_undo(db, record_id, NULL);
+    }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_unenroll_device(db, device_id, "active", &device);
     }
@@ -88,6 +94,19 @@ apr_status_t mdm_leave_cancelled(mdm_db_t *db, const char *record_id, const char
         rv = mdm_delivery_refresh(db, record_id);
     }
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", device_id) : rv;
+}
+
+apr_status_t mdm_leave_cancel(mdm_db_t *db, const char *device_id)
+{
+    mdm_q_leave_open_t *row;
+    const char *was;
+    apr_status_t rv = mdm_q_leave_open(db, device_id, &row);
+
+    if (!APR_STATUS_IS_NOTFOUND(rv)) {
+        return rv == APR_SUCCESS ? mdm_command_cancel(db, device_id, row->id) : rv;
+    }
+    rv = mdm_eas_wipe_cancel(db, device_id, &was);
+    return rv == APR_SUCCESS && !was ? mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, NONE_PENDING) : rv;
 }
 
 /* ---------------------------------------------------------------- refused, silent, given up */
@@ -152,21 +171,25 @@ apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *
     json_t *detail = mdm_json_own(mdm_db_ctx(db), json_pack("{s:s}", "reason", reason ? reason : ""));
     const char *record_id;
     apr_status_t rv = leaving_record(db, device_id, &record_id);
+    int by_mail = APR_STATUS_IS_NOTFOUND(rv);
 
-    if (APR_STATUS_IS_NOTFOUND(rv)) {
-        return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, "No removal or wipe of this device is pending.");
+    if (by_mail && !mdm_eas_wipe_pending(db, device_id)) {
+        return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, NONE_PENDING);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS || by_mail) {
         rv = mdm_audit(db, "device.give_up", "device", device_id, "", "done", detail);
     }
-    return rv == APR_SUCCESS ? mdm_apple_leave(db, record_id, "given_up") : rv;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return by_mail ? mdm_eas_wipe_give_up(db, device_id) : mdm_apple_leave(db, record_id, "given_up");
 }
 
 int mdm_leave_pending(mdm_db_t *db, const char *device_id)
 {
     const char *record_id;
 
-    return leaving_record(db, device_id, &record_id) == APR_SUCCESS;
+    return leaving_record(db, device_id, &record_id) == APR_SUCCESS || mdm_eas_wipe_pending(db, device_id);
 }
 
 /* ---------------------------------------------------------------- the object goes first */

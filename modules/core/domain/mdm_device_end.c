@@ -3,6 +3,7 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_eas.h"
+#include "domain/mdm_eas_wipe.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -73,6 +74,8 @@ apr_status_t mdm_device_delete(mdm_db_t *db, const char *id, const char *reason)
 
     if (rv == APR_SUCCESS)
         rv = mdm_leave_detach(db, id, &kept);
+    if (rv == APR_SUCCESS)
+        rv = mdm_eas_wipe_detach(db, id);
     if (rv == APR_SUCCESS && !kept)
         rv = end_record(db, id);
     if (rv == APR_SUCCESS)

@@ -6,6 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_delivery.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define LAX_SETTING "email.unprovisioned"
@@ -101,11 +102,10 @@ static apr_status_t ours(client_t *c, int version, mdm_eas_policy_t *policy, apr
 
 /* ---------------------------------------------------------------- the end of asking */
 
-static apr_status_t refused(client_t *c, apr_uint32_t rev, const char *why)
+static apr_status_t refused(client_t *c, apr_uint32_t rev, const char *word)
 {
-    const char *text = apr_pstrcat(c->ctx->pool, why, is_lax(c) ? " It has its mail all the same, as its e-mail policy allows."
-                                                                 : " It gets no mail until it does.", NULL);
-    json_t *detail = mdm_json_own(c->ctx, json_pack("{s:s}", "error", why));
+    const char *text = mdm_said(c->ctx->pool, word, NULL), *why = mdm_said_text(c->ctx->pool, text);
+    json_t *detail = mdm_json_own(c->ctx, json_pack("{s:s, s:b}", "error", why, "mail", is_lax(c)));
     apr_status_t rv = mdm_delivery_eas_said(c->db, c->row->device_id, rev, why);
 
     if (rv == APR_SUCCESS) {
@@ -138,7 +138,7 @@ static apr_status_t tried_once(client_t *c, int *gave_up)
     apr_status_t rv = tried(c, 1, &tries);
 
     *gave_up = rv == APR_SUCCESS && tries == MDM_EAS_TRIES;
-    return *gave_up ? refused(c, c->rev, "The mail app was asked for its policy again and again, and did not take it.") : rv;
+    return *gave_up ? refused(c, c->rev, "said_eas_again") : rv;
 }
 
 /* ---------------------------------------------------------------- a request without the right key */
@@ -293,12 +293,12 @@ typedef struct taken_t {
 
 /* What a client says that does not do it all, and what it is told if its policy insists. */
 static const struct {
-    const char *why;
+    const char *word;
     int status;
 } answers[] = {
-    [2] = {"The mail app does only a part of its policy.", MDM_EAS_ST_NOT_FULLY},
-    [3] = {"The mail app does not obey its policy.", MDM_EAS_ST_NOT_FULLY},
-    [4] = {"The mail app says that another management is in charge of the device.", MDM_EAS_ST_MANAGED_ELSEWHERE},
+    [2] = {"said_mail_app_part", MDM_EAS_ST_NOT_FULLY},
+    [3] = {"said_mail_app_not", MDM_EAS_ST_NOT_FULLY},
+    [4] = {"said_mail_app_elsewhere", MDM_EAS_ST_MANAGED_ELSEWHERE},
 };
 
 static apr_status_t give_key(client_t *c, taken_t *t)
@@ -326,7 +326,7 @@ static apr_status_t taken(client_t *c, void *baton)
         rv = mdm_delivery_eas_said(c->db, c->row->device_id, rev, NULL);
         return rv == APR_SUCCESS ? give_key(c, t) : rv;
     }
-    rv = refused(c, rev, answers[status].why);
+    rv = refused(c, rev, answers[status].word);
     if (rv == APR_SUCCESS && is_lax(c)) {
         return give_key(c, t);
     }

@@ -34,6 +34,9 @@ const mdm_said_t mdm_said_table[] = {
     {"said_held", "The person has to remove the mail account that was made by hand first."},
     {"said_several", "Nothing of this policy can be sent to this device; each setting says why."},
     {"said_nothing", "The policy asks for nothing that this device could be told."},
+    {"said_eas_again", "The mail app was asked for its policy again and again, and did not take it."},
+    {"said_eas_wipe_failed", "The mail app says that it could not wipe. It gets no mail, and is asked again whenever it comes."},
+    {"said_eas_wipe_server", "Its mail server has told the mail app to wipe."},
     /* of settings, as domain/mdm_compile.c says them */
     {"out_nothing", "This value asks for nothing here."},
     {"out_parent", "A setting that this one depends on has a value that leaves it without meaning."},

@@ -129,7 +129,7 @@ function acts(d, id, commands, may, again) {
   return [
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
     may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
-    d.mode.startsWith('ios') && may('device:task') && button(t('actions'), 'menu', () => menu(d, commands, may, again)),
+    (d.mode.startsWith('ios') || d.level === 'email_only') && may('device:task') && button(t('actions'), 'menu', () => menu(d, may, again)),
     d.state !== 'retired' && (d.state !== 'active' || d.level === 'email_only') && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
     d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),
     may('device:write') && button(t('del'), 'trash', () => dialog({ title: t('del'), lead: [t('del_lead'), target(d)], submit: t('del'), danger: true,

@@ -24,23 +24,23 @@ function giveUp(d, again) {
     save: async (v) => { await api('POST', `devices/${d.id}/give-up`, { body: v }); toast(t('saved')); again(); } });
 }
 
-async function run(a, d, waiting, again) {
+async function run(a, d, again) {
   if (orders[a.action]) return task(a.action, d, again);
   if (a.action === 'unlock') return unlock(a, d, again);
   if (a.action === 'give_up') return giveUp(d, again);
-  await api('POST', `devices/${d.id}/commands/${waiting.find((c) => c.leaving && c.open).id}/cancel`);
+  await api('POST', `devices/${d.id}/unenroll/cancel`);
   toast(t('saved'));
   return again();
 }
 
-const shown = ['lock', 'unlock', 'rename', 'lost_on', 'lost_off', 'locate', 'play_sound', 'restart', 'shut_down', 'install_profile', 'remove_profile', 'unenroll', 'wipe', 'cancel_leaving', 'give_up'];
+const shown = ['lock', 'unlock', 'rename', 'lost_on', 'lost_off', 'locate', 'play_sound', 'restart', 'shut_down', 'install_profile', 'remove_profile', 'unenroll', 'wipe', 'mail_unenroll', 'mail_wipe', 'cancel_leaving', 'give_up'];
 
-export async function menu(d, waiting, may, again) {
+export async function menu(d, may, again) {
   try {
-    const all = (await api('GET', `devices/${d.id}/actions`)).data.items.filter((a) => shown.includes(a.action) && may(orders[a.action]?.right));
+    const all = (await api('GET', `devices/${d.id}/actions`)).data.items.filter((a) => shown.includes(a.action) && may(orders[a.action]?.right) && (d.mode.startsWith('ios') ? !a.action.startsWith('mail_') : a.applies));
     const items = all.filter((a) => a.applies).sort((a, b) => shown.indexOf(a.action) - shown.indexOf(b.action))
-      .map((a) => [orderName(a.action), t(`do_${a.action}_sub`), () => run(a, d, waiting, again), a.action === 'wipe']);
-    if (may('command:raw') && d.state === 'active') items.push([t('do_raw'), t('do_raw_sub'), () => task('raw', d, again)]);
+      .map((a) => [orderName(a.action), t(`do_${a.action}_sub`), () => run(a, d, again), a.action.endsWith('wipe')]);
+    if (may('command:raw') && d.state === 'active' && d.mode.startsWith('ios')) items.push([t('do_raw'), t('do_raw_sub'), () => task('raw', d, again)]);
     acts({ title: t('actions'), lead: [target(d)], items, rest: all.filter((a) => !a.applies).map((a) => [orderName(a.action), t(`no_${a.reason}`, a.why)]) });
   } catch (e) { say(e); }
 }

@@ -15,8 +15,9 @@ from chromium import end_all  # noqa: E402
 from pages import Page  # noqa: E402 (finds harness by the path above)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def browsers():
+@pytest.fixture(scope="module", autouse=True)
+def browsers(zone):
+    """They end before their zone: a connection that one keeps in store would hold a child until its time is up."""
     yield
     end_all()
 

@@ -64,6 +64,8 @@ def test_the_one_that_accepts_is_remembered(zone, two):
     assert ("mail.server",) in zone.sql("SELECT kind FROM device_event WHERE device_id = ?", device)
     assert first.seen() > 0
     harness.wait_for(lambda: not new(lambda: [phone.post("FolderSync", FOLDERS) for _ in range(6)], first))
+    record = next(r for r in second.console.get(f"/devices/{device}/records")["items"] if r["kind"] == "eas")
+    assert record["server"] == {"id": second.row["id"], "name": "Second"} and record["withheld"] is None
     before = asked(first)
     assert all(synced(phone) for _ in range(4)) and asked(first) == before
     second.back.script["FolderSync"] = [{"status": 503, "headers": {"Retry-After": "7"}}]
@@ -87,6 +89,8 @@ def test_whom_none_accepts_is_server_only(zone, two):
     refused = lambda: zone.sql("SELECT 1 FROM mail_home WHERE refused_ms IS NOT NULL")
     zone.log.expect("MDM0810")
     harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http and refused())
+    record = next(r for r in second.console.get(f"/devices/{device}/records")["items"] if r["kind"] == "eas")
+    assert (record["server"], record["withheld"]) == (None, "refused")
     assert zone.sql("SELECT text FROM message WHERE object_id = ? AND code = 'eas.refused'", device)
 
     harness.wait_for(lambda: not new(lambda: phone.post("FolderSync", FOLDERS), first, second))

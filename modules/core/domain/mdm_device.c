@@ -4,6 +4,7 @@
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_eas_home.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -136,6 +137,8 @@ static void add_reasons(json_t *record, const mdm_q_device_records_t *r)
     json_t *rule = json_or_empty(r->match_rule);
 
     json_object_set_new(record, "client", strcmp(r->kind, "eas") == 0 ? json_or_empty(r->attrs) : json_null());
+    json_object_set_new(record, "server", r->server_id ? json_pack("{s:s, s:s}", "id", r->server_id, "name", r->server_name) : json_null());
+    json_object_set_new(record, "withheld", text_or_null(r->withheld));
     json_object_set(record, "match", json_object_size(rule) ? rule : json_null());
     json_decref(rule);
 }
@@ -144,7 +147,7 @@ apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_device_records(db, id, &rows);
+    apr_status_t rv = mdm_q_device_records(db, id, mdm_now_ms(mdm_db_ctx(db)) - MDM_EAS_REFUSED_MS, &rows);
     int i;
 
     if (rv != APR_SUCCESS)

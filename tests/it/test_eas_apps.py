@@ -25,13 +25,19 @@ def post(zone):
 
 
 # All apps on one engine; one of each query form on the other.
-LIVES = pytest.mark.parametrize("db, app", [("sqlite3", p) for p in PROFILES] + [("pgsql", "ios"), ("pgsql", "wp")], indirect=True, scope="module")
+LIVES = pytest.mark.parametrize("db, profile", [("sqlite3", p) for p in PROFILES] + [("pgsql", "ios"), ("pgsql", "wp")], indirect=True, scope="module")
 
 
 @pytest.fixture
-def app(zone, post, request):
+def profile(request):
+    return request.param
+
+
+@pytest.fixture
+def app(zone, post, profile):
+    """A new phone; profile has the scope of db, this has not."""
     post.numbers += 1
-    made = App(request.param, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
+    made = App(profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
     post.phones.append(made)
     post.back.script.clear()
     return made
@@ -85,7 +91,7 @@ def has_mail(zone, post, app, subject):
 
 @LIVES
 def test_a_phones_life(zone, post, app):
-    """First contact, completed in the portal, a policy, mail and news, another policy, busy server, retired."""
+    """First contact, completed in the portal, a policy, mail and news, a busy server, another policy, wiped, and back again."""
     waits_outside(zone, post, app)
     complete(zone, app)
     device = device_of(zone, app)
@@ -100,12 +106,15 @@ def test_a_phones_life(zone, post, app):
     shorter_than(zone, device, 8)
     takes(app, 8)
     assert app.provisions == provisions + 1
-    post.console.post(f"/devices/{device}/retire", {"reason": "test"})
-    harness.wait_for(lambda: not app.visit() and app.state == "blocked", timeout=40)
-    assert not post.back.trouble
+    post.console.post(f"/devices/{device}/unenroll", {"wipe": "full", "then": "retire", "reason": "test"})
+    harness.wait_for(lambda: not app.visit() and app.state == "wiped", timeout=40)
+    again = App(app.profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
+    post.phones.append(again)
+    harness.wait_for(lambda: not again.visit() and again.state == "blocked", timeout=40)  # restored from a copy, it is not wiped again
+    assert again.plain_id() == app.plain_id() and not again.wiped and not post.back.trouble and not again.heard
 
 
-@pytest.mark.parametrize("db, app", [("sqlite3", "ios"), ("sqlite3", "samsung"), ("sqlite3", "old")], indirect=True, scope="module")
+@pytest.mark.parametrize("db, profile", [("sqlite3", "ios"), ("sqlite3", "samsung"), ("sqlite3", "old")], indirect=True, scope="module")
 def test_policies_of_both_sides(zone, post, app):
     """PRV-02: the mail server's own policy is taken for the app, the stricter of both arrives, and when the server asks again the app provisions
     once more with us."""

@@ -59,3 +59,31 @@ def test_retire_a_mail_device_from_the_console(zone, page, devices):  # noqa: F8
     p.open(f"device/{device}?tab=timeline")
     p.has("Mail stopped")
     p.clean()
+
+
+@pytest.mark.parametrize("size, dark, language", [((1280, 800), False, "en"), ((390, 844), True, "de")])
+def test_wipe_by_mail_from_the_console(zone, page, size, dark, language):  # noqa: F811
+    """PRV-03, DEV-12, UI-03: the acts of a device that only mail knows; asked with its name typed, seen, taken back until its app was told."""
+    german, anna = language == "de", seed.person_id(zone, harness.PERSON)
+    name = f"Wiped by mail {size[0]}"
+    device = seed.mail_device(zone, anna, f"WIPECONSOLE{size[0]}", name=name, state="active")
+    zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", device)
+    p = page(size=size, dark=dark, language=language).log_in().open(f"device/{device}")
+    actions, erase, back = ("Aktionen", "Alles löschen", "Abmeldung zurücknehmen") if german else ("Actions", "Erase everything", "Take the removal back")
+    p.button(actions).click()
+    p.has("16.1", "dialog")
+    p.shot(f"wipe-menu-{size[0]}")
+    p.button(erase, "dialog").click()
+    p.find("#f-typed").send_keys(name)
+    p.shot(f"wipe-mail-{size[0]}")
+    p.fits()
+    p.button(erase, "dialog .foot").click()
+    p.closed()
+    p.has("Löschen steht aus" if german else "Wipe pending")
+    p.shot(f"wipe-asked-{size[0]}")
+    p.button(actions).click()
+    p.button(back, "dialog").click()
+    p.closed()
+    p.has("Mail fließt" if german else "Mail flows")
+    assert zone.sql("SELECT d.state, r.state FROM device d JOIN source_record r ON r.device_id = d.id WHERE d.id = ?", device) == [("active", "enrolled")]
+    p.clean()

@@ -11,7 +11,7 @@ from mail import Post, eas_id
 from sim.wbxml import Node
 from slapd import ROOT_PASSWORD, Slapd
 
-AWAY = ("MDM0210", "MDM0080", "MDM0083", "MDM0805", "MDM0806", "AH00632", "AH00633", "AH00636", "AH02653")
+AWAY = ("MDM0210", "MDM0080", "MDM0083", "MDM0805", "MDM0806", "MDM0845", "AH00632", "AH00633", "AH00636", "AH02653")
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 
 
@@ -78,6 +78,8 @@ def test_database_away(factory, how):
             for _ in range(5):
                 assert phone.post("FolderSync", FOLDERS).status == 1
             assert phone.send(b"Subject: x\r\n\r\nx").http == 200
+            answer = phone.post("Provision", body=b"")  # PRV-01: no key is given that nobody would know
+            assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0
             for other in (post.phone(device_id="STRANGER0002"), post.phone(password="new-Pass-1"), post.phone("nobody", "x")):
                 answer = other.post("FolderSync", FOLDERS)
                 assert answer.http == 503 and int(answer.headers["Retry-After"]) > 0

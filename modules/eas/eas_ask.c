@@ -1,4 +1,5 @@
 /* Requests of our own to a back end, in a person's name: small ones, whose whole answer is read. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -56,7 +57,7 @@ apr_status_t eas_back_ask(eas_call_t *c, const mdm_eas_server_t *server, mdm_eas
 {
     mdm_eas_query_t query = *c->query;
     const eas_out_t o = {server, &query, 1, policy_key, 1};
-    const char *text;
+    char *text;
     eas_back_t *back = NULL;
     eas_head_t head;
     apr_status_t rv;
@@ -66,12 +67,11 @@ apr_status_t eas_back_ask(eas_call_t *c, const mdm_eas_server_t *server, mdm_eas
     query.cmd = cmd;
     query.attachment_name = query.collection_id = query.item_id = query.long_id = query.occurrence = NULL;
     query.save_in_sent = query.multipart = 0;
-    rv = eas_out_head(c, &o, &text);
+    rv = eas_out_head(c, &o, apr_psprintf(c->r->pool, "%sContent-Length: %" APR_SIZE_T_FMT "\r\n\r\n",
+                                          body->len ? "Content-Type: application/vnd.ms-sync.wbxml\r\n" : "", body->len), &text);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    text = apr_psprintf(c->r->pool, "%s%sContent-Length: %" APR_SIZE_T_FMT "\r\n\r\n", text,
-                        body->len ? "Content-Type: application/vnd.ms-sync.wbxml\r\n" : "", body->len);
     for (i = 0; i < 2 && again; i++) { /* twice if a kept connection was dead */
         rv = eas_back_open(c->r, server, &back);
         again = rv == APR_SUCCESS && eas_back_used(back);
@@ -82,6 +82,7 @@ apr_status_t eas_back_ask(eas_call_t *c, const mdm_eas_server_t *server, mdm_eas
             again = 0;
         }
     }
+    free(text);
     if (rv == APR_SUCCESS) {
         out->http = head.status;
         out->headers = eas_out_kept(c->r->pool, server, head.headers);

@@ -254,8 +254,8 @@ void eas_back_close(eas_back_t *b)
     if (b->out) {
         apr_brigade_destroy(b->out);
     }
-    if (b->answer) {
-        apr_pool_destroy(b->answer->pool);
+    if (b->in) {
+        apr_brigade_destroy(b->in);
     }
     proxy.release_connection(SCHEME, b->conn, b->r->server);
     b->conn = NULL;
@@ -343,12 +343,9 @@ apr_status_t eas_back_peek(eas_back_t *b)
 static void prepare_answer(eas_back_t *b)
 {
     conn_rec *c = b->conn->connection;
-    apr_pool_t *p;
-    request_rec *a;
+    apr_pool_t *p = b->r->pool; /* not a pool of the connection's, whose memory would stay with it */
+    request_rec *a = apr_pcalloc(p, sizeof(*a));
 
-    apr_pool_create(&p, c->pool);
-    apr_pool_tag(p, "mdm_eas_answer");
-    a = apr_pcalloc(p, sizeof(*a));
     a->pool = p;
     a->connection = c;
     a->server = b->r->server;

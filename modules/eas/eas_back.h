@@ -13,8 +13,8 @@ typedef struct eas_out_t {
     apr_uint32_t key;
     int own;     /* a request of ours: of the client's headers only those that say who it is */
 } eas_out_t;
-/* Request line and headers, each line with its end; where the body ends and the empty line are not in it. */
-apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char **out);
+/* Request line and headers; end: the last of them, which say where the body ends, and the empty line. *out is to be freed. */
+apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char *end, char **out);
 /* Those headers of an answer that a phone may see. */
 apr_table_t *eas_out_kept(apr_pool_t *p, const mdm_eas_server_t *server, const apr_table_t *headers);
 

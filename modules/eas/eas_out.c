@@ -1,5 +1,6 @@
 /* What goes out to a back end: a request rebuilt from its parsed parts (R44), and what of an answer a phone may see. Cookies are named
  * after their server, so that none gets another's (facts 2.9). */
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -116,19 +117,48 @@ static int may_be_packed(mdm_eas_cmd_e cmd)
            cmd == MDM_EAS_FIND;
 }
 
+#define PIECES 256
+
 typedef struct {
-    apr_array_header_t *lines; /* of const char * */
-    int own, packed;
+    const char *piece[PIECES];
+    int n, own, packed;
 } writing_t;
+
+static void add(writing_t *w, const char *text)
+{
+    if (w->n < PIECES) {
+        w->piece[w->n++] = text;
+    }
+}
 
 static void line(writing_t *w, const char *name, const char *value)
 {
-    if (value) {
-        APR_ARRAY_PUSH(w->lines, const char *) = name;
-        APR_ARRAY_PUSH(w->lines, const char *) = ": ";
-        APR_ARRAY_PUSH(w->lines, const char *) = value;
-        APR_ARRAY_PUSH(w->lines, const char *) = "\r\n";
+    if (value && w->n <= PIECES - 8) { /* what a client repeats without end is left out */
+        add(w, name);
+        add(w, ": ");
+        add(w, value);
+        add(w, "\r\n");
     }
+}
+
+/* One piece of memory for one moment: what waits for an hour must not keep it. */
+static char *join(const writing_t *w, const char *end)
+{
+    apr_size_t len = strlen(end) + 1;
+    char *text, *at;
+    int i;
+
+    for (i = 0; i < w->n; i++) {
+        len += strlen(w->piece[i]);
+    }
+    at = text = malloc(len);
+    for (i = 0; text && i < w->n; i++) {
+        at = apr_cpystrn(at, w->piece[i], len - (apr_size_t)(at - text));
+    }
+    if (text) {
+        apr_cpystrn(at, end, len - (apr_size_t)(at - text));
+    }
+    return text;
 }
 
 static int keep_ahead(void *into, const char *name, const char *value)
@@ -172,18 +202,17 @@ static const char *host_of(apr_pool_t *p, const mdm_eas_server_t *s)
 
 static void request_line(writing_t *w, const mdm_eas_query_t *q, const char *query)
 {
-    const char *parts[] = {q->cmd == MDM_EAS_OPTIONS ? "OPTIONS " : "POST ", BACK_END_PATH, *query ? "?" : "", query, " HTTP/1.1\r\n"};
-    unsigned i;
-
-    for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        APR_ARRAY_PUSH(w->lines, const char *) = parts[i];
-    }
+    add(w, q->cmd == MDM_EAS_OPTIONS ? "OPTIONS " : "POST ");
+    add(w, BACK_END_PATH);
+    add(w, *query ? "?" : "");
+    add(w, query);
+    add(w, " HTTP/1.1\r\n");
 }
 
-apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char **out)
+apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char *end, char **out)
 {
     request_rec *r = c->r;
-    writing_t w = {apr_array_make(r->pool, 80, sizeof(char *)), o->own, may_be_packed(o->query->cmd)};
+    writing_t w = {.own = o->own, .packed = may_be_packed(o->query->cmd)};
     const mdm_eas_login_t login = {c->basic.login, c->who.login, c->who.mail};
     const char *user;
     mdm_eas_line_t parts;
@@ -198,7 +227,6 @@ apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char **out)
     request_line(&w, o->query, parts.query);
     line(&w, "Host", host_of(r->pool, o->server));
     line(&w, "Authorization", authorization(c, user));
-    apr_table_do(keep_ahead, &w, r->headers_in, NULL);
     line(&w, "Cookie", cookies_for(r->pool, o->server, apr_table_get(r->headers_in, "Cookie")));
     line(&w, "MS-ASProtocolVersion", parts.version);
     line(&w, "X-MS-PolicyKey", parts.policy_key);
@@ -206,6 +234,7 @@ apr_status_t eas_out_head(eas_call_t *c, const eas_out_t *o, const char **out)
     line(&w, "X-Forwarded-For", r->useragent_ip);
     line(&w, "X-Forwarded-Host", apr_table_get(r->headers_in, "Host"));
     line(&w, "X-Forwarded-Server", r->server->server_hostname);
-    *out = apr_array_pstrcat(r->pool, w.lines, 0);
-    return APR_SUCCESS;
+    apr_table_do(keep_ahead, &w, r->headers_in, NULL);
+    *out = join(&w, end);
+    return *out ? APR_SUCCESS : APR_ENOMEM;
 }

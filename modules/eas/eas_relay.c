@@ -1,5 +1,6 @@
 /* The way of a relayed request (PXY-01, PXY-02): it goes out rebuilt (eas_out.c), waits for its answer without a thread, and of what comes
  * back the phone sees only what it may. Bodies pass in pieces, both ways. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -40,7 +41,6 @@ typedef struct relay_t {
     eas_call_t *call;
     mdm_eas_server_t server;
     eas_back_t *back;
-    const char *head;        /* what goes out before the body */
     apr_bucket_brigade *in;  /* of the client's body */
     char *body;              /* its first bytes */
     apr_size_t body_len;
@@ -54,7 +54,7 @@ typedef struct relay_t {
     const char *line, *why;
     eas_head_t answer;
     apr_table_t *headers;    /* kept ones */
-    eas_offer_t offer;       /* to OPTIONS */
+    eas_offer_t *offer;      /* to OPTIONS */
 } relay_t;
 
 static int woken(request_rec *r, void *baton, mdm_woke_e why);
@@ -110,8 +110,8 @@ static int answer_instead(relay_t *x)
     }
     if (c->query->cmd == MDM_EAS_OPTIONS) {
         if (x->status == HTTP_OK && !x->why) {
-            eas_offer_put(&x->offer);
-            return offer(c, &x->offer);
+            eas_offer_put(x->offer);
+            return offer(c, x->offer);
         }
         if (eas_offer_get(x->server.id, &old)) { /* older than we like, better than nothing */
             return offer(c, &old);
@@ -143,7 +143,7 @@ static int make_offer(relay_t *x)
 {
     const char *versions = apr_table_get(x->headers, "MS-ASProtocolVersions");
 
-    return versions && eas_offer_make(&x->offer, x->server.id, versions, apr_table_get(x->headers, "MS-ASProtocolCommands"));
+    return versions && eas_offer_make(x->offer, x->server.id, versions, apr_table_get(x->headers, "MS-ASProtocolCommands"));
 }
 
 /* Looks at status and headers; returns true if the body may pass. */
@@ -522,10 +522,12 @@ static int read_first(relay_t *x)
     while (rc == OK && !end && x->body_len <= KEPT_BODY - PIECE && (rc = read_body(x, &end)) == OK) {
         apr_size_t len = PIECE;
 
-        if (room < x->body_len + PIECE) {
+        if (room < x->body_len + PIECE) { /* most are a few hundred bytes, and wait for long */
+            apr_off_t seen = 0;
             char *more;
 
-            room = room ? KEPT_BODY : end ? PIECE : 4 * PIECE;
+            apr_brigade_length(x->in, 1, &seen);
+            room = end ? x->body_len + (apr_size_t)seen : room ? KEPT_BODY : 2 * PIECE;
             more = apr_palloc(r->pool, room);
             if (x->body_len) {
                 memcpy(more, x->body, x->body_len);
@@ -543,25 +545,29 @@ static int read_first(relay_t *x)
     return rc;
 }
 
-/* What was read is sent with the headers in one piece, the rest as it comes. */
-static apr_status_t send_first(relay_t *x, int *framed)
+/* Says where the body ends; framed: in chunks. */
+static const char *body_end(const relay_t *x, int *framed)
 {
     request_rec *r = x->call->r;
-    const char *length = apr_table_get(r->headers_in, "Content-Length"), *text;
-    apr_status_t rv;
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
 
     *framed = !x->body_whole && !length;
-    text = x->body_whole && x->call->query->cmd == MDM_EAS_OPTIONS ? "\r\n"
+    return x->body_whole && x->call->query->cmd == MDM_EAS_OPTIONS ? "\r\n"
            : x->body_whole ? apr_psprintf(r->pool, "Content-Length: %" APR_SIZE_T_FMT "\r\n\r\n", x->body_len)
            : length        ? apr_pstrcat(r->pool, "Content-Length: ", length, "\r\n\r\n", NULL)
                            : apr_psprintf(r->pool, "Transfer-Encoding: chunked\r\n\r\n%" APR_UINT64_T_HEX_FMT "\r\n",
                                           (apr_uint64_t)x->body_len);
-    text = apr_pstrcat(r->pool, x->head, text, NULL);
-    rv = eas_back_write(x->back, text, strlen(text));
+}
+
+/* What was read is sent with the headers in one piece, the rest as it comes. */
+static apr_status_t send_first(relay_t *x, const char *head, int framed)
+{
+    apr_status_t rv = eas_back_write(x->back, head, strlen(head));
+
     if (rv == APR_SUCCESS && x->body_len) {
         rv = eas_back_write(x->back, x->body, x->body_len);
     }
-    if (rv == APR_SUCCESS && *framed) {
+    if (rv == APR_SUCCESS && framed) {
         rv = eas_back_write(x->back, "\r\n", 2);
     }
     return rv == APR_SUCCESS ? eas_back_flush(x->back) : rv;
@@ -600,19 +606,24 @@ static int start(relay_t *x)
     const eas_out_t out = {&x->server, c->query, c->has_back_key, c->back_key, 0};
     apr_status_t rv;
     int framed, rc;
+    char *head;
 
-    if (c->query->cmd == MDM_EAS_OPTIONS && eas_offer_get(x->server.id, &x->offer) &&
-        apr_time_now() - x->offer.since < OFFER_FRESH) {
-        return offer(c, &x->offer);
+    if (c->query->cmd == MDM_EAS_OPTIONS) {
+        x->offer = apr_palloc(c->r->pool, sizeof(*x->offer));
+        if (eas_offer_get(x->server.id, x->offer) && apr_time_now() - x->offer->since < OFFER_FRESH) {
+            return offer(c, x->offer);
+        }
     }
-    rv = eas_out_head(c, &out, &x->head);
+    rv = eas_out_head(c, &out, body_end(x, &framed), &head);
     if (rv != APR_SUCCESS) {
         return eas_unavailable(c, "MDM0812", rv == MDM_EINPUT ? MDM_EUNAVAIL : rv, "a mail request can't be written for its server");
     }
     if (eas_back_open(c->r, &x->server, &x->back) != APR_SUCCESS) {
+        free(head);
         return told(x, EAS_TOLD_AWAY) ? start(x) : fail(x, "the mail server can't be reached");
     }
-    rv = send_first(x, &framed);
+    rv = send_first(x, head, framed);
+    free(head);
     if (rv != APR_SUCCESS && !eas_back_used(x->back)) { /* TLS came to nothing */
         return told(x, EAS_TOLD_AWAY) ? start(x) : fail(x, "the mail server can't be reached");
     }

@@ -88,10 +88,14 @@ def held(zone):
 
 
 def hold(zone, post, phone, document=ROOT, command="Ping"):
-    """A request that waits at the back end, and in our table."""
-    before, seen = held(zone), post.back.held
+    """The one request that waits, at the back end and in our table."""
+    harness.wait_for(lambda: post.back.held == 0 and held(zone) == 0, step=0.02)
     phone.start(command, document)
-    harness.wait_for(lambda: post.back.held > seen and held(zone) > before, step=0.02)
+    holds(zone, post)
+
+
+def holds(zone, post):
+    harness.wait_for(lambda: post.back.held == 1 and held(zone) == 1, step=0.02)
 
 
 def deliver(post):
@@ -154,15 +158,16 @@ def test_client_that_leaves_frees_the_back_end(zone, post, phone, how):
 def test_requests_behind_a_held_one(zone, post, phone):
     """Pipelined with it, and sent while it is held: each gets its answer, in order."""
     ping, folders = request_bytes(phone, "Ping", ROOT), request_bytes(phone, "FolderSync", FOLDERS)
-    sock, seen = connect(phone), post.back.held
+    sock = connect(phone)
     sock.sendall(ping + folders + folders)
     stream = sock.makefile("rb")
-    harness.wait_for(lambda: post.back.held > seen and held(zone))
+    holds(zone, post)
     deliver(post)
     bodies = [read_answer(stream)[2] for _ in range(3)]
     assert b"F1" not in bodies[0] and bodies[1] and bodies[1] == bodies[2]
+    harness.wait_for(lambda: post.back.held == 0)
     sock.sendall(ping)
-    harness.wait_for(lambda: post.back.held > seen and held(zone))
+    holds(zone, post)
     sock.sendall(folders)
     deliver(post)
     assert len(read_answer(stream)[2]) < len(read_answer(stream)[2])
@@ -170,14 +175,14 @@ def test_requests_behind_a_held_one(zone, post, phone):
 
 @pytest.mark.san
 def test_expect_and_chunks_before_a_hold(zone, post, phone):
-    body, sock, seen = encode(ROOT), connect(phone), post.back.held
+    body, sock = encode(ROOT), connect(phone)
     head = request_bytes(phone, "Ping", None, "Expect: 100-continue", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
     sock.sendall(head)
     stream = sock.makefile("rb")
     assert stream.readline().startswith(b"HTTP/1.1 100") and not stream.readline().strip()
     for part in (body[:7], body[7:], b""):
         sock.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
-    harness.wait_for(lambda: post.back.held > seen)
+    holds(zone, post)
     deliver(post)
     assert read_answer(stream)[0] == 200
 
@@ -201,10 +206,10 @@ def test_large_answer_after_a_hold_and_a_slow_reader(zone, post, phone):
 
 @pytest.mark.san
 def test_close_after_a_hold(zone, post, phone):
-    sock, seen = connect(phone), post.back.held
+    sock = connect(phone)
     sock.sendall(request_bytes(phone, "Ping", ROOT, "Connection: close"))
     stream = sock.makefile("rb")
-    harness.wait_for(lambda: post.back.held > seen and held(zone))
+    holds(zone, post)
     deliver(post)
     code, headers, _ = read_answer(stream)
     assert code == 200 and headers["connection"] == "close" and stream.read(1) == b""
@@ -252,9 +257,9 @@ def test_newer_ping_ends_the_older(zone, post, phone, way):
     hold(zone, post, phone)
     others = [reach(zone, post, way) for _ in range(6)]
     for newer in others:
-        ended = figures(zone)["held_newer"]
+        ended, gone = figures(zone)["held_newer"], post.back.gone
         newer.start("Ping", ROOT)
-        harness.wait_for(lambda: figures(zone)["held_newer"] > ended and post.back.held == 1, step=0.02)
+        harness.wait_for(lambda: figures(zone)["held_newer"] > ended and post.back.gone > gone and post.back.held == 1, step=0.02)
     assert phone.finish().status == 1
     deliver(post)
     assert others[-1].finish().status == 2

@@ -26,8 +26,7 @@ INSERT INTO match_mark (person_id) VALUES (:person_id);
 -- Everybody who has something to be matched.
 -- name: match_mark_all :exec
 INSERT INTO match_mark (person_id)
-SELECT DISTINCT r.person_id FROM source_record r JOIN device d ON d.id = r.device_id
- WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL AND d.mode = 'eas';
+SELECT DISTINCT d.person_id FROM device d WHERE d.mode = 'eas' AND d.person_id IS NOT NULL;
 
 -- Whoever is at work with one of them goes first: the matcher waits for nobody, and looks again at its next run.
 -- name: match_hold_people :many

@@ -31,8 +31,8 @@ CREATE INDEX match_exception_since ON match_exception (since_ms, record_id);
 
 -- A mail record that stands on an object of its own is what the matcher looks for; people without one are not looked at.
 INSERT INTO match_mark (person_id)
-SELECT DISTINCT r.person_id FROM source_record r JOIN device d ON d.id = r.device_id
- WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL AND d.mode = 'eas';
+SELECT DISTINCT d.person_id FROM device d WHERE d.mode = 'eas' AND d.person_id IS NOT NULL;
+CREATE INDEX device_mail_only ON device (person_id) WHERE mode = 'eas';
 -- only: pgsql
 CREATE FUNCTION match_look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

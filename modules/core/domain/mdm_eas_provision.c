@@ -52,8 +52,8 @@ typedef struct client_t {
 
 typedef apr_status_t (*work_t)(client_t *c, void *baton);
 
-/* Runs work in a transaction that holds the record. */
-static apr_status_t with_client(mdm_ctx_t *ctx, const mdm_devrec_t *rec, work_t work, void *baton)
+/* Runs work in a transaction. hold: of record and device, for what changes more than the keys. */
+static apr_status_t with_client(mdm_ctx_t *ctx, const mdm_devrec_t *rec, int hold, work_t work, void *baton)
 {
     client_t c = {.ctx = ctx, .record_id = mdm_uuid_text(ctx->pool, rec->record)};
     apr_status_t rv = mdm_db_open(ctx, &c.db);
@@ -62,7 +62,7 @@ static apr_status_t with_client(mdm_ctx_t *ctx, const mdm_devrec_t *rec, work_t 
         return rv;
     }
     if ((rv = mdm_db_begin(c.db)) == APR_SUCCESS
-        && (rv = mdm_delivery_hold(c.db, mdm_json_own(ctx, json_pack("[s]", c.record_id)))) == APR_SUCCESS
+        && (!hold || (rv = mdm_delivery_hold(c.db, mdm_json_own(ctx, json_pack("[s]", c.record_id)))) == APR_SUCCESS)
         && (rv = mdm_q_eas_client(c.db, c.record_id, &c.row)) == APR_SUCCESS) {
         c.rev = mdm_delivery_rev(c.row->policy);
         rv = work(&c, baton);
@@ -198,7 +198,7 @@ static apr_status_t check(client_t *c, void *baton)
 apr_status_t mdm_eas_key_check(mdm_ctx_t *ctx, mdm_devrec_t *rec, const mdm_eas_query_t *q, int *status, int *gave_up)
 {
     check_t k = {.rec = rec, .q = q};
-    apr_status_t rv = with_client(ctx, rec, check, &k);
+    apr_status_t rv = with_client(ctx, rec, 0, check, &k);
 
     *status = k.status;
     *gave_up = k.gave_up;
@@ -245,7 +245,7 @@ apr_status_t mdm_eas_offer(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const mdm_ea
                            int *gave_up)
 {
     offer_t o = {.q = q, .back = back};
-    apr_status_t rv = with_client(ctx, rec, offer, &o);
+    apr_status_t rv = with_client(ctx, rec, 0, offer, &o);
 
     if (rv == APR_SUCCESS) {
         if (back->policy) {
@@ -278,7 +278,7 @@ static apr_status_t ack(client_t *c, void *baton)
 apr_status_t mdm_eas_ack(mdm_ctx_t *ctx, const mdm_devrec_t *rec, apr_uint32_t temp, apr_uint32_t *back_temp, apr_uint32_t *again)
 {
     ack_t a = {.temp = temp};
-    apr_status_t rv = with_client(ctx, rec, ack, &a);
+    apr_status_t rv = with_client(ctx, rec, 0, ack, &a);
 
     *back_temp = a.back_temp;
     *again = a.again;
@@ -337,7 +337,7 @@ static apr_status_t taken(client_t *c, void *baton)
 apr_status_t mdm_eas_taken(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const mdm_eas_provision_t *said, apr_uint32_t back_key, apr_uint32_t *key, int *status)
 {
     taken_t t = {.said = said, .back_key = back_key};
-    apr_status_t rv = with_client(ctx, rec, taken, &t);
+    apr_status_t rv = with_client(ctx, rec, 1, taken, &t);
 
     *key = t.key;
     *status = t.status;
@@ -359,5 +359,5 @@ apr_status_t mdm_eas_back_stale(mdm_ctx_t *ctx, const mdm_devrec_t *rec)
 {
     apr_uint32_t back_key = rec->back_key;
 
-    return with_client(ctx, rec, stale, &back_key);
+    return with_client(ctx, rec, 0, stale, &back_key);
 }

@@ -34,9 +34,9 @@ static int version_of(mdm_ctx_t *ctx, const mdm_q_eas_wipe_records_t *r)
 static apr_status_t begin_one(mdm_db_t *db, const char *record_id, const char *what, const char *then, const char *was)
 {
     apr_int64_t now = mdm_now_ms(mdm_db_ctx(db));
-    apr_status_t rv = mdm_q_eas_wipe_begin(db, record_id, what, "admin", "asked", then, was, now, NULL);
+    apr_status_t rv = mdm_q_eas_wipe_record_state(db, record_id, "leaving", now, NULL); /* the record first: whoever changes both does so */
 
-    return rv == APR_SUCCESS ? mdm_q_eas_wipe_record_state(db, record_id, "leaving", now, NULL) : rv;
+    return rv == APR_SUCCESS ? mdm_q_eas_wipe_begin(db, record_id, what, "admin", "asked", then, was, now, NULL) : rv;
 }
 
 /* Asks those clients that can do it; *asked = how many. The others leave. */

@@ -86,7 +86,7 @@ int mdm_adm_policy_create(mdm_web_call_t *call)
 {
     mdm_policy_new_t what = {NULL};
     json_t *levels = NULL;
-    const mdm_jfield_t fields[] = {{"type", MDM_JF_ENUM, 1, 0, 0, mdm_policy_type_editable, 0, &what.type, NULL},
+    const mdm_jfield_t fields[] = {{"type", MDM_JF_ENUM, 1, 0, 0, mdm_policy_type_names, 0, &what.type, NULL},
                                    {"name", MDM_JF_STR, 1, 1, MDM_POLICY_NAME_MAX, NULL, 0, &what.name, NULL},
                                    {"folder", MDM_JF_UUID, 0, 0, 0, NULL, 0, &what.folder, NULL},
                                    {"description", MDM_JF_STR, 0, 0, MDM_POLICY_TEXT_MAX, NULL, 0, &what.description, NULL},

@@ -114,14 +114,35 @@ def test_list_filters_and_edit(console):
         problem(console.call("GET", "/policies?" + bad), 400, field)
 
 
-def test_enrollment_policies_are_read_only(zone, console):
-    """Issue 7 edits them: here they are listed and read."""
-    ident = next(p["id"] for p in console.get("/policies?type=enrollment")["items"])
-    assert console.get(f"/policies/{ident}/versions/1")["settings"]
-    problem(console.call("POST", "/policies", {"type": "enrollment", "name": "x"}), 400, "type")
-    for method, tail, body in (("PATCH", "", {"name": "x"}), ("PUT", "/sandbox", {"settings": {}}), ("POST", "/publish", {"number": 1}), ("DELETE", "", None)):
-        assert "nrollment" in problem(act(console, method, ident, tail, body), 409)["detail"]
-    problem(console.call("POST", "/assignments", {"policy": ident, "targets": [{"kind": "folder", "id": seed.ROOT_FOLDER}]}), 409, "policy")
+RULE = {"match": {}, "folder": seed.ROOT_FOLDER, "name": "${device.model} ${user.name}"}
+
+
+def test_enrollment_policies(zone, console):
+    """ENR-01..08, POL-01, POL-05: made, edited, compared, published and assigned by the same routes; a refusal names the place in the settings."""
+    ident = policy(console, "Enrol", "enrollment")
+    made = console.get(f"/policies/{ident}/sandbox")
+    assert made["settings"]["rules"] == [RULE] and made["settings"]["reenroll"] == "unretire" and made["presets"] == {}
+    done(act(console, "PATCH", ident, "/sandbox", {"settings": {"max_devices": 3, "level": "managed"}}))
+    done(act(console, "POST", ident, "/publish", {}))
+    rules = [dict(RULE, match={"platform": ["ios"], "os_min": "17"}, name="${seq}"), RULE]
+    done(act(console, "PATCH", ident, "/sandbox", {"settings": {"rules": rules, "level": None}}))
+    assert console.get(f"/policies/{ident}/sandbox")["settings"]["rules"] == rules
+    rows = {d["setting"]: d for d in console.get(f"/policies/{ident}/diff")["items"]}
+    assert set(rows) == {"rules", "level"} and rows["rules"]["after"] == rules and rows["level"] == {"setting": "level", "column": None, "before": "managed", "after": None}
+    assert console.get(f"/policies/{ident}/inherited") == {}
+    for settings, field in (({"rules": [RULE, dict(RULE, folder=NOBODY)]}, "rules.1.folder"), ({"rules": [dict(RULE, name="${user.secret}")]}, "rules.0.name"), ({"max_devices": -1}, "max_devices"),
+                            ({"rules": [dict(RULE, match={"user_group": NOBODY})]}, "rules.0.match.user_group"), ({"min_os": {"ios": "new"}}, "min_os.ios"), ({"colour": 1}, "colour")):
+        problem(act(console, "PATCH", ident, "/sandbox", {"settings": settings}), 400, "settings." + field)
+        problem(console.call("POST", "/policies", {"type": "enrollment", "name": "Refused", "settings": settings}), 400, "settings." + field)
+    problem(act(console, "PUT", ident, "/sandbox", {"levels": {"corporate": "low"}}), 400, "levels")
+    person = console.get("/people")["items"][0]["id"]
+    to = {"policy": ident, "targets": [{"kind": "person", "id": person}]}
+    problem(console.call("POST", "/assignments", dict(to, targets=[*to["targets"], {"kind": "folder", "id": seed.ROOT_FOLDER}])), 400, "targets.1.kind")
+    assert console.get(f"/assignments?policy={ident}")["items"] == []
+    given = done(console.call("POST", "/assignments", to), 201)["items"][0]
+    assert given["type"] == "enrollment" and console.get("/policies/progress")["marks"] == 0
+    done(console.call("DELETE", f"/assignments/{given['id']}", If_Match=f'"{given["version"]}"'), 204)
+    done(act(console, "DELETE", ident, ""), 204)
 
 
 def test_catalogue(console):

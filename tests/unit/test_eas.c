@@ -271,7 +271,7 @@ static void test_refusals(void **state)
     static const char *const cases[][3] = {
         {"\"eas\":true", "\"eas\":false", "does not allow this kind of device"},
         {"\"level\":\"choose\"", "\"level\":\"managed\"", "does not allow this kind of enrolment"},
-        {"\"min_os\":{\"ios\":\"8.0\"}", "\"min_os\":{\"ios\":\"8.0\",\"eas\":\"16.1\"}", "too old"},
+        {"\"eas\":\"12.1\"", "\"eas\":\"16.1\"", "too old"},
         {"\"object_kind\":1", "", "stands for no device"}};
 
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {

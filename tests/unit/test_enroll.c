@@ -167,7 +167,10 @@ static void test_policy_check(void **state)
         {"{\"ownership\":\"mine\"}", "ownership"},
         {"{\"owner\":\"corporate\"}", "owner"},
         {"{\"max_devices\":-1}", "max_devices"},
-        {"{\"platforms\":{\"toaster\":true}}", "toaster"},
+        {"{\"platforms\":{\"toaster\":true}}", "settings.platforms.toaster"},
+        {"{\"min_os\":{\"android\":\"9.\"}}", "settings.min_os.android"},
+        {"{\"min_os\":{\"eas\":\"new\"}}", "settings.min_os.eas"},
+        {"{\"min_os\":{\"ios\":\"17.0.1\"}}", NULL},
         {"{\"unenroll\":{\"personal\":\"burn\"}}", "personal"},
         {"{\"reenroll\":\"maybe\"}", "reenroll"},
         {"{\"rules\":{}}", "rules"},
@@ -175,7 +178,9 @@ static void test_policy_check(void **state)
         {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"${user.password}\"}]}", "name"},
         {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"${user.name\"}]}", "name"},
         {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"a\",\"match\":{\"colour\":\"red\"}}]}", "colour"},
-        {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"a\",\"match\":{\"model\":[1]}}]}", "model"},
+        {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"a\",\"match\":{\"model\":[1]}}]}", "settings.rules.0.match.model"},
+        {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"a\",\"match\":{\"os_min\":[\"16\"]}}]}", "os_min"},
+        {"{\"rules\":[{\"folder\":\"" ROOT "\",\"name\":\"a\"},5]}", "settings.rules.1.match"},
     };
     fix_t *f = *state;
     unsigned i;

@@ -16,6 +16,12 @@ static int device_side(const char *kind)
     return !strcmp(kind, "device") || !strcmp(kind, "device_group") || !strcmp(kind, "folder");
 }
 
+/* No enrolled device gets anything else by an enrollment policy (ENR-07): nothing to confirm, nothing to compute. */
+static int enrolls(const char *type)
+{
+    return !strcmp(type, "enrollment");
+}
+
 /* ---------------------------------------------------------------- reading */
 
 #define TARGET_JSON(q) \
@@ -183,6 +189,20 @@ static apr_status_t confirmed(mdm_ctx_t *ctx, const preview_t *p, apr_int64_t co
                     p->devices >= MDM_ASSIGN_REACH_MAX ? " or more" : "");
 }
 
+/* POL-05: an enrollment policy counts before there is a device. */
+static apr_status_t people_only(mdm_ctx_t *ctx, json_t *targets)
+{
+    json_t *given;
+    size_t n;
+
+    json_array_foreach(targets, n, given) {
+        if (device_side(json_string_value(json_object_get(given, "kind"))))
+            return in_target(ctx, mdm_fail(ctx, MDM_EINPUT, "kind", "must be of people: an enrollment policy is assigned to persons, their groups, "
+                                                                    "folders and sources"), n);
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t target_hold(mdm_db_t *db, target_t *t)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -218,7 +238,7 @@ static apr_status_t assign_one(mdm_db_t *db, const char *policy, const mdm_q_pol
         if (rv == MDM_ECONFLICT)
             rv = mdm_fail(ctx, rv, "", "The policy is assigned there already.");
     }
-    if (rv == APR_SUCCESS)
+    if (rv == APR_SUCCESS && !enrolls(q->type))
         rv = mdm_recompute_mark(db, t.kind, t.id);
     if (rv == APR_SUCCESS)
         rv = mdm_assignment_json(db, id, &row, &version);
@@ -241,11 +261,11 @@ apr_status_t mdm_assign(mdm_db_t *db, const char *policy, json_t *targets, apr_i
 
     if (rv == APR_NOTFOUND)
         return mdm_fail(ctx, MDM_EINPUT, "policy", "is not there");
-    if (rv == APR_SUCCESS && !strcmp(q->type, "enrollment"))
-        rv = mdm_fail(ctx, MDM_ECONFLICT, "policy", "Enrollment policies can be read here, not assigned.");
     if (rv == APR_SUCCESS)
         rv = preview_targets(db, targets, &reach);
-    if (rv == APR_SUCCESS)
+    if (rv == APR_SUCCESS && enrolls(q->type))
+        rv = people_only(ctx, targets);
+    else if (rv == APR_SUCCESS)
         rv = confirmed(ctx, &reach, confirm);
     if (rv != APR_SUCCESS)
         return rv;
@@ -268,8 +288,6 @@ static apr_status_t for_edit(mdm_db_t *db, const char *id, apr_int64_t version, 
 
     if (rv == APR_SUCCESS && (*q)->version != version)
         rv = mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this assignment meanwhile: load it again.");
-    if (rv == APR_SUCCESS && !strcmp((*q)->type, "enrollment"))
-        rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "Enrollment policies can be read here, not assigned.");
     return rv == APR_SUCCESS ? may_reach(db, (*q)->target_kind, (*q)->target_id) : rv;
 }
 
@@ -281,7 +299,7 @@ static apr_status_t changed(mdm_db_t *db, const mdm_q_assignment_get_t *q, const
     json_object_set_new(detail, "target_kind", json_string(q->target_kind));
     json_object_set_new(detail, "target_id", json_string(q->target_id));
     mdm_json_own(ctx, detail);
-    if (rv == APR_SUCCESS)
+    if (rv == APR_SUCCESS && !enrolls(q->type))
         rv = mdm_recompute_mark(db, q->target_kind, q->target_id);
     return rv == APR_SUCCESS ? mdm_audit(db, action, "policy", q->policy_id, q->policy_name, "done", detail) : rv;
 }
@@ -312,9 +330,7 @@ apr_status_t mdm_assignment_delete(mdm_db_t *db, const char *id, apr_int64_t ver
     int n = 0;
     apr_status_t rv = for_edit(db, id, version, &q);
 
-    if (rv == APR_SUCCESS)
-        rv = preview_one(db, q->target_kind, q->target_id, "", &reach);
-    if (rv == APR_SUCCESS)
+    if (rv == APR_SUCCESS && !enrolls(q->type) && (rv = preview_one(db, q->target_kind, q->target_id, "", &reach)) == APR_SUCCESS)
         rv = confirmed(ctx, &reach, confirm);
     if (rv == APR_SUCCESS)
         rv = mdm_q_assignment_remove(db, id, version, &n);

@@ -12,6 +12,7 @@ typedef struct mdm_enroll_policy_t {
     const char *level;       /* "choose", "managed", "email_only" */
     int ios, android, eas;   /* platforms that may enrol */
     const char *min_ios;     /* "8.0" */
+    const char *min_android; /* "4.1" */
     const char *min_eas;     /* "12.1": protocol version of mail clients */
     int max_devices;         /* 0 = no limit */
     const char *unenroll_corporate, *unenroll_personal; /* "retire", "delete", "no" */
@@ -23,8 +24,12 @@ typedef struct mdm_enroll_policy_t {
 /* MDM_EDENIED (with a sentence for the person) if no policy applies. */
 apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out);
 /* Checks the settings of an enrolment policy before they are saved: unknown fields, values, and template variables (ENR-04) are
- * MDM_EINPUT with the field's name. */
+ * MDM_EINPUT with the field's place ("settings.rules.0.name"). */
 apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings);
+/* The folders and groups that rules name are there; after mdm_enroll_policy_check(). MDM_EINPUT with the field's place. */
+apr_status_t mdm_enroll_policy_there(mdm_db_t *db, json_t *settings);
+/* What a new policy begins with: the defaults and the predefined rule (ENR-04). Owned by ctx->pool. */
+apr_status_t mdm_enroll_policy_default(mdm_ctx_t *ctx, json_t **out);
 /* The policy "Everyone" with defaults, assigned to a source; does nothing if it is there. For set-up. In a transaction or not. */
 apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id);
 /* MDM_EINPUT, field "name", if a name template uses a variable that there is not. */
@@ -36,6 +41,8 @@ char *mdm_enroll_expand(apr_pool_t *p, const char *pattern, const char *const va
 /* MDM_EDENIED if the policy does not let this be enrolled: platform, level, ownership. */
 apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform, const char *ownership,
                                 const char *level);
+/* MDM_EDENIED if the policy wants a newer system on this platform (ENR-03). os_version NULL: not known, not held against it. */
+apr_status_t mdm_enroll_system(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform, const char *os_version);
 /* What the policy lets people do with a device of this ownership: "retire", "delete", "no" (ENR-05, ENR-07). */
 const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const char *ownership);
 

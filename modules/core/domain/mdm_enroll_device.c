@@ -64,27 +64,38 @@ static int word_fits(json_t *want, const char *have)
     return 0;
 }
 
+/* The i-th of a word or a list of words; NULL behind the last. */
+static const char *nth(json_t *value, size_t i)
+{
+    return json_string_value(json_is_array(value) ? json_array_get(value, i) : i ? NULL : value);
+}
+
+/* *fits: the person is in one of the groups, and in or below one of the folders. */
 static apr_status_t member_fits(begin_t *b, json_t *match, int *fits)
 {
-    const char *group = json_string_value(json_object_get(match, "user_group"));
-    const char *folder = json_string_value(json_object_get(match, "user_folder"));
+    json_t *groups = json_object_get(match, "user_group"), *folders = json_object_get(match, "user_folder");
     mdm_q_person_in_user_group_t *in_group;
     mdm_q_person_in_user_folder_t *in_folder;
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
+    const char *id;
+    size_t i;
 
-    if (group) {
-        if ((rv = mdm_q_person_in_user_group(b->db, b->person->id, group, &in_group)) != APR_SUCCESS) {
-            return rv;
+    *fits = !groups;
+    for (i = 0; rv == APR_SUCCESS && !*fits && (id = nth(groups, i)); ++i) {
+        if ((rv = mdm_q_person_in_user_group(b->db, b->person->id, id, &in_group)) == APR_SUCCESS) {
+            *fits = in_group->n > 0;
         }
-        *fits = *fits && in_group->n > 0;
     }
-    if (folder && *fits) {
-        if ((rv = mdm_q_person_in_user_folder(b->db, b->person->id, folder, &in_folder)) != APR_SUCCESS) {
-            return rv;
+    if (rv != APR_SUCCESS || !*fits) {
+        return rv;
+    }
+    *fits = !folders;
+    for (i = 0; rv == APR_SUCCESS && !*fits && (id = nth(folders, i)); ++i) {
+        if ((rv = mdm_q_person_in_user_folder(b->db, b->person->id, id, &in_folder)) == APR_SUCCESS) {
+            *fits = in_folder->n > 0;
         }
-        *fits = in_folder->n > 0;
     }
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t rule_find(begin_t *b, json_t **out)
@@ -551,12 +562,7 @@ static apr_status_t admit(begin_t *b)
         || (rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, e->ownership, e->level)) != APR_SUCCESS) {
         return rv;
     }
-    if (!strcmp(b->platform, "ios") && b->facts->os_version && *b->facts->os_version
-        && !mdm_version_at_least(b->facts->os_version, b->policy->min_ios)) {
-        return mdm_fail(b->ctx, MDM_EDENIED, "OSVersion", "This device needs at least version %s of its system.",
-                        b->policy->min_ios);
-    }
-    return APR_SUCCESS;
+    return mdm_enroll_system(b->ctx, b->policy, b->platform, some(b->facts->os_version));
 }
 
 static apr_status_t object_again(begin_t *b, const char *device_id)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "mdm_sql_gen.h"
@@ -72,12 +73,31 @@ apr_status_t mdm_enroll_template_check(mdm_ctx_t *ctx, const char *pattern)
 
 /* ---------------------------------------------------------------- checking settings */
 
+/* Puts a place before the field that a refusal named. */
+static apr_status_t under(mdm_ctx_t *ctx, apr_status_t rv, const char *place)
+{
+    if (rv == MDM_EINPUT) {
+        ctx->fail_field = apr_pstrcat(ctx->pool, place, ".", ctx->fail_field, NULL);
+    }
+    return rv;
+}
+
+/* Digits and dots, as mdm_version_at_least() reads them. */
+static apr_status_t version_check(mdm_ctx_t *ctx, const char *field, const char *text)
+{
+    apr_size_t i, len = text ? strlen(text) : 0;
+
+    for (i = 0; i < len && (apr_isdigit(text[i]) || (text[i] == '.' && i && i + 1 < len && text[i - 1] != '.')); ++i) {
+    }
+    return text && (!len || len > 20 || i < len) ? mdm_fail(ctx, MDM_EINPUT, field, "must be a version like 17 or 16.4.1") : APR_SUCCESS;
+}
+
 static apr_status_t words_check(mdm_ctx_t *ctx, const char *field, json_t *value)
 {
     size_t i;
     json_t *item;
 
-    if (!value || json_is_string(value)) {
+    if (json_is_string(value)) {
         return APR_SUCCESS;
     }
     if (!json_is_array(value) || json_array_size(value) > 50) {
@@ -108,33 +128,53 @@ static apr_status_t match_check(mdm_ctx_t *ctx, json_t *match)
         if (words_check(ctx, keys[i], value) != APR_SUCCESS) {
             return MDM_EINPUT;
         }
+        if (!strcmp(key, "os_min") && (!json_is_string(value) || version_check(ctx, key, json_string_value(value)) != APR_SUCCESS)) {
+            return mdm_fail(ctx, MDM_EINPUT, key, "must be a version like 17 or 16.4.1");
+        }
     }
     return APR_SUCCESS;
 }
 
 /* saving: unknown variables are refused; in use they stay as they are. */
+static apr_status_t rule_check(mdm_ctx_t *ctx, json_t *rule, int saving)
+{
+    json_t *match = NULL;
+    const char *folder, *name = "";
+    const mdm_jfield_t fields[] = {{.name = "match", .type = MDM_JF_OBJECT, .out = &match},
+                                   {.name = "folder", .type = MDM_JF_UUID, .required = 1, .out = &folder},
+                                   {.name = "name", .type = MDM_JF_STR, .required = 1, .min = 1, .max = 200, .out = &name},
+                                   {.name = NULL}};
+    apr_status_t rv = json_is_object(rule) ? mdm_json_fields(ctx, rule, fields) : mdm_fail(ctx, MDM_EINPUT, "match", "is missing");
+
+    if (rv == APR_SUCCESS && saving && match) {
+        rv = under(ctx, match_check(ctx, match), "match");
+    }
+    return rv == APR_SUCCESS && saving ? mdm_enroll_template_check(ctx, name) : rv;
+}
+
 static apr_status_t rules_check(mdm_ctx_t *ctx, json_t *rules, int saving)
 {
     size_t i;
     json_t *rule;
 
     json_array_foreach(rules, i, rule) {
-        json_t *match = NULL;
-        const char *folder, *name = "";
-        const mdm_jfield_t fields[] = {{.name = "match", .type = MDM_JF_OBJECT, .out = &match},
-                                       {.name = "folder", .type = MDM_JF_UUID, .required = 1, .out = &folder},
-                                       {.name = "name", .type = MDM_JF_STR, .required = 1, .min = 1, .max = 200, .out = &name},
-                                       {.name = NULL}};
-        apr_status_t rv = mdm_json_fields(ctx, rule, fields);
+        apr_status_t rv = under(ctx, rule_check(ctx, rule, saving), apr_psprintf(ctx->pool, "rules.%u", (unsigned)i));
 
-        if (rv == APR_SUCCESS && match) {
-            rv = match_check(ctx, match);
-        }
-        if (rv != APR_SUCCESS || (saving && (rv = mdm_enroll_template_check(ctx, name)) != APR_SUCCESS)) {
+        if (rv != APR_SUCCESS) {
             return rv;
         }
     }
     return APR_SUCCESS;
+}
+
+static apr_status_t versions_check(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy)
+{
+    apr_status_t rv = version_check(ctx, "ios", policy->min_ios);
+
+    if (rv == APR_SUCCESS) {
+        rv = version_check(ctx, "android", policy->min_android);
+    }
+    return rv == APR_SUCCESS ? version_check(ctx, "eas", policy->min_eas) : rv;
 }
 
 /* Reads settings into out; what is missing has the defaults of ENR-02..08. */
@@ -158,7 +198,7 @@ static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, int saving, 
                                     {.name = "eas", .type = MDM_JF_BOOL, .out = &out->eas},
                                     {.name = NULL}};
     const mdm_jfield_t mfields[] = {{.name = "ios", .type = MDM_JF_STR, .min = 1, .max = 20, .out = &out->min_ios},
-                                    {.name = "android", .type = MDM_JF_STR, .min = 1, .max = 20},
+                                    {.name = "android", .type = MDM_JF_STR, .min = 1, .max = 20, .out = &out->min_android},
                                     {.name = "eas", .type = MDM_JF_STR, .min = 1, .max = 20, .out = &out->min_eas},
                                     {.name = NULL}};
     const mdm_jfield_t ufields[] = {
@@ -170,14 +210,16 @@ static apr_status_t settings_read(mdm_ctx_t *ctx, json_t *settings, int saving, 
     out->ownership = out->level = "choose";
     out->ios = out->android = out->eas = 1;
     out->min_ios = "8.0";
+    out->min_android = "4.1";
     out->min_eas = "12.1";
     out->unenroll_corporate = "retire";
     out->unenroll_personal = "delete";
     out->reenroll = "unretire";
     if ((rv = mdm_json_fields(ctx, settings, fields)) != APR_SUCCESS
-        || (platforms && (rv = mdm_json_fields(ctx, platforms, pfields)) != APR_SUCCESS)
-        || (min_os && (rv = mdm_json_fields(ctx, min_os, mfields)) != APR_SUCCESS)
-        || (unenroll && (rv = mdm_json_fields(ctx, unenroll, ufields)) != APR_SUCCESS)
+        || (platforms && (rv = under(ctx, mdm_json_fields(ctx, platforms, pfields), "platforms")) != APR_SUCCESS)
+        || (min_os && (rv = under(ctx, mdm_json_fields(ctx, min_os, mfields), "min_os")) != APR_SUCCESS)
+        || (saving && (rv = under(ctx, versions_check(ctx, out), "min_os")) != APR_SUCCESS)
+        || (unenroll && (rv = under(ctx, mdm_json_fields(ctx, unenroll, ufields), "unenroll")) != APR_SUCCESS)
         || (rules && (rv = rules_check(ctx, rules, saving)) != APR_SUCCESS)) {
         return rv;
     }
@@ -190,7 +232,49 @@ apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings)
 {
     mdm_enroll_policy_t scratch = {0};
 
-    return settings_read(ctx, settings, 1, &scratch);
+    return under(ctx, settings_read(ctx, settings, 1, &scratch), "settings");
+}
+
+/* kind: of the targets of assignments. value: an id or a list of them. */
+static apr_status_t there(mdm_db_t *db, const char *kind, json_t *value, const char *field)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_assignment_target_name_t *q;
+    apr_size_t i, n = json_is_array(value) ? json_array_size(value) : value != NULL;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; rv == APR_SUCCESS && i < n; ++i) {
+        const char *id = json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
+
+        rv = id && mdm_is_uuid(id) ? mdm_q_assignment_target_name(db, kind, id, &q) : APR_NOTFOUND;
+        if (rv == APR_NOTFOUND) {
+            rv = mdm_fail(ctx, MDM_EINPUT, field, "is not there");
+        }
+    }
+    return rv;
+}
+
+apr_status_t mdm_enroll_policy_there(mdm_db_t *db, json_t *settings)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    size_t i;
+    json_t *rule;
+
+    json_array_foreach(json_object_get(settings, "rules"), i, rule) {
+        json_t *match = json_object_get(rule, "match");
+        apr_status_t rv = there(db, "folder", json_object_get(rule, "folder"), "folder");
+
+        if (rv == APR_SUCCESS) {
+            rv = there(db, "user_group", json_object_get(match, "user_group"), "match.user_group");
+        }
+        if (rv == APR_SUCCESS) {
+            rv = there(db, "user_folder", json_object_get(match, "user_folder"), "match.user_folder");
+        }
+        if (rv != APR_SUCCESS) {
+            return under(ctx, rv, apr_psprintf(ctx->pool, "settings.rules.%u", (unsigned)i));
+        }
+    }
+    return APR_SUCCESS;
 }
 
 /* ---------------------------------------------------------------- the policy of a person */
@@ -244,18 +328,35 @@ apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *polic
     return APR_SUCCESS;
 }
 
+apr_status_t mdm_enroll_system(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform, const char *os_version)
+{
+    const char *least = !strcmp(platform, "ios") ? policy->min_ios : !strcmp(platform, "android") ? policy->min_android : NULL;
+
+    return least && os_version && !mdm_version_at_least(os_version, least)
+               ? mdm_fail(ctx, MDM_EDENIED, "OSVersion", "This device needs at least version %s of its system.", least) : APR_SUCCESS;
+}
+
 const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const char *ownership)
 {
     return !strcmp(ownership, "corporate") ? policy->unenroll_corporate : policy->unenroll_personal;
 }
 
+#define SETTINGS(reenroll)                                                                                                     \
+    "{\"ownership\":\"choose\",\"level\":\"choose\",\"platforms\":{\"ios\":true,\"android\":true,\"eas\":true},"                   \
+    "\"min_os\":{\"ios\":\"8.0\",\"android\":\"4.1\",\"eas\":\"12.1\"},\"max_devices\":0,"                                           \
+    "\"unenroll\":{\"corporate\":\"retire\",\"personal\":\"delete\"},\"reenroll\":\"" reenroll "\",\"manual_reconcile\":false,"    \
+    "\"rules\":[{\"match\":{},\"folder\":\"00000000-0000-4000-8000-000000000001\",\"name\":\"${device.model} ${user.name}\"}]}"
+
+apr_status_t mdm_enroll_policy_default(mdm_ctx_t *ctx, json_t **out)
+{
+    static const char settings[] = SETTINGS("unretire");
+
+    return mdm_json_parse(ctx, settings, sizeof(settings) - 1, out);
+}
+
 apr_status_t mdm_enroll_policy_create_demo(mdm_db_t *db, const char *source_id)
 {
-    static const char settings[] =
-        "{\"ownership\":\"choose\",\"level\":\"choose\",\"platforms\":{\"ios\":true,\"android\":true,\"eas\":true},"
-        "\"min_os\":{\"ios\":\"8.0\"},\"max_devices\":0,\"unenroll\":{\"corporate\":\"retire\",\"personal\":\"delete\"},"
-        "\"reenroll\":\"self\",\"manual_reconcile\":false,\"rules\":[{\"match\":{},"
-        "\"folder\":\"00000000-0000-4000-8000-000000000001\",\"name\":\"${device.model} ${user.name}\"}]}";
+    static const char settings[] = SETTINGS("self");
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *id = mdm_uuid(ctx->pool), *assignment = mdm_uuid(ctx->pool);
     apr_int64_t now = mdm_now_ms(ctx);

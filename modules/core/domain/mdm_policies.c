@@ -6,10 +6,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
 
-#define ENROLLMENT "enrollment"
-
-const char *const mdm_policy_type_names[] = {"device_control", "security", "email", ENROLLMENT, NULL};
-const char *const mdm_policy_type_editable[] = {"device_control", "security", "email", NULL};
+const char *const mdm_policy_type_names[] = {"device_control", "security", "email", MDM_POLICY_ENROLLMENT, NULL};
 const char *const mdm_policy_level_names[] = {"none", "low", "moderate", "strict", "high", NULL};
 
 /* ---------------------------------------------------------------- shared */
@@ -53,8 +50,6 @@ apr_status_t mdm_policy_for_edit(mdm_db_t *db, const char *id, apr_int64_t versi
         rv = mdm_q_policy_get(db, id, q);
     if (rv == APR_SUCCESS && (*q)->version != version)
         rv = mdm_policy_stale(ctx, "policy");
-    if (rv == APR_SUCCESS && !strcmp((*q)->type, ENROLLMENT))
-        rv = mdm_fail(ctx, MDM_ECONFLICT, NULL, "Enrollment policies can be read here, not changed.");
     return rv;
 }
 

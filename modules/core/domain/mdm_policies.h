@@ -3,8 +3,9 @@
  * mark for recomputing there.
  *
  * The version of a policy (ETag) counts every change of it, its sandbox and its versions, so that of two who publish at once one wins.
- * Policies of type enrollment are shown, and refused everywhere else. Somebody with ctx->actor.limit changes no policy (MDM_EDENIED):
- * it may reach devices that he does not see. */
+ * Policies of type enrollment have settings of their own, {"<name>": value} without columns and levels (mdm_enroll.h), and reach people
+ * only: nothing is computed again for them (ENR-07). Somebody with ctx->actor.limit changes no policy (MDM_EDENIED): it may reach devices that he
+ * does not see. */
 #ifndef MDM_POLICIES_H
 #define MDM_POLICIES_H
 
@@ -20,9 +21,9 @@
 #define MDM_POLICY_COUNT_MAX 1000     /* where counting of devices and assignments ends */
 #define MDM_POLICY_SANDBOX 0          /* its number */
 
-/* device_control security email enrollment, ends with NULL; and those that can be edited. */
+/* device_control security email enrollment, ends with NULL */
 extern const char *const mdm_policy_type_names[];
-extern const char *const mdm_policy_type_editable[];
+#define MDM_POLICY_ENROLLMENT "enrollment"
 /* none low moderate strict high, ends with NULL */
 extern const char *const mdm_policy_level_names[];
 
@@ -60,7 +61,7 @@ apr_status_t mdm_policy_versions_json(mdm_db_t *db, const char *id, const mdm_pa
 /* With settings, and beside them the presets of the levels that it began with. *version is the policy's. */
 apr_status_t mdm_policy_version_json(mdm_db_t *db, const char *id, apr_int64_t number, json_t **out, apr_int64_t *version);
 apr_status_t mdm_policy_sandbox_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
-/* What changes from one version to another: [{"setting", "column", "before", "after"}]. from < 0: the one in force (the
+/* What changes from one version to another: [{"setting", "column", "before", "after"}], column null for enrollment. from < 0: the one in force (the
  * sandbox if there is none); to < 0: the sandbox. */
 apr_status_t mdm_policy_diff_json(mdm_db_t *db, const char *id, apr_int64_t from, apr_int64_t to, json_t **out);
 /* What "inherit" comes to where the policy is assigned (the first 20 places): {"<setting>": {"<column>": {"value", "policy": {"id", "name"}}}}; {"places":

@@ -7,7 +7,7 @@
 
 /* MDM_EDENIED for somebody who does not see all devices. */
 apr_status_t mdm_policy_may_change(mdm_ctx_t *ctx);
-/* The policy for a change under this version: not enrollment, not stale, and the actor may. */
+/* The policy for a change under this version: not stale, and the actor may. */
 apr_status_t mdm_policy_for_edit(mdm_db_t *db, const char *id, apr_int64_t version, mdm_q_policy_get_t **q);
 apr_status_t mdm_policy_stale(mdm_ctx_t *ctx, const char *what);
 /* A name as it is kept; MDM_EINPUT. */
@@ -28,10 +28,11 @@ apr_status_t mdm_policy_content_make(mdm_db_t *db, const char *type, const mdm_p
                                      mdm_policy_stored_t *out);
 apr_status_t mdm_policy_version_load(mdm_db_t *db, const char *id, apr_int64_t number, mdm_policy_stored_t *out);
 apr_status_t mdm_policy_version_store(mdm_db_t *db, const char *id, apr_int64_t number, const mdm_policy_stored_t *s);
-/* Checks settings of a type as they are kept: catalogue, servers. */
+/* Checks settings of a type as they are kept: catalogue, servers; of enrollment: what mdm_enroll.h says of them. */
 apr_status_t mdm_policy_settings_ok(mdm_db_t *db, const char *type, json_t *settings);
+int mdm_policy_enrolls(const char *type);
 /* [{"setting", "column", "before", "after"}]; new reference. */
-json_t *mdm_policy_diff(const json_t *a, const json_t *b);
+json_t *mdm_policy_diff(const char *type, const json_t *a, const json_t *b);
 /* A new policy row with its first version. */
 apr_status_t mdm_policy_add(mdm_db_t *db, const mdm_policy_new_t *what, const mdm_policy_stored_t *s, const char **id);
 

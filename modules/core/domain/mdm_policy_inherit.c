@@ -1,5 +1,5 @@
 /* What "inherit" comes to where a policy is assigned: shown in its editor. */
-#include "domain/mdm_policies.h"
+#include "domain/mdm_policies_priv.h"
 
 #include <string.h>
 #include <apr_strings.h>
@@ -136,6 +136,11 @@ apr_status_t mdm_policy_inherited_json(mdm_db_t *db, const char *id, json_t **ou
     int i;
 
     mdm_json_own(ctx, in.out);
+    if (rv == APR_SUCCESS && mdm_policy_enrolls(policy->type)) { /* one is effective as a whole (ENR-01) */
+        *version = policy->version;
+        *out = json_incref(in.out);
+        return APR_SUCCESS;
+    }
     if (rv == APR_SUCCESS)
         rv = mdm_q_policy_inherit_places(db, id, &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {

@@ -18,7 +18,7 @@ static apr_status_t mark_sandbox(mdm_db_t *db, const mdm_q_policy_get_t *policy)
     apr_status_t rv;
     int i;
 
-    if (!policy->assignments)
+    if (!policy->assignments || mdm_policy_enrolls(policy->type))
         return APR_SUCCESS;
     rv = mdm_q_policy_test_devices(db, TEST_DEVICES + 1, &rows);
     if (rv != APR_SUCCESS)
@@ -28,6 +28,12 @@ static apr_status_t mark_sandbox(mdm_db_t *db, const mdm_q_policy_get_t *policy)
     for (i = 0; i < rows->nelts; i++)
         json_array_append_new(ids, json_string(APR_ARRAY_IDX(rows, i, mdm_q_policy_test_devices_t).id));
     return i ? mdm_recompute_mark_devices(db, ids) : APR_SUCCESS;
+}
+
+/* Everybody whom it reaches. */
+static apr_status_t mark_all(mdm_db_t *db, const mdm_q_policy_get_t *policy)
+{
+    return mdm_policy_enrolls(policy->type) ? APR_SUCCESS : mdm_recompute_mark_policy(db, policy->id);
 }
 
 static apr_status_t next(mdm_db_t *db, const mdm_q_policy_get_t *q, apr_int64_t published, int sandbox, int republish)
@@ -64,7 +70,7 @@ static apr_status_t sandbox_write(mdm_db_t *db, const mdm_q_policy_get_t *q, con
     if (rv != APR_SUCCESS)
         return rv;
     return mdm_policy_audit(db, "policy.sandbox", q->id, q->name,
-                            json_pack("{s:o, s:s, s:s}", "changes", mdm_policy_diff(before->settings, s->settings), "corporate",
+                            json_pack("{s:o, s:s, s:s}", "changes", mdm_policy_diff(q->type, before->settings, s->settings), "corporate",
                                       s->corporate, "personal", s->personal));
 }
 
@@ -81,8 +87,8 @@ apr_status_t mdm_policy_sandbox_put(mdm_db_t *db, const char *id, apr_int64_t ve
     return rv == APR_SUCCESS ? sandbox_write(db, q, &before, &s) : rv;
 }
 
-/* {"<setting>": {"<column>": value} or null} over settings, both columns of which are there. */
-static apr_status_t merge(mdm_ctx_t *ctx, json_t *settings, json_t *changes)
+/* {"<setting>": {"<column>": value} or null} over settings, both columns of which are there; without columns: as a whole. */
+static apr_status_t merge(mdm_ctx_t *ctx, const char *type, json_t *settings, json_t *changes)
 {
     const char *id;
     json_t *row;
@@ -92,6 +98,8 @@ static apr_status_t merge(mdm_ctx_t *ctx, json_t *settings, json_t *changes)
 
         if (json_is_null(row))
             json_object_del(settings, id);
+        else if (mdm_policy_enrolls(type))
+            json_object_set(settings, id, row);
         else if (!json_is_object(row))
             return mdm_fail(ctx, MDM_EINPUT, apr_psprintf(ctx->pool, "settings.%s", mdm_clean(ctx->pool, id, 60)),
                             "must be an object with the columns corporate and personal, or null");
@@ -116,7 +124,7 @@ apr_status_t mdm_policy_sandbox_patch(mdm_db_t *db, const char *id, apr_int64_t 
     if (rv == APR_SUCCESS && !(c.settings = mdm_json_own(ctx, json_deep_copy(before.settings))))
         rv = APR_ENOMEM;
     if (rv == APR_SUCCESS)
-        rv = merge(ctx, c.settings, settings);
+        rv = merge(ctx, q->type, c.settings, settings);
     if (rv == APR_SUCCESS)
         rv = mdm_policy_content_make(db, q->type, &c, &before, &s);
     return rv == APR_SUCCESS ? sandbox_write(db, q, &before, &s) : rv;
@@ -159,7 +167,7 @@ static apr_status_t publish_here(mdm_db_t *db, const mdm_q_policy_get_t *q, apr_
     if (rv == APR_SUCCESS && number == MDM_POLICY_SANDBOX)
         rv = sandbox_end(db, q->id);
     if (rv == APR_SUCCESS)
-        rv = mdm_recompute_mark_policy(db, q->id);
+        rv = mark_all(db, q);
     if (rv != APR_SUCCESS)
         return rv;
     return mdm_policy_audit(db, "policy.publish", q->id, q->name,
@@ -237,7 +245,7 @@ apr_status_t mdm_policy_delete(mdm_db_t *db, const char *id, apr_int64_t version
     if (rv == APR_SUCCESS && (rv = mdm_q_policy_remove(db, id, version, &n)) == APR_SUCCESS && n != 1)
         rv = mdm_policy_stale(ctx, "policy");
     if (rv == APR_SUCCESS) /* who assigns it waits for the row, or has been waited for */
-        rv = mdm_recompute_mark_policy(db, id);
+        rv = mark_all(db, q);
     if (rv == APR_SUCCESS)
         rv = mdm_q_assignment_drop_policy(db, id, NULL);
     return rv == APR_SUCCESS ? mdm_policy_audit(db, "policy.delete", id, q->name,

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_catalogue.h"
+#include "domain/mdm_enroll.h"
 
 #define INHERIT "inherit"
 
@@ -26,15 +27,21 @@ static apr_status_t server_check(mdm_db_t *db, const char *setting, const char *
                                          "is no ActiveSync server of this zone") : rv;
 }
 
+int mdm_policy_enrolls(const char *type)
+{
+    return !strcmp(type, MDM_POLICY_ENROLLMENT);
+}
+
 apr_status_t mdm_policy_settings_ok(mdm_db_t *db, const char *type, json_t *settings)
 {
-    apr_status_t rv = mdm_settings_check(mdm_db_ctx(db), type, settings);
+    int enrolls = mdm_policy_enrolls(type);
+    apr_status_t rv = enrolls ? mdm_enroll_policy_check(mdm_db_ctx(db), settings) : mdm_settings_check(mdm_db_ctx(db), type, settings);
     const char *id;
     json_t *row;
     int c;
 
-    if (rv != APR_SUCCESS)
-        return rv;
+    if (rv != APR_SUCCESS || enrolls)
+        return rv == APR_SUCCESS ? mdm_enroll_policy_there(db, settings) : rv;
     json_object_foreach(settings, id, row) {
         const mdm_setting_t *s = mdm_setting_find(id);
 
@@ -67,12 +74,25 @@ static json_t *tidy(mdm_ctx_t *ctx, const json_t *settings)
     return out;
 }
 
+/* No columns and no levels: what is given, else what it was, else the defaults. */
+static apr_status_t enroll_content(mdm_db_t *db, const mdm_policy_content_t *c, const mdm_policy_stored_t *before, mdm_policy_stored_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+
+    *out = (mdm_policy_stored_t){c->settings ? c->settings : before->settings, "none", "none", c->note ? c->note : before->note};
+    if (c->corporate || c->personal)
+        return mdm_fail(ctx, MDM_EINPUT, "levels", "are not for enrollment policies");
+    return out->settings ? mdm_policy_settings_ok(db, MDM_POLICY_ENROLLMENT, out->settings) : mdm_enroll_policy_default(ctx, &out->settings);
+}
+
 apr_status_t mdm_policy_content_make(mdm_db_t *db, const char *type, const mdm_policy_content_t *c, const mdm_policy_stored_t *before,
                                      mdm_policy_stored_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_status_t rv = APR_SUCCESS;
 
+    if (mdm_policy_enrolls(type))
+        return enroll_content(db, c, before, out);
     out->corporate = c->corporate ? c->corporate : before->corporate;
     out->personal = c->personal ? c->personal : before->personal;
     out->note = c->note ? c->note : before->note;
@@ -177,7 +197,7 @@ apr_status_t mdm_policy_sandbox_json(mdm_db_t *db, const char *id, json_t **out,
 }
 
 /* Absent is "inherit". */
-static void diff_rows(json_t *out, const char *id, const json_t *a, const json_t *b)
+static void diff_rows(json_t *out, const char *id, json_t *a, json_t *b)
 {
     json_t *inherit = json_string(INHERIT);
     int c;
@@ -193,16 +213,24 @@ static void diff_rows(json_t *out, const char *id, const json_t *a, const json_t
     json_decref(inherit);
 }
 
-json_t *mdm_policy_diff(const json_t *a, const json_t *b)
+/* Without columns; absent is null. */
+static void diff_row(json_t *out, const char *id, json_t *a, json_t *b)
+{
+    if (!a || !b || !json_equal(a, b))
+        json_array_append_new(out, json_pack("{s:s, s:n, s:O?, s:O?}", "setting", id, "column", "before", a, "after", b));
+}
+
+json_t *mdm_policy_diff(const char *type, const json_t *a, const json_t *b)
 {
     json_t *out = json_array(), *row;
+    void (*rows)(json_t *, const char *, json_t *, json_t *) = mdm_policy_enrolls(type) ? diff_row : diff_rows;
     const char *id;
 
     json_object_foreach((json_t *)a, id, row)
-        diff_rows(out, id, row, json_object_get(b, id));
+        rows(out, id, row, json_object_get(b, id));
     json_object_foreach((json_t *)b, id, row) {
         if (!json_object_get(a, id))
-            diff_rows(out, id, NULL, row);
+            rows(out, id, NULL, row);
     }
     return out;
 }
@@ -218,6 +246,6 @@ apr_status_t mdm_policy_diff_json(mdm_db_t *db, const char *id, apr_int64_t from
     if (rv == APR_SUCCESS)
         rv = mdm_policy_version_load(db, id, to < 0 ? MDM_POLICY_SANDBOX : to, &b);
     if (rv == APR_SUCCESS)
-        *out = mdm_policy_diff(a.settings, b.settings);
+        *out = mdm_policy_diff(policy->type, a.settings, b.settings);
     return rv;
 }

@@ -51,4 +51,8 @@ apr_status_t eas_back_read(eas_back_t *b, apr_bucket_brigade *bb, int block);
 /* Gives the connection back; it is kept only if its answer was read to the end. Once; b may be NULL. */
 void eas_back_close(eas_back_t *b);
 
+/* ---- settings that waiting requests need, looked at when the server starts (eas_check.c): of one virtual host, of the whole server */
+void eas_check_place(server_rec *s);
+void eas_check_server(server_rec *s);
+
 #endif

@@ -172,6 +172,7 @@ static void retrieve(void)
 {
     const mdm_services_t *svc = mdm_web_services();
     server_rec *s;
+    int any = 0;
 
     if (!svc) {
         return;
@@ -183,7 +184,12 @@ static void retrieve(void)
 
         if (place->on) {
             svc->hold_at(s);
+            eas_check_place(s);
+            any = 1;
         }
+    }
+    if (any) {
+        eas_check_server(ap_server_conf);
     }
 }
 

@@ -358,7 +358,7 @@ def test_limit_and_threads(factory):
     zone = factory.zone("sqlite3", **{**how, "children": 1, "extra_main": how["extra_main"] + "\nMDMEasMaxHeld 1\n"})
     zone.prepare()
     conf = zone.root / "httpd.conf"
-    conf.write_text(conf.read_text().replace("mpm_event", "mpm_worker"))
+    conf.write_text(conf.read_text().replace("mpm_event.so", "mpm_worker.so").replace("mpm_event_module", "mpm_worker_module", 1))
     zone.prepare = lambda: None
     zone.start()
     post = Post(zone).ready()

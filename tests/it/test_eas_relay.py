@@ -1,8 +1,11 @@
 """The relay behind the gate (PXY-01, PXY-03, PXY-05, SEC-06, R44): what reaches the back end, what comes back. Nothing of it depends on
 the database's engine."""
 import base64
+import contextlib
+import hashlib
 import http.client
 import re
+import socket
 import ssl
 import threading
 from pathlib import Path
@@ -13,6 +16,7 @@ import harness
 import zonefiles as zf
 from clients import enrolled
 from mail import PATH, Post, eas_id, raw
+from sim.eas_server import EasServer
 from sim.wbxml import Node, decode, encode
 
 LIMIT = 2 << 20  # at one of the protocol's two addresses
@@ -349,6 +353,107 @@ def test_back_end_over_tls(zone, post, phone, tmp_path):
             secure.close()
     assert post.console.get(old)
     post.ready()
+
+
+def self_signed(tmp_path, name):
+    """A context of a server that nobody knows, and the fingerprint that an administrator accepts."""
+    ca, key = zf.make_ca("Nobody's CA")
+    cert, cert_key = zf.issue(ca, key, "other.example", dns=["other.example"])
+    pem = tmp_path / name
+    pem.write_bytes(cert.public_bytes(zf.serialization.Encoding.PEM) + zf._pem_key(cert_key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context, hashlib.sha256(cert.public_bytes(zf.serialization.Encoding.DER)).hexdigest()
+
+
+@pytest.mark.san
+def test_only_the_accepted_certificate(zone, post, phone, tmp_path):
+    """EAS-01: the server must show the very certificate that was accepted: of an authority and a name that nobody knows, and no other."""
+    zone.log.expect("AH00898", "AH01084", "AH01097", "AH02039", "AH02005", "AH02032", "AH01110", "AH00957", "AH01114", "AH02008", "MDM0003")
+    context, right = self_signed(tmp_path, "right")
+    secure = Post(zone, context=context)
+    order = f"/sources/{secure.row['sources'][0]['id']}/eas-servers"
+
+    def choose(server):
+        status, _, now = secure.console.call("PUT", order, {"servers": [server]}, If_Match=secure.console.call("GET", order)[1]["ETag"])
+        assert status == 200, now
+
+    def accept(fingerprint):
+        zone.sql("UPDATE eas_server SET pin = ? WHERE id = ?", fingerprint, secure.row["id"])
+        zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('eas_server', ?, 0)", secure.row["id"])
+    try:
+        accept(right)
+        choose(secure.row["id"])
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 1 and secure.back.of("FolderSync"))
+        accept("0" * 64)
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
+        seen = len(secure.back.of("FolderSync"))
+        assert phone.post("FolderSync", FOLDERS).http == 503 and len(secure.back.of("FolderSync")) == seen
+    finally:
+        choose(post.row["id"])
+        secure.close()
+    post.ready()
+
+
+def test_a_mailbox_that_was_moved(zone, post, phone):
+    """Facts 2.9: 451 to a server that is set up here is followed by us, once; the phone hears nothing of it."""
+    other = EasServer({harness.PERSON: harness.PERSON_PASSWORD})
+    source = post.row["sources"][0]["id"]
+    row = post.console.post("/eas-servers", {"name": "New home", "host": "localhost", "port": other.port, "tls": False, "sources": [source]})
+    try:
+        post.back.script["FolderSync"] = [{"status": 451, "headers": {"X-MS-Location": "https://localhost/Microsoft-Server-ActiveSync"}}]
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 1)
+        assert other.of("FolderSync") and "X-MS-Location" not in phone.post("FolderSync", FOLDERS).headers
+        other.script["FolderSync"] = [{"status": 451, "headers": {"X-MS-Location": "http://127.0.0.1/"}}]
+        zone.log.expect("MDM0810")
+        assert phone.post("FolderSync", FOLDERS).http == 503
+    finally:
+        post.back.script.clear()
+        post.console.call("DELETE", f"/eas-servers/{row['id']}", If_Match=f'"{post.console.get("/eas-servers/" + row["id"])["version"]}"')
+        other.close()
+
+
+ODD = [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+       b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+       b"HTTP/1.1 200 OK\r\nX: y\r\n folded\r\n\r\n", b"HTTP/1.1 200 OK\r\nX y: z\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n", b"hello\r\n\r\n",
+       b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 9000 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+       b"HTTP/1.1 100 Continue\r\n\r\n" * 11 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 101 Switching\r\n\r\n",
+       b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"]
+
+
+@pytest.mark.san
+def test_answers_that_are_no_http(zone, post, phone):
+    """PXY-01: what two readers could understand differently is understood by nobody: 503, and the connection is not used again."""
+    zone.log.expect("MDM0810", "MDM0831", "AH00957", "MDM0003")
+    assert phone.post("FolderSync", FOLDERS).status == 1
+    listener, answers = socket.create_server(("127.0.0.1", 0)), list(ODD)
+
+    def serve():
+        while answers:
+            with listener.accept()[0] as peer:
+                peer.settimeout(5)
+                with contextlib.suppress(OSError):
+                    if b"OPTIONS " in peer.recv(65536):
+                        continue
+                    peer.sendall(answers.pop(0) if answers else b"")
+                    peer.recv(1)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    row = post.row["id"]
+    old = post.row["port"]
+    zone.sql("UPDATE eas_server SET port = ? WHERE id = ?", listener.getsockname()[1], row)
+    zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('eas_server', ?, 0)", row)
+    try:
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
+        for _ in range(len(ODD) - 1):
+            assert phone.post("FolderSync", FOLDERS).http == 503
+        harness.wait_for(lambda: not answers)
+    finally:
+        zone.sql("UPDATE eas_server SET port = ? WHERE id = ?", old, row)
+        zone.sql("INSERT INTO change (kind, key, at_ms) VALUES ('eas_server', ?, 0)", row)
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 200)
+        post.ready()
+        listener.close()
 
 
 @pytest.mark.parametrize("more, word", [("Protocols h2 http/1.1", "MDM0821"), ("Protocols http/1.1", None)])

@@ -223,6 +223,10 @@ ThreadsPerChild {zone.threads}
 MaxRequestWorkers {max(zone.children, 4) * zone.threads}
 MinSpareThreads {(zone.children - 1) * zone.threads + 1}
 MaxSpareThreads {max(zone.children, 4) * zone.threads}
+<IfModule mpm_event_module>
+AsyncRequestWorkerFactor 1000
+</IfModule>
+MaxMemFree 8
 GracefulShutdownTimeout 5
 RequestReadTimeout handshake=20 header=20-40,MinRate=500 body=20,MinRate=500
 Listen {zone.address}:{zone.device_port}
@@ -285,6 +289,8 @@ MDMAdminFiles "{zone.ui_dir}/admin"
         MDMAccess endpoint
         SetHandler mdm-portal
     </Location>
+    TimeOut 3700
+    KeepAliveTimeout 60
     ProxyTimeout 3600
     SSLProxyEngine On
     SSLProxyVerify require

@@ -219,8 +219,8 @@ RETURNING device_id, type;
 
 -- An administrator took the command back: it is queued again by the next change or refresh.
 -- name: delivery_cancelled :exec
--- args: command_id:text, now:i64
-UPDATE delivery SET command_id = NULL, due_ms = NULL, error = 'An administrator took its command back.', updated_ms = :now
+-- args: command_id:text, error:text, now:i64
+UPDATE delivery SET command_id = NULL, due_ms = NULL, error = :error, updated_ms = :now
  WHERE command_id = :command_id;
 
 -- ---------------------------------------------------------------- what devices say

@@ -11,6 +11,7 @@
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_push.h"
 #include "domain/mdm_recompute.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define PAYLOAD_PURPOSE "command.payload:"
@@ -349,7 +350,7 @@ apr_status_t mdm_command_cancel(mdm_db_t *db, const char *device_id, const char 
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, there->open ? "The device has it already." : "The command has ended.");
     }
     if (rv == APR_SUCCESS && !row->leaving) {
-        return mdm_q_delivery_cancelled(db, id, mdm_now_ms(ctx), NULL);
+        return mdm_q_delivery_cancelled(db, id, mdm_said(ctx->pool, "said_cancelled", NULL), mdm_now_ms(ctx), NULL);
     }
     return rv == APR_SUCCESS ? mdm_leave_cancelled(db, row->record_id, device_id) : rv;
 }

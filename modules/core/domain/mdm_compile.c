@@ -3,22 +3,16 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#include "domain/mdm_said.h"
+
 #define NOT_SENT "not_sent"
 
-/* Why a value does not go out, for programs and for people. */
+/* Why a value does not go out. */
 enum { SENT, NOTHING, PARENT, UNSUPPORTED, USER_ENROLLMENT, SHARED_IPAD, SUPERVISION, TOO_OLD, GONE, NO_ACCOUNT };
-static const struct {
-    const char *word, *why;
-} reasons[] = {
-    [NOTHING] = {"nothing", "This value asks for nothing here."},
-    [PARENT] = {"parent", "A setting that this one depends on has a value that leaves it without meaning."},
-    [UNSUPPORTED] = {"unsupported", "This platform has no such setting."},
-    [USER_ENROLLMENT] = {"user_enrollment", "Devices under user enrolment do not obey it."},
-    [SHARED_IPAD] = {"shared_ipad", "A Shared iPad does not accept it."},
-    [SUPERVISION] = {"supervision", "Only supervised devices obey it."},
-    [TOO_OLD] = {"os_too_old", "The device's system is too old for it."},
-    [GONE] = {"os_too_new", "The device's system does not know it any more."},
-    [NO_ACCOUNT] = {"no_account", "The owner has no mail address, or there is no server that he could use."},
+static const char *const reasons[] = {
+    [NOTHING] = "nothing",         [PARENT] = "parent",           [UNSUPPORTED] = "unsupported", [USER_ENROLLMENT] = "user_enrollment",
+    [SHARED_IPAD] = "shared_ipad", [SUPERVISION] = "supervision", [TOO_OLD] = "os_too_old",      [GONE] = "os_too_new",
+    [NO_ACCOUNT] = "no_account",
 };
 
 static const struct {
@@ -178,8 +172,10 @@ static void outcome(compile_t *c, const mdm_setting_t *s, const char *channel, i
     json_t *o = json_pack("{s:s}", "state", reason == SENT ? "sent" : NOT_SENT);
 
     if (reason != SENT) {
-        json_object_set_new(o, "reason", json_string(reasons[reason].word));
-        json_object_set_new(o, "why", json_string(reasons[reason].why));
+        const char *said = mdm_said(c->ctx->pool, apr_pstrcat(c->ctx->pool, MDM_COMPILE_SAID, reasons[reason], NULL), NULL);
+
+        json_object_set_new(o, "reason", json_string(reasons[reason]));
+        json_object_set_new(o, "why", json_string(mdm_said_text(c->ctx->pool, said)));
     }
     if (k && reason == SENT && k->deprecated && *c->facts->os_version && mdm_version_at_least(c->facts->os_version, k->deprecated))
         json_object_set_new(o, "deprecated", json_string(k->deprecated));

@@ -6,6 +6,8 @@
 #include "domain/mdm_catalogue.h"
 #include "wire/mdm_eas_doc.h"
 
+#define MDM_COMPILE_SAID "out_" /* before a reason: its word of mdm_said_table */
+
 #define MDM_CH_APPLE 1u
 #define MDM_CH_EAS 2u
 #define MDM_CH_AGENT 4u

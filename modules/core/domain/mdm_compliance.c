@@ -3,6 +3,8 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#include "domain/mdm_said.h"
+
 #define CAPS_ALL 3
 
 static void add(json_t *reasons, const char *reason, const char *why)
@@ -35,7 +37,7 @@ static void judge(mdm_ctx_t *ctx, const json_t *row, json_t *reasons, judged_t *
         j->bad++;
         add(reasons, mail ? "mail_app" : "policy_failed",
             apr_psprintf(ctx->pool, mail ? "The mail app does not comply with the security policy%s%s" : "The security policy could not be installed%s%s",
-                         *error ? ": " : ".", error));
+                         *error ? ": " : ".", mdm_said_text(ctx->pool, error)));
     } else if (!strcmp(state, "pending") || !strcmp(state, "sent")) {
         if (json_integer_value(json_object_get(row, "attempts")) > 0) {
             j->bad++;

@@ -9,10 +9,10 @@
 #include "domain/mdm_compliance.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
+#include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
 #define NEWLY_MS (24 * 3600 * 1000LL) /* enrolled within this: newly */
-#define HELD_TEXT "The person has to remove the mail account that was made by hand first."
 #define YOUNG_MS (12 * 3600000LL) /* half of what the sweep waits */
 #define APPLE "mdm"
 #define EAS "eas"
@@ -128,10 +128,10 @@ static void event(settle_t *s, const char *device_id, const char *kind, json_t *
                                                "detail", detail));
 }
 
-static void message(settle_t *s, const char *device_id, const char *code, const char *text)
+static void message(settle_t *s, const char *device_id, const char *code, const char *word)
 {
     json_array_append_new(s->messages, json_pack("{s:s, s:s, s:i, s:s, s:s}", "id", mdm_uuid(s->ctx->pool), "device", device_id, "severity",
-                                                 MDM_MSG_WARNING, "code", code, "text", text));
+                                                 MDM_MSG_WARNING, "code", code, "text", mdm_said(s->ctx->pool, word, NULL)));
 }
 
 /* Its person is told by mail. */
@@ -179,11 +179,10 @@ static void hold(settle_t *s, const device_t *v, const row_t *was, row_t *r)
         return;
     }
     r->held = 1;
-    r->error = HELD_TEXT;
+    r->error = mdm_said(s->ctx->pool, "said_held", NULL);
     r->due_ms_null = 1;
     if (!was || was->held != 1) {
-        message(s, v->d->device_id, "mail.by_hand", "A mail account that was made by hand is on this device. It has to be removed before the "
-                "account of the e-mail policy can be installed.");
+        message(s, v->d->device_id, "mail.by_hand", "said_mail_by_hand");
         event(s, v->d->device_id, "mail.by_hand", json_object());
         notice(s, v->d->device_id, "email_held");
     }
@@ -299,7 +298,7 @@ static const char *mail_of(settle_t *s, const device_t *v)
 
     if (strcmp(was, now) && !strcmp(now, "none")) {
         if (*was && (v->f->eas || v->apple)) {
-            message(s, v->d->device_id, "mail.no_policy", "No e-mail policy applies to this device any more: corporate mail does not flow.");
+            message(s, v->d->device_id, "mail.no_policy", "said_mail_no_policy");
         }
         if (*was || v->f->eas) {
             event(s, v->d->device_id, "mail.no_policy", json_pack("{s:s}", "before", was));
@@ -341,12 +340,12 @@ static apr_status_t settle_one(settle_t *s, const mdm_delivery_device_t *d, cons
     for (int type = 0; rv == APR_SUCCESS && type < MDM_POLICY_TYPES; type++) {
         int encrypt = type == MDM_POLICY_SECURITY && asks_encryption(d);
         want_t apple = {APPLE, "", v.r->why[type], encrypt};
-        want_t mail = {EAS, v.r->eas[type] ? v.r->eas_hash : "", "Mail apps can be asked for nothing of this policy.", encrypt};
-        want_t agent = {AGENT, "", "The Android agent takes no policies yet.", encrypt};
+        want_t mail = {EAS, v.r->eas[type] ? v.r->eas_hash : "", mdm_said(s->ctx->pool, "said_mail_app_nothing", NULL), encrypt};
+        want_t agent = {AGENT, "", mdm_said(s->ctx->pool, "said_agent_none", NULL), encrypt};
 
         profile = v.r->profile[type];
         if (type == MDM_POLICY_EMAIL) {
-            mail.why = "A mail app's account is its person's own; this policy decides whether mail goes through the proxy.";
+            mail.why = mdm_said(s->ctx->pool, "said_mail_app_account", NULL);
             profile.hash = NULL;
             if (account && mdm_delivery_payloads(v.r, type)) {
                 rv = mdm_delivery_email_profile(&s->render, v.r, f, account, &profile);

@@ -31,7 +31,7 @@ apr_status_t mdm_delivery_outcomes(mdm_db_t *db, const char *device_id, json_t *
 apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, mdm_eas_policy_t *policy, apr_uint32_t *rev);
 /* The revision of a document with this hash; 0: none. */
 apr_uint32_t mdm_delivery_rev(const char *hash);
-/* The mail app acknowledged the document with this revision (an older one: nothing happens). error: NULL, or in one sentence what it does not do. */
+/* The mail app acknowledged the document with this revision (an older one: nothing happens). error: NULL, or what it does not do, by mdm_said(). */
 apr_status_t mdm_delivery_eas_said(mdm_db_t *db, const char *device_id, apr_uint32_t rev, const char *error);
 
 /* First in every transaction that comes to devices by their records and changes what they are to have or have: these records and their devices, in an

@@ -7,6 +7,7 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_said.h"
 
 void mdm_delivery_render_init(mdm_delivery_render_t *s, mdm_db_t *db)
 {
@@ -93,28 +94,28 @@ static const char *eas_hash(apr_pool_t *p, const mdm_eas_policy_t *policy)
 }
 
 /* What the settings of each type came to: something for the mail app; and if nothing goes to Apple's channel, the reason if it is one and the same. */
-static void outcomes(mdm_delivery_rendered_t *r)
+static void outcomes(apr_pool_t *p, mdm_delivery_rendered_t *r)
 {
-    static const char several[] = "Nothing of this policy can be sent to this device; each setting says why.";
-    const char *id;
+    const char *id, *why[MDM_POLICY_TYPES] = {NULL};
     json_t *o;
 
     json_object_foreach(r->c->outcomes, id, o) {
         const mdm_setting_t *s = mdm_setting_find(id);
         int type = s ? mdm_policy_type_of(s->type) : -1;
-        const char *why = json_string_value(json_object_get(json_object_get(o, "apple"), "why"));
+        const char *reason = json_string_value(json_object_get(json_object_get(o, "apple"), "reason"));
         const char *state = json_string_value(json_object_get(json_object_get(o, "eas"), "state"));
 
         if (type < 0) {
             continue;
         }
         r->eas[type] |= state && !strcmp(state, "sent");
-        if (why) {
-            r->why[type] = !r->why[type] || !strcmp(r->why[type], why) ? why : several;
+        if (reason) {
+            reason = apr_pstrcat(p, MDM_COMPILE_SAID, reason, NULL);
+            why[type] = !why[type] || !strcmp(why[type], reason) ? reason : "said_several";
         }
     }
     for (int i = 0; i < MDM_POLICY_TYPES; i++) {
-        r->why[i] = r->why[i] ? r->why[i] : "The policy asks for nothing that this device could be told.";
+        r->why[i] = mdm_said(p, why[i] ? why[i] : "said_nothing", NULL);
     }
 }
 
@@ -148,7 +149,7 @@ apr_status_t mdm_delivery_render(mdm_delivery_render_t *s, const mdm_delivery_de
         rv = mdm_compile(s->ctx, &facts, &in, &r->c);
         if (rv == APR_SUCCESS) {
             r->eas_hash = eas_hash(s->ctx->pool, r->c->eas);
-            outcomes(r);
+            outcomes(s->ctx->pool, r);
             apr_hash_set(s->memo, key, APR_HASH_KEY_STRING, r);
         }
         for (int i = 0; rv == APR_SUCCESS && i < MDM_POLICY_EMAIL; i++) {

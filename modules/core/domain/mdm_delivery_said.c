@@ -198,7 +198,7 @@ static void lost(report_t *r, json_t *row, const char *there)
         json_array_append_new(r->drift, json_pack("{s:s, s:s}", "type", text(row, "type"), "found", there ? "other" : "missing"));
     }
     if (attempts > TRIES) {
-        change(r, row, "failed", there ? there : "", "The device says each time that it has taken the profile, and does not have it.", attempts, 0);
+        change(r, row, "failed", there ? there : "", mdm_said(r->ctx->pool, "said_profile_lost", NULL), attempts, 0);
     } else {
         change(r, row, "pending", there ? there : "", "", attempts, mdm_now_ms(r->ctx) + wait);
     }
@@ -279,7 +279,7 @@ apr_status_t mdm_delivery_eas_said(mdm_db_t *db, const char *device_id, apr_uint
     json_array_foreach(in.deliveries, i, row) {
         if (rv == APR_SUCCESS && !n && !strcmp(text(row, "channel"), "eas") && rev && mdm_delivery_rev(text(row, "hash")) == rev) {
             rv = mdm_q_delivery_eas_said(db, device_id, text(row, "hash"), error ? "failed" : "applied",
-                                         error ? mdm_clean(ctx->pool, error, MAX_ERROR) : "", mdm_now_ms(ctx), &n);
+                                         error ? error : "", mdm_now_ms(ctx), &n);
         }
     }
     return rv == APR_SUCCESS && n ? judge_again(db, device_id) : rv;

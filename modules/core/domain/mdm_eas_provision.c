@@ -106,7 +106,7 @@ static apr_status_t refused(client_t *c, apr_uint32_t rev, const char *word)
 {
     const char *text = mdm_said(c->ctx->pool, word, NULL), *why = mdm_said_text(c->ctx->pool, text);
     json_t *detail = mdm_json_own(c->ctx, json_pack("{s:s, s:b}", "error", why, "mail", is_lax(c)));
-    apr_status_t rv = mdm_delivery_eas_said(c->db, c->row->device_id, rev, why);
+    apr_status_t rv = mdm_delivery_eas_said(c->db, c->row->device_id, rev, text);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_device_event(c->db, c->row->device_id, NULL, "mail.policy_refused", detail);

@@ -23,7 +23,7 @@ const mdm_said_t mdm_said_table[] = {
     {"said_policy_failed", "The device did not take its policy ({0}): {1}"},
     {"said_policy_drift", "The device no longer has what its policies ask for. They are sent again."},
     {"said_no_reason", "The device gave no reason."},
-    /* these have no values and are known by their sentence */
+    /* these have no values; rows of older versions hold their sentences */
     {"said_mail_app_part", "The mail app does only a part of its policy."},
     {"said_mail_app_not", "The mail app does not obey its policy."},
     {"said_mail_app_elsewhere", "The mail app says that another management is in charge of the device."},
@@ -34,6 +34,11 @@ const mdm_said_t mdm_said_table[] = {
     {"said_held", "The person has to remove the mail account that was made by hand first."},
     {"said_several", "Nothing of this policy can be sent to this device; each setting says why."},
     {"said_nothing", "The policy asks for nothing that this device could be told."},
+    {"said_mail_app_nothing", "Mail apps can be asked for nothing of this policy."},
+    {"said_mail_app_account", "A mail app's account is its person's own; this policy decides whether mail goes through the proxy."},
+    {"said_agent_none", "The Android agent takes no policies yet."},
+    {"said_profile_lost", "The device says each time that it has taken the profile, and does not have it."},
+    {"said_cancelled", "An administrator took its command back."},
     {"said_eas_again", "The mail app was asked for its policy again and again, and did not take it."},
     {"said_eas_wipe_failed", "The mail app says that it could not wipe. It gets no mail, and is asked again whenever it comes."},
     {"said_eas_wipe_server", "Its mail server has told the mail app to wipe."},

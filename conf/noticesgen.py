@@ -7,18 +7,23 @@ def words(names):
     return c(f' {" ".join(names)} ')
 
 
-def main():
-    doc, out = arguments()
-    rows = []
-    for e in doc["events"]:
+def rows(doc, section):
+    out = []
+    for e in doc[section]:
         texts = [f'        {{{c(lang)}, {c(e[lang]["subject"])},\n         {c((chr(10) * 2).join(e[lang]["text"]) + chr(10))},\n'
                  f'         {c("".join(p + chr(10) for p in e[lang]["html"]))}}},' for lang in doc["languages"]]
-        rows += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(e["vars"])}, {words(e["required"])}, {{', *texts, "    }},"]
+        out += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(e["vars"])}, {words(e["required"])}, {{', *texts, "    }},"]
+    return "\n".join(out)
+
+
+def main():
+    doc, out = arguments()
     languages = ", ".join([*map(c, doc["languages"]), "NULL"])
     (out / "mdm_notices_gen.c").write_text(
         '#include "domain/mdm_notice_text.h"\n\n_Static_assert(MDM_NOTICE_LANGUAGES == ' + str(len(doc["languages"])) + ', "languages");\n'
-        f"const char *const mdm_notice_languages[] = {{{languages}}};\nconst mdm_notice_kind_t mdm_notice_kinds[] = {{\n"
-        + "\n".join(rows) + "\n    {NULL}};\n", encoding="utf-8")
+        f"const char *const mdm_notice_languages[] = {{{languages}}};\n"
+        + "".join(f"const mdm_notice_kind_t {name}[] = {{\n{rows(doc, section)}\n    {{NULL}}}};\n"
+                  for name, section in (("mdm_notice_kinds", "events"), ("mdm_notice_mailbox", "mailbox"))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ typedef struct eas_call_t {
     mdm_basic_t basic;
     mdm_mail_login_t who;
     mdm_devrec_t rec;       /* of (person, DeviceId); all zero for OPTIONS */
+    const char *denied;     /* word of the text in the inbox (mdm_eas_note_ask_t) where the verdict is MDM_EAS_DENIED; "": none */
     int has_back_key;       /* requests to the back end carry back_key; 0: none */
     apr_uint32_t back_key;
     struct eas_walk_t *walk; /* eas_servers.c: which servers were asked */
@@ -60,6 +61,27 @@ int eas_provision(eas_call_t *c, mdm_eas_verdict_e verdict);
 int eas_settings(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* Every other command of a device without mail: an account that works and is empty. */
 int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict);
+
+/* What a device says of itself, with a request or in its DeviceInformation (PRV-04): kept in its record if it is news. Cheap. */
+void eas_note_agent(eas_call_t *c);
+void eas_note_info(eas_call_t *c, const mdm_eas_info_t *info);
+apr_status_t eas_settings_child(apr_pool_t *p);
+
+/* True if the request comes from the time when this device had our own mailbox: it was told to load its folders anew, *rc is the
+ * result. Else the request's body is as it was. */
+int eas_mailbox_left(eas_call_t *c, int *rc);
+
+/* ---- bodies (eas_body.c) */
+/* Reads the body if it has at most `most` bytes, and puts it back for whoever reads it next. APR_SUCCESS; MDM_ETOOBIG: it is longer, and also
+ * all there still; else the client broke off. */
+apr_status_t eas_body_peek(request_rec *r, apr_size_t most, mdm_blob_t *out);
+void eas_body_register(void);
+
+/* ---- those who may not have the device that they bring: remembered for a minute, so that they cost nothing (eas_denied.c) */
+apr_status_t eas_denied_child(apr_pool_t *p);
+/* The word that goes with (person, DeviceId), "" for none; NULL: not remembered. */
+const char *eas_denied_known(eas_call_t *c);
+void eas_denied_note(eas_call_t *c, const char *word);
 
 /* ---- the relay: hands an allowed request to the person's server and answers with what comes back. Held requests stay in here;
  * who calls it need not know how they wait. */

@@ -17,6 +17,8 @@
 
 typedef int (*action_t)(eas_call_t *c, mdm_eas_verdict_e verdict);
 
+static int no_policy(eas_call_t *c, mdm_eas_verdict_e verdict);
+
 /* What a verdict makes of a command (facts 4), and when a device that gets no mail is to come again. */
 static const struct {
     mdm_eas_verdict_e verdict;
@@ -29,6 +31,7 @@ static const struct {
     {MDM_EAS_SERVER_ONLY, 1, eas_provision, eas_settings, eas_mailbox, RETRY_DENIED_S},
     {MDM_EAS_BLOCKED, 0, eas_refuse, eas_refuse, eas_refuse, 0},
     {MDM_EAS_WIPE, 0, eas_provision, eas_wiping, eas_wiping, 0},
+    {MDM_EAS_DENIED, 0, no_policy, eas_settings, eas_mailbox, RETRY_DENIED_S},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -249,13 +252,21 @@ static int body_fits(request_rec *r)
 
 int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
+    int rc;
+
     if (!body_fits(c->r)) {
         return eas_answer(c, HTTP_REQUEST_ENTITY_TOO_LARGE, NULL, "too large", 0);
     }
     apr_table_setn(c->r->notes, "mdm-decision", mdm_eas_verdict_text(verdict));
     c->svc->count(MDM_N_MAIL_ALLOWED, 1);
     c->verdict = verdict;
-    return eas_relay(c);
+    return eas_mailbox_left(c, &rc) ? rc : eas_relay(c);
+}
+
+/* There is no record that could have a policy. */
+static int no_policy(eas_call_t *c, mdm_eas_verdict_e verdict)
+{
+    return eas_document(c, mdm_eas_verdict_text(verdict), mdm_eas_provision_refuse(c->r->pool, 2));
 }
 
 static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
@@ -281,18 +292,38 @@ static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
     }
 }
 
+/* The person may not have this device. Remembered, so that a device that asks again and again costs nothing. */
+static int deny(eas_call_t *c, const char *word)
+{
+    c->denied = word;
+    return *word ? obey(c, MDM_EAS_DENIED) : eas_refuse(c, MDM_EAS_DENIED);
+}
+
+static int deny_anew(eas_call_t *c)
+{
+    const char *word = c->ctx->fail_field ? c->ctx->fail_field : "";
+
+    mdm_log(c->ctx, MDM_LOG_INFO, "MDM0803", 0, "no mail for device %s of %s: %s", mdm_mask(c->r->pool, c->query->device_id),
+            mdm_mask(c->r->pool, c->who.login), c->ctx->fail_text ? c->ctx->fail_text : "not allowed");
+    eas_denied_note(c, word);
+    return deny(c, word);
+}
+
 /* The first request of a device makes its record. */
 static int decide(eas_call_t *c)
 {
+    const char *word = eas_denied_known(c);
     mdm_eas_verdict_e verdict;
-    apr_status_t rv = look_up(c, &verdict);
+    apr_status_t rv;
 
+    if (word) {
+        return deny(c, word);
+    }
+    rv = look_up(c, &verdict);
     if (rv == APR_SUCCESS && verdict == MDM_EAS_UNKNOWN) {
         rv = first_contact(c);
         if (rv == MDM_EDENIED) {
-            mdm_log(c->ctx, MDM_LOG_INFO, "MDM0803", 0, "no mail for device %s of %s: %s", mdm_mask(c->r->pool, c->query->device_id),
-                    mdm_mask(c->r->pool, c->who.login), c->ctx->fail_text ? c->ctx->fail_text : "not allowed");
-            return no_mail(c, "denied", RETRY_DENIED_S);
+            return deny_anew(c);
         }
         if (rv == APR_SUCCESS) {
             rv = look_up(c, &verdict);
@@ -303,6 +334,7 @@ static int decide(eas_call_t *c)
     }
     if (verdict != MDM_EAS_UNKNOWN) {
         note_device(c);
+        eas_note_agent(c);
     }
     return obey(c, verdict);
 }

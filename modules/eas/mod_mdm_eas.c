@@ -197,6 +197,12 @@ static void child_init(apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv = eas_servers_child(p);
 
+    if (rv == APR_SUCCESS) {
+        rv = eas_denied_child(p);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = eas_settings_child(p);
+    }
     if (rv == APR_SUCCESS && ap_find_linked_module("mod_proxy.c")) {
         rv = eas_back_child(p);
     }
@@ -218,6 +224,7 @@ static void hooks(apr_pool_t *p)
     /* A ProxyPass for the same address must not get around the gate. */
     ap_hook_handler(handler, NULL, before_proxy, APR_HOOK_REALLY_FIRST);
     eas_back_register();
+    eas_body_register();
 }
 
 module AP_MODULE_DECLARE_DATA mdm_eas_module = {

@@ -181,6 +181,32 @@ static apr_status_t load_cert(mdm_ctx_t *ctx, const ident_t *who, const mdm_devk
     return rv;
 }
 
+#define PERSON_SHARE 8 /* unknown DeviceIds of one person cost so many times what certificates cost of an address */
+
+/* A DeviceId that the cache does not hold. Each one that nobody knows may become a record, or is refused with a row that says why: so
+ * only so many of an address, and fewer of a person, are looked for (GATE-02). */
+static apr_status_t load_mail(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
+{
+    mdm_strangers_t *s = &mdm_core.shm->strangers;
+    apr_uint64_t address = address_of(ctx);
+    apr_uint64_t person = mdm_devcache_key(mdm_core.cache, 'p', who->person_id, strlen(who->person_id)).hi;
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_status_t rv;
+    int i;
+
+    if (mdm_strangers_full(s, address, now) || mdm_strangers_full(s, person, now)) {
+        return mdm_fail(ctx, MDM_ETHROTTLED, NULL, "Too many unknown mail devices come from this address or person.");
+    }
+    rv = load(ctx, who, out);
+    if (rv == APR_NOTFOUND) {
+        mdm_strangers_count(s, address, now);
+        for (i = 0; i < PERSON_SHARE; i++) {
+            mdm_strangers_count(s, person, now);
+        }
+    }
+    return rv;
+}
+
 /* From the cache if the database said so within a minute, else from the database, and into the cache. While the database is
  * away nothing is known for sure: only mail may live on what was known hours ago (GATE-04). */
 static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out)
@@ -202,7 +228,10 @@ static apr_status_t device(mdm_ctx_t *ctx, const ident_t *who, mdm_devrec_t *out
     memset(out, 0, sizeof(*out));
     ticket = mdm_devcache_ticket(cache, &key);
     rv = mdm_dbglue_away() ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, "the database is away")
-         : who->sha256 && age < 0 ? load_cert(ctx, who, &key, ticket, out) : load(ctx, who, out);
+         : age >= 0       ? load(ctx, who, out)
+         : who->sha256    ? load_cert(ctx, who, &key, ticket, out)
+         : who->person_id ? load_mail(ctx, who, out)
+                          : load(ctx, who, out);
     if (rv == APR_NOTFOUND) {
         if (age >= 0) {
             mdm_devcache_drop(cache, &key);

@@ -107,6 +107,34 @@ ON CONFLICT (space, value, record_id) DO NOTHING;
 -- args: record_id:text, keep:text
 DELETE FROM match_key WHERE record_id = :record_id AND space = 'easid' AND value <> :keep;
 
+-- ---------------------------------------------------------------- what a client says of itself (PRV-04)
+
+-- name: eas_said :one
+-- args: id:text
+-- cols: attrs:text, device_id:text?
+SELECT attrs, device_id FROM source_record WHERE id = :id AND kind = 'eas' AND live = 1;
+
+-- name: eas_said_put :exec
+-- args: id:text, attrs:text
+UPDATE source_record SET attrs = :attrs WHERE id = :id;
+
+-- name: eas_imei_drop :exec
+-- args: record_id:text, keep:text
+DELETE FROM match_key WHERE record_id = :record_id AND space = 'imei' AND value <> :keep;
+
+-- name: eas_imei_put :exec
+-- args: record_id:text, value:text
+INSERT INTO match_key (space, value, record_id) VALUES ('imei', :value, :record_id)
+ON CONFLICT (space, value, record_id) DO NOTHING;
+
+-- A managed device tells better itself. What is said as a model counts where nothing better is known.
+-- name: eas_said_device :exec
+-- args: id:text, imei:text, model:text, os_version:text
+UPDATE device SET imei = CASE WHEN :imei <> '' THEN :imei ELSE imei END,
+       model = CASE WHEN :model <> '' AND product = '' THEN :model ELSE model END,
+       os_version = CASE WHEN :os_version <> '' THEN :os_version ELSE os_version END
+ WHERE id = :id AND mode = 'eas';
+
 -- ---------------------------------------------------------------- device objects
 
 -- name: eas_device_add :exec

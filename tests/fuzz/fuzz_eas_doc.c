@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "wire/mdm_eas_doc.h"
+#include "wire/mdm_eas_mailbox.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,6 +52,26 @@ static void policy_round_trip(mdm_ctx_t *ctx, const mdm_wbnode_t *doc)
     must_be_same(&second, &both);
 }
 
+static void mailbox(mdm_ctx_t *ctx, const mdm_wbnode_t *root)
+{
+    const mdm_eas_note_t note = {.from = "a", .to = "b", .subject = "c", .text = "d", .html = "e", .mime = {(const unsigned char *)"f", 1}};
+    const mdm_eas_mailbox_t boxes[] = {{&note, "Inbox", 161, 1700000000000LL}, {NULL, "Inbox", 25, 1700000000000LL}};
+    int i, cmd;
+
+    for (i = 0; i < 2; i++) {
+        must_read(ctx, mdm_eas_folders_answer(ctx->pool, root, &boxes[i]));
+        must_read(ctx, mdm_eas_sync_answer(ctx->pool, root, &boxes[i]));
+        must_read(ctx, mdm_eas_estimate_answer(ctx->pool, root, &boxes[i]));
+        must_read(ctx, mdm_eas_items_answer(ctx->pool, root, &boxes[i]));
+    }
+    must_read(ctx, mdm_eas_move_answer(ctx->pool, root));
+    for (cmd = MDM_EAS_OPTIONS; cmd < MDM_EAS_CMD_COUNT; cmd++) {
+        if (mdm_eas_key_is_ours((mdm_eas_cmd_e)cmd, root))
+            must_read(ctx, mdm_eas_left_answer(ctx->pool, (mdm_eas_cmd_e)cmd, root));
+    }
+    mdm_eas_ping_fault(root);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static apr_pool_t *pool;
@@ -77,9 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         policy_round_trip(ctx, got.doc);
     if (mdm_wbxml_parse(ctx, data, size, &root) == APR_SUCCESS) {
         must_read(ctx, mdm_eas_settings_answer(pool, root));
-        must_read(ctx, mdm_eas_folders_answer(pool, root, "Inbox"));
-        must_read(ctx, mdm_eas_sync_answer(pool, root));
-        mdm_eas_key_is_ours(MDM_EAS_SYNC, root);
+        mailbox(ctx, root);
         mdm_eas_settings_has_more(root);
         policy_round_trip(ctx, root);
     }

@@ -6,8 +6,30 @@ import harness
 from clients import Console
 from sim.eas_client import Phone
 from sim.eas_server import EasServer
+from sim.wbxml import Node
 
 PATH = "/Microsoft-Server-ActiveSync"
+FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
+
+
+def folders(phone):
+    """The whole list of folders, as a new account asks for it."""
+    return phone.post("FolderSync", FOLDERS)
+
+
+def ours(answer):
+    """The empty mailbox of a device that has no mail (GATE-02, PRV-05), in an answer to FolderSync."""
+    return (answer.http, answer.status) == (200, 1) and answer.doc.value("FH.SyncKey") == "MDMQ-1"
+
+
+def flows(answer):
+    """The real one."""
+    return (answer.http, answer.status) == (200, 1) and answer.doc.value("FH.SyncKey") != "MDMQ-1"
+
+
+def refused(answer, version="14.1"):
+    """Not even that: 403 up to 12.1, status 129 from 14.0 on (15-decisions)."""
+    return answer.http == 403 if version == "12.1" else (answer.http, answer.status) == (200, 129)
 
 
 class Post:

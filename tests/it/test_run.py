@@ -102,7 +102,7 @@ def mail_of(home, zone, user):
     phone = subprocess.Popen([sys.executable, "-W", "ignore", "-u", "-m", "sim", "--mail", user["login"], "--people", str(home / "run.json"),
                               "--ca", str(home / "tls/ca.pem"), "--interval", "0.2"], cwd=zf.ROOT / "tests", stdout=subprocess.PIPE, text=True)
     try:
-        assert "no mail (status 129)" in phone.stdout.readline()
+        assert "no mail (One step to go" in phone.stdout.readline()
         who = portal(zone, user["login"], user["password"])
         device = next(d["id"] for d in who.call("GET", "/api/v1/devices")[1]["devices"] if d.get("complete"))
         assert who.call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})[0] == 200

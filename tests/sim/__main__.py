@@ -92,7 +92,11 @@ def look(phone):
     """One look into the mailbox: (what to say of it, ids of new mails)."""
     answer = phone.folder_sync()
     if answer.http == 200 and answer.status == 1:
-        return "mail flows", phone.sync() or []
+        new = phone.sync() or []
+        if not phone.folder_key.startswith("MDMQ"):
+            return "mail flows", new
+        said = next((m.value("EM.Subject") for m in phone.mails.values()), "the account is empty")
+        return f"no mail ({said}): complete the device in the portal, or look at its state in the console", []
     said = f"HTTP {answer.http}" if answer.http != 200 else f"status {answer.status}"
     return f"no mail ({said}): complete the device in the portal, or look at its state in the console", []
 

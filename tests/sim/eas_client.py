@@ -55,6 +55,7 @@ class Phone:
                      else http.client.HTTPConnection("127.0.0.1", port, timeout=timeout))
         self.key, self.policy, self.folders, self.sync_keys, self.folder_key = None, {}, {}, {}, "0"
         self.provisions, self.wiped = 0, False
+        self.mails = {}  # ids of mails that came with their contents: their properties by name
 
     def close(self):
         self.http.close()
@@ -183,7 +184,11 @@ class Phone:
             self.sync_keys[number] = found.value("AS.SyncKey")
             if key != "0" and found.value("AS.Status") == "1":
                 commands = found.get("AS.Commands")
-                return [a.value("AS.ServerId") for a in commands.all("AS.Add")] if commands else []
+                for gone in commands.all("AS.Delete") if commands else []:
+                    self.mails.pop(gone.value("AS.ServerId"), None)
+                new = commands.all("AS.Add") if commands else []
+                self.mails.update({a.value("AS.ServerId"): a.get("AS.ApplicationData") for a in new})
+                return [a.value("AS.ServerId") for a in new]
         return None
 
     def ping_document(self, heartbeat):

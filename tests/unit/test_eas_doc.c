@@ -1,4 +1,4 @@
-/* ActiveSync documents: status answers, Provision, policy document, information, waiting, empty mailbox (GATE-02, PRV-01..05, R18). */
+/* ActiveSync documents: status answers, Provision, policy document, information, waiting (PRV-01..05, R18). */
 #include "ctxtest.h"
 
 #include <string.h>
@@ -452,77 +452,6 @@ static void test_hold(void **state)
     holds(BYTES("GET / HTTP/1.1"), 0, 0);
 }
 
-/* ---- empty mailbox ---- */
-
-static mdm_wbnode_t *folder_sync(const char *key)
-{
-    mdm_wbout_t o;
-
-    mdm_wbxml_begin(&o, pool);
-    mdm_wbxml_open(&o, MDM_WB_FH_FolderSync);
-    mdm_wbxml_put(&o, MDM_WB_FH_SyncKey, key);
-    return tree_of(mdm_wbxml_end(&o));
-}
-
-static mdm_wbnode_t *sync_with(const char *key, const char *second)
-{
-    mdm_wbout_t o;
-    int i;
-
-    mdm_wbxml_begin(&o, pool);
-    mdm_wbxml_open(&o, MDM_WB_AS_Sync);
-    mdm_wbxml_open(&o, MDM_WB_AS_Collections);
-    for (i = 0; i < (second ? 2 : 1); i++) {
-        mdm_wbxml_open(&o, MDM_WB_AS_Collection);
-        mdm_wbxml_put(&o, MDM_WB_AS_SyncKey, i ? second : key);
-        mdm_wbxml_put(&o, MDM_WB_AS_CollectionId, i ? "5" : MDM_EAS_OUR_INBOX);
-        mdm_wbxml_close(&o);
-    }
-    return tree_of(mdm_wbxml_end(&o));
-}
-
-static void test_empty_folders(void **state)
-{
-    mdm_wbnode_t *got = tree_of(mdm_eas_folders_answer(pool, folder_sync("0"), "Inbox"));
-    const mdm_wbnode_t *add = mdm_wbxml_get(mdm_wbxml_get(got, MDM_WB_FH_Changes), MDM_WB_FH_Add);
-
-    assert_int_equal(mdm_wbxml_int(got, MDM_WB_FH_Status, 0, 9, 0), 1);
-    assert_string_equal(mdm_wbxml_str(pool, got, MDM_WB_FH_SyncKey, 64), MDM_EAS_OUR_KEY);
-    assert_string_equal(mdm_wbxml_str(pool, add, MDM_WB_FH_DisplayName, 64), "Inbox");
-    assert_int_equal(mdm_wbxml_int(add, MDM_WB_FH_Type, 0, 20, 0), 2);
-    got = tree_of(mdm_eas_folders_answer(pool, folder_sync(MDM_EAS_OUR_KEY), "Inbox"));
-    assert_int_equal(mdm_wbxml_int(mdm_wbxml_get(got, MDM_WB_FH_Changes), MDM_WB_FH_Count, 0, 9, -1), 0);
-    assert_int_equal(mdm_eas_status_peek(MDM_EAS_FOLDER_SYNC, mdm_eas_folders_answer(pool, folder_sync("12"), "I").data, 60), 9);
-    assert_int_equal(mdm_wbxml_int(tree_of(mdm_eas_folders_answer(pool, folder_sync(NULL), "I")), MDM_WB_FH_Status, 0, 9, 0), 9);
-    assert_true(mdm_eas_key_is_ours(MDM_EAS_FOLDER_SYNC, folder_sync(MDM_EAS_OUR_KEY)));
-    assert_false(mdm_eas_key_is_ours(MDM_EAS_FOLDER_SYNC, folder_sync("0")));
-    assert_false(mdm_eas_key_is_ours(MDM_EAS_FOLDER_SYNC, NULL));
-}
-
-static void test_empty_sync(void **state)
-{
-    const mdm_wbnode_t *c;
-
-    c = mdm_wbxml_get(tree_of(mdm_eas_sync_answer(pool, sync_with("0", NULL))), MDM_WB_AS_Collections)->child;
-    assert_string_equal(mdm_wbxml_str(pool, c, MDM_WB_AS_SyncKey, 64), MDM_EAS_OUR_KEY);
-    assert_int_equal(mdm_wbxml_int(c, MDM_WB_AS_Status, 0, 99, 0), 1);
-    assert_int_equal(mdm_eas_sync_answer(pool, sync_with(MDM_EAS_OUR_KEY, NULL)).len, 0);
-    assert_int_equal(mdm_eas_sync_answer(pool, NULL).len, 0);
-    c = mdm_wbxml_get(tree_of(mdm_eas_sync_answer(pool, sync_with(MDM_EAS_OUR_KEY, "77"))), MDM_WB_AS_Collections)->child;
-    assert_string_equal(mdm_wbxml_str(pool, c, MDM_WB_AS_CollectionId, 64), "5");
-    assert_int_equal(mdm_wbxml_int(c, MDM_WB_AS_Status, 0, 99, 0), 3);
-    assert_null(c->next);
-    assert_true(mdm_eas_key_is_ours(MDM_EAS_SYNC, sync_with("4", MDM_EAS_OUR_KEY)));
-    assert_false(mdm_eas_key_is_ours(MDM_EAS_SYNC, sync_with("4", "0")));
-    assert_false(mdm_eas_key_is_ours(MDM_EAS_PING, sync_with("4", MDM_EAS_OUR_KEY)));
-}
-
-static void test_ping(void **state)
-{
-    same_bytes(mdm_eas_ping_answer(pool, 1, 0), BYTES(HEAD "\x00\x0d\x45\x47\x03" "1\0\x01\x01"));
-    same_bytes(mdm_eas_ping_answer(pool, 5, 60), BYTES(HEAD "\x00\x0d\x45\x47\x03" "5\0\x01\x48\x03" "60\0\x01\x01"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,7 +459,7 @@ int main(void)
         cmocka_unit_test(test_information), cmocka_unit_test(test_policy_table), cmocka_unit_test(test_policy_written),
         cmocka_unit_test(test_policy_read), cmocka_unit_test(test_stricter), cmocka_unit_test(test_password_counts_only_if_required),
         cmocka_unit_test(test_application_lists), cmocka_unit_test(test_provision_requests), cmocka_unit_test(test_provision_answers),
-        cmocka_unit_test(test_hold), cmocka_unit_test(test_empty_folders), cmocka_unit_test(test_empty_sync), cmocka_unit_test(test_ping),
+        cmocka_unit_test(test_hold),
     };
     int failed;
 

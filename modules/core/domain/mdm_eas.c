@@ -157,9 +157,18 @@ static void find_own(first_t *f, hit_t *hit)
 
 /* ---------------------------------------------------------------- may this person (GATE-02) */
 
+/* A refusal whose text the person finds in the inbox. */
+static apr_status_t says(first_t *f, const char *word, apr_status_t rv)
+{
+    if (rv == MDM_EDENIED) {
+        f->ctx->fail_field = word;
+    }
+    return rv;
+}
+
 static apr_status_t policy_read(first_t *f)
 {
-    return f->policy ? APR_SUCCESS : mdm_enroll_policy(f->db, f->person, &f->policy);
+    return f->policy ? APR_SUCCESS : says(f, "policy", mdm_enroll_policy(f->db, f->person, &f->policy));
 }
 
 static const char *ownership_of(const mdm_enroll_policy_t *policy)
@@ -175,15 +184,15 @@ static apr_status_t admit(first_t *f)
 
     for (i = 0; placeholders[i]; ++i) {
         if (is(f->client->device_id, placeholders[i])) {
-            return mdm_fail(f->ctx, MDM_EDENIED, "DeviceId", "This DeviceId stands for no device.");
+            return mdm_fail(f->ctx, MDM_EDENIED, NULL, "This DeviceId stands for no device.");
         }
     }
     if (rv != APR_SUCCESS
         || (rv = mdm_enroll_allowed(f->ctx, f->policy, f->platform, ownership_of(f->policy), "email_only")) != APR_SUCCESS) {
-        return rv;
+        return f->policy ? says(f, "kind", rv) : rv;
     }
     if (version && !mdm_version_at_least(version, f->policy->min_eas)) {
-        return mdm_fail(f->ctx, MDM_EDENIED, "version", "This mail app is too old: it needs at least protocol version %s.",
+        return mdm_fail(f->ctx, MDM_EDENIED, "kind", "This mail app is too old: it needs at least protocol version %s.",
                         f->policy->min_eas);
     }
     return APR_SUCCESS;
@@ -193,11 +202,11 @@ static apr_status_t admit(first_t *f)
 static apr_status_t room(first_t *f)
 {
     mdm_q_eas_pending_count_t *n;
-    apr_status_t rv = mdm_enroll_room(f->db, f->policy, f->person->id, 0);
+    apr_status_t rv = says(f, "limit", mdm_enroll_room(f->db, f->policy, f->person->id, 0));
 
     if (rv == APR_SUCCESS && (rv = mdm_q_eas_pending_count(f->db, f->person->id, &n)) == APR_SUCCESS
         && n->n >= MDM_EAS_PENDING_MAX) {
-        rv = mdm_fail(f->ctx, MDM_EDENIED, NULL, "You have %d mail devices that are not finished. Complete them in the portal, or ask your IT support.",
+        rv = mdm_fail(f->ctx, MDM_EDENIED, "unfinished", "You have %d mail devices that are not finished. Complete them in the portal, or ask your IT support.",
                       MDM_EAS_PENDING_MAX);
     }
     return rv;

@@ -9,6 +9,7 @@
 
 #include "db/mdm_db.h"
 #include "mdm_types.h"
+#include "wire/mdm_eas_mailbox.h"
 
 /* What the gate does with a request (GATE-01). */
 typedef enum {
@@ -17,7 +18,8 @@ typedef enum {
     MDM_EAS_PENDING,     /* the person has to finish the enrolment: no mail */
     MDM_EAS_SERVER_ONLY, /* policies and wipe, no mail */
     MDM_EAS_BLOCKED,     /* an administrator's decision, or retired */
-    MDM_EAS_WIPE         /* wipe pending */
+    MDM_EAS_WIPE,        /* wipe pending */
+    MDM_EAS_DENIED       /* no record is made: the person may not have this device (mdm_eas_first_contact) */
 } mdm_eas_verdict_e;
 
 /* Pure: from the cached record alone. NULL: unknown. A left record of an object that is not retired, blocked or being wiped is unknown, too:
@@ -51,9 +53,29 @@ typedef struct mdm_eas_client_t {
  * same person joins that device at once; else there is a pending device in the folder "Pending Enrollment" if the person may enrol mail
  * clients. Repeated and concurrent calls make one record. MDM_EDENIED with a sentence for the person: no enrolment policy, too many
  * devices, e-mail not allowed, protocol too old, the matching device is retired or blocked; nothing is stored then but an audit row (one a
- * day for each DeviceId). Where the DeviceId is another person's, there is a message on that device in both cases (GATE-05).
+ * day for each DeviceId). Where the DeviceId is another person's, there is a message on that device in both cases (GATE-05). Then
+ * fail_field is the word of the text that the person finds in the inbox ("policy", "limit", "unfinished", "kind"), or NULL: that device gets none.
  * Opens its own connection and transaction. Ask for the record again afterwards. */
 apr_status_t mdm_eas_first_contact(mdm_ctx_t *ctx, const mdm_eas_client_t *client);
+
+/* What a mail client says of itself (PRV-04): renewed in its record if it is not what is kept there, a certain IMEI as a match key, and what nobody else
+ * tells in its device, if that is known by mail only. agent, version: "" and 0 if they are not said now; info: NULL if not. Opens its own connection. */
+apr_status_t mdm_eas_said(mdm_ctx_t *ctx, const char *record_id, const char *agent, int version, const mdm_eas_info_t *info);
+
+/* ---- the message in the inbox of a device that has no mail (GATE-02). No database. */
+
+/* "en" or "de": what the device says of itself (MS-LCID of the base64 form, Accept-Language; 0, NULL: nothing), else the zone's. */
+const char *mdm_eas_language(unsigned lcid, const char *accept, const char *zone);
+/* The inbox's name. */
+const char *mdm_eas_inbox(const char *language);
+typedef struct mdm_eas_note_ask_t {
+    const char *word;       /* "pending", or as mdm_eas_first_contact() says */
+    const char *language;
+    const char *name, *mail; /* of the person; mail "" if unknown */
+    const char *public_url; /* "https://mdm.example.org" */
+} mdm_eas_note_ask_t;
+/* NULL: there is no text of that word. In ctx's pool. */
+const mdm_eas_note_t *mdm_eas_note(mdm_ctx_t *ctx, const mdm_eas_note_ask_t *ask);
 
 /* The person finishes a mail device in the portal (POR-05): rules of the policy applied, mail flows from then on. A retired one may be
  * finished if the policy lets people enrol again by themselves (ENR-08). *final (may be NULL) is the device's id afterwards: another one if the

@@ -39,7 +39,7 @@ mdm_eas_verdict_e mdm_eas_decide(const mdm_devrec_t *rec)
 
 const char *mdm_eas_verdict_text(mdm_eas_verdict_e v)
 {
-    static const char *const texts[] = {"unknown", "allow", "pending", "server_only", "blocked", "wipe"};
+    static const char *const texts[] = {"unknown", "allow", "pending", "server_only", "blocked", "wipe", "denied"};
 
     return (unsigned)v < sizeof(texts) / sizeof(texts[0]) ? texts[v] : "unknown";
 }

@@ -25,6 +25,7 @@ typedef struct mdm_notice_kind_t {
 } mdm_notice_kind_t;
 
 extern const mdm_notice_kind_t mdm_notice_kinds[]; /* ends without an event */
+extern const mdm_notice_kind_t mdm_notice_mailbox[]; /* what stands in the inbox of a device without mail (GATE-02); nobody edits these */
 extern const char *const mdm_notice_languages[];   /* NULL-terminated; the first one is the default */
 
 const mdm_notice_kind_t *mdm_notice_kind(const char *event);       /* NULL: unknown */

@@ -5,7 +5,6 @@
 #include <apr_strings.h>
 
 #define INFO_BYTES 200 /* of one value of the device information */
-#define MAX_COLLECTIONS 300
 
 static const struct {
     int status, http;
@@ -436,91 +435,4 @@ void mdm_eas_hold_init(mdm_eas_hold_t *h)
 void mdm_eas_hold_push(mdm_eas_hold_t *h, const void *data, apr_size_t len)
 {
     mdm_wbxml_push(&h->wbxml, data, len);
-}
-
-/* ---- an empty mailbox ---- */
-
-static int is_our_key(const mdm_wbnode_t *node, int tag)
-{
-    const mdm_wbnode_t *n = mdm_wbxml_get(node, tag);
-
-    return n && strcmp((const char *)n->content.data, MDM_EAS_OUR_KEY) == 0;
-}
-
-int mdm_eas_key_is_ours(mdm_eas_cmd_e cmd, const mdm_wbnode_t *root)
-{
-    const mdm_wbnode_t *list = mdm_wbxml_get(root, MDM_WB_AS_Collections), *n;
-
-    if (cmd == MDM_EAS_FOLDER_SYNC)
-        return is_our_key(root, MDM_WB_FH_SyncKey);
-    for (n = cmd == MDM_EAS_SYNC && list ? list->child : NULL; n; n = n->next) {
-        if (is_our_key(n, MDM_WB_AS_SyncKey))
-            return 1;
-    }
-    return 0;
-}
-
-mdm_blob_t mdm_eas_folders_answer(apr_pool_t *p, const mdm_wbnode_t *root, const char *inbox_name)
-{
-    int first = mdm_wbxml_int(root, MDM_WB_FH_SyncKey, 0, 0, -1) == 0, known = is_our_key(root, MDM_WB_FH_SyncKey);
-    mdm_wbout_t o;
-
-    mdm_wbxml_begin(&o, p);
-    mdm_wbxml_open(&o, MDM_WB_FH_FolderSync);
-    mdm_wbxml_put_int(&o, MDM_WB_FH_Status, first || known ? 1 : 9);
-    if (!first && !known)
-        return mdm_wbxml_end(&o);
-    mdm_wbxml_put(&o, MDM_WB_FH_SyncKey, MDM_EAS_OUR_KEY);
-    mdm_wbxml_open(&o, MDM_WB_FH_Changes);
-    mdm_wbxml_put_int(&o, MDM_WB_FH_Count, first);
-    if (first) {
-        mdm_wbxml_open(&o, MDM_WB_FH_Add);
-        mdm_wbxml_put(&o, MDM_WB_FH_ServerId, MDM_EAS_OUR_INBOX);
-        mdm_wbxml_put(&o, MDM_WB_FH_ParentId, "0");
-        mdm_wbxml_put(&o, MDM_WB_FH_DisplayName, inbox_name);
-        mdm_wbxml_put_int(&o, MDM_WB_FH_Type, 2);
-    }
-    return mdm_wbxml_end(&o);
-}
-
-/* Answers one collection of the request. Returns 0 if nothing is to be said of it. */
-static int sync_collection(apr_pool_t *p, mdm_wbout_t *o, const mdm_wbnode_t *c)
-{
-    int first = mdm_wbxml_int(c, MDM_WB_AS_SyncKey, 0, 0, -1) == 0;
-
-    if (c->tag != MDM_WB_AS_Collection || is_our_key(c, MDM_WB_AS_SyncKey))
-        return 0;
-    mdm_wbxml_open(o, MDM_WB_AS_Collection);
-    mdm_wbxml_put(o, MDM_WB_AS_Class, mdm_wbxml_str(p, c, MDM_WB_AS_Class, 64));
-    mdm_wbxml_put(o, MDM_WB_AS_SyncKey, first ? MDM_EAS_OUR_KEY : "0");
-    mdm_wbxml_put(o, MDM_WB_AS_CollectionId, mdm_wbxml_str(p, c, MDM_WB_AS_CollectionId, 64));
-    mdm_wbxml_put_int(o, MDM_WB_AS_Status, first ? 1 : 3);
-    mdm_wbxml_close(o);
-    return 1;
-}
-
-mdm_blob_t mdm_eas_sync_answer(apr_pool_t *p, const mdm_wbnode_t *root)
-{
-    const mdm_wbnode_t *list = mdm_wbxml_get(root, MDM_WB_AS_Collections), *n;
-    int said = 0, count = 0;
-    mdm_wbout_t o;
-
-    mdm_wbxml_begin(&o, p);
-    mdm_wbxml_open(&o, MDM_WB_AS_Sync);
-    mdm_wbxml_open(&o, MDM_WB_AS_Collections);
-    for (n = list ? list->child : NULL; n && count < MAX_COLLECTIONS; n = n->next, count++)
-        said |= sync_collection(p, &o, n);
-    return said ? mdm_wbxml_end(&o) : (mdm_blob_t){(const unsigned char *)"", 0};
-}
-
-mdm_blob_t mdm_eas_ping_answer(apr_pool_t *p, int status, int heartbeat)
-{
-    mdm_wbout_t o;
-
-    mdm_wbxml_begin(&o, p);
-    mdm_wbxml_open(&o, MDM_WB_PG_Ping);
-    mdm_wbxml_put_int(&o, MDM_WB_PG_Status, status);
-    if (status == 5)
-        mdm_wbxml_put_int(&o, MDM_WB_PG_HeartbeatInterval, heartbeat);
-    return mdm_wbxml_end(&o);
 }

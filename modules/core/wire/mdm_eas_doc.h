@@ -1,4 +1,4 @@
-/* Owns ActiveSync documents that the gate reads and answers itself: status answers, Provision, device information, empty mailbox, peeks. */
+/* Owns ActiveSync documents that the gate reads and answers itself: status answers, Provision, device information, peeks. */
 #ifndef MDM_EAS_DOC_H
 #define MDM_EAS_DOC_H
 
@@ -147,17 +147,5 @@ typedef struct mdm_eas_hold_t {
 void mdm_eas_hold_init(mdm_eas_hold_t *h);
 /* Never fails: what can't be read says nothing. */
 void mdm_eas_hold_push(mdm_eas_hold_t *h, const void *data, apr_size_t len);
-
-/* ---- an empty mailbox that works (GATE-02, PRV-05) ---- */
-
-#define MDM_EAS_OUR_KEY "MDMQ-1"      /* the SyncKey of our folder list and folder */
-#define MDM_EAS_OUR_INBOX "MDMQ-inbox"
-
-/* True if a FolderSync or Sync request carries a key of ours; the back end does not know it: FolderSync status 9, Sync status 3. */
-int mdm_eas_key_is_ours(mdm_eas_cmd_e cmd, const mdm_wbnode_t *root);
-/* FolderSync: an inbox. Sync: nothing in it; an empty body if nothing is to be said. Ping: a status (and the limit for status 5). */
-mdm_blob_t mdm_eas_folders_answer(apr_pool_t *p, const mdm_wbnode_t *root, const char *inbox_name);
-mdm_blob_t mdm_eas_sync_answer(apr_pool_t *p, const mdm_wbnode_t *root);
-mdm_blob_t mdm_eas_ping_answer(apr_pool_t *p, int status, int heartbeat);
 
 #endif

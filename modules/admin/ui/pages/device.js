@@ -34,7 +34,7 @@ const part = (d, r, again) => dialog({ title: t('part'), lead: t('part_lead'), s
   save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
 const mail = (d, r, parting) => panel(t('mail_client'), [[t('state'), r.withheld ? t(`withheld_${r.withheld}`) : word('mail', r.live ? r.state : 'left')], [t('mail_server'), r.server && h('a', { href: '#/eas' }, name(r.server.name))], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)],
   [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
-  [t('protocol'), r.client?.version], [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), [h('bdi', {}, why(r.match)), ' ', r.live && parting?.(r)]]]);
+  [t('protocol'), r.client?.version], ...['name', 'model', 'imei', 'os', 'language', 'phone', 'operator'].map((k) => [t(`client_${k}`), r.client?.[k] && h('bdi', {}, r.client[k])]), [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), [h('bdi', {}, why(r.match)), ' ', r.live && parting?.(r)]]]);
 
 function info(d, records, schedule, parting) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');

@@ -55,6 +55,7 @@ typedef struct mdm_caller_t {
     X(MDM_N_MAIL_WITHHELD, "mail_withheld", "requests of mail clients that may have no mail") \
     X(MDM_N_MAIL_TO_PROVISION, "mail_told_to_provision", "requests of mail clients that were told to take their policy first") \
     X(MDM_N_MAIL_GAVE_UP, "mail_gave_up", "mail clients that were told so again and again, in vain") \
+    X(MDM_N_MAIL_DETECTED, "mail_detected", "requests of mail clients that only detect mode let through") \
     X(MDM_N_MAIL_UNAVAILABLE, "mail_unavailable", "requests of mail clients that were told to come again") \
     X(MDM_N_PUSHES, "pushes_accepted", "pushes that Apple's service has accepted")
 #define MDM_TALLY_ENUM(id, name, help) id,

@@ -33,6 +33,8 @@ typedef enum {
 #define MDM_DEVF_STUCK 0x800u    /* mail: told to provision again and again, or it said that it doesn't obey */
 #define MDM_DEVF_LAX 0x1000u     /* mail: and its policy gives such ones their mail */
 #define MDM_DEVF_ACCOUNT 0x2000u /* mail: its wipe is of the account only */
+#define MDM_DEVF_MAIL_ALLOW 0x4000u /* mail: an administrator's exception lets it through (GATE-03) … */
+#define MDM_DEVF_MAIL_BLOCK 0x8000u /* … or keeps it out */
 #define MDM_DEVF_NEXT 0x80u     /* asked by a renewed certificate that was not used before: not kept in the cache */
 
 /* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */

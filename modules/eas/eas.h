@@ -17,6 +17,7 @@ typedef struct eas_call_t {
     mdm_basic_t basic;
     mdm_mail_login_t who;
     mdm_devrec_t rec;       /* of (person, DeviceId); all zero for OPTIONS */
+    mdm_eas_verdict_e held; /* what the verdict would be if detect mode did not let it through; else the same */
     const char *denied;     /* word of the text in the inbox (mdm_eas_note_ask_t) where the verdict is MDM_EAS_DENIED; "": none */
     int has_back_key;       /* requests to the back end carry back_key; 0: none */
     apr_uint32_t back_key;
@@ -41,6 +42,11 @@ int eas_unavailable(eas_call_t *c, const char *id, apr_status_t rv, const char *
 int eas_document(eas_call_t *c, const char *why, mdm_blob_t body);
 /* A status of the protocol: root and Status from 14.0 on, the HTTP code before. retry_s > 0: Retry-After. */
 int eas_status(eas_call_t *c, int status, const char *why, int retry_s);
+
+/* Reads the gate's mode again (mdm_change_fn). */
+apr_status_t eas_gate_read(mdm_ctx_t *ctx);
+/* The language of devices that don't say theirs. */
+const char *eas_gate_language(void);
 
 /* ---- what the gate does with a device's request, by its table of verdicts and commands; each is a hook result */
 /* Whatever a device with a wipe asks for. */

@@ -7,6 +7,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
+#include "domain/mdm_eas_gate.h"
 #include "eas.h"
 #include "mdm_web.h"
 
@@ -34,6 +35,38 @@ static const struct {
     {MDM_EAS_DENIED, 0, no_policy, eas_settings, eas_mailbox, RETRY_DENIED_S},
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
+
+/* The zone's mode, in memory of the child. */
+static struct {
+    int detect, german;
+} mode;
+
+apr_status_t eas_gate_read(mdm_ctx_t *ctx)
+{
+    mdm_eas_gate_t gate;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_eas_gate(db, &gate);
+        mdm_db_close(db);
+    }
+    if (rv == APR_SUCCESS) {
+        __atomic_store_n(&mode.german, strcmp(gate.language, "de") == 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&mode.detect, gate.detect, __ATOMIC_RELAXED);
+    }
+    return rv;
+}
+
+const char *eas_gate_language(void)
+{
+    return __atomic_load_n(&mode.german, __ATOMIC_RELAXED) ? "de" : "en";
+}
+
+static int detecting(void)
+{
+    return __atomic_load_n(&mode.detect, __ATOMIC_RELAXED);
+}
 
 /* ---------------------------------------------------------------- answers */
 
@@ -216,7 +249,9 @@ static apr_status_t look_up(eas_call_t *c, mdm_eas_verdict_e *verdict)
 {
     apr_status_t rv = c->svc->device_by_eas(c->ctx, c->who.person_id, c->query->device_id, &c->rec);
 
-    *verdict = eas_servers_verdict(c, mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL));
+    *verdict = mdm_eas_decide(rv == APR_SUCCESS ? &c->rec : NULL);
+    c->held = mdm_eas_enforce(*verdict, c->rec.flags, 0);
+    *verdict = eas_servers_verdict(c, mdm_eas_enforce(*verdict, c->rec.flags, detecting()));
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
@@ -292,10 +327,26 @@ static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
     }
 }
 
+/* What only detect mode lets through (GATE-03). */
+static void note_detected(eas_call_t *c)
+{
+    const char *held = mdm_eas_verdict_text(c->held);
+
+    c->svc->count(MDM_N_MAIL_DETECTED, 1);
+    mdm_log(c->ctx, MDM_LOG_INFO, "MDM0861", 0, "detect mode: %s of device %s of %s would have been held (%s)",
+            mdm_eas_cmd_name(c->query->cmd), mdm_mask(c->r->pool, c->query->device_id), mdm_mask(c->r->pool, c->who.login), held);
+    apr_table_setn(c->r->notes, "mdm-detected", held);
+}
+
 /* The person may not have this device. Remembered, so that a device that asks again and again costs nothing. */
 static int deny(eas_call_t *c, const char *word)
 {
     c->denied = word;
+    if (detecting()) {
+        c->held = MDM_EAS_DENIED;
+        note_detected(c);
+        return eas_pass(c, MDM_EAS_ALLOW);
+    }
     return *word ? obey(c, MDM_EAS_DENIED) : eas_refuse(c, MDM_EAS_DENIED);
 }
 
@@ -335,6 +386,9 @@ static int decide(eas_call_t *c)
     if (verdict != MDM_EAS_UNKNOWN) {
         note_device(c);
         eas_note_agent(c);
+    }
+    if (verdict == MDM_EAS_ALLOW && c->held != verdict) {
+        note_detected(c);
     }
     return obey(c, verdict);
 }

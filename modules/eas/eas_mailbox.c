@@ -18,7 +18,7 @@ static const char *header(const eas_call_t *c, const char *name)
 
 static mdm_eas_mailbox_t box_of(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
-    const char *language = mdm_eas_language(c->query->locale, header(c, "Accept-Language"), "en");
+    const char *language = mdm_eas_language(c->query->locale, header(c, "Accept-Language"), eas_gate_language());
     const char *word = verdict == MDM_EAS_PENDING ? "pending" : verdict == MDM_EAS_DENIED ? c->denied : "";
     const mdm_eas_note_ask_t ask = {word, language, c->who.login, c->who.mail, c->svc->public_url(c->r->server)};
 

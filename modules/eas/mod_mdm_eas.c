@@ -179,6 +179,7 @@ static void retrieve(void)
     }
     svc->change_watch(MDM_EAS_SERVER_CHANGE, eas_servers_read);
     svc->change_watch("setting", eas_servers_read);
+    svc->change_watch("zone", eas_gate_read);
     for (s = ap_server_conf; s; s = s->next) {
         const place_t *place = ap_get_module_config(s->module_config, &mdm_eas_module);
 

@@ -30,12 +30,16 @@ FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
 
--- A zone in which no e-mail policy was published lets mail through as before; once there is one, it is needed (spec 03).
+-- Without an e-mail policy there is no mail (spec 03), if the zone wants that: always, never, or (auto) once a policy was published.
 -- name: cache_by_eas :one
 -- args: person_id:text, native_id:text
--- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, server_only:i64, policy:text?, policy_key:i64, key_rev:i64, key_version:i64, back_key:i64, tries:i64, tries_rev:i64, tries_ms:i64, lax:i64, account:i64
+-- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, server_only:i64, gate:text?, policy:text?, policy_key:i64, key_rev:i64, key_version:i64, back_key:i64, tries:i64, tries_rev:i64, tries_ms:i64, lax:i64, account:i64
 SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms,
-       CASE WHEN d.mail IN ('none', 'direct') AND EXISTS (SELECT 1 FROM policy e WHERE e.type = 'email' AND e.published > 0) THEN 1 ELSE 0 END,
+       CASE WHEN d.mail = 'proxy' THEN 0
+            WHEN (SELECT z.value FROM zone_setting z WHERE z.name = 'mail.without_policy') = '"server_only"' THEN 1
+            WHEN (SELECT z.value FROM zone_setting z WHERE z.name = 'mail.without_policy') = '"allow"' THEN CASE WHEN d.mail = 'direct' THEN 1 ELSE 0 END
+            WHEN d.mail <> '' AND EXISTS (SELECT 1 FROM policy e WHERE e.type = 'email' AND e.published > 0) THEN 1 ELSE 0 END,
+       d.mail_gate,
        (SELECT p.hash FROM delivery p WHERE p.device_id = r.device_id AND p.channel = 'eas' AND p.hash <> '' LIMIT 1),
        COALESCE(c.policy_key, 0), COALESCE(c.key_rev, 0), COALESCE(c.key_version, 0), COALESCE(c.back_key, 0),
        COALESCE(c.tries, 0), COALESCE(c.tries_rev, 0), COALESCE(c.tries_ms, 0),

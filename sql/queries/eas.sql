@@ -107,6 +107,11 @@ ON CONFLICT (space, value, record_id) DO NOTHING;
 -- args: record_id:text, keep:text
 DELETE FROM match_key WHERE record_id = :record_id AND space = 'easid' AND value <> :keep;
 
+-- name: eas_gate_device :one
+-- args: id:text, word:text
+-- cols: name:text
+UPDATE device SET mail_gate = :word, version = version + 1 WHERE id = :id RETURNING name;
+
 -- ---------------------------------------------------------------- what a client says of itself (PRV-04)
 
 -- name: eas_said :one

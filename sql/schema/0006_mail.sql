@@ -45,3 +45,6 @@ ALTER TABLE source_record SET (fillfactor = 80);
 ALTER TABLE device SET (fillfactor = 80);
 ALTER TABLE push SET (fillfactor = 80);
 -- all
+
+-- The gate's exception for a device, whatever its state and policies say (GATE-03): allow block.
+ALTER TABLE device ADD COLUMN mail_gate TEXT NOT NULL DEFAULT '';

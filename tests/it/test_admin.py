@@ -363,7 +363,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
-    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/matching", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
+    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
     "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}
 
 
@@ -416,7 +416,7 @@ def test_unknown_objects_are_404(console):
               "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
               "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}, "publish": {},
-              "sandbox": {"settings": {}}, "{number}": {"note": "x"}, "link": {"device": NOBODY}, "split": {"record": NOBODY},
+              "sandbox": {"settings": {}}, "{number}": {"note": "x"}, "link": {"device": NOBODY}, "split": {"record": NOBODY}, "mail-gate": {"exception": None},
               "criteria": {"criteria": NOBODYS}}
     for method, path, auth, right, limit, is_json, _ in ROUTES:
         if "{id}" not in path:

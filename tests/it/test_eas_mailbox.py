@@ -154,6 +154,52 @@ def test_device_information(zone, post):
     assert flows(folders(other))
 
 
+def test_detect_mode_and_exceptions(zone, post, policy):
+    """GATE-03: detect mode lets pass and counts what it would have held; exceptions of a device come first; what is left alone stays."""
+    def counted():
+        return json.loads(zone.request("GET", "/core-status")[2])["mail_detected"]
+
+    def exception(word):
+        assert post.console.call("PUT", f"/devices/{device}/mail-gate", {"exception": word})[0] == 204
+    waiting, policy_free = post.phone(device_id="DETECTED0001"), post.phone(*BEN, device_id="DETECTED0002")
+    assert ours(folders(waiting))
+    device, before = device_of(zone, waiting), counted()
+    assert post.console.get("/mail-gate") == {"mode": "on", "without_policy": "auto", "language": "en"}
+    assert post.console.call("PUT", "/mail-gate", {"mode": "off"})[0] == 400
+    try:
+        assert post.console.call("PUT", "/mail-gate", {"mode": "detect", "language": "de"})[0] == 200
+        harness.wait_for(lambda: all(flows(folders(waiting)) for _ in range(8)))
+        policy(platforms={"ios": True, "android": True, "eas": False})
+        assert flows(folders(policy_free)) and not device_of(zone, policy_free) and counted() >= before + 9
+        exception("block")
+        harness.wait_for(lambda: refused(folders(waiting)))
+    finally:
+        post.console.call("PUT", "/mail-gate", {"mode": "on", "language": "en"})
+    exception("allow")
+    harness.wait_for(lambda: flows(folders(waiting)))
+    harness.wait_for(lambda: ours(folders(policy_free)))
+    exception(None)
+    harness.wait_for(lambda: ours(folders(waiting)))
+    assert [e["kind"] for e in post.console.get(f"/devices/{device}/events")["items"]].count("mail.gate") == 3
+
+
+def test_without_a_policy_there_is_no_mail(zone, post):
+    """Spec 03, PRV-05: where the zone wants that, a device without e-mail policy is server-only: it works, is empty, and says nothing."""
+    phone = post.phone(device_id="NOEMAILPOLICY")
+    assert ours(folders(phone))
+    assert portal(zone).call("POST", f"/api/v1/devices/{device_of(zone, phone)}/complete", {"ownership": "personal"})[0] == 200
+    harness.wait_for(lambda: flows(folders(phone)))
+    try:
+        post.console.call("PUT", "/mail-gate", {"without_policy": "server_only"})
+        harness.wait_for(lambda: all(ours(folders(phone)) for _ in range(8)))
+        before = post.seen()
+        assert message(phone) is None and phone.settings().status == 1
+        assert post.seen() == before
+    finally:
+        post.console.call("PUT", "/mail-gate", {"without_policy": "auto"})
+    harness.wait_for(lambda: flows(folders(phone)))
+
+
 def statements(zone):
     return json.loads(zone.request("GET", "/core-status")[2])["db_statements"]
 

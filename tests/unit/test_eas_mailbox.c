@@ -3,7 +3,7 @@
 
 #include <string.h>
 #include <apr_strings.h>
-#include "domain/mdm_eas.h"
+#include "domain/mdm_eas_gate.h"
 
 #define HEAD "\x03\x01\x6a\x00"
 #define BYTES(s) s, sizeof(s) - 1
@@ -318,12 +318,34 @@ static void test_notes(void **state)
     assert_string_equal(mdm_eas_inbox("de"), "Posteingang");
 }
 
+/* GATE-03: exceptions first; detect mode lets pass what is held; a wipe, and what is unknown, never. */
+static void test_enforced(void **state)
+{
+    static const struct { mdm_eas_verdict_e is, on, detect, allow, block; } rows[] = {
+        {MDM_EAS_UNKNOWN, MDM_EAS_UNKNOWN, MDM_EAS_UNKNOWN, MDM_EAS_UNKNOWN, MDM_EAS_UNKNOWN},
+        {MDM_EAS_ALLOW, MDM_EAS_ALLOW, MDM_EAS_ALLOW, MDM_EAS_ALLOW, MDM_EAS_BLOCKED},
+        {MDM_EAS_PENDING, MDM_EAS_PENDING, MDM_EAS_ALLOW, MDM_EAS_ALLOW, MDM_EAS_BLOCKED},
+        {MDM_EAS_SERVER_ONLY, MDM_EAS_SERVER_ONLY, MDM_EAS_ALLOW, MDM_EAS_ALLOW, MDM_EAS_BLOCKED},
+        {MDM_EAS_BLOCKED, MDM_EAS_BLOCKED, MDM_EAS_ALLOW, MDM_EAS_BLOCKED, MDM_EAS_BLOCKED},
+        {MDM_EAS_WIPE, MDM_EAS_WIPE, MDM_EAS_WIPE, MDM_EAS_WIPE, MDM_EAS_WIPE},
+        {MDM_EAS_DENIED, MDM_EAS_DENIED, MDM_EAS_ALLOW, MDM_EAS_DENIED, MDM_EAS_DENIED},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(mdm_eas_enforce(rows[i].is, 0, 0), rows[i].on);
+        assert_int_equal(mdm_eas_enforce(rows[i].is, 0, 1), rows[i].detect);
+        assert_int_equal(mdm_eas_enforce(rows[i].is, MDM_DEVF_MAIL_ALLOW, 0), rows[i].allow);
+        assert_int_equal(mdm_eas_enforce(rows[i].is, MDM_DEVF_MAIL_BLOCK, 0), rows[i].block);
+        assert_int_equal(mdm_eas_enforce(rows[i].is, MDM_DEVF_MAIL_BLOCK, 1), rows[i].block);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folders), cmocka_unit_test(test_message_comes_once), cmocka_unit_test(test_message_is_deleted_or_read),
         cmocka_unit_test(test_bodies), cmocka_unit_test(test_foreign_keys_and_folders), cmocka_unit_test(test_the_end),
-        cmocka_unit_test(test_ping), cmocka_unit_test(test_estimate_items_and_moves), cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_ping), cmocka_unit_test(test_estimate_items_and_moves), cmocka_unit_test(test_notes), cmocka_unit_test(test_enforced),
     };
     int failed;
 

@@ -105,6 +105,7 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
             {"compliance", json_string(d->compliance)},
             {"compliance_reasons", json_incref(reasons)},
             {"mail_mode", text_or_null(d->mail)},
+            {"mail_gate", text_or_null(d->mail_gate)},
             {"inventory", inventory_json(d->inventory)},
             {"inventory_at", time_or_null(p, d->inventory_ms_null, d->inventory_ms)},
             {"test_device", json_boolean(d->test_device != 0)},

@@ -169,6 +169,7 @@ apr_status_t mdm_devload_by_eas(mdm_db_t *db, const mdm_devcache_t *cache, const
         out->loaded_ms = mdm_now_ms(mdm_db_ctx(db));
         rv = fill(db, cache, &f, out);
         out->flags |= (row->server_only ? MDM_DEVF_SERVER_ONLY : 0) | (row->account ? MDM_DEVF_ACCOUNT : 0);
+        out->flags |= !row->gate || !*row->gate ? 0 : strcmp(row->gate, "allow") == 0 ? MDM_DEVF_MAIL_ALLOW : MDM_DEVF_MAIL_BLOCK;
         out->policy_key = (apr_uint32_t)row->policy_key;
         out->key_version = (apr_uint16_t)row->key_version;
         out->back_key = (apr_uint32_t)row->back_key;

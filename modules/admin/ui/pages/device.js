@@ -32,7 +32,7 @@ function sentences(d, records, commands) {
 const why = (m) => (m ? t(`match_${m.rule}`, null, ['strong', 'sole'].includes(m.rule) ? compared(m.value) : m.value) : t('match_none'));
 const part = (d, r, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
   save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
-const mail = (d, r, parting) => panel(t('mail_client'), [[t('state'), r.withheld ? t(`withheld_${r.withheld}`) : word('mail', r.live ? r.state : 'left')], [t('mail_server'), r.server && h('a', { href: '#/eas' }, name(r.server.name))], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)],
+const mail = (d, r, parting) => panel(t('mail_client'), [[t('state'), r.withheld ? t(`withheld_${r.withheld}`) : word('mail', r.live ? r.state : 'left')], [t('mail_server'), r.server && h('a', { href: '#/eas' }, name(r.server.name))], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)], [t('mail_gate'), d.mail_gate && word('mail_gate', d.mail_gate)],
   [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
   [t('protocol'), r.client?.version], ...['name', 'model', 'imei', 'os', 'language', 'phone', 'operator'].map((k) => [t(`client_${k}`), r.client?.[k] && h('bdi', {}, r.client[k])]), [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), [h('bdi', {}, why(r.match)), ' ', r.live && parting?.(r)]]]);
 
@@ -122,6 +122,12 @@ function edit(id, again) {
   };
 }
 
+function gate(d, again) {
+  dialog({ title: t('mail_gate'), lead: [t('mail_gate_lead'), target(d)], submit: t('save'),
+    fields: [{ name: 'exception', label: t('mail_gate'), type: 'select', value: d.mail_gate || 'none', options: ['none', 'allow', 'block'].map((w) => [w, word('mail_gate', w)]) }],
+    save: async (v) => { await api('PUT', `devices/${d.id}/mail-gate`, { body: { exception: v.exception === 'none' ? null : v.exception } }); toast(t('saved')); again(); } });
+}
+
 function acts(d, id, commands, may, again) {
   const managed = d.state === 'active' && d.mode.startsWith('ios');
   const ask = (title, lead, path, after) => dialog({ title, lead: [lead, target(d)], submit: title, danger: true, fields: [{ name: 'reason', label: t('reason'), max: 500 }],
@@ -129,6 +135,7 @@ function acts(d, id, commands, may, again) {
   return [
     managed && may('device:task') && button(t('refresh'), 'refresh', async () => { try { await api('POST', `devices/${id}/refresh`); toast(t('refresh_asked')); again(); } catch (e) { say(e); } }, 'primary'),
     may('device:write') && button(t('edit'), 'edit', () => edit(id, again)().catch(say)),
+    d.mode.includes('eas') && may('device:write') && button(t('mail_gate'), 'mail', () => gate(d, again)),
     (d.mode.startsWith('ios') || d.level === 'email_only') && may('device:task') && button(t('actions'), 'menu', () => menu(d, may, again)),
     d.state !== 'retired' && (d.state !== 'active' || d.level === 'email_only') && may('device:write') && button(t('retire'), 'off', () => ask(t('retire'), t('retire_lead'), 'retire', again)),
     d.state === 'retired' && may('device:write') && button(t('unretire'), 'ok', () => ask(t('unretire'), t('unretire_lead'), 'unretire', again)),

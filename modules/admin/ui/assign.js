@@ -113,16 +113,17 @@ const about = (e, reach, name, targets) => { const at = /^targets\.(\d+)/.exec(e
 
 // Gives one policy to targets.
 function assign(policy, ctx) {
-  const allowed = Object.keys(kinds).filter((k) => ctx.may(kinds[k].right) && mayAssign(ctx, k));
+  const enrolls = policy.type === 'enrollment'; // is for people, and changes nothing about devices that are there
+  const allowed = Object.keys(kinds).filter((k) => !(enrolls && kinds[k].device) && ctx.may(kinds[k].right) && mayAssign(ctx, k));
   const kind = h('select', { id: 'f-kind', onchange: () => { f.input.value = ''; f.look(); } }, allowed.map((k) => h('option', { value: k }, kindName(k))));
   const reach = reachField(), chosen = () => [...f.chosen.values()];
-  const changed = () => { rule.hidden = !chosen().some((x) => kinds[x.kind].device); reach.look(chosen()); };
+  const changed = () => { rule.hidden = !chosen().some((x) => kinds[x.kind].device); if (!enrolls) reach.look(chosen()); };
   const f = finder({ id: 'targets', label: t('search'), most: 200, changed, find: async (q) => { const k = kind.value; return (await kinds[k].find(q)).map((x) => ({ ...x, kind: k })); } });
   const box = dialog({ title: [t('asg_add'), ': ', name(policy.name)], submit: t('asg_add'), fields: [
     { name: 'targets', label: t('asg_to'), type: 'own', input: f.input, node: [h('div', { class: 'field' }, h('label', { for: 'f-kind' }, t('asg_kind')), kind), f.node], read: chosen },
-    ruleField('user_first'), reach.field],
+    ruleField('user_first'), !enrolls && reach.field].filter(Boolean),
   save: async (v) => {
-    try { await post(policy.id, v.targets, v.conflict, v.reach); } catch (e) { throw about(e, 'reach', 'targets', v.targets); }
+    try { await post(policy.id, v.targets, v.conflict, v.reach || 0); } catch (e) { throw about(e, 'reach', 'targets', v.targets); }
     toast(t('asg_done'));
     ctx.again();
   } });
@@ -136,7 +137,7 @@ function assign(policy, ctx) {
 async function add(to, ctx) {
   const seen = await preview([to]);
   const f = finder({ id: 'policy', label: t('search'), most: 1, changed: () => {}, find: async (q) => (await api('GET', `policies${toQuery({ q, limit: 20 })}`)).data.items
-    .filter((p) => p.type !== 'enrollment').map((p) => hit(p, [word('pol_type', p.type), p.published ? t('pol_version_n', null, p.published) : t('s_sandbox')])) });
+    .filter((p) => p.type !== 'enrollment' || !kinds[to.kind].device).map((p) => hit(p, [word('pol_type', p.type), p.published ? t('pol_version_n', null, p.published) : t('s_sandbox')])) });
   dialog({ title: [t('asg_add_here'), ': ', name(to.name)], lead: reachText(seen), submit: t('asg_add'), fields: [
     { name: 'policy', label: t('asg_policy'), type: 'own', input: f.input, node: f.node, read: () => { if (!f.chosen.size) throw fault('policy', t('asg_choose_policy')); return [...f.chosen.keys()][0]; } },
     ...(kinds[to.kind].device ? [ruleField('user_first')] : []), ...typed(seen)],
@@ -158,8 +159,8 @@ save: async (v) => {
 } });
 
 async function remove(a, ctx) {
-  const seen = await preview([a.target]);
-  dialog({ title: t('asg_remove'), lead: [h('p', {}, name(a.policy.name), ' → ', name(a.target.name)), t('asg_remove_lead'), reachText(seen)], submit: t('asg_remove'), danger: true, fields: typed(seen),
+  const seen = a.type === 'enrollment' ? { devices: 0 } : await preview([a.target]);
+  dialog({ title: t('asg_remove'), lead: [h('p', {}, name(a.policy.name), ' → ', name(a.target.name)), t('asg_remove_lead'), a.type !== 'enrollment' && reachText(seen)].filter(Boolean), submit: t('asg_remove'), danger: true, fields: typed(seen),
     save: async (v) => {
       check(seen, v.confirm);
       try { await api('DELETE', `assignments/${a.id}${toQuery({ confirm: seen.devices > MANY ? seen.devices : null })}`, { match: etag(a) }); } catch (e) { throw about(e, v.confirm ? 'confirm' : null); }
@@ -168,7 +169,7 @@ async function remove(a, ctx) {
     } });
 }
 
-const acts = (a, ctx) => a.type !== 'enrollment' && mayAssign(ctx, a.target.kind) && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(a, ctx)),
+const acts = (a, ctx) => mayAssign(ctx, a.target.kind) && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(a, ctx)),
   button(t('asg_remove'), 'trash', () => remove(a, ctx).catch(say), 'danger'));
 const rule = { label: t('asg_rule'), cell: (a) => (a.conflict ? t(`rule_${a.conflict}`) : '–') };
 const place = { label: t('asg_position'), cell: (a) => number(a.position) };
@@ -184,7 +185,7 @@ export async function ofPolicy(policy, ctx) {
       : empty(t('asg_none'), 'people'), pager(list, state, () => load().catch(say)));
   };
   await load();
-  const write = ctx.may('policy:write') && policy.type !== 'enrollment';
+  const write = ctx.may('policy:write');
   return [h('div', { class: 'bar' }, h('p', { class: 'grow muted' }, t('asg_lead')), write && button(t('asg_add'), 'plus', () => assign(policy, ctx), 'primary')), h('div', { class: 'panel flush' }, list)];
 }
 

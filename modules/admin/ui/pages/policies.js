@@ -6,7 +6,7 @@ import { catalogue, label } from '../catalogue.js';
 import { progress } from '../policy_progress.js';
 import { t } from '../words.js';
 
-const types = ['device_control', 'security', 'email'];
+const types = ['device_control', 'security', 'email', 'enrollment'];
 const etag = (o) => `"${o.version}"`;
 const some = (n) => (n >= 1000 ? '1000+' : number(n));
 
@@ -14,17 +14,21 @@ export const levelFields = (cat, levels) => ['corporate', 'personal'].map((col) 
   options: cat.levels.map((l) => [l.id, label(l)]) }));
 
 function add(cat, folders, folder, type) {
-  dialog({ title: t('pol_add'), lead: t('pol_add_lead'), submit: t('create'), fields: [
-    { name: 'type', label: t('pol_type'), type: 'select', value: type || 'security', options: types.map((x) => [x, label(cat.types.find((y) => y.id === x))]) },
+  const box = dialog({ title: t('pol_add'), lead: t('pol_add_lead'), submit: t('create'), fields: [
+    { name: 'type', label: t('pol_type'), type: 'select', value: type || 'security', options: types.map((x) => [x, word('pol_type', x)]) },
     { name: 'name', label: t('name'), required: true, max: 100 },
     { name: 'folder', label: t('folder'), type: 'select', value: folder, options: folderOptions(folders) },
     { name: 'description', label: t('description'), type: 'area', max: 2000 },
     ...levelFields(cat),
     { name: 'publish', label: t('pol_publish_now'), type: 'check' }],
   save: async (v) => {
-    const { data } = await api('POST', 'policies', { body: { type: v.type, name: v.name, folder: v.folder, description: v.description, levels: { corporate: v.corporate, personal: v.personal }, publish: v.publish } });
+    const { data } = await api('POST', 'policies', { body: { type: v.type, name: v.name, folder: v.folder, description: v.description, ...(v.type === 'enrollment' ? {} : { levels: { corporate: v.corporate, personal: v.personal } }), publish: v.publish } });
     location.hash = `#/policy/${data.id}`;
   } });
+  const kind = box.querySelector('#f-type'), levels = ['corporate', 'personal'].map((col) => box.querySelector(`#f-${col}`).closest('.field'));
+  const fit = () => levels.forEach((el) => { el.hidden = kind.value === 'enrollment'; });
+  kind.addEventListener('change', fit);
+  fit();
 }
 
 const addFolder = (folders, parent, again) => dialog({ title: t('folder_add'), submit: t('create'), fields: [{ name: 'name', label: t('name'), required: true, max: 100 },
@@ -67,7 +71,7 @@ export default async function page({ main, query, signal, may, me, again }) {
   h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); go({ q: search.value.trim() }); } },
     h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search)),
     h('div', {}, h('label', { for: 'q-type' }, t('pol_type')), h('select', { id: 'q-type', onchange: (e) => go({ type: e.target.value }) }, h('option', { value: '' }, t('all')),
-      [...types, 'enrollment'].map((x) => h('option', { value: x, selected: x === query.type }, word('pol_type', x))))),
+      types.map((x) => h('option', { value: x, selected: x === query.type }, word('pol_type', x))))),
     h('div', {}, h('label', { for: 'q-folder' }, t('folder')), h('select', { id: 'q-folder', onchange: (e) => go({ folder: e.target.value }) }, h('option', { value: '' }, t('all')),
       folderOptions(folders).map(([id, text]) => h('option', { value: id, selected: id === query.folder }, text)))),
     write && f?.parent && [button(t('edit'), 'edit', () => editFolder(folders, f, again)), button(t('folder_delete'), 'trash', () => removeFolder(f, () => go({ folder: '' })))]), list);

@@ -4,6 +4,7 @@ import { h, fill, csvLink, table, tabbar, pager, chip, number as count, time, ic
 import { folderOptions } from '../tree.js';
 import { catalogue, columns, label, valueText } from '../catalogue.js';
 import { editor } from '../policy_editor.js';
+import { enrollEditor, label as enrollLabel, valueText as enrollText } from '../enroll_editor.js';
 import { progress } from '../policy_progress.js';
 import { channelName, channels, deliveries as states, legend, stack } from '../progress.js';
 import { ofPolicy } from '../assign.js';
@@ -17,10 +18,11 @@ const versionName = (n) => (n ? t('pol_version_n', null, n) : t('s_sandbox'));
 
 async function differences(p, cat, servers, from, to, signal) {
   const { data } = await api('GET', `policies/${p.id}/diff${toQuery({ from, to })}`, { signal });
+  const shown = p.type === 'enrollment' ? (d, v) => enrollText(d.setting, v) : (d, v) => valueText(cat, d.setting, v, servers);
   return data.items.length === 0 ? h('p', { class: 'muted' }, t('pol_no_difference')) : table([
-    { label: t('pol_setting'), lead: true, cell: (d) => [h('span', { class: 'main' }, label(cat.by.get(d.setting)) || d.setting), h('span', { class: 'sub' }, word('own', d.column))] },
-    { label: t('pol_before'), cell: (d) => h('del', {}, valueText(cat, d.setting, d.before, servers)) },
-    { label: t('pol_after'), cell: (d) => h('ins', {}, valueText(cat, d.setting, d.after, servers)) },
+    { label: t('pol_setting'), lead: true, cell: (d) => [h('span', { class: 'main' }, p.type === 'enrollment' ? enrollLabel(d.setting) : label(cat.by.get(d.setting)) || d.setting), d.column && h('span', { class: 'sub' }, word('own', d.column))] },
+    { label: t('pol_before'), cell: (d) => h('del', {}, shown(d, d.before)) },
+    { label: t('pol_after'), cell: (d) => h('ins', {}, shown(d, d.after)) },
   ], data.items);
 }
 
@@ -77,7 +79,17 @@ const levels = (p, cat, version, again) => dialog({ title: t('pol_levels'), lead
 
 // ---- its parts
 
-async function settings({ p, cat, servers, version, write, again, signal }) {
+async function enrolls({ p, version, write, again, signal, may }) {
+  return [h('p', {}, t('pol_shown', null, versionName(version.number)), ' ', t('enp_lead')), await enrollEditor({ policy: p, version, write, may, signal, save: async (changes) => {
+    await api('PATCH', `policies/${p.id}/sandbox`, { body: { settings: changes }, match: etag(p) });
+    toast(t('pol_saved'));
+    again();
+  } })];
+}
+
+async function settings(ctx) {
+  const { p, cat, servers, version, write, again, signal } = ctx;
+  if (p.type === 'enrollment') return enrolls(ctx);
   const of = (col) => label(cat.levels.find((l) => l.id === version.levels[col]));
   const inherited = (await api('GET', `policies/${p.id}/inherited`, { signal })).data;
   return [h('div', { class: 'bar' }, h('p', { class: 'grow' }, t('pol_shown', null, versionName(version.number)), ' ', t('pol_levels_are', null, columns.map((col) => `${word('own', col)}: ${of(col)}`).join(' · '))),
@@ -156,13 +168,13 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   const [{ data: p }, cat, { data: { items: folders } }, servers, mailed] = await Promise.all([api('GET', `policies/${id}`, { signal }), catalogue(), api('GET', 'policy-folders', { signal }),
     may('mail:read') ? api('GET', 'eas-servers?limit=200', { signal }).then((r) => r.data.items) : [],
     may('device:read') ? api('GET', 'overview', { signal }).then((r) => r.data.mail_server) : true]);
-  const editable = may('policy:write') && !me.limited && p.type !== 'enrollment';
+  const editable = may('policy:write') && !me.limited;
   const number = query.version === undefined ? (p.sandbox ? 0 : p.published) : Number(query.version);
   const part = parts[query.part] ? query.part : 'settings';
   const version = (await api('GET', `policies/${p.id}/versions/${number}`, { signal })).data;
   const latest = number === (p.sandbox ? 0 : p.published);
   const stage = h('div', { id: 'panel', role: 'tabpanel', 'aria-labelledby': `tab-${part}` });
-  fill(stage, p.type === 'enrollment' && part === 'settings' ? empty(t('pol_enrollment'), 'shield') : await parts[part]({ p, cat, servers, version, write: editable && latest, again, signal, may, me, query }));
+  fill(stage, await parts[part]({ p, cat, servers, version, write: editable && latest, again, signal, may, me, query }));
   const acts = editable ? [button(t('edit'), 'edit', () => rename(p, folders, again)), button(t('pol_duplicate'), 'copy', () => duplicate(p, number)),
     p.sandbox && p.published ? button(t('pol_sandbox_drop'), 'off', () => discard(p, again)) : null, button(t('pol_delete'), 'trash', () => remove(p), 'danger'),
     p.sandbox && button(t('pol_publish'), 'up', () => publish(p, cat, servers, 0, again).catch(say), 'primary')] : [];
@@ -171,5 +183,5 @@ export default async function page({ main, id, query, signal, may, me, again }) 
     progress(signal), h('div', { class: 'under' }, h('span', { class: 'chip' }, word('pol_type', p.type)), marks(p), p.description && h('span', { class: 'muted' }, name(p.description))),
     !mailed && ['email', 'enrollment'].includes(p.type) && h('p', { class: 'alert warn' }, t('pol_no_mail'), ' ', may('zone:read') && h('a', { href: '#/notifications?tab=server' }, t('pol_no_mail_set'))),
     p.republish && h('p', { class: 'alert warn' }, t('pol_republish')), !latest && h('p', { class: 'alert' }, t('pol_older'), ' ', h('a', { href: `#/policy/${p.id}` }, t('pol_latest'))),
-    tabbar(Object.keys(parts).map((k) => [k, t(`pol_${k}`)]), part, (k) => { location.hash = `#/policy/${p.id}${toQuery({ version: query.version, part: k })}`; }), stage);
+    tabbar(Object.keys(parts).filter((k) => k !== 'delivery' || p.type !== 'enrollment').map((k) => [k, t(`pol_${k}`)]), part, (k) => { location.hash = `#/policy/${p.id}${toQuery({ version: query.version, part: k })}`; }), stage);
 }

@@ -1,8 +1,10 @@
 /* People of the local source (USR-06). Passwords are written only, never read (R30). */
 #include "mdm_admin.h"
 
+#include <string.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_people.h"
 #include "domain/mdm_session.h"
@@ -215,4 +217,39 @@ int mdm_adm_person_password(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_person_password(call->ctx, id, password);
     return rv == APR_SUCCESS ? mdm_web_empty(call->r, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
+/* Why somebody may enrol a device, or not, and which rule would name it (ENR-01, ENR-04). */
+int mdm_adm_person_enrollment(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"platform", "ownership", "level", "model", "os_version", NULL};
+    static const char *const platforms[] = {"ios", "android", "windows", "blackberry", NULL};
+    static const char *const ownerships[] = {"corporate", "personal", NULL}, *const levels[] = {"managed", "email_only", NULL};
+    const char *id = NULL, *ownership = "", *level = "", *const texts[] = {"model", "os_version"};
+    mdm_enroll_facts_t facts = {.kind = "mdm"};
+    const char **const into[] = {&facts.model, &facts.os_version};
+    json_t *body = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+    int i;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, params);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "platform", platforms, &facts.platform);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "ownership", ownerships, &ownership);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "level", levels, &level);
+    for (i = 0; rv == APR_SUCCESS && i < 2; i++) {
+        if ((rv = mdm_web_query(call->r, call->ctx, texts[i], into[i])) == APR_SUCCESS && *into[i] && strlen(*into[i]) > TEXT_MAX)
+            rv = mdm_fail(call->ctx, MDM_EINPUT, texts[i], "must be at most %d bytes", TEXT_MAX);
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    rv = mdm_enroll_why_json(db, id, &facts, ownership, level, &body);
+    mdm_db_close(db);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
 }

@@ -10,19 +10,20 @@ WITH RECURSIVE up (id, parent_id, depth) AS (
 -- The first assignment in the order of POL-05 (the person, groups by their order, folder up to the root, source) wins as a whole.
 -- name: enroll_policy_effective :one
 -- args: person_id:text
--- cols: policy_id:text, policy_name:text, settings:text
+-- cols: policy_id:text, policy_name:text, settings:text, target_kind:text, target_id:text, target_name:text?
 {folders_up}
 ), target (kind, id, rank, sub, name) AS (
-    SELECT 'person', p.id, 0, 0, '' FROM person p WHERE p.id = :person_id
+    SELECT 'person', p.id, 0, 0, p.name FROM person p WHERE p.id = :person_id
     UNION ALL
     SELECT 'user_group', g.id, 1, g.position, g.name
       FROM user_group_member m JOIN user_group g ON g.id = m.group_id WHERE m.person_id = :person_id
     UNION ALL
-    SELECT 'user_folder', up.id, 2, up.depth, '' FROM up
+    SELECT 'user_folder', up.id, 2, up.depth, (SELECT f.name FROM user_folder f WHERE f.id = up.id) FROM up
     UNION ALL
-    SELECT 'user_source', p.source_id, 3, 0, '' FROM person p WHERE p.id = :person_id AND p.source_id IS NOT NULL
+    SELECT 'user_source', p.source_id, 3, 0, (SELECT s.name FROM user_source s WHERE s.id = p.source_id)
+      FROM person p WHERE p.id = :person_id AND p.source_id IS NOT NULL
 )
-SELECT p.id AS policy_id, p.name AS policy_name, v.settings
+SELECT p.id AS policy_id, p.name AS policy_name, v.settings, t.kind AS target_kind, t.id AS target_id, t.name AS target_name
   FROM target t
   JOIN assignment a ON a.target_kind = t.kind AND a.target_id = t.id AND a.object_type = 'enrollment'
   JOIN policy p ON p.id = a.object_id AND p.type = 'enrollment' AND p.published > 0
@@ -235,8 +236,8 @@ RETURNING value;
 
 -- name: enroll_folder_exists :one
 -- args: id:text
--- cols: id:text
-SELECT id FROM folder WHERE id = :id AND kind <> 'pending';
+-- cols: id:text, name:text
+SELECT id, name FROM folder WHERE id = :id AND kind <> 'pending';
 
 -- name: enroll_device_add :exec
 -- args: id:text, name:text, name_key:text, folder_id:text, person_id:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, udid:text?, imei:text?, os_version:text, build:text, now:i64

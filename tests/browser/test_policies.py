@@ -163,5 +163,17 @@ def test_enrollment_policy(zone):
         p.button("Publish", "dialog").click()
         p.closed()
         p.has("Version 1")
+        person = api.post("/people", {"login": "asked", "name": "Asked Person", "password": "right-Pass-1"})["id"]
+        api.post("/assignments", {"policy": ident, "targets": [{"kind": "person", "id": person}]})
+        p.open("people?q=asked")
+        p.button("May enrol?").click()
+        p.has("This device may be enrolled", "dialog")
+        p.has("asked ", "dialog")
+        choose(p, "#pe-platform", "Windows")
+        p.has("does not allow this kind of device", "dialog")
+        choose(p, "#pe-platform", "Android")
+        choose(p, "#pe-level", "Email only")
+        p.has("Rule 1: Platform", "dialog")
+        p.shot("may-enrol")
     finally:
         p.driver.quit()

@@ -139,7 +139,15 @@ def test_enrollment_policies(zone, console):
     to = {"policy": ident, "targets": [{"kind": "person", "id": person}]}
     problem(console.call("POST", "/assignments", dict(to, targets=[*to["targets"], {"kind": "folder", "id": seed.ROOT_FOLDER}])), 400, "targets.1.kind")
     assert console.get(f"/assignments?policy={ident}")["items"] == []
+    done(act(console, "POST", ident, "/publish", {}))
     given = done(console.call("POST", "/assignments", to), 201)["items"][0]
+    said = console.get(f"/people/{person}/enrollment?platform=ios&model=iPhone%2015&os_version=16.1")
+    assert said["policy"]["id"] == ident and said["policy"]["target"]["kind"] == "person" and said["allowed"] and (said["rule"], said["missed"]) == (2, [{"rule": 1, "why": "os_min"}])
+    assert said["name"].startswith("iPhone 15") and said["folder"]["id"] == seed.ROOT_FOLDER
+    assert console.get(f"/people/{person}/enrollment?platform=windows")["field"] == "platform"
+    for bad, field in (("platform=toaster", "platform"), ("colour=1", "colour"), ("model=" + "x" * 201, "model")):
+        problem(console.call("GET", f"/people/{person}/enrollment?{bad}"), 400, field)
+    problem(console.call("GET", f"/people/{NOBODY}/enrollment"), 404)
     assert given["type"] == "enrollment" and console.get("/policies/progress")["marks"] == 0
     done(console.call("DELETE", f"/assignments/{given['id']}", If_Match=f'"{given["version"]}"'), 204)
     done(act(console, "DELETE", ident, ""), 204)

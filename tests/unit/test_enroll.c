@@ -627,6 +627,69 @@ static void test_person_gone(void **state)
     assert_int_equal(begin(f, e, "UDID-1", "SER1", &device, &record), MDM_EDENIED);
 }
 
+static const char *why_text(json_t *o, const char *key)
+{
+    json_t *v = json_object_get(o, key);
+
+    return json_is_string(v) ? json_string_value(v) : "null";
+}
+
+static void why(fix_t *f, const mdm_enroll_facts_t *facts, const char *ownership, json_t **out)
+{
+    assert_int_equal(mdm_enroll_why_json(f->db, f->anna->id, facts, ownership, "", out), APR_SUCCESS);
+    mdm_json_own(f->t->ctx, *out);
+}
+
+/* ENR-01, ENR-03, ENR-04: says which policy counts and why, which rule would name the device and why not the one before, and what it would be called;
+ * what refuses is named; nothing is changed, and the timeline has the rule. */
+static void test_why(void **state)
+{
+    fix_t *f = *state;
+    mdm_enroll_facts_t phone = {.kind = "mdm", .platform = "ios", .model = "iPhone 15", .os_version = "17.5"};
+    const char *device;
+    json_t *o;
+
+    settings(f, "[{\"match\":{}", "[{\"match\":{\"platform\":\"android\"},\"folder\":\"" ROOT "\",\"name\":\"x\"},{\"match\":{\"os_min\":\"18\"},\"folder\":\"" ROOT
+                "\",\"name\":\"y\"},{\"match\":{}");
+    why(f, &phone, "", &o);
+    assert_true(json_is_true(json_object_get(o, "allowed")));
+    assert_int_equal(json_integer_value(json_object_get(o, "rule")), 3);
+    assert_string_equal(why_text(o, "name"), "iPhone 15 Anna Example");
+    assert_string_equal(why_text(json_object_get(o, "folder"), "id"), ROOT);
+    assert_string_equal(why_text(json_object_get(json_object_get(o, "policy"), "target"), "kind"), "user_source");
+    assert_int_equal(json_array_size(json_object_get(o, "missed")), 2);
+    assert_string_equal(why_text(json_array_get(json_object_get(o, "missed"), 0), "why"), "platform");
+    assert_string_equal(why_text(json_array_get(json_object_get(o, "missed"), 1), "why"), "os_min");
+    phone.os_version = "7.1.2";
+    why(f, &phone, "", &o);
+    assert_true(json_is_false(json_object_get(o, "allowed")));
+    assert_string_equal(why_text(o, "field"), "OSVersion");
+    phone.os_version = "3.9";
+    phone.platform = "android";
+    why(f, &phone, "", &o);
+    assert_string_equal(why_text(o, "field"), "OSVersion");
+    phone.os_version = "4.4";
+    why(f, &phone, "", &o);
+    assert_int_equal(json_integer_value(json_object_get(o, "rule")), 1);
+    phone.platform = "windows";
+    why(f, &phone, "", &o);
+    assert_string_equal(why_text(o, "field"), "platform");
+    settings(f, "\"ownership\":\"choose\"", "\"ownership\":\"corporate\"");
+    phone.platform = "ios";
+    phone.os_version = "17.5";
+    why(f, &phone, "personal", &o);
+    assert_string_equal(why_text(o, "field"), "ownership");
+    settings(f, "\"ownership\":\"corporate\"", "\"ownership\":\"choose\"");
+    device = enrol(f, f->anna, "UDID-WHY", "SERWHY", NULL);
+    assert_int_equal(dbtest_sql(f->t, apr_psprintf(f->t->pool, "UPDATE device_event SET kind = 'seen' WHERE kind = 'enroll.named' AND device_id = '%s' AND detail "
+                                                                "LIKE '%%\"rule\":3%%'", device)), 0);
+    sql(f, "DELETE FROM assignment");
+    why(f, &phone, "", &o);
+    assert_true(json_is_null(json_object_get(o, "policy")));
+    assert_string_not_equal(why_text(o, "reason"), "null");
+    assert_int_equal(mdm_enroll_why_json(f->db, "00000000-0000-4000-8000-00000000ffff", &phone, "", "", &o), APR_NOTFOUND);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_demo, teardown)
@@ -637,7 +700,7 @@ int main(void)
         T(test_damaged_policy), T(test_pending), T(test_what_the_policy_forbids), T(test_max_devices), T(test_steps),
         T(test_challenge), T(test_challenge_bad), T(test_new_device), T(test_duplicate_names), T(test_rules),
         T(test_min_os_and_serial), T(test_again), T(test_other_person), T(test_other_person_when_contact_is_not_written),
-        T(test_retired_blocked_leaving), T(test_person_gone)};
+        T(test_retired_blocked_leaving), T(test_person_gone), T(test_why)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

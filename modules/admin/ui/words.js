@@ -266,6 +266,11 @@ export const words = {
   said_eas_wipe_server: ['Its mail server has told the mail app to wipe.', 'Der Mailserver hat die Mail-App aufgefordert, zu löschen.'],
   said_several: ['Nothing of this policy can be sent to this device; each setting says why.', 'Nichts von dieser Richtlinie kann an dieses Gerät gesendet werden; bei jeder Einstellung steht, warum.'],
   said_nothing: ['The policy asks for nothing that this device could be told.', 'Die Richtlinie verlangt nichts, was diesem Gerät gesagt werden könnte.'],
+  // why somebody may enrol (person_enrollment.js)
+  pe_title: ['May enrol?', 'Darf registrieren?'], pe_lead: ['What would happen if this person enrolled such a device now. Nothing is changed.', 'Was geschähe, wenn diese Person jetzt ein solches Gerät registrierte. Nichts wird geändert.'], pe_fixed: ['as the policy says', 'wie die Richtlinie sagt'],
+  pe_may: ['This device may be enrolled.', 'Dieses Gerät darf registriert werden.'], pe_may_not: ['It would be refused. The person reads:', 'Es würde abgelehnt. Die Person liest:'], pe_none: ['No enrolment policy reaches this person.', 'Keine Richtlinie zur Registrierung erreicht diese Person.'],
+  pe_by: ['counts, as the nearest one: assigned to', 'zählt als nächste: zugewiesen an'], pe_passed: ['Rules that do not fit', 'Regeln, die nicht passen'], pe_missed: ['Rule {0}: {1}', 'Regel {0}: {1}'], pe_why_person: ['group or folder of the person', 'Gruppe oder Ordner der Person'], pe_rule: ['Rule that fits', 'Passende Regel'],
+  ev_enroll_named: ['Named and placed by a rule', 'Durch eine Regel benannt und abgelegt'],
   // enrollment policies (enroll_editor.js)
   enp_lead: ['Who may enrol what, and how devices are named. It reaches people only, and one policy counts for each, as a whole.', 'Wer was registrieren darf, und wie Geräte heißen. Sie erreicht nur Personen, und für jede zählt genau eine Richtlinie als Ganzes.'],
   enp_who: ['Devices', 'Geräte'], enp_own: ['Owner', 'Eigentümer'], enp_ownership: ['Owner', 'Eigentümer'], enp_ownership_hint: ['Whether people say whose device it is, or it is fixed.', 'Ob die Person sagt, wem das Gerät gehört, oder ob es feststeht.'],

@@ -23,6 +23,11 @@ typedef struct mdm_enroll_policy_t {
 
 /* MDM_EDENIED (with a sentence for the person) if no policy applies. */
 apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out);
+/* The same, and the assignment that made it the one (POL-05). */
+typedef struct mdm_policy_reason_t {
+    const char *kind, *id, *name; /* of the target: person, user_group, user_folder, user_source */
+} mdm_policy_reason_t;
+apr_status_t mdm_enroll_policy_why(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out, mdm_policy_reason_t *from);
 /* Checks the settings of an enrolment policy before they are saved: unknown fields, values, and template variables (ENR-04) are
  * MDM_EINPUT with the field's place ("settings.rules.0.name"). */
 apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings);
@@ -115,6 +120,12 @@ apr_status_t mdm_enroll_room(mdm_db_t *db, const mdm_enroll_policy_t *policy, co
 apr_status_t mdm_enroll_place(mdm_db_t *db, mdm_person_t *person, mdm_enroll_policy_t *policy,
                               const mdm_enroll_facts_t *facts, const char *ownership, const char *level,
                               const char *self, const char **folder, const char **name);
+/* Whether a person could enrol such a device now, which policy says so, and which rule would name it; changes nothing, not in a transaction.
+ * ownership, level: "" = as the policy fixes it, else personal, managed. What facts don't say of the system is not held against it.
+ * {"policy": {"id", "name", "target"}, "ownership", "level", "allowed", "reason", "field", "missed": [{"rule", "why"}], "rule", "name", "folder"};
+ * why: the criterion that does not fit, "person" for groups and folders. APR_NOTFOUND: no such person. New reference. */
+apr_status_t mdm_enroll_why_json(mdm_db_t *db, const char *person_id, const mdm_enroll_facts_t *facts, const char *ownership, const char *level,
+                                 json_t **out);
 /* A free name by this template. */
 apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enroll_facts_t *facts, const char *pattern,
                              const char **name);

@@ -29,6 +29,8 @@ typedef struct begin_t {
     const char *self; /* id of the object that is named, "" for a new one: its own name is free */
     apr_int64_t now;
     int preview; /* before the device has said all of itself */
+    int rule;        /* number of the rule that fits, from 1; 0: none does */
+    json_t *missed;  /* NULL, or what the rules before it asked for: [{"rule", "why"}] */
 } begin_t;
 
 static const char *text_or(const char *s, const char *fallback)
@@ -98,6 +100,32 @@ static apr_status_t member_fits(begin_t *b, json_t *match, int *fits)
     return rv;
 }
 
+/* *why: the criterion that a rule asks for in vain, NULL if it fits. */
+static apr_status_t rule_miss(begin_t *b, json_t *match, const char **why)
+{
+    const struct {
+        const char *key, *have;
+    } words[] = {{"platform", b->platform}, {"ownership", b->pending->ownership}, {"level", b->pending->level}, {"model", b->model}};
+    const char *os_min = json_string_value(json_object_get(match, "os_min"));
+    int fits = 1;
+    apr_status_t rv;
+    unsigned i;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
+        if (!word_fits(json_object_get(match, words[i].key), words[i].have)) {
+            *why = words[i].key;
+            return APR_SUCCESS;
+        }
+    }
+    if (os_min && !(b->preview && !some(b->facts->os_version)) && !mdm_version_at_least(b->facts->os_version, os_min)) {
+        *why = "os_min";
+        return APR_SUCCESS;
+    }
+    rv = member_fits(b, match, &fits);
+    *why = fits ? NULL : "person";
+    return rv;
+}
+
 static apr_status_t rule_find(begin_t *b, json_t **out)
 {
     json_t *rules = (json_t *)b->policy->rules, *rule;
@@ -105,22 +133,19 @@ static apr_status_t rule_find(begin_t *b, json_t **out)
 
     *out = NULL;
     json_array_foreach(rules, i, rule) {
-        json_t *match = json_object_get(rule, "match");
-        const char *os_min = json_string_value(json_object_get(match, "os_min"));
-        int fits = word_fits(json_object_get(match, "platform"), b->platform)
-                   && word_fits(json_object_get(match, "ownership"), b->pending->ownership)
-                   && word_fits(json_object_get(match, "level"), b->pending->level)
-                   && word_fits(json_object_get(match, "model"), b->model)
-                   && (!os_min || (b->preview && !some(b->facts->os_version))
-                       || mdm_version_at_least(b->facts->os_version, os_min));
-        apr_status_t rv = fits ? member_fits(b, match, &fits) : APR_SUCCESS;
+        const char *why = NULL;
+        apr_status_t rv = rule_miss(b, json_object_get(rule, "match"), &why);
 
         if (rv != APR_SUCCESS) {
             return rv;
         }
-        if (fits) {
+        if (!why) {
+            b->rule = (int)i + 1;
             *out = rule;
             return APR_SUCCESS;
+        }
+        if (b->missed) {
+            json_array_append_new(b->missed, json_pack("{s:i, s:s}", "rule", (int)i + 1, "why", why));
         }
     }
     return mdm_fail(b->ctx, MDM_EDENIED, NULL, "No enrolment rule of your organisation fits this device. Ask your IT support.");
@@ -443,6 +468,7 @@ static apr_status_t place(begin_t *b, const char **folder, const char **name)
 static apr_status_t object_add(begin_t *b, const char **out)
 {
     const char *uuid = mdm_uuid(b->ctx->pool), *folder, *name;
+    json_t *detail;
     apr_status_t rv;
 
     if (!uuid) {
@@ -453,10 +479,15 @@ static apr_status_t object_add(begin_t *b, const char **out)
         return rv;
     }
     *out = uuid;
-    return mdm_q_enroll_device_add(b->db, uuid, name, mdm_lower(b->ctx->pool, name), folder, b->person->id, mode_of(b),
-                                   b->pending->level, b->pending->ownership, b->platform, text_or(b->facts->model, ""),
-                                   text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
-                                   text_or(b->facts->os_version, ""), text_or(b->facts->build, ""), b->now, NULL);
+    rv = mdm_q_enroll_device_add(b->db, uuid, name, mdm_lower(b->ctx->pool, name), folder, b->person->id, mode_of(b),
+                                 b->pending->level, b->pending->ownership, b->platform, text_or(b->facts->model, ""),
+                                 text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
+                                 text_or(b->facts->os_version, ""), text_or(b->facts->build, ""), b->now, NULL);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    detail = mdm_json_own(b->ctx, json_pack("{s:s, s:i, s:s}", "policy", b->policy->policy_name, "rule", b->rule, "name", name));
+    return mdm_device_event(b->db, uuid, b->pending->id, "enroll.named", detail);
 }
 
 /* ---------------------------------------------------------------- for enrolments without a link */
@@ -511,6 +542,81 @@ apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enrol
 
     b.person = person;
     return name_make(&b, pattern, name);
+}
+
+/* ---------------------------------------------------------------- why, and why not */
+
+/* Everything that mdm_enroll_begin() asks of a new device, in its order. */
+static apr_status_t why_not(begin_t *b, json_t *out)
+{
+    mdm_q_enroll_folder_exists_t *there;
+    const char *folder, *name;
+    apr_status_t rv = b->person->disabled ? mdm_fail(b->ctx, MDM_EDENIED, "person", "This person may not log in.") : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, b->pending->ownership, b->pending->level);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_system(b->ctx, b->policy, b->platform, some(b->facts->os_version));
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_room(b->db, b->policy, b->person->id, 0);
+    }
+    if (rv != APR_SUCCESS || (rv = place(b, &folder, &name)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_q_enroll_folder_exists(b->db, folder, &there);
+    if (rv == APR_SUCCESS) {
+        json_object_set_new(out, "rule", json_integer(b->rule));
+        json_object_set_new(out, "name", json_string(name));
+        json_object_set_new(out, "folder", json_pack("{s:s, s:s}", "id", folder, "name", there->name));
+    }
+    return rv;
+}
+
+static apr_status_t why_policy(begin_t *b, json_t *out)
+{
+    mdm_policy_reason_t from;
+    apr_status_t rv = mdm_enroll_policy_why(b->db, b->person, &b->policy, &from);
+
+    if (rv == APR_SUCCESS) {
+        json_object_set_new(out, "policy", json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "id", b->policy->policy_id, "name", b->policy->policy_name,
+                                                     "target", "kind", from.kind, "id", from.id, "name", from.name));
+        json_object_set_new(out, "ownership", json_string(b->policy->ownership));
+        json_object_set_new(out, "level", json_string(b->policy->level));
+    }
+    return rv;
+}
+
+apr_status_t mdm_enroll_why_json(mdm_db_t *db, const char *person_id, const mdm_enroll_facts_t *facts, const char *ownership, const char *level,
+                                 json_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_pending_t as = {.ownership = ownership, .level = level, .platform = "ios"};
+    begin_t b = begin_make(db, &as, facts);
+    json_t *o = mdm_json_own(ctx, json_pack("{s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[]}", "policy", "ownership", "level", "rule", "name", "folder",
+                                            "reason", "field", "missed"));
+    apr_status_t rv = mdm_person_get(db, person_id, &b.person);
+
+    if (rv != APR_SUCCESS || (rv = mdm_db_begin(db)) != APR_SUCCESS) {
+        return rv;
+    }
+    b.preview = 1;
+    b.missed = json_object_get(o, "missed");
+    if ((rv = why_policy(&b, o)) == APR_SUCCESS) {
+        as.ownership = *ownership ? ownership : strcmp(b.policy->ownership, "choose") != 0 ? b.policy->ownership : "personal";
+        as.level = *level ? level : strcmp(b.policy->level, "choose") != 0 ? b.policy->level : "managed";
+        rv = why_not(&b, o);
+    }
+    mdm_db_rollback(db); /* a number of ${seq} is taken by enrolling alone */
+    json_object_set_new(o, "allowed", json_boolean(rv == APR_SUCCESS));
+    if (rv == MDM_EDENIED) {
+        json_object_set_new(o, "reason", json_string(ctx->fail_text));
+        json_object_set_new(o, "field", ctx->fail_field && *ctx->fail_field ? json_string(ctx->fail_field) : json_null());
+        rv = APR_SUCCESS;
+    }
+    *out = rv == APR_SUCCESS ? json_incref(o) : NULL;
+    return rv;
 }
 
 /* ---------------------------------------------------------------- the whole */

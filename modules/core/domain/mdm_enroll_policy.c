@@ -281,6 +281,13 @@ apr_status_t mdm_enroll_policy_there(mdm_db_t *db, json_t *settings)
 
 apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out)
 {
+    mdm_policy_reason_t from;
+
+    return mdm_enroll_policy_why(db, person, out, &from);
+}
+
+apr_status_t mdm_enroll_policy_why(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out, mdm_policy_reason_t *from)
+{
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_enroll_policy_t *policy = apr_pcalloc(ctx->pool, sizeof(*policy));
     mdm_q_enroll_policy_effective_t *row;
@@ -294,6 +301,7 @@ apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enr
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    *from = (mdm_policy_reason_t){row->target_kind, row->target_id, row->target_name ? row->target_name : ""};
     policy->policy_id = row->policy_id;
     policy->policy_name = row->policy_name;
     rv = mdm_json_parse(ctx, row->settings, strlen(row->settings), &settings);

@@ -2,6 +2,7 @@
 import { api, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { shown } from '../assign.js';
+import { enrollment } from './person_enrollment.js';
 import { effective } from './person_policies.js';
 import { t } from '../words.js';
 
@@ -30,7 +31,7 @@ export default async function page({ main, query, signal, may, me, again }) {
   const row = (p) => h('div', { class: 'acts' }, p.source_kind !== 'local' ? h('span', { class: 'muted small' }, t('local_only'))
     : write && [button(t('edit'), 'edit', () => edit(p, again).catch(say)), button(t('password'), 'key', () => password(p))],
   may('policy:read') && button(t('policies'), 'shield', () => shown({ kind: 'person', id: p.id, name: p.name }, { may, me })),
-  button(t('pp_effective'), 'shield', () => effective(p, { may }).catch(say)));
+  button(t('pp_effective'), 'shield', () => effective(p, { may }).catch(say)), button(t('pe_title'), 'question', () => enrollment(p, { may })));
   const draw = () => fill(list, state.items.length === 0 ? empty(query.q ? t('no_match') : t('no_people'), 'people') : [table([
     { label: t('name'), lead: true, cell: (p) => [h('span', { class: 'main' }, name(p.name)), h('span', { class: 'sub' }, p.login)] },
     { label: t('mail'), cell: (p) => p.mail || '–' }, { label: t('source'), cell: (p) => p.source || '–' }, { label: t('state'), tight: true, cell: (p) => chip(p.disabled ? 'disabled' : 'enabled') },

@@ -55,8 +55,9 @@ int eas_wiping(eas_call_t *c, mdm_eas_verdict_e verdict);
 int eas_wipe_tell(eas_call_t *c, mdm_eas_verdict_e verdict);
 int eas_wipe_said(eas_call_t *c, const mdm_eas_provision_t *said, int *by_server);
 int eas_wipe_by_server(eas_call_t *c, int account);
-/* The policy key of a request. DECLINED: it is the right one, or none is needed, and back_key is set; else the answer has been made. */
-int eas_key_check(eas_call_t *c);
+/* The policy key of a request. DECLINED: it is the right one, or none is needed (detect: or only noted), and back_key is
+ * set; else the answer has been made. */
+int eas_key_check(eas_call_t *c, int detect);
 /* On to the person's server. */
 int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict);
 /* No mail for this device. */

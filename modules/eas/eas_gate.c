@@ -314,7 +314,7 @@ static int obey(eas_call_t *c, mdm_eas_verdict_e verdict)
     if (i == VERDICTS) {
         return eas_unavailable(c, "MDM0804", MDM_EUNAVAIL, "the device of a mail client is not known yet");
     }
-    if (verdicts[i].keyed && (rc = eas_key_check(c)) != DECLINED) {
+    if (verdicts[i].keyed && (rc = eas_key_check(c, detecting())) != DECLINED) {
         return rc;
     }
     switch (c->query->cmd) {

@@ -20,10 +20,17 @@ static void note_gave_up(eas_call_t *c, int gave_up)
 }
 
 /* A key that the cached record does not know may be newer than it: the database has the last word. */
-int eas_key_check(eas_call_t *c)
+int eas_key_check(eas_call_t *c, int detect)
 {
     int status = mdm_eas_key_judge(&c->rec, c->query), gave_up = 0;
-    apr_status_t rv = status ? mdm_eas_key_check(c->ctx, &c->rec, c->query, &status, &gave_up) : APR_SUCCESS;
+    apr_status_t rv;
+
+    if (status && detect) { /* GATE-03 */
+        c->svc->count(MDM_N_MAIL_DETECTED, 1);
+        apr_table_setn(c->r->notes, "mdm-detected", "policy");
+        status = 0;
+    }
+    rv = status ? mdm_eas_key_check(c->ctx, &c->rec, c->query, &status, &gave_up) : APR_SUCCESS;
 
     if (rv != APR_SUCCESS) {
         return eas_unavailable(c, "MDM0841", rv, "the policy key of a mail client can't be checked");
@@ -101,6 +108,9 @@ static int offer(eas_call_t *c, const mdm_eas_provision_t *asked, const mdm_eas_
         return eas_unavailable(c, "MDM0845", rv, "a mail client's policy can't be offered");
     }
     note_gave_up(c, gave_up);
+    if (asked->info) {
+        eas_note_info(c, asked->info);
+    }
     return eas_document(c, "policy", answer);
 }
 

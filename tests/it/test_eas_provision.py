@@ -113,6 +113,23 @@ def test_handshake(zone, post, mail_only, policy, form, version):
     harness.wait_for(lambda: told(phone.post("FolderSync", FOLDERS, phone.key), 143, version))
     assert phone.ping(1).status in (1, 7) or phone.version == "12.1"  # carries no key
     assert phone.folder_sync().status == 1 and phone.policy["MinDevicePasswordLength"] == "8"
+    attrs = zone.sql("SELECT attrs FROM source_record WHERE native_id = ?", phone.device_id)[0][0]
+    assert ("Phone of the test" in attrs) == (version in ("14.1", "16.1"))  # PRV-04: it comes with the handshake from 14.1 on
+
+
+def test_detect_mode_asks_for_nothing(zone, post, mail_only, policy):
+    """GATE-03: without a key it passes and is counted; a phone that wants to may provision."""
+    phone, device = mail_only("DETECTKEY01")
+    policy(device, PIN)
+    harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 142)
+    try:
+        assert post.console.call("PUT", "/mail-gate", {"mode": "detect"})[0] == 200
+        harness.wait_for(lambda: all(phone.post("FolderSync", FOLDERS).status == 1 for _ in range(8)))
+        assert phone.provision() and phone.policy["MinDevicePasswordLength"] == "6"
+    finally:
+        post.console.call("PUT", "/mail-gate", {"mode": "on"})
+    harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 142)
+    assert phone.post("FolderSync", FOLDERS, phone.key).status == 1
 
 
 def test_policy_of_the_mail_server(zone, post, mail_only, policy):

@@ -556,7 +556,7 @@ static apr_status_t why_not(begin_t *b, json_t *out)
     if (rv == APR_SUCCESS) {
         rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, b->pending->ownership, b->pending->level);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && strcmp(b->pending->level, "email_only") != 0) { /* of mail apps the protocol counts */
         rv = mdm_enroll_system(b->ctx, b->policy, b->platform, some(b->facts->os_version));
     }
     if (rv == APR_SUCCESS) {

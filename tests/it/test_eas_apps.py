@@ -55,9 +55,9 @@ def complete(zone, app):
 
 
 def waits_outside(zone, post, app):
-    """First contact: the app gets nothing of the mailbox."""
+    """First contact: the app shows an account that works, with one message that says what to do, and nothing of the mailbox."""
     before = post.seen()
-    app.visit()
+    assert app.visit() and app.state == "mail" and [x[:8] for x in app.inbox.values()] == ["One step"]
     assert not [r for r in post.back.requests[before:] if r["Cmd"] not in ("OPTIONS", "Provision")] and not app.heard
 
 

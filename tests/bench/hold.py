@@ -2,7 +2,7 @@
 parks (the floor: no back end, nothing of ours). TLS to the phones, plain to the server behind.
 
 HOLD=1000,20000 chooses how many, HOLD_WITH=gate,nginx,mod_proxy,floor with whom. Each process may have only so many descriptors open,
-and a held Ping takes two: there are as many server processes as that needs.
+and a held Ping takes three: there are as many server processes as that needs.
 """
 import itertools
 import json
@@ -21,7 +21,7 @@ from relay import behind
 from sim.eas_client import Phone
 
 COUNTS = [int(x) for x in os.environ.get("HOLD", "1000,20000").split(",")]
-PER_PROCESS, QUIET_S = 9000, 10
+PER_PROCESS, QUIET_S = 6000, 10
 QUERY = f"User={harness.PERSON}&DeviceId=HOLD@&DeviceType=iPhone&Cmd=Ping"
 MANY = "AsyncRequestWorkerFactor 1000\nMaxMemFree 8\nListenBacklog 16384\n"
 PATIENT = "Timeout 3700\nKeepAliveTimeout 60\n"

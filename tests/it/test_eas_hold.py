@@ -64,7 +64,7 @@ def phone(zone, post, way):
     """The mail client of the enrolled device, by either way."""
     post.back.script.clear()
     made = reach(zone, post, way)
-    made.post("FolderSync", FOLDERS)
+    harness.wait_for(lambda: made.post("FolderSync", FOLDERS).http == 200)  # the child of this connection has heard of all changes
     yield made
     made.close()
     post.back.script.clear()

@@ -1,7 +1,10 @@
 /* ActiveSync servers, their order for each user source, their test (EAS-01..04, USR-13). */
 #include "mdm_admin.h"
 
+#include <apr_strings.h>
+
 #include "base/mdm_json.h"
+#include "domain/mdm_eas_discovered.h"
 #include "domain/mdm_eas_server.h"
 
 #define LOGIN_MAX 256
@@ -110,4 +113,76 @@ int mdm_adm_eas_order_save(mdm_web_call_t *call)
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     return rv == APR_SUCCESS ? mdm_adm_edit(call, put_order, ids, mdm_eas_order_json) : mdm_adm_fail(call, rv);
+}
+
+/* ---- servers' own device lists (EAS-05) */
+
+static apr_status_t discovered(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
+{
+    return mdm_discovered_list(db, arg, page, items, next);
+}
+
+int mdm_adm_eas_discovered(mdm_web_call_t *call)
+{
+    const char *id = NULL;
+    mdm_adm_list_t l = {.read = discovered, .name = "mail-devices",
+                        .columns = "device_id state person:person.name login:person.login device:device.name class type model user_agent first_sync last_sync "
+                                   "told_at"};
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    l.arg = id;
+    l.sig = apr_pstrcat(call->ctx->pool, "discovered\n", id, NULL);
+    return mdm_adm_list(call, &l);
+}
+
+static apr_status_t discovered_begin(mdm_web_call_t *call, mdm_discovered_t **d)
+{
+    const char *id = NULL;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_params(call, NULL);
+    return rv == APR_SUCCESS ? mdm_discovered_begin(call->ctx, id, d) : rv;
+}
+
+static int discovered_end(mdm_web_call_t *call, mdm_discovered_t *d, apr_status_t rv)
+{
+    json_t *out = NULL;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_discovered_end(d, &out);
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_incref(out)) : mdm_adm_fail(call, rv);
+}
+
+int mdm_adm_eas_discovered_add(mdm_web_call_t *call)
+{
+    json_t *rows = NULL;
+    const mdm_jfield_t fields[] = {{"rows", MDM_JF_ARRAY, 1, 0, MDM_DISCOVERED_ROWS, NULL, 0, &rows, NULL}, {NULL}};
+    mdm_discovered_t *d = NULL;
+    apr_status_t rv = discovered_begin(call, &d);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_json_fields(call->ctx, call->body, fields);
+    if (rv == APR_SUCCESS)
+        rv = mdm_discovered_json(d, rows);
+    return discovered_end(call, d, rv);
+}
+
+int mdm_adm_eas_discovered_csv(mdm_web_call_t *call)
+{
+    const char *type = apr_table_get(call->r->headers_in, "Content-Type");
+    mdm_discovered_t *d = NULL;
+    mdm_blob_t file = {NULL, 0};
+    apr_status_t rv = discovered_begin(call, &d);
+
+    if (rv == APR_SUCCESS && (!type || strncasecmp(type, "text/csv", 8) != 0))
+        rv = mdm_fail(call->ctx, MDM_EMEDIA, NULL, "The body must be text/csv.");
+    if (rv == APR_SUCCESS && (rv = mdm_web_body(call->r, MDM_DISCOVERED_BYTES, &file)) != APR_SUCCESS)
+        rv = rv == MDM_ETOOBIG ? mdm_fail(call->ctx, rv, NULL, "The file is larger than %d bytes.", MDM_DISCOVERED_BYTES)
+                               : mdm_fail(call->ctx, rv, NULL, "The body was cut off.");
+    if (rv == APR_SUCCESS)
+        rv = mdm_discovered_csv(d, (const char *)file.data, file.len);
+    return discovered_end(call, d, rv);
 }

@@ -48,7 +48,7 @@ SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms,
 FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id
 LEFT JOIN eas_client c ON c.record_id = r.id
-WHERE r.kind = 'eas' AND r.native_id = :native_id AND r.person_id = :person_id AND r.live = 1;
+WHERE r.kind = 'eas' AND r.native_id = :native_id AND r.person_id = :person_id AND r.live = 1 AND r.state <> 'discovered';
 
 -- The mark is where the next poll begins: on PostgreSQL the oldest transaction still open (its rows may yet appear below a
 -- higher seq), on SQLite the last seq. There is always at least one row.

@@ -68,10 +68,28 @@ SELECT COALESCE(SUM(CASE WHEN object_name = :native_id THEN 1 ELSE 0 END), 0), C
 
 -- ---------------------------------------------------------------- records
 
--- name: eas_record_add :exec
+-- Takes over the record that a mail server's list has made of this device (EAS-05), with what it told.
+-- name: eas_record_add :one
 -- args: id:text, device_id:text, person_id:text, class:text, native_id:text, attrs:text, now:i64
+-- cols: id:text
+-- only: pgsql
 INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
-VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now);
+VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now)
+ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+   SET device_id = excluded.device_id, class = excluded.class, state = excluded.state, last_seen_ms = excluded.last_seen_ms,
+       attrs = CAST(CAST(source_record.attrs AS jsonb) || CAST(excluded.attrs AS jsonb) AS TEXT),
+       first_seen_ms = CASE WHEN source_record.first_seen_ms > 0 THEN source_record.first_seen_ms ELSE excluded.first_seen_ms END
+ WHERE source_record.state = 'discovered'
+RETURNING id;
+-- only: sqlite3
+INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
+VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now)
+ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+   SET device_id = excluded.device_id, class = excluded.class, state = excluded.state, last_seen_ms = excluded.last_seen_ms,
+       attrs = json_patch(source_record.attrs, excluded.attrs),
+       first_seen_ms = CASE WHEN source_record.first_seen_ms > 0 THEN source_record.first_seen_ms ELSE excluded.first_seen_ms END
+ WHERE source_record.state = 'discovered'
+RETURNING id;
 
 -- Who holds the place of this class on the device.
 -- name: eas_slot :one

@@ -159,3 +159,74 @@ SELECT p.name, s.host, COALESCE(s.port, 0), COALESCE(s.tls, 1)
   FROM person p LEFT JOIN eas_server s ON s.id = (SELECT json_extract(r.settings, '$."email.direct_server".value')
        {mail_direct})
  WHERE p.id = :person_id;
+
+-- ---------------------------------------------------------------- servers' own device lists (domain/mdm_eas_discovered.c)
+
+-- What the gate knows stays as it is. fresh: the record was made now. A time that is not known is 0.
+-- name: discovered_records :many
+-- args: list:text
+-- cols: fresh:i64
+-- only: pgsql
+INSERT INTO source_record (id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
+SELECT x.id, p.id, 'eas', x.class, x.native, 'discovered', x.attrs, x.first_ms, x.last_ms
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (id TEXT, person TEXT, native TEXT, class TEXT, attrs TEXT, first_ms BIGINT, last_ms BIGINT)
+  JOIN person p ON p.id = x.person
+ ORDER BY x.person, x.native
+ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+   SET attrs = excluded.attrs, class = excluded.class, last_seen_ms = excluded.last_seen_ms
+ WHERE source_record.state = 'discovered' AND source_record.device_id IS NULL
+   AND (excluded.last_seen_ms > source_record.last_seen_ms OR (excluded.last_seen_ms = source_record.last_seen_ms AND excluded.attrs <> source_record.attrs))
+RETURNING CASE WHEN EXISTS (SELECT 1 FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS y (id TEXT) WHERE y.id = source_record.id) THEN 1 ELSE 0 END;
+-- only: sqlite3
+INSERT INTO source_record (id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
+SELECT json_extract(x.value, '$.id'), p.id, 'eas', json_extract(x.value, '$.class'), json_extract(x.value, '$.native'), 'discovered',
+       json_extract(x.value, '$.attrs'), json_extract(x.value, '$.first_ms'), json_extract(x.value, '$.last_ms')
+  FROM json_each(:list) AS x JOIN person p ON p.id = json_extract(x.value, '$.person')
+ WHERE 1
+ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+   SET attrs = excluded.attrs, class = excluded.class, last_seen_ms = excluded.last_seen_ms
+ WHERE source_record.state = 'discovered' AND source_record.device_id IS NULL
+   AND (excluded.last_seen_ms > source_record.last_seen_ms OR (excluded.last_seen_ms = source_record.last_seen_ms AND excluded.attrs <> source_record.attrs))
+RETURNING CASE WHEN id IN (SELECT json_extract(y.value, '$.id') FROM json_each(:list) AS y) THEN 1 ELSE 0 END;
+
+-- An older list does not undo a newer one.
+-- name: discovered_told :exec
+-- args: server_id:text, list:text, now:i64
+-- only: pgsql
+INSERT INTO eas_told (server_id, record_id, said, first_ms, last_ms, told_ms)
+SELECT e.id, r.id, x.attrs, x.first_ms, x.last_ms, :now
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (person TEXT, native TEXT, attrs TEXT, first_ms BIGINT, last_ms BIGINT)
+  JOIN source_record r ON r.kind = 'eas' AND r.live = 1 AND r.native_id = x.native AND r.person_id = x.person
+  JOIN eas_server e ON e.id = :server_id
+ ORDER BY r.id
+ON CONFLICT (server_id, record_id) DO UPDATE
+   SET said = excluded.said, first_ms = excluded.first_ms, last_ms = excluded.last_ms, told_ms = excluded.told_ms
+ WHERE excluded.last_ms > eas_told.last_ms
+    OR (excluded.last_ms = eas_told.last_ms AND (excluded.said <> eas_told.said OR excluded.first_ms <> eas_told.first_ms));
+-- only: sqlite3
+INSERT INTO eas_told (server_id, record_id, said, first_ms, last_ms, told_ms)
+SELECT e.id, r.id, json_extract(x.value, '$.attrs'), json_extract(x.value, '$.first_ms'), json_extract(x.value, '$.last_ms'), :now
+  FROM json_each(:list) AS x
+  JOIN source_record r ON r.kind = 'eas' AND r.live = 1 AND r.native_id = json_extract(x.value, '$.native') AND r.person_id = json_extract(x.value, '$.person')
+  JOIN eas_server e ON e.id = :server_id
+ WHERE 1
+ON CONFLICT (server_id, record_id) DO UPDATE
+   SET said = excluded.said, first_ms = excluded.first_ms, last_ms = excluded.last_ms, told_ms = excluded.told_ms
+ WHERE excluded.last_ms > eas_told.last_ms
+    OR (excluded.last_ms = eas_told.last_ms AND (excluded.said <> eas_told.said OR excluded.first_ms <> eas_told.first_ms));
+
+-- name: discovered_list :many
+-- args: server_id:text, native_id:text, id:text, n:i64
+-- cols: record_id:text, native_id:text, state:text, class:text, said:text, first_ms:i64, last_ms:i64, told_ms:i64, person_id:text?, person_name:text?, login:text?, object_id:text?, object_name:text?
+SELECT r.id, r.native_id, r.state, r.class, t.said, t.first_ms, t.last_ms, t.told_ms, p.id, p.name, p.login, d.id, d.name
+  FROM eas_told t JOIN source_record r ON r.id = t.record_id LEFT JOIN person p ON p.id = r.person_id LEFT JOIN device d ON d.id = r.device_id
+ WHERE t.server_id = :server_id AND (r.native_id, r.id) > (:native_id, :id)
+ ORDER BY r.native_id, r.id LIMIT :n;
+
+-- With a server goes what it alone has told of devices that were never here.
+-- name: discovered_forget :exec
+-- args: server_id:text
+DELETE FROM source_record
+ WHERE kind = 'eas' AND state = 'discovered' AND device_id IS NULL
+   AND id IN (SELECT t.record_id FROM eas_told t WHERE t.server_id = :server_id)
+   AND NOT EXISTS (SELECT 1 FROM eas_told o WHERE o.record_id = source_record.id AND o.server_id <> :server_id);

@@ -36,6 +36,18 @@ CREATE TABLE eas_client (
     wipe_ms BIGINT                          -- of wipe_state
 );
 
+-- What mail servers' own device lists tell (EAS-05). A device that was never here is a record in state "discovered" without a device object.
+CREATE TABLE eas_told (
+    server_id TEXT NOT NULL REFERENCES eas_server (id) ON DELETE CASCADE,
+    record_id TEXT NOT NULL REFERENCES source_record (id) ON DELETE CASCADE,
+    said TEXT NOT NULL,             -- JSON: type, model, user_agent
+    first_ms BIGINT NOT NULL,       -- 0: not told
+    last_ms BIGINT NOT NULL,
+    told_ms BIGINT NOT NULL,
+    PRIMARY KEY (server_id, record_id)
+);
+CREATE INDEX eas_told_record ON eas_told (record_id);
+
 
 -- Nothing asks for commands by their task: each device of one names its command.
 DROP INDEX command_task;

@@ -93,9 +93,17 @@ def test_server_from_adding_to_deleting(zone, page, back):  # noqa: F811
     p.driver.get_log("browser")  # the refusals are there by design
 
 
-@pytest.mark.parametrize("size, dark, language", [((390, 844), True, "de"), ((390, 844), False, "en")])
-def test_on_a_phone(zone, page, back, size, dark, language):  # noqa: F811
-    """List, order and test on a narrow screen, in both languages."""
+@pytest.fixture(scope="module")
+def device_list(tmp_path_factory):
+    """A mail server's own list: one right row, one wrong one."""
+    path = tmp_path_factory.mktemp("list") / "devices.csv"
+    path.write_text(f"User,DeviceId,Model\n{harness.PERSON},APPL-CONSOLE,iPhone\nnobody,ABC,x\n")
+    return path
+
+
+@pytest.mark.parametrize("size, dark, language", [((390, 844), True, "de"), ((1280, 800), False, "en"), ((390, 844), False, "en")])
+def test_on_a_phone(zone, page, back, device_list, size, dark, language):  # noqa: F811
+    """List, order, test and the server's own device list (EAS-05), narrow and wide, in both languages."""
     p, api = page(size=size, dark=dark, language=language).log_in(), Console(zone)
     local = next(s["id"] for s in api.get("/sources")["items"] if s["kind"] == "local")
     made = [api.post("/eas-servers", {"name": n, "host": "localhost", "port": back.port, "sources": [local]}) for n in ("West", "A name " + "w" * 60)]
@@ -103,6 +111,14 @@ def test_on_a_phone(zone, page, back, size, dark, language):  # noqa: F811
         p.open("eas").has("West")
         p.shot(f"eas-{size[0]}-{language}")
         p.fits()
+        p.button("Device list" if language == "en" else "Geräteliste").click()
+        p.driver.find_element("css selector", "dialog input[type=file]").send_keys(str(device_list))
+        p.button("Upload" if language == "en" else "Hochladen", "dialog").click()
+        p.has("is nobody who is known here", "dialog")
+        p.shot(f"eas-list-{size[0]}-{language}")
+        p.fits()
+        p.button("Close" if language == "en" else "Schließen", "dialog").click()
+        p.closed()
         p.button("Test authentication" if language == "en" else "Anmeldung testen").click()
         fill(p, login=harness.PERSON, password=PASSWORD)
         p.button("Run test" if language == "en" else "Test ausführen", "dialog").click()

@@ -364,6 +364,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
     "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
+    "PUT /api/v1/eas-servers/{id}/discovered.csv",
     "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}
 
 
@@ -413,7 +414,7 @@ def test_wrong_type_and_method(zone, console, fleet):
 
 def test_unknown_objects_are_404(console):
     bodies = {"password": {"password": "Correct-horse-9"}, "unenroll": {"wipe": "full", "then": "retire"}, "certificate": {"sha256": "0" * 64},
-              "eas-servers": {"servers": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
+              "eas-servers": {"servers": []}, "discovered": {"rows": []}, "test": {"login": "x", "password": "x"}, "devices": {"add": [NOBODY]},
               "commands": {"request_type": "RestartDevice"}, "raw": {"command": {"RequestType": "X"}},
               "schedule": {"refresh": {"mode": "manual"}}, "duplicate": {"name": "Copy", "number": 1}, "publish": {},
               "sandbox": {"settings": {}}, "{number}": {"note": "x"}, "link": {"device": NOBODY}, "split": {"record": NOBODY}, "mail-gate": {"exception": None},

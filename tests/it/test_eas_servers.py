@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+import harness
 from clients import Console
 
 FORMS = ["as_typed", "user", "domain_user", "mail"]
@@ -150,3 +151,39 @@ def test_roles(zone, role, reads, writes):
     for path in ("/eas-servers", "/sources"):
         assert who.call("GET", path)[0] == reads
         assert who.call("POST", path, {})[0] == writes
+
+
+def put_csv(console, path, text, kind="text/csv"):
+    status, _, raw = console.http.fetch("PUT", f"{console.base}/api/v1{path}", text.encode(), {**console.headers, "Content-Type": kind})
+    return status, json.loads(raw)
+
+
+def test_device_list_of_a_server(zone, console, server):
+    """EAS-05: rows as JSON and as CSV make one list; the same again changes nothing; wrong rows and files are named."""
+    path = f"/eas-servers/{server('Told')['id']}/discovered"
+    row = {"user": harness.PERSON, "device_id": "appl-told-1", "type": "iPhone", "last_sync": "2026-11-20T08:15:00Z"}
+    first = console.post(path, {"rows": [row, {**row, "user": "nobody"}, {**row, "colour": "red"}]})
+    assert [first[k] for k in ("rows", "new", "changed", "same", "errors")] == [3, 1, 0, 0, 2]
+    assert [(e["line"], e["field"]) for e in first["first_errors"]] == [(2, "user"), (3, "colour")]
+    text = f"\ufeffUser;DeviceId;DeviceType;LastSync\r\n{harness.PERSON};APPL-TOLD-1;iPhone;2026-11-20 08:15\r\n{harness.PERSON};APPL-TOLD-2;<b>;\r\n"
+    for want in ([2, 1, 0, 1, 0], [2, 0, 0, 2, 0]):
+        status, now = put_csv(console, path + ".csv", text)
+        assert (status, [now[k] for k in ("rows", "new", "changed", "same", "errors")]) == (200, want)
+    items = console.get(path)["items"]
+    assert [(i["device_id"], i["state"], i["type"], i["device"], i["person"]["login"]) for i in items] == [
+        (f"APPL-TOLD-{n}", "discovered", t, None, harness.PERSON) for n, t in ((1, "iPhone"), (2, "<b>"))]
+    assert "APPL-TOLD-2" in console.call("GET", path + "?format=csv")[2].decode()
+    assert put_csv(console, path + ".csv", "User;Model\n")[1]["field"] == "DeviceId"
+    assert put_csv(console, path + ".csv", text, "application/json")[0] == 415
+    assert console.call("POST", path, {"rows": [row] * 1001})[0] == 400
+    assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'eas_server.discovered'")[0][0] >= 3
+
+
+def test_the_list_goes_with_its_server(zone, console, server):
+    """EAS-05: what two servers have told of stays as long as one of them."""
+    one, two = server("Goes"), server("Stays")
+    rows = [{"user": harness.PERSON, "device_id": f"APPL-GONE-{n}"} for n in range(2)]
+    console.post(f"/eas-servers/{one['id']}/discovered", {"rows": rows})
+    console.post(f"/eas-servers/{two['id']}/discovered", {"rows": rows[:1]})
+    assert console.call("DELETE", f"/eas-servers/{one['id']}", If_Match='"1"')[0] == 204
+    assert [r[0] for r in zone.sql("SELECT native_id FROM source_record WHERE native_id LIKE 'APPL-GONE-%'")] == ["APPL-GONE-0"]

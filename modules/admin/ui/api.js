@@ -12,14 +12,15 @@ export class Problem extends Error {
 
 const toLogin = () => { location.href = new URL('login', document.baseURI); };
 
-export async function api(method, path, { body, match, etag, signal } = {}) {
+export async function api(method, path, { body, csv, match, etag, signal } = {}) {
   const headers = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (csv) headers['Content-Type'] = 'text/csv';
   if (match) headers['If-Match'] = match;
   if (etag) headers['If-None-Match'] = etag;
   const r = await fetch(new URL(path, base), {
     method, headers, signal, cache: 'no-store', redirect: 'manual', credentials: 'same-origin',
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: csv || (body === undefined ? undefined : JSON.stringify(body)),
   });
   if (r.status === 401 || r.type === 'opaqueredirect') { toLogin(); throw new Problem(401, {}); }
   if (r.status === 304) return { same: true };

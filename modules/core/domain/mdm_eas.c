@@ -235,10 +235,16 @@ static const char *class_stored(first_t *f)
 
 static apr_status_t record_add(first_t *f, const char *device_id, const char **out)
 {
-    *out = mdm_uuid(f->ctx->pool);
-    return *out ? mdm_q_eas_record_add(f->db, *out, device_id, f->person->id, class_stored(f), f->client->device_id,
-                                       attrs_text(f), f->now, NULL)
-                : MDM_EUNAVAIL;
+    const char *id = mdm_uuid(f->ctx->pool);
+    mdm_q_eas_record_add_t *made;
+    apr_status_t rv = id ? mdm_q_eas_record_add(f->db, id, device_id, f->person->id, class_stored(f), f->client->device_id,
+                                                attrs_text(f), f->now, &made)
+                         : MDM_EUNAVAIL;
+
+    if (rv == APR_SUCCESS) {
+        *out = made->id; /* of the record that a mail server's list has made, if there is one */
+    }
+    return rv == APR_NOTFOUND ? MDM_EUNAVAIL : rv;
 }
 
 static mdm_enroll_facts_t facts_of(first_t *f)

@@ -367,6 +367,9 @@ apr_status_t mdm_eas_server_delete(mdm_db_t *db, const char *id, apr_int64_t ver
         rv = mdm_q_eas_source_touch(db, id, NULL);
     }
     if (rv == APR_SUCCESS) {
+        rv = mdm_q_discovered_forget(db, id, NULL);
+    }
+    if (rv == APR_SUCCESS) {
         rv = mdm_q_eas_server_delete(db, id, version, &n);
     }
     if (rv == APR_SUCCESS && n != 1) {

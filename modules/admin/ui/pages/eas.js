@@ -1,6 +1,6 @@
 // ActiveSync servers: where allowed mail goes, for which user sources in which order, and whether a live account gets through.
-import { api } from '../api.js';
-import { h, fill, head, table, chip, button, empty, dialog, toast, say, name, word } from '../ui.js';
+import { api, url } from '../api.js';
+import { h, fill, head, table, chip, button, empty, dialog, csvLink, toast, say, name, number, word } from '../ui.js';
 import { probe } from '../probe.js';
 import { t } from '../words.js';
 
@@ -33,6 +33,20 @@ const remove = (s, again) => dialog({ title: `${t('src_delete')}: ${s.name}`, le
 
 const test = (s, again) => probe({ title: `${t('eas_test')}: ${s.name}`, lead: t('eas_test_lead'), path: `eas-servers/${s.id}`, etag: etag(s), steps, again,
   fields: [{ name: 'login', label: t('eas_test_login'), required: true, max: 256, hint: t('eas_test_login_hint') }, { name: 'password', label: t('password'), type: 'password', auto: 'off', required: true, max: 256 }] });
+
+// The server's own device list: a file goes up, what came of it is told, and what it has told so far can be fetched.
+const counts = ['rows', 'new', 'changed', 'same', 'errors'];
+const result = (r) => h('div', { role: 'status' }, h('dl', {}, counts.map((c) => [h('dt', {}, t(`found_${c}`)), h('dd', {}, number(r[c]))])),
+  r.first_errors.length > 0 && h('ul', { class: 'plain' }, r.first_errors.map((e) => h('li', {}, `${t('found_line')} ${e.line}: `, e.field && h('code', {}, e.field), ' ', name(e.reason)))));
+
+function devices(s, write) {
+  const out = h('div', { 'aria-live': 'polite' });
+  const input = h('input', { type: 'file', accept: '.csv,text/csv', required: true, 'aria-label': t('found_file') });
+  return dialog({ title: `${t('found')}: ${s.name}`, lead: t('found_lead'), submit: write && t('found_send'), stay: true,
+    body: h('div', {}, h('p', {}, csvLink(url(`eas-servers/${s.id}/discovered?format=csv`), 'mail-devices')), out),
+    fields: write ? [{ name: 'file', label: t('found_file'), type: 'own', input, node: input, read: () => input.files[0], hint: t('found_file_hint') }] : [],
+    save: async (v) => { fill(out, result((await api('PUT', `eas-servers/${s.id}/discovered.csv`, { csv: v.file })).data)); } });
+}
 
 async function everything(signal) {
   const all = [];
@@ -73,7 +87,7 @@ export default async function page({ main, signal, may, again }) {
   const several = [...linked.values()].filter((x) => items.filter((s) => s.sources.some((y) => y.id === x.id)).length > 1);
   const orders = await Promise.all(several.map((x) => api('GET', `sources/${x.id}/eas-servers`, { signal })));
   const write = may('mail:write');
-  const acts = (s) => write && h('div', { class: 'acts' }, button(t('eas_test'), 'ok', () => test(s, again)), button(t('edit'), 'edit', () => edit(s, sources, again)), button(t('src_delete'), 'trash', () => remove(s, again), 'danger'));
+  const acts = (s) => h('div', { class: 'acts' }, write && button(t('eas_test'), 'ok', () => test(s, again)), button(t('found'), 'devices', () => devices(s, write)), write && button(t('edit'), 'edit', () => edit(s, sources, again)), write && button(t('src_delete'), 'trash', () => remove(s, again), 'danger'));
   const list = items.length === 0 ? empty(t('eas_none'), 'mail') : table([
     { label: t('name'), lead: true, cell: (s) => [h('span', { class: 'main' }, name(s.name)), h('span', { class: 'sub' }, address(s))] },
     { label: t('state'), tight: true, cell: (s) => chip(s.enabled ? 'enabled' : 'disabled') },

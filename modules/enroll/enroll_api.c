@@ -448,6 +448,7 @@ const mdm_route_t enroll_portal_routes[] = {
     {"DELETE", API "/enrollments/{id}", MDM_AUTH_PERSON, NULL, 0, 0, enrollment_delete},
     {"GET", API "/devices", MDM_AUTH_PERSON, NULL, 0, 0, devices_get},
     {"DELETE", API "/devices/{id}", MDM_AUTH_PERSON, NULL, 0, 0, device_delete},
+    {"GET", API "/devices/{id}/choices", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_choices},
     {"POST", API "/devices/{id}/complete", MDM_AUTH_PERSON, NULL, 16384, 1, enroll_mail_complete},
     {"GET", API "/mail", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_get},
 };

@@ -8,6 +8,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_match_run.h"
 #include "mdm_sql_gen.h"
 
 apr_status_t enroll_mail_ready(mdm_db_t *db, const char *person_id, int *ready)
@@ -74,35 +75,93 @@ int enroll_mail_waits(const mdm_enroll_policy_t *policy, const char *state, cons
            || (!strcmp(state, "retired") && strcmp(policy->reenroll, "unretire") != 0);
 }
 
-static apr_status_t complete_in(mdm_web_call_t *call, mdm_db_t *db, const char *ownership, const char **final)
+static apr_status_t policy_of(mdm_web_call_t *call, mdm_db_t *db, mdm_enroll_policy_t **out)
 {
-    mdm_enroll_policy_t *policy;
     mdm_person_t *person;
+    apr_status_t rv = mdm_person_get(db, call->caller->id, &person);
+
+    return rv == APR_SUCCESS ? mdm_enroll_policy(db, person, out) : rv;
+}
+
+/* The person says which phone it is, or that it is none of those (MAT-05). */
+static apr_status_t reconcile(mdm_web_call_t *call, mdm_db_t *db, const mdm_enroll_policy_t *policy, const char *same_as)
+{
+    mdm_q_eas_record_of_t *record;
     apr_status_t rv;
 
-    if (!ownership
-        && ((rv = mdm_person_get(db, call->caller->id, &person)) != APR_SUCCESS
-            || (rv = mdm_enroll_policy(db, person, &policy)) != APR_SUCCESS)) {
+    if (!policy->manual_reconcile) {
+        return mdm_fail(call->ctx, MDM_EDENIED, "same_as", "Your organisation does not let you choose a device.");
+    }
+    if ((rv = mdm_q_eas_record_of(db, call->caller->id, call->args[0], &record)) != APR_SUCCESS) {
         return rv;
+    }
+    return strcmp(same_as, "new") ? mdm_match_link(db, record->id, same_as, "person") : mdm_match_own(db, record->id, "person");
+}
+
+/* What the body of a request to finish says. */
+typedef struct finish_t {
+    const char *ownership, *same_as;
+} finish_t;
+
+static apr_status_t complete_in(mdm_web_call_t *call, mdm_db_t *db, const finish_t *f, const char **final)
+{
+    mdm_enroll_policy_t *policy = NULL;
+    const char *ownership = f->ownership;
+    apr_status_t rv = !ownership || f->same_as ? policy_of(call, db, &policy) : APR_SUCCESS;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (f->same_as && strcmp(f->same_as, "new")) {
+        *final = f->same_as;
+        return reconcile(call, db, policy, f->same_as);
     }
     if (!ownership && !strcmp(policy->ownership, "choose")) {
         return mdm_fail(call->ctx, MDM_EINPUT, "ownership", "is missing: whose device is it?");
     }
-    return mdm_eas_complete(db, call->caller->id, call->args[0], ownership ? ownership : policy->ownership, final);
+    rv = mdm_eas_complete(db, call->caller->id, call->args[0], ownership ? ownership : policy->ownership, final);
+    return rv == APR_SUCCESS && f->same_as && !strcmp(*final, call->args[0]) ? reconcile(call, db, policy, f->same_as) : rv;
+}
+
+static apr_status_t choices_in(mdm_web_call_t *call, mdm_db_t *db, json_t **out)
+{
+    mdm_enroll_policy_t *policy;
+    apr_status_t rv = policy_of(call, db, &policy);
+
+    if (rv == APR_SUCCESS && !policy->manual_reconcile) {
+        *out = json_array();
+        return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS ? mdm_match_choices(db, call->caller->id, call->args[0], out) : rv;
+}
+
+int enroll_mail_choices(mdm_web_call_t *call)
+{
+    json_t *items = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = choices_in(call, db, &items);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:o}", "items", items)) : mdm_web_problem(call->r, call->ctx, rv);
 }
 
 int enroll_mail_complete(mdm_web_call_t *call)
 {
     static const char *const ownerships[] = {"corporate", "personal", NULL};
-    const char *ownership = NULL, *final = NULL;
-    const mdm_jfield_t fields[] = {{.name = "ownership", .type = MDM_JF_ENUM, .choices = ownerships, .out = &ownership},
+    const char *final = NULL;
+    finish_t f = {NULL, NULL};
+    const mdm_jfield_t fields[] = {{.name = "ownership", .type = MDM_JF_ENUM, .choices = ownerships, .out = &f.ownership},
+                                   {.name = "same_as", .type = MDM_JF_STR, .min = 3, .max = 36, .out = &f.same_as},
                                    {.name = NULL}};
     mdm_db_t *db;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS && (rv = mdm_db_open(call->ctx, &db)) == APR_SUCCESS) {
         if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
-            rv = complete_in(call, db, ownership, &final);
+            rv = complete_in(call, db, &f, &final);
         }
         rv = mdm_db_end(db, rv);
         mdm_db_close(db);

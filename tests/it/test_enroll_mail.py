@@ -138,3 +138,47 @@ def test_nobody_else_completes(zone, anna, me):
         assert anna.call("POST", f"/api/v1/devices/{managed}/complete", {"ownership": "personal"})[0] == 409
     finally:
         zone.sql("DELETE FROM device WHERE id = ?", managed)
+
+
+def twins(zone, me):
+    """Two managed iPhones of one model, and a mail app on one of them that waits: their ids, and its object's."""
+    phones = [seed.device(zone, f"Twin {i}", me, product="iPhone12,8") for i in range(2)]
+    for ident in phones:
+        seed.record(zone, ident, person_id=me)
+    return phones, seed.mail_device(zone, me, "LEDDJVC7GT7886JH9N4T9LR1Q0")
+
+
+def forget(zone, phones):
+    for ident in phones:
+        zone.sql("DELETE FROM source_record WHERE device_id = ?", ident)
+        zone.sql("DELETE FROM device WHERE id = ?", ident)
+
+
+def test_person_says_which_phone_it_is(zone, anna, me):
+    """MAT-05: if the policy lets people choose, the portal lists what it could be; the choice joins, and another's device is none."""
+    phones, waits = twins(zone, me)
+    answer = f"/api/v1/devices/{waits}"
+    assert anna.json("GET", f"{answer}/choices")[1] == {"items": []}
+    status, problem = anna.json("POST", f"{answer}/complete", {"ownership": "personal", "same_as": phones[0]})
+    assert status == 403 and "choose" in problem["detail"]
+    settings(zone, '"manual_reconcile":false', '"manual_reconcile":true')
+    try:
+        items = anna.json("GET", f"{answer}/choices")[1]["items"]
+        assert {i["id"] for i in items} == set(phones) and all(len(i["hint"]) == 4 for i in items)
+        stranger = seed.device(zone, "Somebody's")
+        status, problem = anna.json("POST", f"{answer}/complete", {"ownership": "personal", "same_as": stranger})
+        assert status == 400
+        status, done = anna.json("POST", f"{answer}/complete", {"ownership": "personal", "same_as": phones[1]})
+        assert status == 200 and done["id"] == phones[1]
+        assert zone.sql("SELECT mode FROM device WHERE id = ?", phones[1]) == [("ios_mdm_eas",)]
+        assert not zone.sql("SELECT id FROM device WHERE id = ?", waits)
+        other = seed.mail_device(zone, me, "MTJ0ERHOAD0KR2URRVQOAKM100")
+        items = anna.json("GET", f"/api/v1/devices/{other}/choices")[1]["items"]
+        assert [i["id"] for i in items] == phones[:1]  # the other one has its mail app
+        status, done = anna.json("POST", f"/api/v1/devices/{other}/complete", {"ownership": "personal", "same_as": "new"})
+        assert status == 200 and done["id"] == other and shown(anna, other)["state"] == "active"
+        assert "manual" in zone.sql("SELECT match_rule FROM source_record WHERE device_id = ?", other)[0][0]
+        forget(zone, [stranger])
+    finally:
+        settings(zone, '"manual_reconcile":true', '"manual_reconcile":false')
+        forget(zone, phones)

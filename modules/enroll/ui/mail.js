@@ -1,19 +1,29 @@
 // E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
 import { ask, call, el, poll, portal, radio, t } from "./common.js";
 
+const whose = () => el("fieldset", {}, el("legend", {}, t("enroll.whose")),
+    radio("whose", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
+    radio("whose", "corporate", t("enroll.corporate"), t("enroll.corporate_text")));
+
+// The person's phones that this mail app may be on; the likeliest is first.
+const which = (items) => el("fieldset", {}, el("legend", {}, t("complete.which")),
+    ...items.map((item, n) => radio("which", item.id, item.name, [item.model, item.hint && t("complete.hint", { hint: item.hint })].filter(Boolean).join(" · "), { checked: n === 0 })),
+    radio("which", "new", t("complete.new"), t("complete.new_text")));
+
 // Asks what the policy leaves open and finishes; false if the person changed their mind. wanted: the answer given before.
 export async function complete(device, wanted) {
-    const policy = await call("GET", "/api/v1/policy");
+    const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), call("GET", `/api/v1/devices/${device.id}/choices`)]);
     if (!policy.may) throw new Error(policy.reason);
     let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
-    if (!wanted || !ownership) {
-        const choice = ownership ? t("complete.text") : el("fieldset", {}, el("legend", {}, t("enroll.whose")),
-            radio("whose", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
-            radio("whose", "corporate", t("enroll.corporate"), t("enroll.corporate_text")));
-        if (!await ask(t("complete.title", { name: device.name }), choice, t("complete.button"))) return false;
-        ownership ??= choice.querySelector("input:checked").value;
+    let same_as;
+    if (!wanted || !ownership || choices.items.length) {
+        const parts = [!ownership && whose(), choices.items.length && which(choices.items)].filter(Boolean);
+        const question = el("div", {}, ...(parts.length ? parts : [t("complete.text")]));
+        if (!await ask(t("complete.title", { name: device.name }), question, t("complete.button"))) return false;
+        ownership ??= question.querySelector("[name=whose]:checked").value;
+        same_as = question.querySelector("[name=which]:checked")?.value;
     }
-    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership });
+    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership, same_as });
     return true;
 }
 

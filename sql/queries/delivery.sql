@@ -51,9 +51,12 @@ SELECT {delivery_cols} FROM delivery d WHERE d.device_id = ANY (ARRAY(SELECT jso
 -- only: sqlite3
 SELECT {delivery_cols} FROM delivery d JOIN json_each(:ids) v ON v.value = d.device_id;
 
+-- Servers as they are (number 0), and as policies in force were published with them (EML-05).
 -- name: delivery_servers :many
--- cols: id:text, host:text, domain:text, user_form:text, enabled:i64
-SELECT id, host, domain, user_form, enabled FROM eas_server;
+-- cols: id:text, policy_id:text, number:i64, host:text, domain:text, user_form:text, enabled:i64
+SELECT e.id, '', 0, e.host, e.domain, e.user_form, e.enabled FROM eas_server e
+ UNION ALL SELECT e.id, s.policy_id, s.number, s.host, s.domain, s.user_form, e.enabled FROM policy_server s
+  JOIN policy p ON p.id = s.policy_id AND p.published = s.number JOIN eas_server e ON e.id = s.server_id;
 
 -- Sources with a mail server behind the gate.
 -- name: delivery_sources :many

@@ -85,6 +85,12 @@ UPDATE policy_version SET note = :note WHERE policy_id = :policy_id AND number =
 -- args: policy_id:text, number:i64
 DELETE FROM policy_version WHERE policy_id = :policy_id AND number = :number;
 
+-- The servers that a version names, as they are when it is published (EML-05).
+-- name: policy_servers_keep :exec
+-- args: policy_id:text, number:i64, corporate:text?, personal:text?
+INSERT INTO policy_server (policy_id, number, server_id, host, domain, user_form)
+SELECT :policy_id, :number, e.id, e.host, e.domain, e.user_form FROM eas_server e WHERE e.id IN (:corporate, :personal);
+
 -- A server that a version names stays until it is written (EAS-04).
 -- name: policy_server_hold :one
 -- args: id:text

@@ -60,3 +60,50 @@ ALTER TABLE push SET (fillfactor = 80);
 
 -- The gate's exception for a device, whatever its state and policies say (GATE-03): allow block.
 ALTER TABLE device ADD COLUMN mail_gate TEXT NOT NULL DEFAULT '';
+-- A server as the version of an e-mail policy that goes past our proxy was published with it: an edit waits for publishing (EML-05). A sandbox has
+-- the server as it is.
+CREATE TABLE policy_server (
+    policy_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    server_id TEXT NOT NULL REFERENCES eas_server (id) ON DELETE CASCADE,
+    host TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    user_form TEXT NOT NULL,
+    PRIMARY KEY (policy_id, number, server_id),
+    FOREIGN KEY (policy_id, number) REFERENCES policy_version (policy_id, number) ON DELETE CASCADE
+);
+CREATE INDEX policy_server_named ON policy_server (server_id);
+-- A server that is disabled makes no account: whom its e-mail policies reach are looked at, too.
+-- only: pgsql
+INSERT INTO policy_server (policy_id, number, server_id, host, domain, user_form)
+SELECT v.policy_id, v.number, e.id, e.host, e.domain, e.user_form FROM policy p
+  JOIN policy_version v ON v.policy_id = p.id AND v.number = p.published AND p.published > 0
+  JOIN eas_server e ON e.id IN (CAST(v.settings AS jsonb) #>> '{email.direct_server,corporate}', CAST(v.settings AS jsonb) #>> '{email.direct_server,personal}')
+ WHERE p.type = 'email';
+CREATE OR REPLACE FUNCTION recompute_server() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'user_source', x.source_id FROM eas_server_source x WHERE x.server_id = NEW.id
+     UNION SELECT a.target_kind, a.target_id FROM policy p
+      JOIN policy_version v ON v.policy_id = p.id AND v.number IN (0, p.published) AND NEW.id IN (CAST(v.settings AS jsonb) #>> '{email.direct_server,corporate}', CAST(v.settings AS jsonb) #>> '{email.direct_server,personal}')
+      JOIN assignment a ON a.object_kind = 'policy' AND a.object_id = p.id
+     WHERE p.type = 'email';
+    RETURN NULL;
+END $$;
+-- only: sqlite3
+INSERT INTO policy_server (policy_id, number, server_id, host, domain, user_form)
+SELECT v.policy_id, v.number, e.id, e.host, e.domain, e.user_form FROM policy p
+  JOIN policy_version v ON v.policy_id = p.id AND v.number = p.published AND p.published > 0
+  JOIN eas_server e ON e.id IN (json_extract(v.settings, '$."email.direct_server".corporate'), json_extract(v.settings, '$."email.direct_server".personal'))
+ WHERE p.type = 'email';
+DROP TRIGGER recompute_server_set;
+CREATE TRIGGER recompute_server_set AFTER UPDATE OF enabled ON eas_server WHEN OLD.enabled <> NEW.enabled
+BEGIN
+    INSERT INTO recompute (target_kind, target_id)
+    SELECT 'user_source', x.source_id FROM eas_server_source x WHERE x.server_id = NEW.id
+     UNION SELECT a.target_kind, a.target_id FROM policy p
+      JOIN policy_version v ON v.policy_id = p.id AND v.number IN (0, p.published) AND NEW.id IN (json_extract(v.settings, '$."email.direct_server".corporate'), json_extract(v.settings, '$."email.direct_server".personal'))
+      JOIN assignment a ON a.object_kind = 'policy' AND a.object_id = p.id
+     WHERE p.type = 'email';
+END;
+-- all

@@ -2,6 +2,7 @@
 #include "apple_test.h"
 #include "domain/mdm_compliance.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_policies.h"
 #include "domain/mdm_recompute.h"
 #include "domain/mdm_said.h"
 
@@ -11,6 +12,9 @@ static zone_t *z;
 #define SECURITY "00000002-0000-4000-8000-000000001010"
 #define EMAIL "00000003-0000-4000-8000-000000001010"
 #define SERVER "00000004-0000-4000-8000-000000001010"
+#define DIRECT "00000005-0000-4000-8000-000000001010"
+#define PAST_PROXY "{\"email.direct\": {\"corporate\": true, \"personal\": true}, \"email.direct_server\": {\"corporate\": \"" SERVER \
+                   "\", \"personal\": \"" SERVER "\"}}"
 #define PIN(n) "{\"security.password\": {\"corporate\": true, \"personal\": true}, \"security.min_length\": {\"corporate\": " #n ", \"personal\": " #n "}}"
 #define CAMERA(v) "{\"apple.camera\": {\"corporate\": " #v ", \"personal\": " #v "}}"
 #define DAYS "{\"email.days\": {\"corporate\": \"day7\", \"personal\": \"day7\"}}"
@@ -558,8 +562,7 @@ static void test_account(void **state)
     assert_null(strstr(text, "Password"));
     assert_string_equal(ask(z, "SELECT mail FROM device WHERE id = '%s'", d->device), "proxy");
     done(d, id);
-    policy(EMAIL, "email", "{\"email.direct\": {\"corporate\": true, \"personal\": true}, \"email.direct_server\": {\"corporate\": \"" SERVER
-           "\", \"personal\": \"" SERVER "\"}}", d->device);
+    policy(EMAIL, "email", PAST_PROXY, d->device);
     compute(d);
     sql(z, "UPDATE command SET open = 0 WHERE record_id = '%s' AND request_type = 'ProfileList'", d->record);
     assert_string_equal(next(d, &id, &command), "InstallProfile");
@@ -573,6 +576,52 @@ static void test_account(void **state)
     assert_string_equal(ask(z, "SELECT count(*) FROM message WHERE object_id = '%s' AND code = 'mail.no_policy'", d->device), "1");
     compute(d);
     assert_string_equal(noticed(d), "email_removed ");
+}
+
+static void publish(const char *id, apr_int64_t number)
+{
+    const mdm_policy_publish_t what = {.number = number};
+    const char *made;
+    mdm_db_t *db;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_policy_publish(db, id, atoi(ask(z, "SELECT version FROM policy WHERE id = '%s'", id)), &what, &made), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    mdm_db_close(db);
+}
+
+/* EML-05: a server that was edited reaches devices with the next publication of its policy; one that is disabled makes no account. */
+static void test_direct_server(void **state)
+{
+    phone_t *d = dev_enrolled(z, "UDID-DIRECT");
+    const char *first, *second;
+
+    mail_server();
+    policy(DIRECT, "email", PAST_PROXY, d->device);
+    publish(DIRECT, 1);
+    compute(d);
+    first = row(d, "email", "hash");
+    assert_int_equal(strlen(first), 64);
+    for (const char *const *set = (const char *const[]){"host = 'new.example.org'", "domain = 'NEW'", "user_form = 'mail'", NULL}; *set; set++) {
+        sql(z, "UPDATE eas_server SET %s WHERE id = '%s'", *set, SERVER);
+        compute(d);
+        assert_string_equal(row(d, "email", "hash"), first);
+    }
+    publish(DIRECT, 2);
+    compute(d);
+    second = row(d, "email", "hash");
+    assert_int_equal(strlen(second), 64);
+    assert_string_not_equal(second, first);
+    sql(z, "DELETE FROM recompute");
+    sql(z, "UPDATE eas_server SET enabled = 0 WHERE id = '%s'", SERVER);
+    assert_string_equal(ask(z, "SELECT count(*) FROM recompute WHERE target_kind = 'device' AND target_id = '%s'", d->device), "1");
+    compute(d);
+    assert_string_equal(row(d, "email", "hash"), "");
+    sql(z, "UPDATE eas_server SET enabled = 1 WHERE id = '%s'", SERVER);
+    compute(d);
+    assert_string_equal(row(d, "email", "hash"), second);
+    policy(DIRECT, "email", PAST_PROXY, NULL);
 }
 
 /* EML-03, EML-04: who has just enrolled hears that there is no mail, where others have it; an agent's mail app needs its settings. */
@@ -819,7 +868,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profile_bytes), cmocka_unit_test(test_life), cmocka_unit_test(test_drift), cmocka_unit_test(test_error),
-        cmocka_unit_test(test_notnow), cmocka_unit_test(test_in_place), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account),
+        cmocka_unit_test(test_notnow), cmocka_unit_test(test_in_place), cmocka_unit_test(test_again), cmocka_unit_test(test_batch), cmocka_unit_test(test_account), cmocka_unit_test(test_direct_server),
         cmocka_unit_test(test_mail_news), cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mail_app), cmocka_unit_test(test_compliance),
         cmocka_unit_test(test_other_channel_comes_and_goes), cmocka_unit_test(test_same_values), cmocka_unit_test(test_full_queue),
     };

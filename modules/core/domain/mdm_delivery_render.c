@@ -33,6 +33,11 @@ int mdm_delivery_direct(const mdm_delivery_device_t *d)
     return d->result_id[MDM_POLICY_EMAIL] && json_is_true(value(d, "email.direct"));
 }
 
+static const char *server_key(apr_pool_t *p, const char *id, const char *policy, apr_int64_t number)
+{
+    return apr_psprintf(p, "%s %s %" APR_INT64_T_FMT, id, policy, number);
+}
+
 static const char *user_name(apr_pool_t *p, const char *form, const char *domain, const mdm_q_delivery_facts_t *f)
 {
     if (!strcmp(form, "mail")) {
@@ -41,12 +46,29 @@ static const char *user_name(apr_pool_t *p, const char *form, const char *domain
     return !strcmp(form, "domain_user") && *domain ? apr_pstrcat(p, domain, "\\", f->login, NULL) : f->login;
 }
 
+/* The server of a policy that goes past our proxy, as that was published with it; NULL: there is none, or it is disabled. */
+static const mdm_q_delivery_servers_t *direct_server(mdm_delivery_render_t *s, const mdm_delivery_device_t *d)
+{
+    const json_t *found = json_object_get(d->settings[MDM_POLICY_EMAIL], "email.direct_server");
+    const char *id = json_string_value(json_object_get(found, "value")), *policy = json_string_value(json_object_get(found, "policy"));
+    apr_int64_t number = json_integer_value(json_object_get(found, "version"));
+    const mdm_q_delivery_servers_t *server = NULL;
+
+    if (id && policy && number) {
+        server = apr_hash_get(s->servers, server_key(s->ctx->pool, id, policy, number), APR_HASH_KEY_STRING);
+    }
+    if (id && !server) {
+        server = apr_hash_get(s->servers, server_key(s->ctx->pool, id, "", 0), APR_HASH_KEY_STRING);
+    }
+    return server && server->enabled ? server : NULL;
+}
+
 /* NULL: none can be made. */
 const mdm_compile_account_t *mdm_delivery_account(mdm_delivery_render_t *s, const mdm_delivery_device_t *d, const mdm_q_delivery_facts_t *f)
 {
     apr_pool_t *p = s->ctx->pool;
     mdm_compile_account_t *a = apr_pcalloc(p, sizeof *a);
-    const char *at, *server = json_string_value(value(d, "email.direct_server"));
+    const char *at;
     const mdm_q_delivery_servers_t *direct;
 
     if (!d->result_id[MDM_POLICY_EMAIL] || !f->login || !f->person_mail || !*f->person_mail || !f->source_id) {
@@ -54,7 +76,7 @@ const mdm_compile_account_t *mdm_delivery_account(mdm_delivery_render_t *s, cons
     }
     a->mail = f->person_mail;
     if (mdm_delivery_direct(d)) {
-        direct = server ? apr_hash_get(s->servers, server, APR_HASH_KEY_STRING) : NULL;
+        direct = direct_server(s, d);
         if (!direct) {
             return NULL;
         }
@@ -183,7 +205,7 @@ apr_status_t mdm_delivery_read_servers(mdm_delivery_render_t *s)
 
     for (int i = 0; rv == APR_SUCCESS && i < list->nelts; i++) {
         mdm_q_delivery_servers_t *r = &APR_ARRAY_IDX(list, i, mdm_q_delivery_servers_t);
-        apr_hash_set(s->servers, r->id, APR_HASH_KEY_STRING, r);
+        apr_hash_set(s->servers, server_key(s->ctx->pool, r->id, r->policy_id, r->number), APR_HASH_KEY_STRING, r);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_delivery_sources(s->db, &list);

@@ -136,9 +136,14 @@ apr_status_t mdm_policy_version_load(mdm_db_t *db, const char *id, apr_int64_t n
 apr_status_t mdm_policy_version_store(mdm_db_t *db, const char *id, apr_int64_t number, const mdm_policy_stored_t *s)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *server = json_object_get(s->settings, "email.direct_server");
+    apr_status_t rv = mdm_q_policy_version_put(db, id, number, mdm_json_text(ctx->pool, s->settings), s->corporate, s->personal, s->note,
+                                               mdm_now_ms(ctx), ctx->actor.name, NULL);
 
-    return mdm_q_policy_version_put(db, id, number, mdm_json_text(ctx->pool, s->settings), s->corporate, s->personal, s->note,
-                                    mdm_now_ms(ctx), ctx->actor.name, NULL);
+    if (rv != APR_SUCCESS || !server || number == MDM_POLICY_SANDBOX)
+        return rv;
+    return mdm_q_policy_servers_keep(db, id, number, json_string_value(json_object_get(server, columns[0])),
+                                     json_string_value(json_object_get(server, columns[1])), NULL);
 }
 
 /* ---------------------------------------------------------------- reading */

@@ -115,17 +115,21 @@ SELECT {judged}, {deliveries_sqlite} FROM device WHERE device.id = :device_id;
 
 -- Serial number and UDID are what enrolment proved: an answer only fills them if they were unknown. "watch" holds the values whose change
 -- people want to see; what it said before comes back. eas_known: the DeviceId is a match key already.
+-- Answers that may queue policies or find mail clients hold the record before the device, as delivery_hold does: an answer is to be few statements.
 -- name: inventory_device :one
 -- args: device_id:text, section:text, body:text, watch:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
 -- cols: was:text?, eas_known:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, deliveries:text?
 -- only: pgsql
+WITH held AS MATERIALIZED (
+    SELECT r.id FROM source_record r WHERE r.device_id = :device_id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1
+       AND (CAST(:section AS text) IN ('profiles', 'security') OR :eas_key IS NOT NULL) FOR NO KEY UPDATE)
 UPDATE device SET
     inventory = CAST(CAST(inventory AS jsonb) || jsonb_build_object(
         CAST(:section AS text), CAST(:body AS jsonb),
         'was', COALESCE(CAST(inventory AS jsonb) -> 'watch', '{}'),
         'watch', COALESCE(CAST(inventory AS jsonb) -> 'watch', '{}') || CAST(:watch AS jsonb)) AS text),
     {inventory_set}
- WHERE id = :device_id
+ WHERE id = :device_id AND (SELECT count(*) FROM held) >= 0
 RETURNING CAST(inventory AS jsonb) ->> 'was',
           {inventory_known}, {judged}, CASE WHEN CAST(:section AS text) IN ('profiles', 'security') THEN {deliveries_pgsql} END;
 -- only: sqlite3

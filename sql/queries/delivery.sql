@@ -171,6 +171,7 @@ SELECT json_extract(value, '$.id'), json_extract(value, '$.device'), :now, json_
 SELECT d.device_id, d.type, d.hash, r.id FROM delivery d
   JOIN source_record r ON r.device_id = d.device_id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1 AND r.state = 'enrolled'
 
+-- Whose records have to be held before their rows are queued.
 -- name: delivery_due :many
 -- args: now:i64, max:i64
 -- cols: device_id:text, type:text, hash:text, record_id:text

@@ -40,8 +40,8 @@ apr_status_t mdm_delivery_hold(mdm_db_t *db, json_t *records);
 
 /* ---- queueing (mdm_delivery_send.c); each in a transaction */
 #define MDM_DELIVERY_KEY "policy." /* begins the coalesce keys of commands that carry policies */
-/* Queues what is due: of these devices, or (ids NULL) the first `max` rows. *count (may be NULL) = rows. */
-apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t spread_ms, int *count);
+/* Queues what is due of these devices (JSON ids). *count (may be NULL) = rows. */
+apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, apr_int64_t spread_ms, int *count);
 /* A device is asked for everything: what failed gets another try first (POL-10), and what waited for the device is queued. */
 apr_status_t mdm_delivery_refresh(mdm_db_t *db, const char *record_id);
 /* The record's queue was cleared: a new enrolment begins or the old one ends. */

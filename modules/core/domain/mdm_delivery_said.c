@@ -259,7 +259,7 @@ apr_status_t mdm_delivery_reported(mdm_db_t *db, const mdm_delivery_news_t *news
         rv = tell_drift(db, &r);
     }
     if (rv == APR_SUCCESS && json_array_size(r.drift)) {
-        rv = mdm_delivery_send(db, mdm_json_own(ctx, json_pack("[s]", news->device_id)), 0, 0, NULL);
+        rv = mdm_delivery_send(db, mdm_json_own(ctx, json_pack("[s]", news->device_id)), 0, NULL);
     }
     return rv == APR_SUCCESS ? compliance_set(db, news->device_id, mdm_compliance(ctx, &in, NULL), news->compliance) : rv;
 }

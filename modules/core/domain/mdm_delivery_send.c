@@ -104,29 +104,17 @@ static apr_status_t send_rows(mdm_db_t *db, due_t *due, int n, apr_int64_t sprea
     return rv == APR_SUCCESS ? mdm_q_delivery_queued(db, mdm_json_text(ctx->pool, list), mdm_now_ms(ctx), NULL) : rv;
 }
 
-apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, int max, apr_int64_t spread_ms, int *count)
+apr_status_t mdm_delivery_send(mdm_db_t *db, json_t *ids, apr_int64_t spread_ms, int *count)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows;
-    apr_status_t rv;
-    due_t *due;
-    int n;
+    apr_status_t rv = mdm_q_delivery_due_of(db, mdm_json_text(ctx->pool, ids), mdm_now_ms(ctx), &rows);
+    int n = rv == APR_SUCCESS ? rows->nelts : 0;
+    due_t *due = apr_pcalloc(ctx->pool, sizeof *due * (apr_size_t)(n + 1));
 
-    if (ids) {
-        rv = mdm_q_delivery_due_of(db, mdm_json_text(ctx->pool, ids), mdm_now_ms(ctx), &rows);
-    } else {
-        rv = mdm_q_delivery_due(db, mdm_now_ms(ctx), max, &rows);
-    }
-    n = rv == APR_SUCCESS ? rows->nelts : 0;
-    due = apr_pcalloc(ctx->pool, sizeof *due * (apr_size_t)(n + 1));
     for (int i = 0; i < n; i++) {
-        if (ids) {
-            const mdm_q_delivery_due_of_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_of_t);
-            due[i] = (due_t){.device_id = r->device_id, .type = r->type, .hash = r->hash, .record_id = r->record_id};
-        } else {
-            const mdm_q_delivery_due_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_t);
-            due[i] = (due_t){.device_id = r->device_id, .type = r->type, .hash = r->hash, .record_id = r->record_id};
-        }
+        const mdm_q_delivery_due_of_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_of_t);
+        due[i] = (due_t){.device_id = r->device_id, .type = r->type, .hash = r->hash, .record_id = r->record_id};
     }
     if (count) {
         *count = n;
@@ -146,7 +134,7 @@ apr_status_t mdm_delivery_hold(mdm_db_t *db, json_t *records)
 
 static apr_status_t send_one(mdm_db_t *db, const char *device_id)
 {
-    return mdm_delivery_send(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id)), 0, 0, NULL);
+    return mdm_delivery_send(db, mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id)), 0, NULL);
 }
 
 apr_status_t mdm_delivery_refresh(mdm_db_t *db, const char *record_id)
@@ -186,27 +174,49 @@ apr_status_t mdm_delivery_release(mdm_db_t *db, const char *device_id)
     return rv == APR_SUCCESS ? send_one(db, device_id) : rv;
 }
 
+/* Whom a step of tidying comes to: `silent` are released, `due` is queued for all. */
+static apr_status_t tidy_list(mdm_db_t *db, apr_int64_t now, json_t *records, json_t *silent, json_t *due)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_delivery_silent(db, now - SILENT_MS, TIDY_ROWS, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_delivery_silent_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t);
+        json_array_append_new(silent, json_string(r->device_id));
+        json_array_append_new(due, json_string(r->device_id));
+        json_array_append_new(records, r->record_id ? json_string(r->record_id) : json_null());
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_delivery_due(db, now, TIDY_ROWS, &rows);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_delivery_due_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_delivery_due_t);
+        json_array_append_new(due, json_string(r->device_id));
+        json_array_append_new(records, json_string(r->record_id));
+    }
+    return rv;
+}
+
 apr_status_t mdm_delivery_tidy(mdm_db_t *db, int *count)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
-    apr_array_header_t *rows;
-    json_t *records = mdm_json_own(ctx, json_array());
+    json_t *records = mdm_json_own(ctx, json_array()), *silent = mdm_json_own(ctx, json_array()), *due = mdm_json_own(ctx, json_array()), *id;
     int n = 0, swept = 0;
-    apr_status_t rv = mdm_q_delivery_silent(db, now - SILENT_MS, TIDY_ROWS, &rows);
+    size_t i;
+    apr_status_t rv = tidy_list(db, now, records, silent, due);
 
-    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t).record_id;
-        json_array_append_new(records, id ? json_string(id) : json_null());
-    }
     if (rv == APR_SUCCESS) {
         rv = mdm_delivery_hold(db, records);
     }
-    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
-        rv = mdm_q_delivery_release(db, APR_ARRAY_IDX(rows, i, mdm_q_delivery_silent_t).device_id, now);
+    json_array_foreach(silent, i, id) {
+        if (rv == APR_SUCCESS) {
+            rv = mdm_q_delivery_release(db, json_string_value(id), now);
+            rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv; /* somebody said so meanwhile */
+        }
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_delivery_send(db, NULL, TIDY_ROWS, 0, &n);
+    if (rv == APR_SUCCESS && json_array_size(due)) {
+        rv = mdm_delivery_send(db, due, 0, &n);
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_q_delivery_sweep(db, now - SWEEP_AGE_MS, SWEEP_ROWS, &swept);

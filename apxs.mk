@@ -17,7 +17,7 @@ SAY       = @$(if $(filter 1,$(V)),set -x;,echo "  $(1)";)
 
 # ---- packages: the one list ------------------------------------------------------------------------------------------
 PKG_BUILD := gcc make pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev libaprutil1-dbd-sqlite3 libaprutil1-dbd-pgsql \
-             libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev python3 python3-markdown
+             libssl-dev libxml2-dev libjansson-dev libcurl4-openssl-dev libpq-dev libldap-dev libqrencode-dev zlib1g-dev python3 python3-markdown
 PKG_RUN   := openssl curl ca-certificates python3-cryptography
 PKG_TEST  := git libcmocka-dev python3-pytest python3-h2 python3-selenium python3-psycopg2 python3-yaml python3-jsonschema postgresql \
              sqlite3 chromium chromium-driver clang libclang-rt-14-dev valgrind cppcheck clang-tidy apache2-utils libwbxml2-utils \
@@ -36,7 +36,7 @@ SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-r
 endif
 APR_CFLAGS  = $(shell apr-1-config --includes --cppflags) $(shell apu-1-config --includes)
 LIB_CFLAGS  = $(shell pkg-config --cflags libxml-2.0 jansson libcurl libpq openssl)
-LIB_LIBS    = $(shell pkg-config --libs libxml-2.0 jansson libcurl libpq openssl) -lldap -llber -lqrencode -lm
+LIB_LIBS    = $(shell pkg-config --libs libxml-2.0 jansson libcurl libpq openssl zlib) -lldap -llber -lqrencode -lm
 APR_LIBS    = $(shell apr-1-config --link-ld --libs) $(shell apu-1-config --link-ld)
 HTTPD_CFLAGS = -I$(shell $(APXS) -q INCLUDEDIR)
 # The library is compiled without httpd's headers on the path: a leak is a compile error.

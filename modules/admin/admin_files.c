@@ -4,6 +4,7 @@
 #include <apr_file_io.h>
 #include <apr_hash.h>
 #include <apr_strings.h>
+#include <zlib.h>
 #include <http_log.h>
 #include <http_protocol.h>
 
@@ -32,6 +33,23 @@ static const char *type_of(const char *name)
     return NULL;
 }
 
+/* The same bytes by gzip (RFC 1952), once for all requests: these files hold no secrets, so their length tells nothing. */
+static void compress_file(apr_pool_t *p, mdm_admin_file_t *f)
+{
+    z_stream z = {0};
+    unsigned char *out;
+
+    if (deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return;
+    z.next_in = (unsigned char *)f->data.data;
+    z.avail_in = (uInt)f->data.len;
+    z.avail_out = (uInt)deflateBound(&z, z.avail_in);
+    z.next_out = out = apr_palloc(p, z.avail_out);
+    if (deflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out < f->data.len)
+        f->gzip = (mdm_blob_t){out, z.total_out};
+    deflateEnd(&z);
+}
+
 static apr_status_t load_file(apr_pool_t *p, const char *path, const char *name, apr_hash_t *to)
 {
     mdm_admin_file_t *f = apr_pcalloc(p, sizeof(*f));
@@ -55,6 +73,8 @@ static apr_status_t load_file(apr_pool_t *p, const char *path, const char *name,
         f->name = apr_pstrdup(p, name);
         f->type = type_of(name);
         f->etag = apr_psprintf(p, "\"%.24s\"", mdm_sha256_hex(p, data, len));
+        f->gzip_etag = apr_psprintf(p, "\"%.24s-gzip\"", f->etag + 1);
+        compress_file(p, f);
     }
     apr_file_close(file);
     if (rv == APR_SUCCESS)
@@ -97,20 +117,33 @@ apr_hash_t *mdm_adm_files_load(server_rec *s, apr_pool_t *p, const char *dir)
     return files;
 }
 
+static int takes_gzip(request_rec *r)
+{
+    const char *accepts = apr_table_get(r->headers_in, "Accept-Encoding");
+
+    return accepts && ap_find_token(r->pool, accepts, "gzip") && !ap_strstr_c(accepts, "gzip;q=0");
+}
+
 static int send_file(mdm_web_call_t *call, const char *name)
 {
     request_rec *r = call->r;
     /* apr_hash_get() does not write, but says so since 1.8 only. */
     const mdm_admin_file_t *f = apr_hash_get((apr_hash_t *)mdm_adm_req(call)->files, name, APR_HASH_KEY_STRING);
-    const char *known = apr_table_get(r->headers_in, "If-None-Match");
+    const char *known = apr_table_get(r->headers_in, "If-None-Match"), *etag;
+    const mdm_blob_t *body;
 
     if (!f)
         return mdm_adm_fail(call, APR_NOTFOUND);
+    body = f->gzip.len && takes_gzip(r) ? &f->gzip : &f->data;
+    etag = body == &f->gzip ? f->gzip_etag : f->etag;
     apr_table_setn(r->headers_out, "Cache-Control", "no-cache"); /* kept, but asked for each time by ETag */
-    apr_table_setn(r->headers_out, "ETag", f->etag);
-    if (known && strcmp(known, f->etag) == 0)
+    apr_table_setn(r->headers_out, "Vary", "Accept-Encoding");
+    apr_table_setn(r->headers_out, "ETag", etag);
+    if (known && strcmp(known, etag) == 0)
         return mdm_web_empty(r, HTTP_NOT_MODIFIED);
-    return mdm_web_bytes(r, HTTP_OK, f->type, f->data.data, f->data.len);
+    if (body == &f->gzip)
+        apr_table_setn(r->headers_out, "Content-Encoding", "gzip");
+    return mdm_web_bytes(r, HTTP_OK, f->type, body->data, body->len);
 }
 
 int mdm_adm_index(mdm_web_call_t *call)

@@ -10,8 +10,8 @@
 
 /* A console file, read into memory at start: no path ever comes from a request. */
 typedef struct mdm_admin_file_t {
-    const char *name, *type, *etag;
-    mdm_blob_t data;
+    const char *name, *type, *etag, *gzip_etag;
+    mdm_blob_t data, gzip; /* gzip.len 0: it would not be smaller */
 } mdm_admin_file_t;
 
 /* What a request's handlers get as call->data. */

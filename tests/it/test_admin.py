@@ -1,6 +1,7 @@
 """The administration API on both databases: conventions, every route, hostile data (API-01..04, R01, R02, R21, R23, R24, R30, R33)."""
 import base64
 import csv
+import gzip
 import io
 import json
 import re
@@ -650,11 +651,25 @@ def test_words_are_complete():
 LISTS = [p for m, p, *_ in ROUTES if m == "GET" and "text/csv" in DOCUMENT["paths"][p]["get"]["responses"]["200"].get("content", {})]
 
 
+def test_files_are_small_on_the_way(console):
+    """UI-02: the console's files come compressed to who takes that, each form with an ETag of its own."""
+    def get(**head):
+        return console.http.fetch("GET", f"{console.base}/words.js", headers={**console.headers, **head})
+    status, headers, whole = get()
+    assert status == 200 and "Content-Encoding" not in headers and "Accept-Encoding" in headers["Vary"]
+    status, packed, small = get(**{"Accept-Encoding": "br, gzip"})
+    assert status == 200 and packed["Content-Encoding"] == "gzip" and gzip.decompress(small) == whole and len(small) < len(whole) / 2
+    assert packed["ETag"] != headers["ETag"]
+    assert get(**{"Accept-Encoding": "gzip", "If-None-Match": packed["ETag"]})[0] == 304
+    assert "Content-Encoding" not in get(**{"Accept-Encoding": "gzip;q=0"})[1]
+
+
 @pytest.mark.parametrize("path", LISTS)
 def test_lists_as_csv(console, fleet, path):
     """UI-01, R33: each list that the document names is also a file with the same rows; other formats and paging are refused by name."""
     ident = console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"] if path.startswith("/api/v1/tasks/") else fleet[0]
     ident = console.get("/policies")["items"][0]["id"] if path.startswith("/api/v1/policies/") else ident
+    ident = console.post("/eas-servers", {"name": f"Lists {time.time()}", "host": "mail.example.org"})["id"] if path.startswith("/api/v1/eas-servers/") else ident
     address = path.removeprefix("/api/v1").replace("{id}", ident)
     console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
     status, headers, raw = console.call("GET", address + "?format=csv")

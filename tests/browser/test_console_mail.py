@@ -43,6 +43,7 @@ def test_mail_on_the_device_page(zone, page, devices, size, dark, language):  # 
 def test_retire_a_mail_device_from_the_console(zone, page, devices):  # noqa: F811
     """DEV-12: an active mail-only device has no management to leave; it is retired, and its mail stops."""
     anna = seed.person_id(zone, harness.PERSON)
+    seed.mail_server(zone)
     device = seed.mail_device(zone, anna, "RETIRECONS01", name="Old mail app", state="active")
     zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", device)
     p = page().log_in().open("devices?cols=mode,last_eas")
@@ -68,6 +69,7 @@ def test_wipe_by_mail_from_the_console(zone, page, size, dark, language):  # noq
     name = f"Wiped by mail {size[0]}"
     device = seed.mail_device(zone, anna, f"WIPECONSOLE{size[0]}", name=name, state="active")
     zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", device)
+    seed.mail_server(zone)
     p = page(size=size, dark=dark, language=language).log_in().open(f"device/{device}")
     actions, erase, back = ("Aktionen", "Alles löschen", "Abmeldung zurücknehmen") if german else ("Actions", "Erase everything", "Take the removal back")
     p.button(actions).click()

@@ -20,6 +20,6 @@ static apr_status_t run_groups(mdm_ctx_t *ctx, mdm_job_t *job)
 }
 
 const mdm_jobkind_t mdm_policy_kinds[] = {
-    {.name = MDM_RECOMPUTE_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 60000, .run = run_recompute},
+    {.name = MDM_RECOMPUTE_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 10000, .run = run_recompute}, /* a call may meet its end */
     {.name = MDM_DYNAMIC_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 60000, .run = run_groups},
     {NULL}};

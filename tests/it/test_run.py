@@ -109,7 +109,7 @@ def mail_of(home, zone, user):
         assert "mail flows" in phone.stdout.readline()
     finally:
         phone.send_signal(signal.SIGINT)
-        assert phone.wait(30) == 0
+        assert phone.wait(90) == 0
 
 
 def test_run_on_postgresql(home, factory):

@@ -66,7 +66,7 @@ def from_lines(name, text):
 LANES = [
     [shared("it.1", "tests/it"), shared("browser.2", "tests/browser")],
     [shared("it.2", "tests/it"), shared("browser.3", "tests/browser")],
-    [shared("browser.1", "tests/browser"), shared("it.3", "tests/it")],
+    [shared("browser.1", "tests/browser"), shared("it.3", "tests/it"), {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
     [pytest("guards", "tests/guards"),
      {"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},
      {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka},
@@ -74,7 +74,6 @@ LANES = [
      {"name": "san-unit", "cmd": [*MAKE_SAN, "unit"], "count": from_cmocka},
      {"name": "san-build", "cmd": [*MAKE_SAN, "all"], "count": None},
      pytest("san-it", "tests/it", "-m", "san", MDM_SANITIZE="1", MDM_BUILD=str(SAN)),
-     {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines},
      shared("it.4", "tests/it")],
 ]
 

@@ -52,6 +52,9 @@ apr_status_t eas_back_read(eas_back_t *b, apr_bucket_brigade *bb, int block);
 void eas_back_close(eas_back_t *b);
 
 /* ---- settings that waiting requests need, looked at when the server starts (eas_check.c): of one virtual host, of the whole server */
+/* The arguments of the last such directive (value: with these; NULL: any) that stands anywhere for s: at the top, or in its virtual host. NULL: there is none.
+ * While the configuration is read only. */
+const char *eas_directive(const server_rec *s, const char *name, const char *value);
 void eas_check_place(server_rec *s);
 void eas_check_server(server_rec *s);
 

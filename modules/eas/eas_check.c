@@ -19,8 +19,8 @@ APLOG_USE_MODULE(mdm_eas);
 #define DESCRIPTORS 3    /* client, mail server, and the one that the MPM polls */
 #define DESCRIPTORS_ELSE 1024
 
-/* True if the directive stands anywhere in the configuration of s: at the top, or in its virtual host; *args is the last one's. */
-static int find(const ap_directive_t *d, const server_rec *s, const char *name, const char **args)
+/* Looks through d and what is below it, but for other virtual hosts than that of s. */
+static int find(const ap_directive_t *d, const server_rec *s, const char *name, const char *value, const char **args)
 {
     int found = 0;
 
@@ -28,20 +28,25 @@ static int find(const ap_directive_t *d, const server_rec *s, const char *name, 
         int other = !strcasecmp(d->directive, "<VirtualHost") &&
                     (!s->defn_name || strcmp(d->filename, s->defn_name) || (unsigned)d->line_num != s->defn_line_number);
 
-        if (!strcasecmp(d->directive, name)) {
+        if (!strcasecmp(d->directive, name) && (!value || !strcasecmp(d->args, value))) {
             *args = d->args;
             found = 1;
         }
-        found |= !other && d->first_child && find(d->first_child, s, name, args);
+        found |= !other && d->first_child && find(d->first_child, s, name, value, args);
     }
     return found;
 }
 
+const char *eas_directive(const server_rec *s, const char *name, const char *value)
+{
+    const char *args = NULL;
+
+    return find(ap_conftree, s, name, value, &args) ? args : NULL;
+}
+
 void eas_check_place(server_rec *s)
 {
-    const char *args;
-
-    if (s->timeout < LONGEST || !find(ap_conftree, s, "KeepAliveTimeout", &args)) {
+    if (s->timeout < LONGEST || !eas_directive(s, "KeepAliveTimeout", NULL)) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MDM0825: TimeOut is %d s: httpd ends waiting requests then: set TimeOut 3700, and "
                      "KeepAliveTimeout beside it, in the virtual host of mail clients", (int)apr_time_sec(s->timeout));
     }
@@ -52,7 +57,7 @@ void eas_check_server(server_rec *s)
     const mdm_services_t *svc = mdm_web_services();
     int can = 0, threads = 0, daemons = 0, spare = 0;
     apr_int64_t held = svc->conf_int(NULL, "MDMEasMaxHeld"), fits, share;
-    const char *factor = NULL;
+    const char *factor = eas_directive(s, "AsyncRequestWorkerFactor", NULL);
     struct rlimit files;
 
     if (ap_mpm_query(AP_MPMQ_CAN_WAITIO, &can) != APR_SUCCESS || !can) {
@@ -61,7 +66,6 @@ void eas_check_server(server_rec *s)
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
     ap_mpm_query(AP_MPMQ_MAX_SPARE_THREADS, &spare);
-    find(ap_conftree, s, "AsyncRequestWorkerFactor", &factor);
     fits = (apr_int64_t)((double)threads * (1 + (factor ? atof(factor) : FACTOR_DEFAULT))) * daemons;
     if (fits < held) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MDM0826: AsyncRequestWorkerFactor lets this server have about %" APR_INT64_T_FMT

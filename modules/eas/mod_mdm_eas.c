@@ -118,21 +118,6 @@ static void check_timeout(server_rec *s, const module *proxy)
     }
 }
 
-/* True if the directive stands anywhere in the configuration of s: at the top, or in its virtual host. */
-static int has_directive(const ap_directive_t *d, const server_rec *s, const char *name, const char *value)
-{
-    for (; d; d = d->next) {
-        int other = !strcasecmp(d->directive, "<VirtualHost") &&
-                    (!s->defn_name || strcmp(d->filename, s->defn_name) || (unsigned)d->line_num != s->defn_line_number);
-
-        if ((!strcasecmp(d->directive, name) && (!value || !strcasecmp(d->args, value))) ||
-            (!other && d->first_child && has_directive(d->first_child, s, name, value))) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main_server)
 {
     module *proxy = ap_find_linked_module("mod_proxy.c");
@@ -157,7 +142,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                          "virtual host");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        if (has_directive(ap_conftree, s, "SSLProxyEngine", "on") && !has_directive(ap_conftree, s, "SSLProxyVerify", NULL)) {
+        if (eas_directive(s, "SSLProxyEngine", "on") && !eas_directive(s, "SSLProxyVerify", NULL)) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "MDM0824: SSLProxyEngine is on without SSLProxyVerify: passwords would go to mail "
                          "servers whose certificates nobody checks: set SSLProxyVerify require");
             return HTTP_INTERNAL_SERVER_ERROR;

@@ -261,13 +261,16 @@ apr_uint32_t mdm_delivery_rev(const char *hash)
     return hash && *hash && !rev ? 1 : rev;
 }
 
-/* One device with what was found last and what is known of it; APR_NOTFOUND. */
-static apr_status_t one_device(mdm_delivery_render_t *s, const char *device_id, const mdm_delivery_device_t **d, const mdm_q_delivery_facts_t **f)
+/* Begins with one device: what was found last and what is known of it; APR_NOTFOUND. */
+static apr_status_t one_device(mdm_delivery_render_t *s, mdm_db_t *db, const char *device_id, const mdm_delivery_device_t **d,
+                               const mdm_q_delivery_facts_t **f)
 {
-    json_t *ids = mdm_json_own(s->ctx, json_pack("[s]", device_id));
+    json_t *ids = mdm_json_own(mdm_db_ctx(db), json_pack("[s]", device_id));
     apr_array_header_t *devices, *facts;
-    apr_status_t rv = found(s->db, ids, &devices);
+    apr_status_t rv;
 
+    mdm_delivery_render_init(s, db);
+    rv = found(s->db, ids, &devices);
     if (rv == APR_SUCCESS) {
         rv = mdm_q_delivery_facts(s->db, mdm_json_text(s->ctx->pool, ids), &facts);
     }
@@ -287,10 +290,8 @@ apr_status_t mdm_delivery_outcomes(mdm_db_t *db, const char *device_id, json_t *
     const mdm_delivery_device_t *d;
     const mdm_q_delivery_facts_t *f;
     mdm_delivery_rendered_t *r;
-    apr_status_t rv;
+    apr_status_t rv = one_device(s, db, device_id, &d, &f);
 
-    mdm_delivery_render_init(s, db);
-    rv = one_device(s, device_id, &d, &f);
     if (rv == APR_SUCCESS) {
         rv = mdm_delivery_read_servers(s);
     }
@@ -309,10 +310,8 @@ apr_status_t mdm_delivery_eas(mdm_db_t *db, const char *device_id, int version, 
     const mdm_delivery_device_t *d;
     const mdm_q_delivery_facts_t *f;
     mdm_delivery_rendered_t *r;
-    apr_status_t rv;
+    apr_status_t rv = one_device(s, db, device_id, &d, &f);
 
-    mdm_delivery_render_init(s, db);
-    rv = one_device(s, device_id, &d, &f);
     if (rv == APR_SUCCESS) {
         rv = mdm_delivery_render(s, d, f, NULL, &r);
     }

@@ -53,17 +53,23 @@ static apr_status_t account_json(mdm_web_call_t *call, mdm_db_t *db, json_t **ou
     return APR_SUCCESS;
 }
 
-int enroll_mail_get(mdm_web_call_t *call)
+/* The whole of a route that only reads. */
+static int show(mdm_web_call_t *call, apr_status_t (*read)(mdm_web_call_t *call, mdm_db_t *db, json_t **out))
 {
     json_t *body = NULL;
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
-        rv = account_json(call, db, &body);
+        rv = read(call, db, &body);
         mdm_db_close(db);
     }
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, body) : mdm_web_problem(call->r, call->ctx, rv);
+}
+
+int enroll_mail_get(mdm_web_call_t *call)
+{
+    return show(call, account_json);
 }
 
 int enroll_mail_waits(const mdm_enroll_policy_t *policy, const char *state, const char *level, const char *mode)
@@ -123,29 +129,24 @@ static apr_status_t complete_in(mdm_web_call_t *call, mdm_db_t *db, const finish
     return rv == APR_SUCCESS && f->same_as && !strcmp(*final, call->args[0]) ? reconcile(call, db, policy, f->same_as) : rv;
 }
 
-static apr_status_t choices_in(mdm_web_call_t *call, mdm_db_t *db, json_t **out)
+static apr_status_t choices_json(mdm_web_call_t *call, mdm_db_t *db, json_t **out)
 {
     mdm_enroll_policy_t *policy;
+    json_t *items = NULL;
     apr_status_t rv = policy_of(call, db, &policy);
 
-    if (rv == APR_SUCCESS && !policy->manual_reconcile) {
-        *out = json_array();
-        return APR_SUCCESS;
+    if (rv == APR_SUCCESS && policy->manual_reconcile) {
+        rv = mdm_match_choices(db, call->caller->id, call->args[0], &items);
     }
-    return rv == APR_SUCCESS ? mdm_match_choices(db, call->caller->id, call->args[0], out) : rv;
+    if (rv == APR_SUCCESS) {
+        *out = json_pack("{s:o}", "items", items ? items : json_array());
+    }
+    return rv;
 }
 
 int enroll_mail_choices(mdm_web_call_t *call)
 {
-    json_t *items = NULL;
-    mdm_db_t *db;
-    apr_status_t rv = mdm_db_open(call->ctx, &db);
-
-    if (rv == APR_SUCCESS) {
-        rv = choices_in(call, db, &items);
-        mdm_db_close(db);
-    }
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:o}", "items", items)) : mdm_web_problem(call->r, call->ctx, rv);
+    return show(call, choices_json);
 }
 
 int enroll_mail_complete(mdm_web_call_t *call)

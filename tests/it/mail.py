@@ -2,13 +2,16 @@
 import socket
 import ssl
 
+import pytest
+
 import harness
-from clients import Console
+from clients import Console, enrolled
 from sim.eas_client import Phone
 from sim.eas_server import EasServer
 from sim.wbxml import Node
 
 PATH = "/Microsoft-Server-ActiveSync"
+BEN = ("ben", "ben-Pass-1")
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 
 
@@ -106,3 +109,32 @@ def raw(zone, data, timeout=10):
             except (ssl.SSLError, ConnectionError):
                 pass
             return got
+
+
+def for_two(zone):
+    """A mail server for Anna, whom each zone has, and for Ben, who is added."""
+    zone.ctl("user", "add", BEN[0], "--name", "Ben Other", "--mail", "ben@example.org", "--password-stdin", stdin=BEN[1] + "\n")
+    return Post(zone, {harness.PERSON: harness.PERSON_PASSWORD, BEN[0]: BEN[1]}).ready()
+
+
+# Fixtures, for modules that import them.
+
+@pytest.fixture(name="db", scope="module", params=["sqlite3"])
+def one_engine(request):
+    """Where the database has no part in what is tested."""
+    return request.param
+
+
+@pytest.fixture(name="post", scope="module")
+def post_for_two(zone):
+    made = for_two(zone)
+    yield made
+    made.close()
+
+
+@pytest.fixture(name="post", scope="module")
+def post_with_device(zone):
+    made = Post(zone).ready()
+    made.device = enrolled(zone)
+    yield made
+    made.close()

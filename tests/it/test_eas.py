@@ -8,19 +8,10 @@ import pytest
 
 import harness
 from clients import enrolled, portal
-from mail import FOLDERS, PATH, Post, eas_id, flows, folders, ours, refused as blocked
+from mail import BEN, FOLDERS, PATH, Post, eas_id, flows, folders, ours, post_for_two, refused  # noqa: F401
 
-BEN = ("ben", "ben-Pass-1")
 ZONE = {"extra_main": 'CustomLog "logs/notes.log" "%>s|%m|%{mdm-user}n|%{mdm-action}n|%{mdm-decision}n|%{mdm-device}n"',
         "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>'}
-
-
-@pytest.fixture(scope="module")
-def post(zone):
-    zone.ctl("user", "add", BEN[0], "--name", "Ben Other", "--mail", "ben@example.org", "--password-stdin", stdin=BEN[1] + "\n")
-    made = Post(zone, {harness.PERSON: harness.PERSON_PASSWORD, BEN[0]: BEN[1]}).ready()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -68,10 +59,10 @@ def test_one_phone_is_one_device(zone, post, known):
     assert whole["mode"] == "ios_mdm_eas" and records(zone, phone.device_id)[0][1] == ident
     post.console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire"})
     began, before = time.monotonic(), post.seen()
-    harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), "14.1"), timeout=10)
+    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), "14.1"), timeout=10)
     assert time.monotonic() - began < 10
     before = post.seen()
-    assert blocked(phone.post("Sync", body=b""), "14.1") and post.seen() == before
+    assert refused(phone.post("Sync", body=b""), "14.1") and post.seen() == before
 
 
 @pytest.mark.parametrize("form, version", [("plain", "12.1"), ("base64", "16.1")])
@@ -90,9 +81,9 @@ def test_completed_in_the_portal_until_retired(zone, post, form, version):
     assert phone.ping(1).status == 1 and phone.send(b"Subject: out\r\n\r\nx").http == 200
     assert post.back.boxes[harness.PERSON].sent.pop() == b"Subject: out\r\n\r\nx"
     post.console.post(f"/devices/{device}/retire", {"reason": "test"})
-    harness.wait_for(lambda: blocked(phone.post("FolderSync", FOLDERS), version), timeout=10)
+    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), version), timeout=10)
     before = post.seen()
-    assert blocked(phone.post("Sync", body=b""), version) and post.seen() == before
+    assert refused(phone.post("Sync", body=b""), version) and post.seen() == before
     assert len(records(zone, phone.device_id)) == 1  # it is not pending again
 
 

@@ -9,7 +9,7 @@ import pytest
 import harness
 import zonefiles as zf
 from clients import enrolled
-from mail import PATH, Post, eas_id
+from mail import PATH, Post, eas_id, one_engine, post_with_device  # noqa: F401
 from test_access import filters_sql
 from sim.eas_client import Phone
 from sim.wbxml import Node, encode
@@ -39,19 +39,6 @@ PLAIN, SHORT = zf.free_port(), zf.free_port()
 ZONE = options(PLAIN, SHORT)
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 ROOT = Node("PG.Ping", Node("PG.HeartbeatInterval", 900), Node("PG.Folders", Node("PG.Folder", Node("PG.Id", "5"), Node("PG.Class", "Email"))))
-
-
-@pytest.fixture(scope="module", params=["sqlite3"])
-def db(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def post(zone):
-    made = Post(zone).ready()
-    made.device = enrolled(zone)
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["tls", "plain"])

@@ -4,17 +4,12 @@ import pytest
 
 import harness
 from clients import portal
-from mail import Post
+from mail import Post, one_engine  # noqa: F401
 from sim.eas_server import EasServer, Mailbox
 from sim.wbxml import Node
 
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 CARL = ("carl", "carl-Pass-1")
-
-
-@pytest.fixture(scope="module", params=["sqlite3"])
-def db(request):
-    return request.param
 
 
 @pytest.fixture(scope="module")

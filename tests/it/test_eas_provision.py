@@ -6,21 +6,13 @@ import pytest
 
 import harness
 from clients import enrolled, portal
-from mail import Post, eas_id
+from mail import BEN, eas_id, flows, folders, ours, post_for_two  # noqa: F401
 from sim.eas_server import POLICY_TYPE
 from sim.wbxml import Node, encode
 
-BEN = ("ben", "ben-Pass-1")
+ZONE = {"children": 1}
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 PIN = {"security.password": True, "security.min_length": 6}
-
-
-@pytest.fixture(scope="module")
-def post(zone):
-    zone.ctl("user", "add", BEN[0], "--name", "Ben Other", "--mail", "ben@example.org", "--password-stdin", stdin=BEN[1] + "\n")
-    made = Post(zone, {harness.PERSON: harness.PERSON_PASSWORD, BEN[0]: BEN[1]}).ready()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -120,15 +112,18 @@ def test_handshake(zone, post, mail_only, policy, form, version):
 def test_detect_mode_asks_for_nothing(zone, post, mail_only, policy):
     """GATE-03: without a key it passes and is counted; a phone that wants to may provision."""
     phone, device = mail_only("DETECTKEY01")
+    pending = post.phone(device_id="DETECTKEY02")  # tells when the mode is another: who is told to provision too often is let alone (PRV-02)
     policy(device, PIN)
     harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 142)
     try:
         assert post.console.call("PUT", "/mail-gate", {"mode": "detect"})[0] == 200
-        harness.wait_for(lambda: all(phone.post("FolderSync", FOLDERS).status == 1 for _ in range(8)))
+        harness.wait_for(lambda: flows(folders(pending)))
+        assert phone.post("FolderSync", FOLDERS).status == 1
         assert phone.provision() and phone.policy["MinDevicePasswordLength"] == "6"
     finally:
         post.console.call("PUT", "/mail-gate", {"mode": "on"})
-    harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 142)
+    harness.wait_for(lambda: ours(folders(pending)))
+    assert phone.post("FolderSync", FOLDERS).status == 142
     assert phone.post("FolderSync", FOLDERS, phone.key).status == 1
 
 

@@ -15,7 +15,7 @@ import pytest
 import harness
 import zonefiles as zf
 from clients import enrolled
-from mail import PATH, Post, eas_id, raw
+from mail import PATH, Post, eas_id, one_engine, post_with_device, raw  # noqa: F401
 from sim.eas_server import EasServer
 from sim.wbxml import Node, decode, encode
 
@@ -26,19 +26,6 @@ FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 HEADERS = {"Host", "Authorization", "User-Agent", "Accept-Encoding", "Accept-Language", "Cookie", "Content-Type", "Content-Length",
            "Transfer-Encoding", "MS-ASProtocolVersion", "X-MS-PolicyKey", "X-Forwarded-For", "X-Forwarded-Host",
            "X-Forwarded-Server", "Connection"}
-
-
-@pytest.fixture(scope="module", params=["sqlite3"])
-def db(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def post(zone):
-    made = Post(zone).ready()
-    made.device = enrolled(zone)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ import pytest
 
 import harness
 from clients import enrolled, portal
-from mail import PATH, Post, eas_id
+from mail import BEN, PATH, eas_id, for_two, one_engine  # noqa: F401
 from sim.eas_box import WBXML
 from sim.wbxml import Node, encode
 
-BEN = ("ben", "ben-Pass-1")
 # Clients have two seconds for headers and bodies, back ends three.
 ZONE = {"children": 1, "threads": 24, "extra_device": """ProxyTimeout 3
 RequestReadTimeout handshake=5 header=2-3,MinRate=500 body=2,MinRate=500
@@ -25,15 +24,9 @@ FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 BROKEN = ("MDM0810", "AH01102", "AH00898", "AH01110", "AH10104", "AH02608", "AH01097", "AH01095", "AH00957", "AH01114", "AH01086", "MDM0831")
 
 
-@pytest.fixture(scope="module", params=["sqlite3"])
-def db(request):
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def post(zone):
-    zone.ctl("user", "add", BEN[0], "--name", "Ben Other", "--mail", "ben@example.org", "--password-stdin", stdin=BEN[1] + "\n")
-    made = Post(zone, {harness.PERSON: harness.PERSON_PASSWORD, BEN[0]: BEN[1]}).ready()
+    made = for_two(zone)
     made.back.cookies = True
     made.devices = {harness.PERSON: enrolled(zone), BEN[0]: enrolled(zone, who=portal(zone, *BEN))}
     for who, text in ((harness.PERSON, "for anna"), (BEN[0], "for ben")):

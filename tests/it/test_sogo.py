@@ -2,6 +2,7 @@
 import pytest
 
 import harness
+from mail import one_engine  # noqa: F401
 from clients import Console, portal
 from sim.eas_client import Phone
 from sim.wbxml import Node
@@ -11,11 +12,6 @@ MAIL = "From: ben@example.org\r\nTo: anna@example.org\r\nDate: Sat, 21 Nov 2026 
 # What phones ask of a mail folder; SOGo wants to be told.
 OPTIONS = [Node("AS.DeletesAsMoves", 1), Node("AS.GetChanges"), Node("AS.WindowSize", 50),
            Node("AS.Options", Node("AS.FilterType", 0), Node("AB.BodyPreference", Node("AB.Type", 1), Node("AB.TruncationSize", 500)))]
-
-
-@pytest.fixture(scope="module", params=["sqlite3"])
-def db(request):
-    return request.param
 
 
 @pytest.fixture(scope="module")

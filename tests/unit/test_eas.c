@@ -1,6 +1,6 @@
 /* Mail clients: the server of a person's mail (EAS-01), verdicts, first contact, certain matches, finishing, leaving (GATE-01, -02, -05, MAT-01, -03, -07..09, POR-05, ENR-08, R17).
  * MDM_TEST_DB chooses the engine. */
-#include "apple_test.h"
+#include "mail_test.h"
 
 #include <apr_thread_proc.h>
 #include "domain/mdm_apple_inventory.h"
@@ -10,22 +10,6 @@
 #include "domain/mdm_eas_server.h"
 
 #define IPHONE "Apple-iPhone10C5/1606.250"
-
-static zone_t *z;
-static const char *ben;
-
-static int setup(void **state)
-{
-    z = zone_make();
-    assert_int_equal(mdm_person_create(z->t->ctx, "ben", "Ben Example", "", "", "correct horse battery", &ben), APR_SUCCESS);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    dbtest_end(z->t);
-    return 0;
-}
 
 static void policy(const char *key_and_value, const char *now)
 {

@@ -1,27 +1,11 @@
 /* The matcher in the database, and what people decide (MAT-02..MAT-09): one phone, one device object. MDM_TEST_DB chooses the engine. */
-#include "apple_test.h"
+#include "mail_test.h"
 
 #include "domain/mdm_eas.h"
 #include "domain/mdm_match_run.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define IPHONE "Apple-iPhone12C8/1906.77"
-
-static zone_t *z;
-static const char *ben;
-
-static int setup(void **state)
-{
-    z = zone_make();
-    assert_int_equal(mdm_person_create(z->t->ctx, "ben", "Ben Example", "", "", "correct horse battery", &ben), APR_SUCCESS);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    dbtest_end(z->t);
-    return 0;
-}
 
 /* An iPhone that has told what it is, enrolled a day ago. */
 static phone_t *phone(const char *udid, const char *serial, const char *product, const char *build)

@@ -20,7 +20,7 @@ from sim.eas_server import EasServer
 from sim.wbxml import Node, decode, encode
 
 LIMIT = 2 << 20  # at one of the protocol's two addresses
-ZONE = {"extra_device": f"ProxyTimeout 3\n<LocationMatch '(?i)default.eas$'>\nLimitRequestBody {LIMIT}\n</LocationMatch>"}
+ZONE = {"children": 1, "extra_device": f"ProxyTimeout 3\n<LocationMatch '(?i)default.eas$'>\nLimitRequestBody {LIMIT}\n</LocationMatch>"}
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 # What may reach a back end, besides what mod_proxy says of the way.
 HEADERS = {"Host", "Authorization", "User-Agent", "Accept-Encoding", "Accept-Language", "Cookie", "Content-Type", "Content-Length",

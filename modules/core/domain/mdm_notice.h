@@ -18,6 +18,8 @@ typedef struct mdm_notice_t {
     const char *person_id; /* NULL: the person of the device */
     const char *device_id; /* NULL: none */
     const char *to, *to_name; /* an address instead of a person; NULL */
+    const char *pending_id; /* the pending enrolment whose link and one-time password it tells: read when it is sent; NULL */
+    const char *phone;     /* E.164: it goes by SMS; NULL: by mail */
     json_t *vars;          /* {"date": "…"}: what is not known by itself; borrowed, may be NULL */
     apr_int64_t quiet_ms;  /* > 0: nothing happens if the same key was told within this time */
 } mdm_notice_t;

@@ -1,6 +1,9 @@
 """The simulators themselves: what they accept, they accept for a reason."""
 import json
+import signal
+import socket
 import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -71,3 +74,20 @@ def test_apns_answers_like_apple(tmp_path):
         assert [p["status"] for p in apns.of(b"\xab\xcd")] == [200, 400] and woken == [1]
     finally:
         apns.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_signal_ends_a_mail_app_that_waits(tmp_path, how):
+    """At once, wherever it is: here in the middle of a handshake with a server that says nothing."""
+    (tmp_path / "ca.pem").write_bytes(zf.make_ca("CA")[0].public_bytes(serialization.Encoding.PEM))
+    with socket.create_server(("localhost", 0)) as silent:
+        silent.settimeout(60)
+        known = {"eas_url": f"https://localhost:{silent.getsockname()[1]}/", "users": [{"login": "anna", "password": "x"}]}
+        (tmp_path / "run.json").write_text(json.dumps(known))
+        app = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "sim", "--mail", "anna", "--people", tmp_path / "run.json", "--ca",
+                                tmp_path / "ca.pem"], cwd=zf.ROOT / "tests", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with silent.accept()[0] as peer:
+            assert peer.recv(1)
+            app.send_signal(how)
+            said, _ = app.communicate(timeout=60)
+    assert app.returncode == 0 and said == ""  # it did not wait for its own time-out, of which it speaks

@@ -61,18 +61,15 @@ class Fleet:
         device.close()
 
     def run(self, people):
-        threads = []
-        for index in range(self.args.n):
-            thread = threading.Thread(target=self.live, args=(index, people[index % len(people)]), daemon=True)
-            thread.start()
-            threads.append(thread)
-            if self.stop.wait(0.2):  # key generation is work: no stampede on a small machine
-                if not self.args.once:
-                    break
-                time.sleep(0.2)
-        for thread in threads:
-            while thread.is_alive() and (self.args.once or not self.stop.is_set()):
-                thread.join(0.5)
+        threads = [threading.Thread(target=self.live, args=(index, people[index % len(people)]), daemon=True) for index in range(self.args.n)]
+        try:
+            for thread in threads:
+                thread.start()
+                time.sleep(0.2)  # key generation is work: no stampede on a small machine
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self.stop.set()
         self.say(f"{self.enrolled} enrolled, {self.failed} failed")
         return 1 if self.failed else 0
 
@@ -107,7 +104,7 @@ def by_mail(args, fleet, known):
         raise SystemExit(f"{args.mail} is none of the demo people: {', '.join(u['login'] for u in known['users'])}")
     url, before = urllib.parse.urlsplit(known["eas_url"]), None
     number = f"ApplSIM{args.mail.upper()}"
-    while not fleet.stop.is_set():
+    while True:
         phone = Phone(url.port or 443, args.mail, person["password"], device_id=number, ca=args.ca, host=url.hostname)
         try:
             text, mails = look(phone)
@@ -119,8 +116,9 @@ def by_mail(args, fleet, known):
         before = text
         for mail in mails:
             fleet.say(f"new mail {mail}")
-        fleet.stop.wait(args.interval)
-    return 0
+        if args.once:
+            return 0
+        time.sleep(args.interval)
 
 
 def main():
@@ -138,12 +136,19 @@ def main():
     ap.add_argument("--mixed", action="store_true", help="personal and corporate ownership mixed")
     args = ap.parse_args()
     fleet = Fleet(args)
-    for sig in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sig, lambda *_: fleet.stop.set())
+    for sig in (signal.SIGINT, signal.SIGTERM):  # a handler that set the event would wait for its lock for ever, if it met somebody at it
+        signal.signal(sig, signal.default_int_handler)
     if args.once:
         fleet.stop.set()
     if args.keep:
         os.makedirs(args.keep, mode=0o700, exist_ok=True)
+    try:
+        return act(args, ap, fleet)
+    except KeyboardInterrupt:
+        return 0
+
+
+def act(args, ap, fleet):
     if args.link:
         return by_link(args, fleet)
     if not args.people or not (args.portal or args.mail):

@@ -76,7 +76,7 @@ def test_sec03_unknown_certificates_are_not_looked_for_each_time(zone):
     zone.sql("UPDATE certificate SET fingerprint = ? WHERE fingerprint = ?", fingerprint, "gone")
     assert [poll() for _ in range(5)] == [400] * 5, "behind the server's back: it does not ask"
     change()
-    wait_for(lambda: poll() == 200, timeout=10)
+    wait_for(lambda: poll() == 200)
 
 
 def test_old_and_new_generation_obey_a_change(fresh_zone):
@@ -175,6 +175,6 @@ def test_change_on_one_node_is_obeyed_by_the_other(fresh_zone, factory):
         assert [n for n, in names] == ["one", "two"]
         console = clients.Console(one)
         console.post(f"/devices/{console.device(device.udid)['id']}/retire", {"reason": "test"})
-        wait_for(lambda: on_two() == 400, timeout=10)
+        wait_for(lambda: on_two() == 400)
     finally:
         two.close()

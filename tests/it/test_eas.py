@@ -1,7 +1,6 @@
 """The ActiveSync gate with real servers on both engines (GATE-01, -04, -05, MAT-01, R09, R17, R44, R45, OBS-03)."""
 import base64
 import json
-import time
 import uuid
 
 import pytest
@@ -58,9 +57,7 @@ def test_one_phone_is_one_device(zone, post, known):
     whole = post.console.get(f"/devices/{ident}")
     assert whole["mode"] == "ios_mdm_eas" and records(zone, phone.device_id)[0][1] == ident
     post.console.post(f"/devices/{ident}/unenroll", {"wipe": "selective", "then": "retire"})
-    began, before = time.monotonic(), post.seen()
-    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), "14.1"), timeout=10)
-    assert time.monotonic() - began < 10
+    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), "14.1"))
     before = post.seen()
     assert refused(phone.post("Sync", body=b""), "14.1") and post.seen() == before
 
@@ -73,7 +70,7 @@ def test_completed_in_the_portal_until_retired(zone, post, form, version):
     device = records(zone, phone.device_id)[0][1]
     status, got = portal(zone).call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})
     assert status == 200, got
-    harness.wait_for(lambda: flows(folders(phone)), timeout=10)
+    harness.wait_for(lambda: flows(folders(phone)))
     assert phone.folder_sync().status == 1
     post.back.deliver(harness.PERSON, "Subject: hello\r\n\r\nworld")
     found = phone.sync()
@@ -81,7 +78,7 @@ def test_completed_in_the_portal_until_retired(zone, post, form, version):
     assert phone.ping(1).status == 1 and phone.send(b"Subject: out\r\n\r\nx").http == 200
     assert post.back.boxes[harness.PERSON].sent.pop() == b"Subject: out\r\n\r\nx"
     post.console.post(f"/devices/{device}/retire", {"reason": "test"})
-    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), version), timeout=10)
+    harness.wait_for(lambda: refused(phone.post("FolderSync", FOLDERS), version))
     before = post.seen()
     assert refused(phone.post("Sync", body=b""), version) and post.seen() == before
     assert len(records(zone, phone.device_id)) == 1  # it is not pending again

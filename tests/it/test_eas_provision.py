@@ -25,7 +25,7 @@ def mail_only(zone, post):
                           ident, phone.user)[0][0]
         status, got = (portal(zone, *who) if who else portal(zone)).call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})
         assert status == 200, got
-        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 1, timeout=20)
+        harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).status == 1)
         return phone, device
     return make
 
@@ -208,7 +208,7 @@ def test_wipe(zone, post, mail_only, how, version, element):
     """PRV-03, DEV-12: told at every command, hears what to do, says that it did; refused from then on, and wiped once."""
     phone, device = mail_only(f"WIPE{how[:4].upper()}{version.replace('.', '')}", version=version)
     wipe(post, device, how)
-    harness.wait_for(lambda: told(phone.post("FolderSync", FOLDERS, 1), 140, version), timeout=10)
+    harness.wait_for(lambda: told(phone.post("FolderSync", FOLDERS, 1), 140, version))
     before = post.seen()
     for command in ("Sync", "Ping", "Settings", "SendMail"):
         assert phone.post(command, key=1).http in ((449,) if version == "12.1" else (200, 449)), command

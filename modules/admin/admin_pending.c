@@ -2,10 +2,10 @@
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
-#include <qrencode.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
+#include "wire/mdm_qr.h"
 #include "mdm_sql_gen.h"
 
 #define PENDING_JSON(p, q)                                                                                              \
@@ -183,41 +183,23 @@ int mdm_adm_pending_link(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s}", "link", link)) : mdm_adm_fail(call, rv);
 }
 
-/* One path of one-module squares, dark on white whatever the theme: cameras need the contrast. */
-static const char *qr_svg(apr_pool_t *p, const char *text, apr_size_t *len)
+static int picture(mdm_web_call_t *call, const char *type, apr_status_t (*draw)(mdm_ctx_t *ctx, const char *text, mdm_blob_t *out))
 {
-    QRcode *qr = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_M);
-    char *out, *o;
-    apr_size_t room;
-    int x, y, n;
+    const char *link = NULL;
+    mdm_blob_t out;
+    apr_status_t rv = open_link(call, &link);
 
-    if (!qr)
-        return NULL;
-    n = qr->width;
-    room = (apr_size_t)n * (apr_size_t)n * 20 + 400;
-    out = o = apr_palloc(p, room);
-    o += apr_snprintf(o, room, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" shape-rendering=\"crispEdges\">"
-                      "<path fill=\"#fff\" d=\"M0 0h%dv%dH0z\"/><path fill=\"#000\" d=\"", n + 8, n + 8, n + 8, n + 8);
-    for (y = 0; y < n; y++) {
-        for (x = 0; x < n; x++) {
-            if (qr->data[y * n + x] & 1)
-                o += apr_snprintf(o, room - (apr_size_t)(o - out), "M%d %dh1v1h-1z", x + 4, y + 4);
-        }
-    }
-    o += apr_snprintf(o, room - (apr_size_t)(o - out), "\"/></svg>");
-    QRcode_free(qr);
-    *len = (apr_size_t)(o - out);
-    return out;
+    if (rv == APR_SUCCESS)
+        rv = draw(call->ctx, link, &out);
+    return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, type, out.data, out.len) : mdm_adm_fail(call, rv);
 }
 
 int mdm_adm_pending_qr(mdm_web_call_t *call)
 {
-    const char *link = NULL, *svg;
-    apr_size_t len = 0;
-    apr_status_t rv = open_link(call, &link);
+    return picture(call, "image/svg+xml", mdm_qr_svg);
+}
 
-    if (rv != APR_SUCCESS)
-        return mdm_adm_fail(call, rv);
-    svg = qr_svg(call->r->pool, link, &len);
-    return svg ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", svg, len) : mdm_adm_fail(call, MDM_EUNAVAIL);
+int mdm_adm_pending_qr_png(mdm_web_call_t *call)
+{
+    return picture(call, "image/png", mdm_qr_png);
 }

@@ -1,13 +1,11 @@
 /* The short path /enroll: what a link with its token opens. The token is the proof; nothing else is asked (PEN-09, POR-03). */
 #include "enroll.h"
 
-#include <qrencode.h>
 #include <apr_strings.h>
 #include <http_core.h>
 
 #include "domain/mdm_ca.h"
-
-#define QR_MARGIN 3
+#include "wire/mdm_qr.h"
 
 static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out)
 {
@@ -340,48 +338,19 @@ static int trust_get(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- QR code */
 
-static const char *qr_path(apr_pool_t *p, const QRcode *code)
-{
-    apr_size_t room = (apr_size_t)code->width * (apr_size_t)code->width * 16 + 1, len = 0;
-    char *out = apr_palloc(p, room);
-    int x, y;
-
-    out[0] = '\0';
-    for (y = 0; y < code->width; ++y) {
-        for (x = 0; x < code->width; ++x) {
-            if (code->data[y * code->width + x] & 1) {
-                len += (apr_size_t)apr_snprintf(out + len, room - len, "M%d %dh1v1h-1z", x + QR_MARGIN, y + QR_MARGIN);
-            }
-        }
-    }
-    return out;
-}
-
 static int qr_get(mdm_web_call_t *call)
 {
-    apr_pool_t *p = call->r->pool;
-    mdm_html_t *h = mdm_html_make(p);
     mdm_pending_t *e;
     mdm_blob_t out;
-    QRcode *code;
     apr_status_t rv = look(call, &e);
 
-    if (rv != APR_SUCCESS || !mdm_pending_usable(e)) {
-        return bad_link(call, rv == APR_SUCCESS ? MDM_EDENIED : rv);
+    if (rv == APR_SUCCESS && !mdm_pending_usable(e)) {
+        rv = MDM_EDENIED;
     }
-    code = QRcode_encodeString(apr_pstrcat(p, call->svc->public_url(call->r->server), ENROLL_BASE "/", call->args[0], NULL), 0,
-                               QR_ECLEVEL_M, QR_MODE_8, 1);
-    if (!code) {
-        return bad_link(call, MDM_EUNAVAIL);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_qr_svg(call->ctx, apr_pstrcat(call->r->pool, call->svc->public_url(call->r->server), ENROLL_BASE "/", call->args[0], NULL), &out);
     }
-    mdm_html_raw(h, "<svg xmlns=\"http://www.w3.org/2000/svg\" shape-rendering=\"crispEdges\"");
-    mdm_html_attr(h, "viewBox", apr_psprintf(p, "0 0 %d %d", code->width + 2 * QR_MARGIN, code->width + 2 * QR_MARGIN));
-    mdm_html_raw(h, "><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/><path fill=\"#000\"");
-    mdm_html_attr(h, "d", qr_path(p, code));
-    mdm_html_raw(h, "/></svg>\n");
-    QRcode_free(code);
-    out = mdm_html_out(h);
-    return mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len);
+    return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len) : bad_link(call, rv);
 }
 
 static int root_get(mdm_web_call_t *call)

@@ -569,6 +569,8 @@ def test_pending(zone, console, anna):
     assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
     status, headers, svg = console.call("GET", f"/pending/{made['id']}/qr.svg")
     assert status == 200 and headers["Content-Type"] == "image/svg+xml" and svg.startswith(b"<svg")
+    status, headers, png = console.call("GET", f"/pending/{made['id']}/qr.png")
+    assert status == 200 and headers["Content-Type"] == "image/png" and png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82")
     assert any(a["action"] == "pending.link" for a in console.get("/audit?limit=10")["items"])
     assert made["id"] in {p["id"] for p in console.get("/pending?state=open&limit=200")["items"]}
     assert "link" not in console.get(f"/pending/{made['id']}")

@@ -42,60 +42,15 @@ static const char *purpose(mdm_ctx_t *ctx, const char *id)
     return apr_pstrcat(ctx->pool, "pending_enrollment.token:", id, NULL);
 }
 
-/* ---------------------------------------------------------------- making and finding */
+/* ---------------------------------------------------------------- links */
 
-static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy)
+apr_status_t mdm_pending_link_make(mdm_ctx_t *ctx, const char *id, mdm_pending_link_t *out)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_q_person_lock_t *locked;
-    mdm_q_pending_counts_t *n;
-    apr_status_t rv = mdm_q_person_lock(db, person->id, &locked);
-
-    if (rv != APR_SUCCESS || (rv = mdm_q_pending_counts(db, person->id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
-        return rv;
+    if (!(out->token = mdm_token(ctx->pool, TOKEN_BYTES))) {
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no random numbers");
     }
-    if (n->open >= MDM_PENDING_MAX_OPEN) {
-        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "You have %d unfinished enrolments. Finish or cancel one first.",
-                        MDM_PENDING_MAX_OPEN);
-    }
-    if (policy->max_devices && n->devices >= policy->max_devices) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
-                        policy->max_devices);
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
-                                const char *level, const char *origin, mdm_pending_t **out, const char **token)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *id = mdm_uuid(ctx->pool), *text = mdm_token(ctx->pool, TOKEN_BYTES), *sealed, *step;
-    apr_int64_t now = mdm_now_ms(ctx);
-    mdm_enroll_policy_t *policy;
-    apr_status_t rv;
-
-    if (!id || !text) {
-        return MDM_EUNAVAIL;
-    }
-    if (person->disabled) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "This person may not enrol devices.");
-    }
-    if ((rv = mdm_enroll_policy(db, person, &policy)) != APR_SUCCESS
-        || (rv = mdm_enroll_allowed(ctx, policy, platform, ownership, level)) != APR_SUCCESS
-        || (rv = room_check(db, person, policy)) != APR_SUCCESS
-        || (rv = mdm_seal(ctx, purpose(ctx, id), text, strlen(text), &sealed)) != APR_SUCCESS) {
-        return rv;
-    }
-    step = apr_psprintf(ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", now);
-    rv = mdm_q_pending_add(db, id, mdm_sha256_hex(ctx->pool, text, strlen(text)), sealed, person->id, policy->policy_id,
-                           ownership, level, platform, origin, step, now, ctx->actor.name, now + MDM_PENDING_LIFE_MS, NULL);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_audit(db, "pending.create", "pending", id, person->login, "done", NULL);
-    }
-    if (rv == APR_SUCCESS && (rv = mdm_pending_get(db, id, out)) == APR_SUCCESS) {
-        *token = text;
-    }
-    return rv;
+    out->hash = mdm_sha256_hex(ctx->pool, out->token, strlen(out->token));
+    return mdm_seal(ctx, purpose(ctx, id), out->token, strlen(out->token), &out->sealed);
 }
 
 apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)

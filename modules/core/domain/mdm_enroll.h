@@ -64,6 +64,28 @@ typedef struct mdm_pending_t {
 /* Makes a pending enrolment for a person (at most 5 open; the number of devices is checked). *token is the link's token. */
 apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
                                 const char *level, const char *origin, mdm_pending_t **out, const char **token);
+
+/* What is said of an enrolment that is made for somebody. All texts may be NULL. */
+typedef struct mdm_provision_t {
+    const char *platform, *ownership, *level;  /* "": any; as the policy fixes it, else personal, managed */
+    const char *phone, *mail;                  /* E.164; "": none / the person's */
+    const char *origin;                        /* "single", "bulk", "self" */
+    const char *authorised_by;                 /* log-in of who authorised it */
+    const char *run_id; apr_int64_t run_row;   /* of a bulk run: the same pair again answers the enrolment of the first time, and *made is 0 */
+    const char *notify;                        /* "", "mail", "sms", "both" */
+    const char *otp;                           /* a given one; else one is made if enrolling can need it */
+    apr_int64_t otp_life_ms;                   /* 0: as the settings say */
+    const char *expected_serial, *expected_imei; /* only this device */
+    const char *language;                      /* of the notices */
+} mdm_provision_t;
+
+/* In the caller's transaction: makes a pending enrolment for somebody by an administrator (PEN-01), a bulk run (PEN-06), or himself; checks the
+ * policy, makes the one-time password and the notices. MDM_EDENIED, MDM_EINPUT, MDM_ECONFLICT with the field. *token: of its link. */
+apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, const mdm_provision_t *how, mdm_pending_t **out,
+                                   const char **token, int *made);
+/* A phone number as E.164 ("+" and 7 to 15 digits) from what people write, with blanks, dashes, brackets, 00; "" stays. MDM_EINPUT by field. */
+apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out);
+
 apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out);
 /* By link token, constant-time by hash: APR_NOTFOUND for unknown, MDM_EDENIED for used, expired, cancelled (R15). */
 apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t **out);
@@ -71,6 +93,11 @@ apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t
 apr_status_t mdm_pending_look(mdm_db_t *db, const char *token, mdm_pending_t **out);
 /* True while the link may hand out a profile: created, opened, profile. After the certificate was issued it is used up. */
 int mdm_pending_usable(const mdm_pending_t *pending);
+/* The token of a new link, as it is found and as it is kept. */
+typedef struct mdm_pending_link_t {
+    const char *token, *hash, *sealed;
+} mdm_pending_link_t;
+apr_status_t mdm_pending_link_make(mdm_ctx_t *ctx, const char *id, mdm_pending_link_t *out);
 /* The link's token again, for its owner. */
 apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token);
 apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id);

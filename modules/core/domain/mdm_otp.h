@@ -1,0 +1,41 @@
+/* Owns one-time passwords of pending enrolments and what an enrolment has to be proved by (PEN-03, PEN-04): settings, making, showing, trying,
+ * locking. */
+#ifndef MDM_OTP_H
+#define MDM_OTP_H
+
+#include "domain/mdm_enroll.h"
+
+#define MDM_OTP_LENGTH_MIN 6
+#define MDM_OTP_LENGTH_MAX 16
+
+typedef struct mdm_otp_conf_t {
+    int length;               /* MDM_OTP_LENGTH_MIN … _MAX */
+    const char *alphabet;     /* "digits", "letters" (without look-alikes), "both" */
+    apr_int64_t life_ms;      /* of the password, and of the enrolment that an administrator made with it */
+    int tries;                /* wrong ones that lock the enrolment, 1 … 10 */
+    const char *ios, *android; /* what enrolling needs: "otp", "password", "both", "either" */
+    int authorise;            /* an administrator who provisions somebody gives the credentials of who authorises it (PEN-01) */
+    const char *phone;        /* the portal asks for a number: "off", "optional", "required" (POR-02) */
+} mdm_otp_conf_t;
+
+/* The settings of the zone, or their defaults. In ctx's pool. */
+apr_status_t mdm_otp_conf(mdm_db_t *db, mdm_otp_conf_t **out);
+/* As the API shows them: {"length", "alphabet", "life_hours", "tries", "ios", "android", "authorise", "phone"}. New reference. id: not used. */
+apr_status_t mdm_otp_conf_json(mdm_db_t *db, const char *id, json_t **out);
+/* Sets what is given. MDM_EINPUT names the member. In a transaction; audited. Enrolments that are open follow what they need from then on. */
+apr_status_t mdm_otp_conf_edit(mdm_db_t *db, json_t *body);
+
+/* What an enrolment of this platform and origin still has to be proved by: "otp", "password", "both", "either", or "" (the link alone: a person
+ * made it who logged in for it). An unknown platform needs what the strictest does. */
+const char *mdm_otp_need(const mdm_otp_conf_t *conf, const char *platform, const char *origin);
+
+/* A new one by the settings; every text of the alphabet is equally likely. MDM_EUNAVAIL without randomness. */
+apr_status_t mdm_otp_text(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char **out);
+/* One that somebody chose (bulk): without blanks and dashes, in capitals. MDM_EINPUT, field "otp", if its length or a character doesn't fit. */
+apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char *text, const char **out);
+/* Gives an enrolment this one-time password; an earlier one and what was proved by it are dead at once. In a transaction. */
+apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms);
+/* Shows it, without audit: for notices. APR_NOTFOUND: none, used, expired, or the enrolment has ended. */
+apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **otp);
+
+#endif

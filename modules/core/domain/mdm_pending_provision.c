@@ -1,0 +1,184 @@
+/* Pending enrolments are made: by people for themselves, by administrators, and by bulk runs (PEN-01, PEN-06). */
+#include "domain/mdm_otp.h"
+
+#include <string.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include "base/mdm_json.h"
+#include "domain/mdm_log_rows.h"
+#include "mdm_sql_gen.h"
+
+#define PHONE_MIN 7
+#define PHONE_MAX 15
+
+apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out)
+{
+    char *num = apr_palloc(ctx->pool, strlen(text) + 2), *o = num;
+    const char *s = text;
+
+    s += strspn(s, " \t");
+    if (!*s) {
+        *out = "";
+        return APR_SUCCESS;
+    }
+    if (*s == '+' || !strncmp(s, "00", 2)) {
+        s += *s == '+' ? 1 : 2;
+        for (*o++ = '+'; *s; ++s) {
+            if (apr_isdigit(*s)) {
+                *o++ = *s;
+            }
+            else if (!strchr(" -()./\t", *s)) {
+                break;
+            }
+        }
+    }
+    *o = '\0';
+    if (*s || num[0] != '+' || num[1] == '0' || o - num - 1 < PHONE_MIN || o - num - 1 > PHONE_MAX) {
+        return mdm_fail(ctx, MDM_EINPUT, field, "must be a phone number with country code, like +49 30 1234567");
+    }
+    *out = num;
+    return APR_SUCCESS;
+}
+
+static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy, int self)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_person_lock_t *locked;
+    mdm_q_pending_counts_t *n;
+    apr_status_t rv = mdm_q_person_lock(db, person->id, &locked);
+
+    if (rv != APR_SUCCESS || (rv = mdm_q_pending_counts(db, person->id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (n->open >= MDM_PENDING_MAX_OPEN) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, self ? "You have %d unfinished enrolments. Finish or cancel one first."
+                        : "This person has %d unfinished enrolments. Cancel one first.", MDM_PENDING_MAX_OPEN);
+    }
+    if (policy->max_devices && n->devices >= policy->max_devices) {
+        return mdm_fail(ctx, MDM_EDENIED, NULL, self ? "You have reached the number of devices that you may enrol (%d)."
+                        : "This person has reached the number of devices of the enrolment policy (%d).", policy->max_devices);
+    }
+    return APR_SUCCESS;
+}
+
+static const char *text_of(const char *s)
+{
+    return s ? s : "";
+}
+
+/* One that is being made. */
+typedef struct make_t {
+    mdm_db_t *db;
+    mdm_ctx_t *ctx;
+    const mdm_person_t *person;
+    const mdm_provision_t *how;
+    const char *id, *platform, *ownership, *level, *phone, *otp;
+    apr_int64_t now, expires;
+    mdm_otp_conf_t *conf;
+    mdm_enroll_policy_t *policy;
+    int self;
+} make_t;
+
+/* An unknown platform is allowed if one of its level is. */
+static apr_status_t policy_check(make_t *m)
+{
+    const mdm_provision_t *how = m->how;
+    apr_status_t rv;
+
+    if (m->person->disabled) {
+        return mdm_fail(m->ctx, MDM_EDENIED, NULL, "This person may not enrol devices.");
+    }
+    if ((rv = mdm_enroll_policy(m->db, m->person, &m->policy)) != APR_SUCCESS) {
+        return m->self || rv != MDM_EDENIED ? rv : mdm_fail(m->ctx, rv, NULL, "No enrolment policy applies to this person.");
+    }
+    m->ownership = *text_of(how->ownership) ? how->ownership : strcmp(m->policy->ownership, "choose") ? m->policy->ownership : "personal";
+    m->level = *text_of(how->level) ? how->level : strcmp(m->policy->level, "choose") ? m->policy->level : "managed";
+    m->platform = *text_of(how->platform) ? how->platform : "unknown";
+    return mdm_enroll_allowed(m->ctx, m->policy, strcmp(m->platform, "unknown") ? m->platform : m->policy->ios ? "ios" : "android",
+                              m->ownership, m->level);
+}
+
+/* Mail enrolments are proved by the log-in of the mail app; they have no password of ours. */
+static apr_status_t otp_choose(make_t *m)
+{
+    const mdm_provision_t *how = m->how;
+    const char *need = mdm_otp_need(m->conf, m->platform, how->origin);
+    apr_int64_t life = how->otp_life_ms ? how->otp_life_ms : m->conf->life_ms;
+
+    m->expires = m->now + (m->self ? MDM_PENDING_LIFE_MS : life);
+    if (!strcmp(m->level, "email_only") || !*need || !strcmp(need, "password")) {
+        m->otp = NULL;
+        return APR_SUCCESS;
+    }
+    return how->otp ? mdm_otp_check(m->ctx, m->conf, how->otp, &m->otp) : mdm_otp_text(m->ctx, m->conf, &m->otp);
+}
+
+static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
+{
+    const mdm_provision_t *how = m->how;
+    apr_int64_t run_row = how->run_row;
+    const char *step = apr_psprintf(m->ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", m->now);
+    json_t *detail = NULL;
+    apr_status_t rv = mdm_q_pending_add(m->db, m->id, link->hash, link->sealed, m->person->id, m->policy->policy_id, m->ownership, m->level,
+                                        m->platform, how->origin, step, m->now, m->ctx->actor.name, m->expires, NULL);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_pending_provisioned(m->db, m->id, m->phone, text_of(how->mail), text_of(how->notify), text_of(how->language),
+                                       text_of(how->authorised_by), how->expected_serial, how->expected_imei, how->run_id,
+                                       how->run_id ? &run_row : NULL);
+    }
+    if (rv == APR_SUCCESS && m->otp) {
+        rv = mdm_otp_put(m->db, m->id, m->otp, m->expires);
+    }
+    if (how->authorised_by) {
+        detail = mdm_json_own(m->ctx, json_pack("{s:s}", "authorised_by", how->authorised_by));
+    }
+    return rv == APR_SUCCESS ? mdm_audit(m->db, "pending.create", "pending", m->id, m->person->login, "done", detail) : rv;
+}
+
+static apr_status_t made_before(mdm_db_t *db, const mdm_provision_t *how, mdm_pending_t **out, const char **token)
+{
+    mdm_q_pending_of_run_t *row;
+    apr_status_t rv = how->run_id ? mdm_q_pending_of_run(db, how->run_id, how->run_row, &row) : APR_NOTFOUND;
+
+    if (rv == APR_SUCCESS && (rv = mdm_pending_get(db, row->id, out)) == APR_SUCCESS) {
+        rv = mdm_pending_token(db, row->id, token);
+    }
+    return rv;
+}
+
+apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, const mdm_provision_t *how, mdm_pending_t **out,
+                                   const char **token, int *made)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    make_t m = {.db = db, .ctx = ctx, .person = person, .how = how, .id = mdm_uuid(ctx->pool), .now = mdm_now_ms(ctx),
+                .self = !strcmp(how->origin, "self")};
+    mdm_pending_link_t link;
+    apr_status_t rv = made_before(db, how, out, token);
+
+    *made = 0;
+    if (rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if (!m.id) {
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no random numbers");
+    }
+    if ((rv = mdm_otp_conf(db, &m.conf)) != APR_SUCCESS || (rv = policy_check(&m)) != APR_SUCCESS
+        || (rv = mdm_phone_check(ctx, "phone", text_of(how->phone), &m.phone)) != APR_SUCCESS || (rv = otp_choose(&m)) != APR_SUCCESS
+        || (rv = room_check(db, person, m.policy, m.self)) != APR_SUCCESS || (rv = mdm_pending_link_make(ctx, m.id, &link)) != APR_SUCCESS
+        || (rv = write_rows(&m, &link)) != APR_SUCCESS) {
+        return rv;
+    }
+    *token = link.token;
+    *made = 1;
+    return mdm_pending_get(db, m.id, out);
+}
+
+apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
+                                const char *level, const char *origin, mdm_pending_t **out, const char **token)
+{
+    const mdm_provision_t how = {.platform = platform, .ownership = ownership, .level = level, .origin = origin};
+    int made;
+
+    return mdm_pending_provision(db, person, &how, out, token, &made);
+}

@@ -5,6 +5,7 @@
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
+#include "domain/mdm_start.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -19,13 +20,13 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
-    json_t *state = json_object(), *platform = json_object(), *mode = json_object(), *topic = NULL;
+    json_t *state = json_object(), *platform = json_object(), *mode = json_object();
     apr_array_header_t *rows = NULL;
     mdm_q_admin_counts_t *c = NULL;
     mdm_notice_conf_t *mail = NULL;
     apr_int64_t total = 0;
     apr_status_t rv;
-    int i, push;
+    int i;
 
     json_object_set_new(out, "devices_by_state", state);
     json_object_set_new(out, "devices_by_platform", platform);
@@ -42,10 +43,7 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
         rv = mdm_q_admin_counts(db, now, now - DAY_MS, ctx->actor.limit, &c);
     if (rv != APR_SUCCESS)
         return rv;
-    rv = mdm_setting_get(db, "apns.topic", &topic);
-    push = rv == APR_SUCCESS && json_is_string(topic) && *json_string_value(topic);
-    if (rv == APR_SUCCESS || rv == APR_NOTFOUND)
-        rv = mdm_notice_conf(db, &mail);
+    rv = mdm_notice_conf(db, &mail);
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND)
         return rv;
     json_object_set_new(out, "mail_server", json_boolean(rv == APR_SUCCESS));
@@ -57,12 +55,11 @@ static apr_status_t overview(mdm_db_t *db, json_t *out)
                    {"enrolled_24h", c->enrolled_day}, {"contact_24h", c->contact_day}, {"people", c->people},
                    {"people_local", c->local_people}, {"sources", c->sources}, {"pending_open", c->pending_open},
                    {"jobs_waiting", c->jobs_waiting}, {"jobs_failed", c->jobs_failed}, {"messages_open", c->messages_open},
-                   {"nodes", c->nodes}, {"nodes_live", c->nodes_live}, {"enrollment_policies", c->enroll_policies}};
+                   {"nodes", c->nodes}, {"nodes_live", c->nodes_live}};
         unsigned k;
         for (k = 0; k < sizeof(all) / sizeof(all[0]); k++)
             json_object_set_new(out, all[k].name, json_integer(all[k].n));
     }
-    json_object_set_new(out, "push_configured", json_boolean(push));
     return APR_SUCCESS;
 }
 
@@ -82,6 +79,16 @@ int mdm_adm_overview(mdm_web_call_t *call)
         return mdm_adm_json(call, out);
     json_decref(out);
     return mdm_adm_fail(call, rv);
+}
+
+static apr_status_t start(mdm_db_t *db, const char *id, json_t **out)
+{
+    return mdm_start_json(db, out);
+}
+
+int mdm_adm_start(mdm_web_call_t *call)
+{
+    return mdm_adm_look(call, start);
 }
 
 /* ---- audit */

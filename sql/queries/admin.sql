@@ -167,7 +167,7 @@ SELECT state, platform, mode, COUNT(*) FROM device WHERE (:limit = '' OR folder_
 
 -- name: admin_counts :one
 -- args: now_ms:i64, day_ms:i64, limit:text
--- cols: people:i64, local_people:i64, sources:i64, pending_open:i64, enrolled_day:i64, contact_day:i64, lost:i64, jobs_waiting:i64, jobs_failed:i64, messages_open:i64, nodes:i64, nodes_live:i64, enroll_policies:i64, commands_open:i64
+-- cols: people:i64, local_people:i64, sources:i64, pending_open:i64, enrolled_day:i64, contact_day:i64, lost:i64, jobs_waiting:i64, jobs_failed:i64, messages_open:i64, nodes:i64, nodes_live:i64, commands_open:i64
 SELECT (SELECT COUNT(*) FROM person),
        (SELECT COUNT(*) FROM person p JOIN user_source u ON u.id = p.source_id WHERE u.kind = 'local'),
        (SELECT COUNT(*) FROM user_source WHERE enabled = 1),
@@ -182,7 +182,6 @@ SELECT (SELECT COUNT(*) FROM person),
          WHERE m.ack_ms IS NULL AND (:limit = '' OR d.folder_id IN ({below}))),
        (SELECT COUNT(*) FROM node),
        (SELECT COUNT(*) FROM node WHERE seen_ms > :now_ms - 90000),
-       (SELECT COUNT(*) FROM policy WHERE type = 'enrollment' AND published > 0),
        (SELECT COUNT(DISTINCT c.record_id) FROM command c LEFT JOIN device d ON d.id = c.device_id
          WHERE c.open = 1 AND (:limit = '' OR d.folder_id IN ({below})));
 

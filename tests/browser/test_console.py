@@ -11,7 +11,7 @@ import seed
 from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
-PAGES = ["overview", "messages", "identities", "devices", "groups", "tasks", "pending", "exceptions", "people", "sources", "policies", "eas", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
+PAGES = ["start", "overview", "messages", "identities", "devices", "groups", "tasks", "pending", "exceptions", "people", "sources", "policies", "eas", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 
 
@@ -25,7 +25,7 @@ def fleet(zone):
 
 
 def test_log_in_page(zone, page):
-    """The form works without scripts, refuses a wrong password in words, and leads to the overview."""
+    """The form works without scripts, refuses a wrong password in words, and leads to Getting started while the zone has no device, then to the overview."""
     p = page()
     p.driver.get(zone.admin_url)
     p.find("#login").send_keys(harness.ADMIN_USER)
@@ -34,7 +34,34 @@ def test_log_in_page(zone, page):
     p.shot("login")
     assert not p.driver.find_elements(By.CSS_SELECTOR, "script")
     p.log_in()
+    assert p.text("#main h1") == "Getting started"
+    first = seed.device(zone, "First")
+    p.driver.get("about:blank")
+    p.driver.get(zone.admin_url)
+    p.has("Devices by state")
     assert p.text("#main h1") == "Overview"
+    zone.sql("DELETE FROM device WHERE id = ?", first)
+
+
+@pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
+def test_getting_started(zone, page, size, language):
+    """Spec 12, Getting started: marks in words, each line leads to its page and to its section of the manual; a mark changes by itself when the thing is done."""
+    p = page(size=size, language=language).log_in().open("start")
+    rows = {li.get_attribute("data-step"): li for li in p.driver.find_elements(By.CSS_SELECTOR, ".steps li")}
+    assert list(rows) == ["source", "enrollment", "node", "push", "eas", "email", "smtp", "security", "device"]
+    assert all(li.find_element(By.CSS_SELECTOR, ".sr").get_attribute("textContent") and "help/" in li.find_element(By.CSS_SELECTOR, ".help").get_attribute("href") for li in rows.values())
+    assert rows["node"].get_attribute("data-state") == "done" and rows["eas"].get_attribute("data-state") == "open"
+    p.shot(f"start-{size[0]}")
+    server = seed.mail_server(zone, enabled=0)
+    try:
+        p.find("li[data-step=eas][data-state=attention]")
+        p.shot(f"start-attention-{size[0]}")
+        p.fits()
+        p.find("li[data-step=eas] a.main").click()
+        p.until(lambda: p.driver.current_url.endswith("#/eas"))
+    finally:
+        zone.sql("DELETE FROM eas_server WHERE id = ?", server)
+    p.clean()
 
 
 @pytest.mark.parametrize("size, dark, language", [((1280, 800), False, "en"), ((1280, 800), True, "de"), ((390, 844), False, "de"), ((320, 640), True, "en")])

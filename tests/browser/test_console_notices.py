@@ -46,7 +46,7 @@ def first(p):
 def test_from_nothing_to_a_message(zone, page, mta):
     """MAIL-01: without a server the page says so; set one, test it step by step, and the message is there."""
     p = page().log_in()
-    assert "Set a mail server" in p.open("overview").find("#main").text
+    assert "No mail server is set" in p.open("start").find("li[data-step=smtp]").text
     p.open("notifications")
     p.has("No mail server is set")
     tab(p, "server")

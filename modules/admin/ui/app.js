@@ -5,7 +5,7 @@ import { t, lang } from './words.js';
 
 // Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
-  ['nav_devices', ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
+  ['nav_devices', ['start', 'ok', 'source:read', 'getting-started'], ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['policies', ['policies', 'shield', 'policy:read', 'policies']],
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
@@ -105,6 +105,7 @@ addEventListener('mdm-language', () => { build(); show(); });
 try {
   me = (await api('GET', 'me')).data;
   build();
+  if (!location.hash && may('source:read') && (await api('GET', 'getting-started')).data.fresh) history.replaceState(null, '', '#/start'); // nothing to look over yet
   await show();
 } catch (e) {
   if (e.status !== 401) fill(document.getElementById('app'), empty(e.message || t('failed'), 'warn', button(t('retry'), 'refresh', () => location.reload())));

@@ -36,6 +36,13 @@ apr_status_t mdm_push_cert_import(mdm_ctx_t *ctx, const mdm_push_import_t *in);
 
 /* Everything that an administrator sees: certificate, request, signing service, stop, waiting pushes. */
 apr_status_t mdm_push_cert_state(mdm_db_t *db, json_t **out);
+/* What a checklist needs of it. */
+typedef struct mdm_push_brief_t {
+    enum { MDM_PUSH_NO_REQUEST, MDM_PUSH_MADE, MDM_PUSH_SIGNED } request;
+    int there;           /* the certificate is */
+    const char *trouble; /* a word of domain/mdm_said.h: it ends soon or has ended, or Apple refuses it; NULL */
+} mdm_push_brief_t;
+apr_status_t mdm_push_cert_brief(mdm_db_t *db, mdm_push_brief_t *out);
 /* Forgets certificate and request: the last node lost the MDM role (NOD-03). In the caller's transaction. */
 apr_status_t mdm_push_cert_remove(mdm_db_t *db);
 

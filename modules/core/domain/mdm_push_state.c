@@ -42,6 +42,14 @@ static apr_status_t cert_read(mdm_db_t *db, mdm_certinfo_t *info)
     return rv == APR_SUCCESS ? mdm_cert_info(ctx, cert, info) : rv;
 }
 
+/* That it ends soon, or has ended. */
+static const char *ending(apr_pool_t *p, const mdm_certinfo_t *info, int days)
+{
+    const char *until = mdm_time_text(p, info->not_after_ms);
+
+    return days > 0 ? mdm_said(p, "said_push_ending", until, apr_itoa(p, days), NULL) : mdm_said(p, "said_push_ended", until, NULL);
+}
+
 static apr_status_t cert_json(mdm_db_t *db, json_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -144,6 +152,29 @@ apr_status_t mdm_push_cert_state(mdm_db_t *db, json_t **out)
     return APR_SUCCESS;
 }
 
+apr_status_t mdm_push_cert_brief(mdm_db_t *db, mdm_push_brief_t *out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_certinfo_t info;
+    json_t *found;
+    apr_status_t rv = cert_read(db, &info);
+
+    *out = (mdm_push_brief_t){0};
+    if (rv == APR_SUCCESS) {
+        int days = days_left(mdm_now_ms(ctx), info.not_after_ms);
+
+        out->there = 1;
+        out->trouble = days <= warn_days[0] ? ending(ctx->pool, &info, days) : NULL;
+        rv = mdm_setting_get(db, "apns.stopped", &found);
+        if (rv == APR_SUCCESS && !out->trouble && json_is_string(json_object_get(found, "reason"))) {
+            out->trouble = mdm_said(ctx->pool, "said_push_refused", json_string_value(json_object_get(found, "reason")), NULL);
+        }
+    } else if (APR_STATUS_IS_NOTFOUND(rv) && (rv = mdm_setting_get(db, "apns.request", &found)) == APR_SUCCESS && json_object_get(found, "csr")) {
+        out->request = json_object_get(found, "signed") ? MDM_PUSH_SIGNED : MDM_PUSH_MADE;
+    }
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+}
+
 /* ---------------------------------------------------------------- warnings (PSH-05) */
 
 /* The mark that has been passed: 30, 14, 7, 1, or 0 when it is over; -1: none yet. */
@@ -174,8 +205,7 @@ static apr_status_t warn(mdm_db_t *db, const mdm_certinfo_t *info, int days, int
     json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:i}", "until", until, "days", days));
     json_t *note = mdm_json_own(ctx, json_pack("{s:s, s:i}", "serial", info->serial, "mark", now));
     apr_status_t rv = mdm_message(db, "zone", "apns", now > 7 ? MDM_MSG_WARNING : MDM_MSG_ERROR, "push.expiring",
-                                  now ? mdm_said(ctx->pool, "said_push_ending", until, apr_itoa(ctx->pool, days), NULL)
-                                      : mdm_said(ctx->pool, "said_push_ended", until, NULL));
+                                  ending(ctx->pool, info, now ? days : 0));
 
     mdm_log(ctx, MDM_LOG_NOTICE, "MDM0502", 0, "the Apple push certificate ends on %s", until);
     if (rv == APR_SUCCESS) {

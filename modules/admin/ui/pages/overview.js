@@ -3,18 +3,8 @@ import { api, poll } from '../api.js';
 import { h, fill, head, icon, number, chip, time, button, say, name, said } from '../ui.js';
 import { t } from '../words.js';
 
-function steps(o) {
-  const list = [
-    ['node', o.nodes_live > 0, '#/nodes'], ['people', o.people > 0, '#/people'], ['policy', o.enrollment_policies > 0, null],
-    ['push', o.push_configured, '#/push'], ['mail', o.mail_server, '#/notifications?tab=server'], ['device', (o.devices_by_state.active || 0) > 0, '#/pending'],
-  ];
-  const done = list.filter((s) => s[1]).length;
-  if (done === list.length) return null;
-  return h('section', { class: 'panel' }, h('h2', {}, t('getting_started'), ' ', h('span', { class: 'muted small' }, t('steps_done', null, done, list.length))),
-    h('ol', { class: 'steps' }, list.map(([key, ok, href]) => h('li', {},
-      h('span', { class: `mark ${ok ? 'done' : ''}` }, icon(ok ? 'ok' : 'wait'), h('span', { class: 'sr' }, ok ? t('done') : t('open'))),
-      h('div', {}, href ? h('div', {}, h('a', { href }, t(`step_${key}`))) : h('strong', {}, t(`step_${key}`)), h('div', { class: 'muted small' }, t(`step_${key}_sub`)))))));
-}
+// While something is still to be set up.
+const steps = (s) => (s && s.done < s.total ? h('p', { class: 'alert' }, h('a', { href: '#/start' }, t('start')), ` · ${t('steps_done', null, s.done, s.total)}`) : null);
 
 function cards(o, may) {
   const s = o.devices_by_state;
@@ -45,10 +35,11 @@ function messages(list, ack) {
 }
 
 export default async function page({ main, signal, may, again }) {
-  const [o, m] = await Promise.all([api('GET', 'overview', { signal }), api('GET', 'messages?open=1&limit=10', { signal })]);
+  const [o, m, s] = await Promise.all([api('GET', 'overview', { signal }), api('GET', 'messages?open=1&limit=10', { signal }),
+    may('source:read') ? api('GET', 'getting-started', { signal }) : { data: null }]);
   const box = h('div');
   const ack = may('device:write') && (async (x) => { try { await api('POST', `messages/${x.id}/acknowledge`); again(); } catch (e) { say(e); } });
-  const draw = (d) => fill(box, steps(d), cards(d, may), h('div', { class: 'split' }, states(d), messages(m.data.items, ack)));
+  const draw = (d) => fill(box, steps(s.data), cards(d, may), h('div', { class: 'split' }, states(d), messages(m.data.items, ack)));
   draw(o.data);
   fill(main, head(t('overview')), box);
   poll('overview', signal, draw);

@@ -12,6 +12,7 @@ struct server_rec;
 struct mdm_ctx_t;
 struct mdm_env_t;
 struct mdm_job_t;
+struct mdm_mailsum_t;
 
 #define MDM_SERVICES_API 1
 
@@ -163,6 +164,9 @@ typedef struct mdm_services_t {
     int (*hold)(struct request_rec *r, const mdm_hold_t *h);
     /* Connections to this server's ports may be held; before children exist. */
     apr_status_t (*hold_at)(struct server_rec *s);
+
+    /* ---- what a mail client did, written behind (PXY-06): see domain/mdm_mailuse.h. Cheap; from any thread. */
+    void (*mail_use)(const struct mdm_mailsum_t *sum);
 } mdm_services_t;
 
 APR_DECLARE_OPTIONAL_FN(const mdm_services_t *, mdm_services, (void));

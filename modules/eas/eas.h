@@ -23,6 +23,9 @@ typedef struct eas_call_t {
     apr_uint32_t back_key;
     struct eas_walk_t *walk; /* eas_servers.c: which servers were asked */
     mdm_eas_verdict_e verdict; /* by which it is passed on */
+    int served;             /* it had its answer from a mailbox, the person's or the empty one */
+    int heartbeat_s;        /* how long it asked to wait; 0: not */
+    apr_uint64_t bytes_in;  /* of its body */
 } eas_call_t;
 
 /* ---- the gate: everything that is decided before a byte goes to a back end */
@@ -77,6 +80,11 @@ apr_status_t eas_settings_child(apr_pool_t *p);
 /* True if the request comes from the time when this device had our own mailbox: it was told to load its folders anew, *rc is the
  * result. Else the request's body is as it was. */
 int eas_mailbox_left(eas_call_t *c, int *rc);
+
+/* The one call of this request, from when its address was recognised. */
+eas_call_t *eas_call_of(request_rec *r);
+/* What devices did, for their pages (PXY-06, eas_count.c): noted when a request has ended, held or not. A log_transaction hook. */
+int eas_count(request_rec *r);
 
 /* ---- bodies (eas_body.c) */
 /* Reads the body if it has at most `most` bytes, and puts it back for whoever reads it next. APR_SUCCESS; MDM_ETOOBIG: it is longer, and also

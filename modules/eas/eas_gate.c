@@ -295,6 +295,7 @@ int eas_pass(eas_call_t *c, mdm_eas_verdict_e verdict)
     apr_table_setn(c->r->notes, "mdm-decision", mdm_eas_verdict_text(verdict));
     c->svc->count(MDM_N_MAIL_ALLOWED, 1);
     c->verdict = verdict;
+    c->served = 1;
     return eas_mailbox_left(c, &rc) ? rc : eas_relay(c);
 }
 
@@ -451,10 +452,9 @@ void eas_forget_password(eas_call_t *c)
 
 int eas_handler(request_rec *r, const mdm_services_t *svc)
 {
-    eas_call_t *c = apr_pcalloc(r->pool, sizeof(*c));
+    eas_call_t *c = eas_call_of(r);
     int rc;
 
-    c->r = r;
     c->svc = svc;
     c->ctx = svc->request_ctx(r);
     if (r->method_number != M_POST && r->method_number != M_OPTIONS) {

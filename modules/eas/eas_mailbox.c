@@ -78,6 +78,7 @@ static int wait_here(eas_call_t *c, mdm_eas_verdict_e verdict, mdm_blob_t body)
     mdm_eas_hold_init(&hold);
     mdm_eas_hold_push(&hold, body.data, body.len);
     c->verdict = verdict;
+    c->heartbeat_s = hold.seconds;
     *w = (wait_t){c, apr_time_now() + apr_time_from_sec(hold.seconds > 0 && hold.seconds < WAIT_MAX_S ? hold.seconds : WAIT_MAX_S)};
     return wait_on(w);
 }
@@ -127,6 +128,8 @@ int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict)
         return eas_status(c, MDM_EAS_ST_DENIED, why, 0);
     }
     rv = mdm_web_body(c->r, BODY_MAX, &body);
+    c->bytes_in = body.len;
+    c->served = 1;
     if (rv == APR_SUCCESS && body.len) {
         rv = mdm_wbxml_parse(c->ctx, body.data, body.len, &root);
     }

@@ -47,7 +47,10 @@ int eas_key_check(eas_call_t *c, int detect)
 
 int eas_back_said_stale(eas_call_t *c, int status)
 {
-    apr_status_t rv = status == MDM_EAS_ST_WIPE ? APR_SUCCESS : mdm_eas_back_stale(c->ctx, &c->rec);
+    apr_status_t rv;
+
+    c->served = 0;
+    rv = status == MDM_EAS_ST_WIPE ? APR_SUCCESS : mdm_eas_back_stale(c->ctx, &c->rec);
 
     if (rv != APR_SUCCESS) {
         return eas_unavailable(c, "MDM0842", rv, "the policy key of a mail server can't be forgotten");
@@ -176,6 +179,7 @@ int eas_provision(eas_call_t *c, mdm_eas_verdict_e verdict)
     mdm_blob_t body;
     apr_status_t rv = mdm_web_body(c->r, BODY_MAX, &body);
 
+    c->bytes_in = body.len;
     if (rv == MDM_ETOOBIG) {
         return eas_answer(c, HTTP_REQUEST_ENTITY_TOO_LARGE, NULL, "too large", 0);
     }

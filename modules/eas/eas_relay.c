@@ -505,6 +505,7 @@ static int read_body(relay_t *x, int *end)
     }
     *end = APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(x->in));
     apr_brigade_length(x->in, 1, &len);
+    x->call->bytes_in += (apr_uint64_t)len;
     if (x->body_left >= 0 && (x->body_left -= len) < 0) {
         return HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
@@ -542,6 +543,7 @@ static int read_first(relay_t *x)
         apr_brigade_cleanup(x->in);
     }
     x->body_whole = end;
+    x->call->heartbeat_s = x->wants.seconds;
     return rc;
 }
 

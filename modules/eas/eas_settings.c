@@ -119,6 +119,7 @@ int eas_settings(eas_call_t *c, mdm_eas_verdict_e verdict)
     if (!ours) {
         return eas_pass(c, verdict); /* also what could not be read: the server may understand it */
     }
+    c->bytes_in = body.len;
     c->svc->count(MDM_N_MAIL_WITHHELD, 1);
     if (rv != APR_SUCCESS) {
         return eas_answer(c, rv == MDM_ETOOBIG ? HTTP_REQUEST_ENTITY_TOO_LARGE : HTTP_BAD_REQUEST, NULL, "bad request", 0);

@@ -67,7 +67,7 @@ static int is_ours(request_rec *r)
 static int find_ours(request_rec *r)
 {
     if (is_ours(r)) {
-        ap_set_module_config(r->request_config, &mdm_eas_module, r);
+        eas_call_of(r);
     }
     return DECLINED;
 }
@@ -209,6 +209,7 @@ static void hooks(apr_pool_t *p)
     ap_hook_map_to_storage(no_file, NULL, NULL, APR_HOOK_FIRST);
     /* A ProxyPass for the same address must not get around the gate. */
     ap_hook_handler(handler, NULL, before_proxy, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(eas_count, NULL, NULL, APR_HOOK_MIDDLE);
     eas_back_register();
     eas_body_register();
 }

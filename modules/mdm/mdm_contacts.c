@@ -1,8 +1,10 @@
-/* Owns the write-behind of contact times (PRF-12): every five seconds a node writes what has come, in few statements. */
+/* Owns the write-behind of contact times (PRF-12) and of what mail clients did (PXY-06): every five seconds a node writes what has come, in few
+ * statements. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include "base/mdm_json.h"
 #include "mdm_private.h"
+#include "wire/mdm_eas_query.h"
 #include "mdm_sql_gen.h"
 
 #define BATCH 20000
@@ -18,6 +20,12 @@ static const char *addr_text(const unsigned char addr[16], char *buf, socklen_t 
     return inet_ntop(AF_INET6, addr, buf, len) ? buf : "";
 }
 
+static void uuid_text(const unsigned char d[16], char out[40])
+{
+    apr_snprintf(out, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2], d[3], d[4], d[5], d[6],
+                 d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+}
+
 static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
 {
     json_t *out = json_array();
@@ -26,13 +34,11 @@ static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
 
     for (i = 0; i < n; i++) {
         char id[40];
-        const unsigned char *d = list[i].record;
 
         if ((list[i].kind == MDM_KIND_EAS) != mail) {
             continue;
         }
-        apr_snprintf(id, sizeof(id), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2],
-                     d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+        uuid_text(list[i].record, id);
         json_array_append_new(out, json_pack("{s:s, s:I, s:s, s:s}", "id", id, "ms", (json_int_t)list[i].ms, "ip",
                                              addr_text(list[i].addr, ip, sizeof(ip)), "peer",
                                              addr_text(list[i].peer, peer, sizeof(peer))));
@@ -72,5 +78,58 @@ void mdm_contacts_flush(mdm_ctx_t *ctx)
     if (rv != APR_SUCCESS) {
         mdm_log(ctx, MDM_LOG_INFO, "MDM0220", rv, "%d contact times could not be written: tried again", (int)(n - at));
         mdm_devcache_contact_again(mdm_core.cache, list + at, n - at); /* what was written already is written once more */
+    }
+}
+
+/* ---------------------------------------------------------------- what mail clients did */
+
+static json_t *sums_json(const mdm_mailsum_t *list, apr_size_t n)
+{
+    json_t *out = json_array();
+    apr_size_t i;
+
+    for (i = 0; i < n; i++) {
+        const mdm_mailsum_t *s = &list[i];
+        char id[40];
+
+        uuid_text(s->record, id);
+        json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:i, s:I, s:i}", "id", id, "requests", (json_int_t)s->requests,
+                                             "errors", (json_int_t)s->errors, "bytes_in", (json_int_t)s->bytes_in, "bytes_out",
+                                             (json_int_t)s->bytes_out, "last_ms", (json_int_t)s->last_ms, "last_cmd",
+                                             mdm_eas_cmd_name(s->cmd), "sync_ms", (json_int_t)s->sync_ms, "heartbeat_s", (int)s->heartbeat_s,
+                                             "error_ms", (json_int_t)s->error_ms, "error_http", (int)s->error_http));
+    }
+    return out;
+}
+
+static apr_status_t write_sums(mdm_ctx_t *ctx, const mdm_mailsum_t *list, apr_size_t n)
+{
+    json_t *json = sums_json(list, n);
+    const char *text = mdm_json_text(ctx->pool, json);
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    json_decref(json);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_eas_count_add(db, text, NULL);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+void mdm_mailuse_flush(mdm_ctx_t *ctx)
+{
+    mdm_mailsum_t *list = apr_palloc(ctx->pool, PIECE * sizeof(*list));
+    apr_size_t at = 0, n = PIECE, i;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && (n = mdm_mailuse_take(mdm_core.uses, &at, list, PIECE)) > 0) {
+        rv = write_sums(ctx, list, n);
+    }
+    if (rv != APR_SUCCESS) {
+        mdm_log(ctx, MDM_LOG_INFO, "MDM0226", rv, "what %d mail clients did could not be written: tried again", (int)n);
+        for (i = 0; i < n; i++) {
+            mdm_mailuse_add(mdm_core.uses, &list[i]);
+        }
     }
 }

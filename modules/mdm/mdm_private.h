@@ -16,6 +16,7 @@
 #include "domain/mdm_devcache.h"
 #include "domain/mdm_strangers.h"
 #include "domain/mdm_logincache.h"
+#include "domain/mdm_mailuse.h"
 #include "mdm_services.h"
 
 extern module __attribute__((visibility("default"))) mdm_module;
@@ -100,7 +101,7 @@ typedef struct {
     mdm_strangers_t strangers;
 } mdm_shm_t;
 
-/* Makes mdm_core's shm, cache and logins. */
+/* Makes mdm_core's shm, cache, logins and uses. */
 apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size);
 /* This child's own figures: its place in the segment (or one beside it, if there are too many children), and giving it back. */
 mdm_child_t *mdm_shm_child(void);
@@ -120,6 +121,7 @@ typedef struct {
     mdm_child_t *child;    /* never NULL from child_init on */
     mdm_devcache_t *cache;
     mdm_logincache_t *logins;
+    mdm_mailuse_t *uses;
     int newer_fd;          /* eventfd of all children of this generation: a Ping was announced */
     mdm_env_t env;
     mdm_dbpool_t dbpool;
@@ -175,6 +177,7 @@ void mdm_listen_stop(void);
 apr_status_t mdm_changes_poll(mdm_ctx_t *ctx);
 apr_status_t mdm_changes_watch(const char *kind, mdm_change_fn fn);
 void mdm_contacts_flush(mdm_ctx_t *ctx);
+void mdm_mailuse_flush(mdm_ctx_t *ctx);
 /* Once per configuration: its names, its job, what it wants to be told. */
 void mdm_node_configure(apr_pool_t *pconf, server_rec *s);
 /* This node has the MDM role and may reach the internet (NOD-05). */

@@ -303,6 +303,11 @@ static void device_contact(mdm_ctx_t *ctx, const mdm_devrec_t *rec, const char *
     rec->kind == MDM_KIND_EAS ? MDM_COUNT(mail_requests) : MDM_COUNT(polls);
 }
 
+static void mail_use(const mdm_mailsum_t *sum)
+{
+    mdm_mailuse_add(mdm_core.uses, sum);
+}
+
 /* ---------------------------------------------------------------- the table */
 
 static const char *public_url(server_rec *s)
@@ -337,7 +342,7 @@ static const mdm_services_t table = {
     .throttle_note = mdm_throttle_note, .caller = mdm_auth_caller, .public_url = public_url, .node_name = node_name,
     .conf_str = mdm_conf_str, .conf_int = mdm_conf_int,
     .mail_login = mdm_mailauth_login, .device_by_eas = device_by_eas, .change_watch = mdm_changes_watch,
-    .count = count, .mdm_role = mdm_role, .hold = mdm_hold, .hold_at = mdm_hold_at};
+    .count = count, .mdm_role = mdm_role, .hold = mdm_hold, .hold_at = mdm_hold_at, .mail_use = mail_use};
 
 const mdm_services_t *mdm_core_services(void)
 {

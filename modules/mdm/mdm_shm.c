@@ -19,14 +19,16 @@ static apr_status_t close_newer(void *data)
     return APR_SUCCESS;
 }
 
-/* One log-in for each KB of the device cache: mail clients are people's, and the pages of those that never come are never touched. */
+/* One log-in for each KB of the device cache, and sums of as many mail clients for each second one: mail clients are people's, and the pages of
+ * those that never come are never touched. */
 apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size)
 {
     apr_size_t head = APR_ALIGN(sizeof(mdm_shm_t), 4096), logins = APR_ALIGN(mdm_logincache_size(cache_size / 1024), 4096);
+    apr_size_t uses = APR_ALIGN(mdm_mailuse_size(cache_size / 2048), 4096);
     unsigned char seed[16], secret[32];
     apr_shm_t *seg;
     char *base;
-    apr_status_t rv = apr_shm_create(&seg, head + logins + cache_size + 4096, NULL, pconf);
+    apr_status_t rv = apr_shm_create(&seg, head + logins + uses + cache_size + 4096, NULL, pconf);
 
     if (rv == APR_SUCCESS && (mdm_core.newer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
         rv = errno;
@@ -45,7 +47,10 @@ apr_status_t mdm_shm_make(apr_pool_t *pconf, apr_size_t cache_size)
         rv = mdm_logincache_init(base + head, logins, secret, &mdm_core.logins);
     }
     mdm_wipe(secret, sizeof(secret));
-    return rv == APR_SUCCESS ? mdm_devcache_init(base + head + logins, cache_size, seed, &mdm_core.cache) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_mailuse_init(base + head + logins, uses, &mdm_core.uses);
+    }
+    return rv == APR_SUCCESS ? mdm_devcache_init(base + head + logins + uses, cache_size, seed, &mdm_core.cache) : rv;
 }
 
 static int lives(apr_uint32_t pid)

@@ -78,6 +78,7 @@ static void round_of_work(mdm_ctx_t *ctx, int hurry)
     }
     if (!mdm_dbglue_away() && mdm_shm_turn(&m->contacts_ms, 5000)) {
         mdm_contacts_flush(ctx);
+        mdm_mailuse_flush(ctx);
     }
     if (!mdm_dbglue_away() && mdm_shm_turn(&m->ensure_ms, 60000)) {
         mdm_jobs_ensure(ctx);
@@ -109,6 +110,7 @@ static void *APR_THREAD_FUNC steward(apr_thread_t *t, void *data)
         mdm_ctx_t *ctx = mdm_core_ctx(p);
 
         mdm_contacts_flush(ctx);
+        mdm_mailuse_flush(ctx);
         if (__atomic_sub_fetch(&mdm_core.shm->stewards, 1, __ATOMIC_SEQ_CST) == 0) {
             mdm_node_release(ctx);
         }

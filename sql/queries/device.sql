@@ -214,7 +214,7 @@ DELETE FROM device WHERE id = :id;
 -- Why a mail client that may have its mail gets none (spec 03); refused: since then a server that refused the person was asked.
 -- name: device_records :many
 -- args: device_id:text, refused:i64
--- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, attrs:text, match_rule:text, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?, server_id:text?, server_name:text?, withheld:text?
+-- cols: id:text, kind:text, class:text, live:i64, native_id:text, state:text, push_ok:i64, has_token:i64, generation:i64, queued:i64, expelled:i64, attrs:text, match_rule:text, first_seen_ms:i64, last_seen_ms:i64, push_due_ms:i64?, push_error:text?, server_id:text?, server_name:text?, withheld:text?, requests:i64?, errors:i64?, bytes_in:i64?, bytes_out:i64?, last_ms:i64?, last_cmd:text?, sync_ms:i64?, heartbeat_s:i64?, error_ms:i64?, error_http:i64?
 SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN s.push_token IS NULL THEN 0 ELSE 1 END,
        s.generation, (SELECT COUNT(*) FROM command o WHERE o.record_id = s.id AND o.open = 1), s.expelled, s.attrs, s.match_rule,
        s.first_seen_ms, s.last_seen_ms, q.due_ms, q.last_error, m.id, m.name,
@@ -222,8 +222,10 @@ SELECT s.id, s.kind, s.class, s.live, s.native_id, s.state, s.push_ok, CASE WHEN
             WHEN d.mail IN ('none', 'direct') AND EXISTS (SELECT 1 FROM policy e WHERE e.type = 'email' AND e.published > 0)
             THEN CASE d.mail WHEN 'none' THEN 'no_policy' ELSE 'direct' END
             WHEN NOT EXISTS (SELECT 1 FROM person p JOIN eas_server_source l ON l.source_id = p.source_id WHERE p.id = s.person_id) THEN 'no_server'
-            WHEN h.refused_ms > :refused THEN 'refused' END
+            WHEN h.refused_ms > :refused THEN 'refused' END,
+       c.requests, c.errors, c.bytes_in, c.bytes_out, c.last_ms, c.last_cmd, c.sync_ms, c.heartbeat_s, c.error_ms, c.error_http
   FROM source_record s JOIN device d ON d.id = s.device_id
+  LEFT JOIN eas_count c ON c.record_id = s.id
   LEFT JOIN push q ON q.record_id = s.id
   LEFT JOIN mail_home h ON h.person_id = s.person_id AND s.kind = 'eas'
   LEFT JOIN eas_server m ON m.id = h.server_id

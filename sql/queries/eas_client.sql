@@ -104,3 +104,48 @@ DELETE FROM source_record WHERE id = :record_id AND device_id IS NULL;
 -- args: device_id:text
 -- cols: name:text, state:text
 SELECT name, state FROM device WHERE id = :device_id;
+
+-- ---------------------------------------------------------------- what clients do (PXY-06)
+
+-- part: count_cols
+record_id, requests, errors, bytes_in, bytes_out, last_ms, last_cmd, sync_ms, heartbeat_s, error_ms, error_http, alive_day
+
+-- part: count_more
+ON CONFLICT (record_id) DO UPDATE
+   SET requests = eas_count.requests + excluded.requests, errors = eas_count.errors + excluded.errors,
+       bytes_in = eas_count.bytes_in + excluded.bytes_in, bytes_out = eas_count.bytes_out + excluded.bytes_out,
+       last_ms = CASE WHEN excluded.last_ms >= eas_count.last_ms THEN excluded.last_ms ELSE eas_count.last_ms END,
+       last_cmd = CASE WHEN excluded.last_ms >= eas_count.last_ms THEN excluded.last_cmd ELSE eas_count.last_cmd END,
+       sync_ms = CASE WHEN excluded.sync_ms > eas_count.sync_ms THEN excluded.sync_ms ELSE eas_count.sync_ms END,
+       heartbeat_s = CASE WHEN excluded.heartbeat_s > 0 THEN excluded.heartbeat_s ELSE eas_count.heartbeat_s END,
+       error_http = CASE WHEN excluded.error_ms > 0 AND excluded.error_ms >= eas_count.error_ms THEN excluded.error_http ELSE eas_count.error_http END,
+       error_ms = CASE WHEN excluded.error_ms > eas_count.error_ms THEN excluded.error_ms ELSE eas_count.error_ms END,
+       alive_day = CASE WHEN excluded.alive_day IS NULL OR eas_count.alive_day IS NULL THEN excluded.alive_day
+                        WHEN excluded.sync_ms > 0 AND excluded.alive_day > eas_count.alive_day THEN excluded.alive_day ELSE eas_count.alive_day END
+
+-- list: JSON, each record once. Whoever has gone meanwhile is passed over; in the order in which devices are taken.
+-- name: eas_count_add :exec
+-- args: list:text
+-- only: pgsql
+INSERT INTO eas_count ({count_cols})
+SELECT r.id, l.requests, l.errors, l.bytes_in, l.bytes_out, l.last_ms, l.last_cmd, l.sync_ms, l.heartbeat_s, l.error_ms, l.error_http,
+       CASE WHEN r.state <> 'left' THEN (CASE WHEN l.sync_ms > 0 THEN l.sync_ms ELSE l.last_ms END) / 86400000 END
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS l (id text, requests bigint, errors bigint, bytes_in bigint, bytes_out bigint, last_ms bigint,
+                                                      last_cmd text, sync_ms bigint, heartbeat_s bigint, error_ms bigint, error_http bigint)
+  JOIN source_record r ON r.id = l.id ORDER BY r.device_id, r.id
+{count_more};
+-- only: sqlite3
+INSERT INTO eas_count ({count_cols})
+SELECT r.id, json_extract(l.value, '$.requests'), json_extract(l.value, '$.errors'), json_extract(l.value, '$.bytes_in'), json_extract(l.value, '$.bytes_out'),
+       json_extract(l.value, '$.last_ms'), json_extract(l.value, '$.last_cmd'), json_extract(l.value, '$.sync_ms'), json_extract(l.value, '$.heartbeat_s'),
+       json_extract(l.value, '$.error_ms'), json_extract(l.value, '$.error_http'),
+       CASE WHEN r.state <> 'left' THEN (CASE WHEN json_extract(l.value, '$.sync_ms') > 0 THEN json_extract(l.value, '$.sync_ms')
+                                              ELSE json_extract(l.value, '$.last_ms') END) / 86400000 END
+  FROM json_each(:list) AS l JOIN source_record r ON r.id = json_extract(l.value, '$.id') WHERE 1 = 1
+{count_more};
+
+-- Who has left is not looked for among those that are silent.
+-- name: eas_count_left :exec
+-- args: device_id:text
+UPDATE eas_count SET alive_day = NULL
+ WHERE alive_day IS NOT NULL AND record_id IN (SELECT r.id FROM source_record r WHERE r.device_id = :device_id AND r.kind = 'eas' AND (r.live = 0 OR r.state = 'left'));

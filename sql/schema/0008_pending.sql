@@ -13,3 +13,26 @@ ALTER TABLE pending_enrollment ADD COLUMN run_id TEXT;         -- the row of a b
 ALTER TABLE pending_enrollment ADD COLUMN run_row BIGINT;
 CREATE UNIQUE INDEX pending_run ON pending_enrollment (run_id, run_row) WHERE run_id IS NOT NULL;
 CREATE INDEX pending_ended ON pending_enrollment (expires_ms, id);
+
+-- What a mail client does, added up and written behind every few seconds (PXY-06). Times: 0 = never.
+CREATE TABLE eas_count (
+    record_id TEXT PRIMARY KEY REFERENCES source_record (id) ON DELETE CASCADE,
+    requests BIGINT NOT NULL,
+    errors BIGINT NOT NULL,         -- answered with 400 or more, but for 449
+    bytes_in BIGINT NOT NULL,       -- of bodies, from the client
+    bytes_out BIGINT NOT NULL,
+    last_ms BIGINT NOT NULL,
+    last_cmd TEXT NOT NULL,
+    sync_ms BIGINT NOT NULL,        -- the last answered Sync or Ping
+    heartbeat_s BIGINT NOT NULL,    -- that the client asked for last; 0: none
+    error_ms BIGINT NOT NULL,
+    error_http BIGINT NOT NULL,
+    alive_day BIGINT                -- day since 1970 of sync_ms, or of the first request; NULL: has left. Its index changes once a day
+);
+CREATE INDEX eas_count_alive ON eas_count (alive_day, record_id) WHERE alive_day IS NOT NULL;
+INSERT INTO eas_count (record_id, requests, errors, bytes_in, bytes_out, last_ms, last_cmd, sync_ms, heartbeat_s, error_ms, error_http, alive_day)
+SELECT r.id, 0, 0, 0, 0, COALESCE(d.last_eas_ms, 0), '', 0, 0, 0, 0, CASE WHEN r.state = 'left' THEN NULL ELSE COALESCE(d.last_eas_ms, r.first_seen_ms) / 86400000 END
+  FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.kind = 'eas' AND r.live = 1 AND r.state <> 'discovered';
+-- only: pgsql
+ALTER TABLE eas_count SET (fillfactor = 80);
+-- all

@@ -132,6 +132,18 @@ apr_status_t mdm_device_json(mdm_db_t *db, const char *id, json_t **out, apr_int
     return APR_SUCCESS;
 }
 
+/* What a mail client did here (PXY-06); null: nothing yet, or the record is none. */
+static json_t *use_json(apr_pool_t *p, const mdm_q_device_records_t *r)
+{
+    if (r->requests_null)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "requests", (json_int_t)r->requests, "errors", (json_int_t)r->errors,
+                     "bytes_in", (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out, "last_at", time_or_null(p, !r->last_ms, r->last_ms),
+                     "last_command", text_or_null(r->last_cmd), "last_sync_at", time_or_null(p, !r->sync_ms, r->sync_ms), "heartbeat_seconds",
+                     r->heartbeat_s ? json_integer(r->heartbeat_s) : json_null(), "last_error_at", time_or_null(p, !r->error_ms, r->error_ms),
+                     "last_error_http", r->error_ms ? json_integer(r->error_http) : json_null());
+}
+
 /* What a mail client says of itself, and why the record came to this device (MAT-03); NULL members where there is nothing to say. */
 static void add_reasons(json_t *record, const mdm_q_device_records_t *r)
 {
@@ -165,6 +177,7 @@ apr_status_t mdm_device_records(mdm_db_t *db, const char *id, json_t **out)
                             "push_due_at", time_or_null(p, r->push_due_ms_null, r->push_due_ms), "push_error",
                             text_or_null(r->push_error)));
         add_reasons(json_array_get(*out, (size_t)i), r);
+        json_object_set_new(json_array_get(*out, (size_t)i), "use", use_json(p, r));
     }
     return APR_SUCCESS;
 }

@@ -594,7 +594,7 @@ apr_status_t mdm_eas_leave(mdm_db_t *db, const char *device_id, const char *reas
     if (rv != APR_SUCCESS || n == 0) {
         return rv;
     }
-    if ((rv = mdm_q_eas_device_left(db, device_id, NULL)) == APR_SUCCESS
+    if ((rv = mdm_q_eas_device_left(db, device_id, NULL)) == APR_SUCCESS && (rv = mdm_q_eas_count_left(db, device_id, NULL)) == APR_SUCCESS
         && (rv = mdm_device_event(db, device_id, NULL, "mail.left", detail)) == APR_SUCCESS) {
         rv = mdm_change_add(db, "device", device_id);
     }

@@ -92,6 +92,9 @@ static apr_status_t gone(mdm_db_t *db, const char *device_id, const char *then)
     if (rv == APR_SUCCESS) {
         rv = is(then, "delete") ? mdm_device_delete(db, device_id, "wiped") : mdm_q_eas_device_left(db, device_id, NULL);
     }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_eas_count_left(db, device_id, NULL);
+    }
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", device_id) : rv;
 }
 

@@ -1,11 +1,12 @@
 // One device: what is going on and why, then everything known.
 import { api, poll } from '../api.js';
-import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar, detail, answer, compared } from '../ui.js';
+import { h, fill, table, chip, time, icon, button, empty, word, dialog, toast, say, name, number, pager, system, tabbar, detail, answer } from '../ui.js';
 import { summary } from '../schedules.js';
 import { t } from '../words.js';
 import { menu, target } from './device_actions.js';
 import { users } from './device_users.js';
 import { policies } from './device_policies.js';
+import { mail, gate } from './device_mail.js';
 
 const val = (v) => (v === null || v === undefined || v === '' ? h('span', { class: 'muted' }, '–') : v);
 const yesno = (v) => (v === null || v === undefined ? null : v ? t('yes') : t('no'));
@@ -29,13 +30,8 @@ function sentences(d, records, commands) {
   return out.join(' ');
 }
 
-const why = (m) => (m ? t(`match_${m.rule}`, null, ['strong', 'sole'].includes(m.rule) ? compared(m.value) : m.value) : t('match_none'));
 const part = (d, r, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
   save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
-const mail = (d, r, parting) => panel(t('mail_client'), [[t('state'), r.withheld ? t(`withheld_${r.withheld}`) : word('mail', r.live ? r.state : 'left')], [t('mail_server'), r.server && h('a', { href: '#/eas' }, name(r.server.name))], [t('last_eas'), time(d.last_eas_at)], [t('device_id'), mono(r.native_id)], [t('mail_gate'), d.mail_gate && word('mail_gate', d.mail_gate)],
-  [t('client'), word('client', r.class.split(':')[0])], [t('device_type'), r.client?.type && h('bdi', {}, r.client.type)], [t('user_agent'), r.client?.user_agent && h('bdi', {}, r.client.user_agent)],
-  [t('protocol'), r.client?.version], ...['name', 'model', 'imei', 'os', 'language', 'phone', 'operator'].map((k) => [t(`client_${k}`), r.client?.[k] && h('bdi', {}, r.client[k])]), [t('first_seen'), time(r.first_seen_at)], [t('why_matched'), [h('bdi', {}, why(r.match)), ' ', r.live && parting?.(r)]]]);
-
 function info(d, records, schedule, parting) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
   const i = d.inventory.device || {}, sec = d.inventory.security || {}, where = d.inventory.location;
@@ -54,7 +50,7 @@ function info(d, records, schedule, parting) {
     where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
       [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), from(d)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
-    clients.map((r) => mail(d, r, parting)));
+    clients.map((r) => panel(t('mail_client'), mail(d, r, parting))));
 }
 
 function grow(path, draw, none, pic) {
@@ -108,7 +104,6 @@ function commandList(items, id, may, again) {
     })) : null) }], items));
 }
 
-
 function edit(id, again) {
   return async () => {
     const { data: d, etag } = await api('GET', `devices/${id}`);
@@ -120,12 +115,6 @@ function edit(id, again) {
       { name: 'test_device', label: t('test_device'), type: 'check', value: d.test_device }],
     save: async (v) => { await api('PATCH', `devices/${id}`, { body: v, match: etag }); toast(t('saved')); again(); } });
   };
-}
-
-function gate(d, again) {
-  dialog({ title: t('mail_gate'), lead: [t('mail_gate_lead'), target(d)], submit: t('save'),
-    fields: [{ name: 'exception', label: t('mail_gate'), type: 'select', value: d.mail_gate || 'none', options: ['none', 'allow', 'block'].map((w) => [w, word('mail_gate', w)]) }],
-    save: async (v) => { await api('PUT', `devices/${d.id}/mail-gate`, { body: { exception: v.exception === 'none' ? null : v.exception } }); toast(t('saved')); again(); } });
 }
 
 function acts(d, id, commands, may, again) {

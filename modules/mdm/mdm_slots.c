@@ -1,6 +1,7 @@
 /* Owns the table of held requests and the one thread that watches over them. A slot knows descriptors, a deadline and whose it is; what
  * ends a hold makes its eventfd readable. */
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #define BUCKETS 4096u
 #define EVENTS 256
 #define NONE (-1)
+#define WRITTEN_LOOKS 1000
 
 /* The lists that a slot is found by. */
 enum { BY_DEVICE, BY_PERSON, BY_RECORD, LISTS };
@@ -192,7 +194,7 @@ static void disarm(mdm_slot_t *s)
     delist(s);
     __atomic_fetch_sub(&mdm_core.child->held, 1, __ATOMIC_RELAXED);
     if (s->ping) {
-        __atomic_fetch_sub(pings_of(own.pings, s), 1, __ATOMIC_RELAXED);
+        --*pings_of(own.pings, s);
         __atomic_fetch_sub(pings_of(mdm_core.shm->pings, s), 1, __ATOMIC_RELAXED);
     }
 }
@@ -273,24 +275,39 @@ apr_uint64_t mdm_slots_now(void)
 
 /* ---------------------------------------------------------------- pings of one device in several children */
 
-/* The device's older Ping ends, wherever it is. */
+/* The device's older Ping ends, wherever it is. Of two that come at the same time in two children at least one sees the other: each takes
+ * its ticket and is counted before it looks, and who announces himself is as old as his place. */
 static void announce(mdm_slot_t *s)
 {
     mdm_shm_t *m = mdm_core.shm;
     mdm_newer_t *e;
     apr_uint32_t pos;
+    apr_uint16_t mine;
 
-    wake_list(BY_RECORD, s->ids[BY_RECORD], MDM_WOKE_NEWER, __atomic_load_n(&m->newer_pos, __ATOMIC_SEQ_CST));
-    if (__atomic_load_n(pings_of(m->pings, s), __ATOMIC_SEQ_CST) > *pings_of(own.pings, s)) { /* perhaps another child has it */
+    s->ticket = __atomic_load_n(&m->newer_pos, __ATOMIC_SEQ_CST);
+    wake_list(BY_RECORD, s->ids[BY_RECORD], MDM_WOKE_NEWER, s->ticket);
+    mine = ++*pings_of(own.pings, s);
+    if (__atomic_add_fetch(pings_of(m->pings, s), 1, __ATOMIC_SEQ_CST) > mine) { /* perhaps another child has it */
         pos = __atomic_fetch_add(&m->newer_pos, 1, __ATOMIC_SEQ_CST);
         e = &m->newer[pos % MDM_NEWER];
         __atomic_store_n(&e->seq, 0, __ATOMIC_SEQ_CST);
         memcpy(e->record, s->ids[BY_RECORD], 16);
         e->pid = (apr_uint32_t)getpid();
         __atomic_store_n(&e->seq, pos + 1, __ATOMIC_SEQ_CST);
+        s->ticket = pos + 1;
         ring(mdm_core.newer_fd);
     }
-    s->ticket = __atomic_load_n(&m->newer_pos, __ATOMIC_SEQ_CST);
+}
+
+/* True once the place is written; who has taken it writes at once, unless he dies at it. */
+static int is_written(const mdm_newer_t *e, apr_uint32_t pos)
+{
+    int i;
+
+    for (i = 0; i < WRITTEN_LOOKS && __atomic_load_n(&e->seq, __ATOMIC_SEQ_CST) != pos + 1; i++) {
+        sched_yield();
+    }
+    return i < WRITTEN_LOOKS;
 }
 
 static void hear(void)
@@ -305,7 +322,7 @@ static void hear(void)
         const mdm_newer_t *e = &m->newer[own.heard % MDM_NEWER];
         unsigned char record[16];
 
-        if (__atomic_load_n(&e->seq, __ATOMIC_SEQ_CST) == own.heard + 1 && e->pid != (apr_uint32_t)getpid()) {
+        if (is_written(e, own.heard) && e->pid != (apr_uint32_t)getpid()) {
             memcpy(record, e->record, 16);
             wake_list(BY_RECORD, record, MDM_WOKE_NEWER, own.heard);
         }
@@ -383,14 +400,13 @@ int mdm_slot_fd(const mdm_slot_t *s)
     return s->wake;
 }
 
-static void watch(mdm_slot_t *s, int fd, apr_uint32_t events, int other)
+/* False if the kernel has no room for it. */
+static int watch(mdm_slot_t *s, int fd, apr_uint32_t events, int other)
 {
     struct epoll_event e = {.events = events | EPOLLRDHUP | EPOLLONESHOT,
                             .data.u64 = (apr_uint64_t)s->turn << 32 | (apr_uint32_t)s->at << 1 | (apr_uint32_t)other};
 
-    if (epoll_ctl(own.epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EEXIST) {
-        epoll_ctl(own.epoll, EPOLL_CTL_MOD, fd, &e);
-    }
+    return epoll_ctl(own.epoll, EPOLL_CTL_ADD, fd, &e) == 0 || (errno == EEXIST && epoll_ctl(own.epoll, EPOLL_CTL_MOD, fd, &e) == 0);
 }
 
 /* What happened between judging the request and now. */
@@ -432,18 +448,12 @@ void mdm_slot_start(mdm_slot_t *s, const mdm_hold_t *h, int client, apr_uint64_t
     s->turn++;
     if (s->ping) {
         announce(s);
-        __atomic_fetch_add(pings_of(own.pings, s), 1, __ATOMIC_RELAXED);
-        __atomic_fetch_add(pings_of(mdm_core.shm->pings, s), 1, __ATOMIC_SEQ_CST);
     }
     __atomic_fetch_add(&mdm_core.child->held, 1, __ATOMIC_RELAXED);
     s->state = HOLDING;
     enlist(s);
     heap_add(s);
-    watch(s, client, 0, 0);
-    if (s->other >= 0) {
-        watch(s, s->other, EPOLLIN, 1);
-    }
-    late = missed(s, born);
+    late = watch(s, client, 0, 0) && (s->other < 0 || watch(s, s->other, EPOLLIN, 1)) ? missed(s, born) : MDM_WOKE_FULL;
     if (late != MDM_WOKE_COUNT) {
         wake(s, late);
     }

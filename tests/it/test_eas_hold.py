@@ -1,7 +1,11 @@
 """Held requests (PXY-01, PXY-02, PXY-03, GATE-06, R44): Pings and long Syncs wait without a thread, over TLS and without; what ends them."""
+import contextlib
+import http.client
 import json
+import random
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,8 @@ MAIL = "<LocationMatch '(?i)^/Microsoft-Server-ActiveSync$'>\nMDMEas On\nMDMAcce
 
 def options(plain, short):
     """A zone that can also be reached without TLS: as it should be, and where everything ends soon."""
-    return {"threads": 8, "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>',
+    return {"threads": 8, "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>\n'
+            '<Location "/threads">\nSetHandler server-status\n</Location>',
             "extra_main": f"""MDMEasDrain 300ms
 Listen 127.0.0.1:{plain}
 Listen 127.0.0.1:{short}
@@ -310,6 +315,133 @@ def test_more_than_there_are_threads(zone, post):
             made.close()
         post.back.script.clear()
     harness.wait_for(lambda: held(zone) == 0)
+
+
+def sockets(zone, *ports):
+    """How many connections of these ports, of ours or of the other side, the children have."""
+    found = {}
+    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = row.split()
+        found[f"socket:[{fields[9]}]"] = {int(x.rpartition(":")[2], 16) for x in fields[1:3]} if fields[3] != "0A" else set()  # not who listens
+    return sum(bool(found.get(str(link), set()) & set(ports)) for link in links(zone))
+
+
+def links(zone):
+    """What the children's descriptors are."""
+    for pid in zone.child_pids():
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield path.readlink()
+
+
+def busy(zone):
+    """Threads at work."""
+    text = zone.request("GET", "/threads?auto")[2].decode()
+    return int(next(x for x in text.splitlines() if x.startswith("BusyWorkers")).split()[1])
+
+
+class Churn:
+    """Clients that come, wait and go in any way, several at a time; ends: what became of their requests."""
+
+    WAYS = ["tls", "plain", "short"]
+    ASKS = [("Ping", {"doc": ROOT}), ("Ping", {"doc": ROOT}), ("Ping", {"body": b"half"}), ("Sync", {"body": b""}), ("Search", {"body": b""}),
+            ("FolderSync", {"doc": FOLDERS})]
+
+    def __init__(self, zone, post, devices, connections, seed):
+        self.zone, self.post, self.devices, self.left, self.seed = zone, post, devices, connections, seed
+        self.lock, self.ends, self.wrong = threading.Lock(), [], []
+
+    def one(self, dice):
+        """A connection with some requests; the last of them may be left alone."""
+        way = dice.choice(self.WAYS)
+        phone = Phone(*(self.zone.device_port if way == "tls" else PLAIN if way == "plain" else SHORT, harness.PERSON, harness.PERSON_PASSWORD),
+                      device_id=dice.choice(self.devices), ca=str(self.zone.tls_dir / "ca.pem") if way == "tls" else None, timeout=60)
+        try:
+            for _ in range(dice.randint(1, 3)):
+                command, more = dice.choice(self.ASKS)
+                phone.start(command, **more)
+                sock, end = phone.http.sock, dice.choice(["wait", "wait", "fin", "reset", "late"])
+                if end == "wait":
+                    self.ends.append(phone.finish().http)
+                    continue
+                if end == "late":
+                    sock.settimeout(dice.random() / 20)
+                    with contextlib.suppress(OSError):
+                        sock.recv(1)
+                if end == "reset":
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.ends.append("left")
+                return phone.close(), sock.close()
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):  # a kept connection was at its end
+            self.ends.append("closed")
+        finally:
+            phone.close()
+        return None
+
+    def some(self, number):
+        dice = random.Random(f"{self.seed}-{number}")
+        while True:
+            with self.lock:
+                if not self.left:
+                    return
+                self.left -= 1
+            try:
+                self.one(dice)
+            except Exception as why:
+                self.wrong.append(repr(why))
+
+    def run(self, disturb, at_once=24):
+        """disturb(dice): is called again and again, as long as anybody is there."""
+        threads = [threading.Thread(target=self.some, args=(i,), daemon=True) for i in range(at_once)]
+        dice = random.Random(self.seed)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                disturb(dice)
+                thread.join(0.03)
+        assert not self.wrong, (self.seed, self.wrong)
+
+
+def test_churn(zone, post):
+    """PXY-02: 300 connections whose requests wait, are answered, left, ended by a newer one, a change, a filter, a deadline, in any order: each
+    has its end, and of all of them nothing stays: no thread, no connection, nothing in the table."""
+    for text in ("MDM0810", "MDM0831", "AH10159", "AH00484"):  # the last two: all threads are at work for a moment
+        zone.log.expect(text)
+    devices = [eas_id(d) for d in (post.device, enrolled(zone), enrolled(zone))]
+    person = zone.sql("SELECT id FROM person WHERE login = ?", harness.PERSON)[0][0]
+    post.back.script["*"] = [{}, {"delay": 0.03}, {}, {"reset": True}, {}, {"delay": 1.2}] * 200 + [{}]
+
+    def disturb(dice):
+        kind = dice.choice(["mail", "mail", "mail", "device", "person", "all", "filters"])
+        if kind == "mail":
+            deliver(post)
+        elif kind == "filters":
+            filters_sql(zone, "endpoint", [("deny", "192.0.2.0/24")] if dice.random() < 0.5 else [])
+        else:
+            zone.sql("INSERT INTO change (kind, key, at_ms) VALUES (?, ?, 0)", kind, "" if kind == "all" else person)
+    for phone in post.phones:  # of other tests
+        phone.close()
+    before = figures(zone)
+    churn = Churn(zone, post, devices, 300, random.randrange(1 << 30))
+    try:
+        churn.run(disturb)
+    finally:
+        post.back.script.clear()
+        filters_sql(zone, "endpoint", [])
+    assert {200, 503} <= set(churn.ends) <= {200, 400, 503, "left", "closed"}, (churn.seed, churn.ends)
+    seen = []
+
+    def nothing_left():
+        """no request, no connection, no thread but the one that answers this"""
+        seen[:] = held(zone), post.back.held, sockets(zone, PLAIN, SHORT), busy(zone)
+        return seen == [0, 0, 0, 1]
+    try:
+        harness.wait_for(nothing_left)
+    except AssertionError:
+        raise AssertionError(seen, churn.seed)
+    after = figures(zone)
+    assert all(after[x] > before[x] for x in ("held_answered", "held_left", "held_changed", "held_newer")), (churn.seed, after)
 
 
 @pytest.mark.san

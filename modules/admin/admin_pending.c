@@ -1,11 +1,11 @@
-/* Pending enrolments: list, create for a person, cancel, link and QR code (PEN, R30, R31). */
+/* Pending enrolments: list, create for a person, cancel (PEN, R30). */
 #include "mdm_admin.h"
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_enroll.h"
+#include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_log_rows.h"
-#include "wire/mdm_qr.h"
 #include "mdm_sql_gen.h"
 
 #define PENDING_JSON(p, q)                                                                                              \
@@ -97,18 +97,11 @@ int mdm_adm_pending(mdm_web_call_t *call)
     return mdm_adm_one(call, pending_json);
 }
 
-static const char *link_of(mdm_web_call_t *call, const char *token)
-{
-    const char *url = call->svc->public_url(call->r->server);
-
-    return apr_pstrcat(call->r->pool, url ? url : "", "/enroll/", token, NULL);
-}
-
 int mdm_adm_pending_create(mdm_web_call_t *call)
 {
     static const char *const platforms[] = {"ios", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
                              *const levels[] = {"managed", NULL};
-    const char *person_id = NULL, *platform = "ios", *ownership = "personal", *level = "managed", *token = NULL;
+    const char *person_id = NULL, *platform = "ios", *ownership = "personal", *level = "managed", *token = NULL, *base = NULL;
     const mdm_jfield_t fields[] = {{"person_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &person_id, NULL},
                                    {"platform", MDM_JF_ENUM, 0, 0, 0, platforms, 0, &platform, NULL},
                                    {"ownership", MDM_JF_ENUM, 0, 0, 0, ownerships, 0, &ownership, NULL},
@@ -130,12 +123,14 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
     }
     if (rv == APR_SUCCESS)
         rv = mdm_pending_create(db, person, platform, ownership, level, "single", &made, &token);
+    if (rv == APR_SUCCESS)
+        rv = mdm_enroll_base(db, call->svc->public_url(call->r->server), &base);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
         rv = mdm_adm_read(call, pending_json, made->id, &body, &version);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    json_object_set_new(body, "link", json_string(link_of(call, token)));
+    json_object_set_new(body, "link", json_string(mdm_enroll_link(call->r->pool, base, token, NULL)));
     return mdm_adm_created(call, "pending", made->id, body);
 }
 
@@ -147,59 +142,4 @@ static apr_status_t do_cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id
 int mdm_adm_pending_cancel(mdm_web_call_t *call)
 {
     return mdm_adm_act(call, do_cancel, NULL, HTTP_NO_CONTENT);
-}
-
-/* The link of an enrolment that is still open; that it was looked at is audited. */
-static apr_status_t open_link(mdm_web_call_t *call, const char **link)
-{
-    mdm_ctx_t *ctx = call->ctx;
-    mdm_q_admin_pending_open_t *q = NULL;
-    const char *id = NULL, *token = NULL;
-    mdm_db_t *db = NULL;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS)
-        rv = mdm_q_admin_pending_open(db, id, &q);
-    if (rv == APR_SUCCESS && ((strcmp(q->state, "created") != 0 && strcmp(q->state, "opened") != 0)
-                              || q->expires_ms <= mdm_now_ms(ctx)))
-        rv = mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
-    if (rv == APR_SUCCESS)
-        rv = mdm_pending_token(db, id, &token);
-    if (rv == APR_SUCCESS)
-        rv = mdm_audit(db, "pending.link", "pending", id, "", "done", NULL);
-    rv = mdm_adm_end(db, rv);
-    if (rv == APR_SUCCESS)
-        *link = link_of(call, token);
-    return rv;
-}
-
-int mdm_adm_pending_link(mdm_web_call_t *call)
-{
-    const char *link = NULL;
-    apr_status_t rv = open_link(call, &link);
-
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s}", "link", link)) : mdm_adm_fail(call, rv);
-}
-
-static int picture(mdm_web_call_t *call, const char *type, apr_status_t (*draw)(mdm_ctx_t *ctx, const char *text, mdm_blob_t *out))
-{
-    const char *link = NULL;
-    mdm_blob_t out;
-    apr_status_t rv = open_link(call, &link);
-
-    if (rv == APR_SUCCESS)
-        rv = draw(call->ctx, link, &out);
-    return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, type, out.data, out.len) : mdm_adm_fail(call, rv);
-}
-
-int mdm_adm_pending_qr(mdm_web_call_t *call)
-{
-    return picture(call, "image/svg+xml", mdm_qr_svg);
-}
-
-int mdm_adm_pending_qr_png(mdm_web_call_t *call)
-{
-    return picture(call, "image/png", mdm_qr_png);
 }

@@ -80,8 +80,8 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
 
 -- name: admin_pending_open :one
 -- args: id:text
--- cols: state:text, expires_ms:i64
-SELECT state, expires_ms FROM pending_enrollment WHERE id = :id;
+-- cols: state:text, platform:text, expires_ms:i64
+SELECT state, platform, expires_ms FROM pending_enrollment WHERE id = :id;
 
 -- Whose folders are limited sees what was done to devices in them.
 -- name: admin_audit_list :many

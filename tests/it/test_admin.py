@@ -364,7 +364,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
-    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
+    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/enrollment-settings", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
     "PUT /api/v1/eas-servers/{id}/discovered.csv",
     "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}
 
@@ -580,6 +580,60 @@ def test_pending(zone, console, anna):
     problem(console.call("GET", f"/pending/{made['id']}/link"), 409)
     problem(console.call("POST", "/pending", {"person_id": NOBODY}), 400, "person_id")
     problem(console.call("POST", "/pending", {"person_id": anna, "platform": "windows"}), 400, "platform")
+
+
+AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://mdm.example.org/agent.apk", "checksum": "9f" * 32}
+
+
+def test_settings_of_links_and_agent(zone, console, anna):
+    """PEN-09, PEN-07: what links begin with and the agent's package: checked by member, audited, forgotten again."""
+    own = console.get("/enrollment-settings")
+    assert own == {"public_url": "", "default_url": zone.public_url, "agent": None}
+    try:
+        for body, field in (({"public_url": "http://go.example.org"}, "public_url"), ({"public_url": "https://a b"}, "public_url"), ({"public_url": "https://x:0"}, "public_url"),
+                            ({"public_url": "https://x/path"}, "public_url"), ({"agent": {**AGENT, "url": "http://x"}}, "agent.url"), ({"agent": {**AGENT, "checksum": "9f"}}, "agent.checksum"),
+                            ({"agent": {"url": "https://x"}}, "agent.component"), ({"agent": []}, "agent"), ({"default_url": "https://x"}, "default_url")):
+            problem(console.call("PUT", "/enrollment-settings", body), 400, field)
+        assert console.get("/enrollment-settings") == own
+        now = console.call("PUT", "/enrollment-settings", {"public_url": "https://Go.example.org:8443/"})[2]
+        assert now == {**own, "public_url": "https://go.example.org:8443"}
+        made = console.post("/pending", {"person_id": anna})
+        assert made["link"].startswith("https://go.example.org:8443/enroll/")
+        assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
+        console.post(f"/pending/{made['id']}/cancel")
+        now = console.call("PUT", "/enrollment-settings", {"agent": AGENT})[2]
+        assert now["public_url"] == "https://go.example.org:8443" and now["agent"]["checksum_of"] == "signature" and now["agent"]["extras"]
+        assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'enrollment.settings'")[0][0] == 2
+    finally:
+        assert console.call("PUT", "/enrollment-settings", {"public_url": "", "agent": None})[2] == own
+
+
+def test_device_owner_code(zone, console, anna):
+    """PEN-07: the code for a factory-fresh Android device as SVG, PNG and text; the network's password stays nowhere, and what is refused is named."""
+    made = console.post("/pending", {"person_id": anna})
+    address, ask = f"/pending/{made['id']}/device-owner", {"wifi_ssid": "Lager", "wifi_password": "Kept-nowhere-1", "locale": "de-DE"}
+    try:
+        problem(console.call("POST", address, ask), 409, "platform")
+        zone.sql("UPDATE pending_enrollment SET platform = 'android' WHERE id = ?", made["id"])
+        problem(console.call("POST", address, ask), 409, "agent")
+        console.call("PUT", "/enrollment-settings", {"agent": AGENT})
+        problem(console.call("POST", address, {**ask, "wifi_password": "short"}), 400, "wifi_password")
+        problem(console.call("POST", address + "?format=gif", ask), 400, "format")
+        status, headers, body = console.call("POST", address + "?format=json", ask)
+        assert (status, headers["Cache-Control"]) == (200, "no-store")
+        bundle = body["android.app.extra.PROVISIONING_ADMIN_EXTRAS_BUNDLE"]
+        assert bundle == {"mdm.server_url": zone.public_url, "mdm.enrollment_token": made["link"].rsplit("/", 1)[1]}
+        assert body["android.app.extra.PROVISIONING_WIFI_PASSWORD"] == "Kept-nowhere-1" and body["android.app.extra.PROVISIONING_LOCALE"] == "de_DE"
+        status, headers, svg = console.call("POST", address, ask)
+        assert (status, headers["Content-Type"]) == (200, "image/svg+xml") and svg.startswith(b"<svg")
+        status, headers, png = console.call("POST", address + "?format=png", ask)
+        assert (status, headers["Content-Type"]) == (200, "image/png") and png.startswith(b"\x89PNG")
+        assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'pending.device_owner' AND object_id = ?", made["id"])[0][0] == 3
+        assert "Kept-nowhere-1" not in repr(zone.sql("SELECT detail FROM audit")) + repr(zone.sql("SELECT * FROM pending_enrollment WHERE id = ?", made["id"]))
+    finally:
+        console.call("PUT", "/enrollment-settings", {"agent": None})
+        console.post(f"/pending/{made['id']}/cancel")
+    problem(console.call("POST", address, ask), 409, "state")
 
 
 # ---- zone -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ def rows(doc, section):
     out = []
     for e in doc[section]:
         texts = [f'        {{{c(lang)}, {c(e[lang]["subject"])},\n         {c((chr(10) * 2).join(e[lang]["text"]) + chr(10))},\n'
-                 f'         {c("".join(p + chr(10) for p in e[lang]["html"]))}}},' for lang in doc["languages"]]
+                 f'         {c("".join(p + chr(10) for p in e[lang]["html"]))}, {c(e[lang].get("sms", ""))}}},' for lang in doc["languages"]]
         out += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(e["vars"])}, {words(e["required"])}, {{', *texts, "    }},"]
     return "\n".join(out)
 

@@ -117,10 +117,15 @@ static apr_status_t read_text(mdm_web_call_t *call, mdm_notice_text_t *t)
     const mdm_jfield_t fields[] = {{"subject", MDM_JF_STR, 1, 1, MDM_NOTICE_SUBJECT_MAX, NULL, 0, &t->subject, NULL},
                                    {"text", MDM_JF_STR, 1, 1, MDM_NOTICE_BODY_MAX, NULL, 0, &t->text, NULL},
                                    {"html", MDM_JF_STR, 1, 1, MDM_NOTICE_BODY_MAX, NULL, 0, &t->html, NULL},
+                                   {"sms", MDM_JF_STR, 0, 0, MDM_NOTICE_SMS_MAX, NULL, 1, &t->sms, NULL},
                                    {NULL}};
+    apr_status_t rv;
 
     t->language = call->args[1];
-    return mdm_json_fields(call->ctx, call->body, fields);
+    t->sms = "";
+    rv = mdm_json_fields(call->ctx, call->body, fields);
+    t->sms = t->sms ? t->sms : "";
+    return rv;
 }
 
 static int save(mdm_web_call_t *call, const mdm_notice_text_t *t, apr_int64_t version)
@@ -165,7 +170,8 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, apr_pstrcat(ctx->pool, call->svc->public_url(call->r->server), "/enroll/", NULL)), &out);
-    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s}", "subject", out.subject, "text", out.text, "html", out.html));
+    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?}", "subject", out.subject, "text", out.text, "html", out.html, "sms",
+                                                    mdm_notice_has_sms(kind) ? out.sms : NULL));
 }
 
 /* ---- the outbox */
@@ -180,7 +186,7 @@ int mdm_adm_notices(mdm_web_call_t *call)
     static const char *const params[] = {"state", NULL}, *const states[] = {"waiting", "sent", "failed", NULL};
     const char *state = NULL;
     mdm_adm_list_t list = {.params = params, .read = outbox, .name = "notices",
-                           .columns = "id event state name mail device:device_name attempts next_at error created_at done_at"};
+                           .columns = "id event channel state name mail phone device:device_name attempts next_at error created_at done_at"};
     apr_status_t rv = mdm_adm_word(call, "state", states, &state);
 
     if (rv != APR_SUCCESS)

@@ -36,3 +36,12 @@ SELECT r.id, 0, 0, 0, 0, COALESCE(d.last_eas_ms, 0), '', 0, 0, 0, 0, CASE WHEN r
 -- only: pgsql
 ALTER TABLE eas_count SET (fillfactor = 80);
 -- all
+-- ---------------------------------------------------------------- notices by SMS
+ALTER TABLE notice ADD COLUMN channel TEXT NOT NULL DEFAULT 'mail'; -- mail sms
+ALTER TABLE notice ADD COLUMN phone TEXT NOT NULL DEFAULT '';  -- E.164, of channel sms
+ALTER TABLE notice ADD COLUMN pending_id TEXT;                 -- the enrolment that it tells of; not referenced: it may go while this waits
+ALTER TABLE notice ADD COLUMN ref TEXT NOT NULL DEFAULT '';    -- what the gateway calls a message that it has taken
+ALTER TABLE notice_template ADD COLUMN sms TEXT NOT NULL DEFAULT '';
+DROP INDEX notice_due;
+CREATE INDEX notice_due ON notice (channel, due_ms) WHERE state = 'waiting';
+CREATE INDEX notice_sms ON notice (done_ms) WHERE channel = 'sms' AND state = 'sent'; -- how many today

@@ -181,7 +181,7 @@ static void test_shipped_texts_pass_their_own_check(void **state)
 
 static void refused(const char *event, const char *field, const char *subject, const char *text, const char *html)
 {
-    mdm_notice_text_t t = {"en", subject, text, html};
+    mdm_notice_text_t t = {"en", subject, text, html, ""};
 
     assert_int_equal(mdm_notice_check(ctx, mdm_notice_kind(event), &t), MDM_EINPUT);
     assert_string_equal(ctx->fail_field, field);
@@ -214,7 +214,7 @@ static void test_wrong_templates(void **state)
 static void test_good_templates(void **state)
 {
     const mdm_notice_text_t t = {"en", "${device.name} $ {x} 100%", "$$ ${to.name}",
-                                 "<h1 class=\"a\">x</h1><br/><a href=\"${portal.url}\" title=\"t\">y</a><a href=\"mailto:a@b\">z</a> &lt; 1 > 0"};
+                                 "<h1 class=\"a\">x</h1><br/><a href=\"${portal.url}\" title=\"t\">y</a><a href=\"mailto:a@b\">z</a> &lt; 1 > 0", ""};
 
     assert_int_equal(mdm_notice_check(ctx, mdm_notice_kind("email_none"), &t), APR_SUCCESS);
 }
@@ -222,7 +222,7 @@ static void test_good_templates(void **state)
 /* What a name holds is text, in each of the three; a variable in a value is not read again. */
 static void test_values_are_text(void **state)
 {
-    const mdm_notice_text_t t = {"de", "S ${device.name}", "T ${device.name}|${to.name}|\n", "<p title=\"x\">${device.name}</p><a href=\"${portal.url}\">l</a>"};
+    const mdm_notice_text_t t = {"de", "S ${device.name}", "T ${device.name}|${to.name}|\n", "<p title=\"x\">${device.name}</p><a href=\"${portal.url}\">l</a>", ""};
     json_t *values = mdm_json_own(ctx, json_pack("{s:s, s:s}", "device.name", "<b>\"&'\r\nBcc: x\xe2\x80\xae${to.name}\xe2\x81\xa6", "portal.url", "https://x/\"onx=\""));
     mdm_notice_text_t out;
 

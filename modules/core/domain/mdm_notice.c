@@ -8,9 +8,9 @@
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
-apr_status_t mdm_notice_hasten(mdm_db_t *db)
+apr_status_t mdm_notice_hasten(mdm_db_t *db, const char *job)
 {
-    return mdm_q_push_hasten(db, MDM_NOTICE_JOB, mdm_now_ms(mdm_db_ctx(db)), NULL);
+    return mdm_q_push_hasten(db, job, mdm_now_ms(mdm_db_ctx(db)), NULL);
 }
 
 static const char *text_of(const json_t *j, const char *name)
@@ -24,13 +24,29 @@ static const char *text_of(const json_t *j, const char *name)
 static json_t *row_of(mdm_ctx_t *ctx, const json_t *n)
 {
     json_int_t quiet = json_integer_value(json_object_get(n, "quiet"));
-    const char *id = mdm_uuid(ctx->pool), *mail = text_of(n, "mail"), *name = text_of(n, "name");
+    const char *id = mdm_uuid(ctx->pool), *mail = text_of(n, "mail"), *name = text_of(n, "name"), *phone = text_of(n, "phone");
     const json_t *vars = json_object_get(n, "vars");
 
-    return id ? json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:s, s:s, s:I}", "id", id, "key", text_of(n, "key"), "event", text_of(n, "event"), "person",
-                          text_of(n, "person"), "device", text_of(n, "device"), "mail", mail ? mail : "", "name", name ? name : "", "vars",
+    return id ? json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s, s:s, s:I}", "id", id, "key",
+                          phone ? apr_pstrcat(ctx->pool, text_of(n, "key"), "#sms", NULL) : text_of(n, "key"), "channel", phone ? "sms" : "mail", "event",
+                          text_of(n, "event"), "person", text_of(n, "person"), "device", text_of(n, "device"), "pending", text_of(n, "pending"), "mail",
+                          mail && !phone ? mail : "", "phone", phone ? phone : "", "name", name ? name : "", "vars",
                           json_is_object(vars) ? mdm_json_text(ctx->pool, vars) : "{}", "since",
                           quiet ? (json_int_t)mdm_now_ms(ctx) - quiet : (json_int_t)0) : NULL;
+}
+
+static apr_status_t check(mdm_ctx_t *ctx, const json_t *n)
+{
+    const char *event = text_of(n, "event");
+    const mdm_notice_kind_t *kind = event ? mdm_notice_kind(event) : NULL;
+
+    if (!kind || !text_of(n, "key")) {
+        return mdm_fail(ctx, MDM_EINPUT, "event", "there is no such notice");
+    }
+    if (text_of(n, "phone") && !mdm_notice_has_sms(kind)) {
+        return mdm_fail(ctx, MDM_EINPUT, "phone", "this notice goes by mail only");
+    }
+    return APR_SUCCESS;
 }
 
 apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list)
@@ -40,30 +56,33 @@ apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list)
     apr_int64_t now = mdm_now_ms(ctx);
     const json_t *n;
     size_t i;
-    int added = 0;
+    int added = 0, phones = 0, mails = 0;
     apr_status_t rv;
 
     json_array_foreach(list, i, n) {
-        const char *event = text_of(n, "event");
-
-        if (!event || !text_of(n, "key") || !mdm_notice_kind(event)) {
-            return mdm_fail(ctx, MDM_EINPUT, "event", "there is no such notice");
+        if ((rv = check(ctx, n)) != APR_SUCCESS) {
+            return rv;
         }
         if (json_array_append_new(rows, row_of(ctx, n)) != 0) {
             return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no random numbers, or no memory");
         }
+        *(text_of(n, "phone") ? &phones : &mails) += 1;
     }
     if (!json_array_size(rows)) {
         return APR_SUCCESS;
     }
     rv = mdm_q_notice_add(db, mdm_json_text(ctx->pool, rows), now, now + MDM_NOTICE_LIFE_MS, &added);
-    return rv == APR_SUCCESS && added ? mdm_notice_hasten(db) : rv;
+    if (rv == APR_SUCCESS && added && mails) {
+        rv = mdm_notice_hasten(db, MDM_NOTICE_JOB);
+    }
+    return rv == APR_SUCCESS && added && phones ? mdm_notice_hasten(db, MDM_NOTICE_SMS_JOB) : rv;
 }
 
 static json_t *one(const mdm_notice_t *n, const char *key, const char *mail, const char *name)
 {
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:O?, s:I}", "event", n->event, "key", key, "person", n->person_id, "device", n->device_id,
-                     "mail", mail, "name", name, "vars", n->vars, "quiet", (json_int_t)n->quiet_ms);
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:O?, s:I}", "event", n->event, "key", key, "person", n->person_id, "device",
+                     n->device_id, "pending", n->pending_id, "phone", n->phone, "mail", mail, "name", name, "vars", n->vars, "quiet",
+                     (json_int_t)n->quiet_ms);
 }
 
 apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n)
@@ -93,8 +112,8 @@ static json_t *when(apr_pool_t *p, apr_int64_t ms)
 }
 
 #define PUT_ROW(q)                                                                                                                           \
-    json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:s?, s:s, s:I, s:o, s:s, s:o, s:o}", "id", (q)->id, "event",     \
-        (q)->event, "state", (q)->state, "person_id", (q)->person_id, "name", (q)->to_name, "mail", (q)->mail, "device_id", (q)->device_id, \
+    json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s?, s:s, s:I, s:o, s:s, s:o, s:o}", "id",        \
+        (q)->id, "event", (q)->event, "channel", (q)->channel, "phone", (q)->phone, "ref", (q)->ref, "state", (q)->state, "person_id", (q)->person_id, "name", (q)->to_name, "mail", (q)->mail, "device_id", (q)->device_id, \
         "device_name", (q)->device_name, "attempts", (json_int_t)(q)->attempts, "next_at",                                                 \
         when(ctx->pool, strcmp((q)->state, "waiting") ? 0 : (q)->due_ms), "error", (q)->error, "created_at",                               \
         when(ctx->pool, (q)->created_ms), "done_at", when(ctx->pool, (q)->done_ms_null ? 0 : (q)->done_ms)))
@@ -145,7 +164,7 @@ apr_status_t mdm_notice_retry(mdm_db_t *db, const char *id)
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This notice was sent, or is being sent now.");
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_notice_hasten(db);
+        rv = mdm_notice_hasten(db, strcmp(n->channel, "sms") ? MDM_NOTICE_JOB : MDM_NOTICE_SMS_JOB);
     }
     return rv == APR_SUCCESS ? mdm_audit(db, "notice.retry", "notice", id, n->event, "done", NULL) : rv;
 }
@@ -165,9 +184,9 @@ static json_t *names(mdm_ctx_t *ctx, const char *list)
 
 static json_t *template_json(mdm_ctx_t *ctx, const mdm_notice_kind_t *k, const mdm_notice_text_t *t, apr_int64_t version, apr_int64_t changed_ms)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:b, s:o, s:I}", "event", k->event, "audience", k->admins ? "administrators" : "person",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:o, s:I}", "event", k->event, "audience", k->admins ? "administrators" : "person",
                      "language", t->language, "variables", names(ctx, k->vars), "required", names(ctx, k->required), "subject", t->subject, "text", t->text,
-                     "html", t->html, "changed", version > 0, "changed_at", when(ctx->pool, changed_ms), "version", (json_int_t)version);
+                     "html", t->html, "sms", mdm_notice_has_sms(k) ? t->sms : NULL, "changed", version > 0, "changed_at", when(ctx->pool, changed_ms), "version", (json_int_t)version);
 }
 
 static const mdm_q_notice_templates_t *changed(const apr_array_header_t *rows, const char *event, const char *language)
@@ -193,7 +212,8 @@ apr_status_t mdm_notice_templates(mdm_db_t *db, json_t **out)
         for (int i = 0; i < MDM_NOTICE_LANGUAGES; i++) {
             const mdm_notice_text_t *t = &k->texts[i];
             const mdm_q_notice_templates_t *q = changed(rows, k->event, t->language);
-            mdm_notice_text_t own = {t->language, q ? q->subject : t->subject, q ? q->text : t->text, q ? q->html : t->html};
+            mdm_notice_text_t own = {t->language, q ? q->subject : t->subject, q ? q->text : t->text, q ? q->html : t->html,
+                                     q ? q->sms : t->sms};
 
             json_array_append_new(*out, template_json(ctx, k, &own, q ? q->version : 0, q ? q->updated_ms : 0));
         }
@@ -208,7 +228,7 @@ static apr_status_t current(mdm_db_t *db, const mdm_notice_kind_t *kind, const c
     apr_status_t rv = shipped ? mdm_q_notice_template(db, kind->event, language, q) : APR_NOTFOUND;
 
     if (rv == APR_SUCCESS) {
-        *t = (mdm_notice_text_t){shipped->language, (*q)->subject, (*q)->text, (*q)->html};
+        *t = (mdm_notice_text_t){shipped->language, (*q)->subject, (*q)->text, (*q)->html, (*q)->sms};
     } else if (shipped && APR_STATUS_IS_NOTFOUND(rv)) {
         *q = NULL;
         *t = *shipped;
@@ -257,7 +277,7 @@ apr_status_t mdm_notice_template_save(mdm_db_t *db, const char *event, const cha
     if (t && (rv = mdm_notice_check(ctx, kind, t)) != APR_SUCCESS) {
         return rv;
     }
-    rv = t ? mdm_q_notice_template_put(db, event, language, t->subject, t->text, t->html, version, mdm_now_ms(ctx), &n)
+    rv = t ? mdm_q_notice_template_put(db, event, language, t->subject, t->text, t->html, t->sms, version, mdm_now_ms(ctx), &n)
            : mdm_q_notice_template_drop(db, event, language, version, &n);
     if (rv == APR_SUCCESS && t && !n) {
         return mdm_fail(ctx, MDM_ESTALE, NULL, "Somebody has changed this text meanwhile: load it again.");

@@ -1,5 +1,5 @@
-/* Owns notices by mail (MAIL-01, MAIL-02): written in the transaction of what they tell, sent by the job `mail`, until the mail server has taken or
- * refused them for good. Nothing is sent from a request. */
+/* Owns notices by mail and SMS (MAIL-01, MAIL-02, PEN-05): written in the transaction of what they tell, sent by the jobs `mail` and `sms`, until the mail
+ * server or the gateway has taken or refused them for good. Nothing is sent from a request. */
 #ifndef MDM_NOTICE_H
 #define MDM_NOTICE_H
 
@@ -10,7 +10,8 @@
 #include "wire/mdm_probe.h"
 
 #define MDM_NOTICE_JOB "mail"
-#define MDM_NOTICE_LIFE_MS (7 * 24 * 3600 * 1000LL) /* so long it is tried; also while no mail server is set */
+#define MDM_NOTICE_SMS_JOB "sms"
+#define MDM_NOTICE_LIFE_MS (7 * 24 * 3600 * 1000LL) /* so long it is tried; also while no mail server or gateway is set */
 
 typedef struct mdm_notice_t {
     const char *event;     /* of conf/notices.json */
@@ -19,16 +20,17 @@ typedef struct mdm_notice_t {
     const char *device_id; /* NULL: none */
     const char *to, *to_name; /* an address instead of a person; NULL */
     const char *pending_id; /* the pending enrolment whose link and one-time password it tells: read when it is sent; NULL */
-    const char *phone;     /* E.164: it goes by SMS; NULL: by mail */
+    const char *phone;     /* E.164: it goes by SMS, if its kind has that form, else MDM_EINPUT; NULL: by mail */
     json_t *vars;          /* {"date": "…"}: what is not known by itself; borrowed, may be NULL */
     apr_int64_t quiet_ms;  /* > 0: nothing happens if the same key was told within this time */
 } mdm_notice_t;
 
 /* In the caller's transaction. Where there is nobody to tell, nothing happens. */
 apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n);
-/* Many in one statement: [{"event", "key", "person"?, "device"?, "mail"?, "name"?, "vars"? (object), "quiet"?}], no key twice. */
+/* Many in one statement: [{"event", "key", "person"?, "device"?, "pending"?, "mail"?, "phone"?, "name"?, "vars"? (object), "quiet"?}], no key twice by mail or
+ * by SMS. */
 apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list);
-/* One for each administrator who receives alerts; of a device only for those who may see it. n->key is made one of each. */
+/* One by mail for each administrator who receives alerts; of a device only for those who may see it. n->key is made one of each. */
 apr_status_t mdm_notice_admins(mdm_db_t *db, const mdm_notice_t *n);
 
 /* ---- the outbox */
@@ -38,7 +40,8 @@ apr_status_t mdm_notice_list(mdm_db_t *db, const mdm_page_t *page, const char *s
 apr_status_t mdm_notice_retry(mdm_db_t *db, const char *id);
 
 /* ---- templates */
-/* [{event, audience, language, variables, required, subject, text, html, changed, changed_at, version}] of all; version 0: as shipped. */
+/* [{event, audience, language, variables, required, subject, text, html, sms (null: by mail only), changed, changed_at, version}] of all; version 0: as
+ * shipped. */
 apr_status_t mdm_notice_templates(mdm_db_t *db, json_t **out);
 apr_status_t mdm_notice_template(mdm_db_t *db, const char *event, const char *language, json_t **out, apr_int64_t *version);
 /* t NULL: as shipped again. MDM_ESTALE: it is not `version` any more. In a transaction; audited. */
@@ -67,13 +70,13 @@ typedef struct mdm_notice_test_t {
 } mdm_notice_test_t;
 void mdm_notice_test(mdm_probe_t *p, const mdm_notice_test_t *t);
 
-/* ---- the job */
+/* ---- the jobs */
 typedef struct mdm_notice_run_t {
     const char *public_url, *ca_file;
     int lease_s;
 } mdm_notice_run_t;
-/* Sends what is due, one message after the other; each is settled before the next one goes. May be killed anywhere: at most one message comes twice then,
- * with the same Message-ID. */
+/* Sends what is due over the job's way, one message after the other; each is settled before the next one goes. May be killed anywhere: at most one message
+ * comes twice then, with the same Message-ID, or the same ${id} for the gateway. */
 apr_status_t mdm_notice_run(mdm_ctx_t *ctx, mdm_job_t *job, const mdm_notice_run_t *how);
 
 #endif

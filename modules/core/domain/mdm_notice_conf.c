@@ -37,6 +37,15 @@ static apr_status_t read_conf(mdm_db_t *db, mdm_notice_conf_t *c)
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
+apr_status_t mdm_notice_language(mdm_db_t *db, const char **out)
+{
+    mdm_notice_conf_t c;
+    apr_status_t rv = read_conf(db, &c);
+
+    *out = c.language;
+    return rv;
+}
+
 apr_status_t mdm_notice_conf(mdm_db_t *db, mdm_notice_conf_t **out)
 {
     apr_status_t rv;
@@ -60,30 +69,42 @@ static json_t *time_or_null(apr_pool_t *p, const json_t *j, const char *name)
     return ms ? json_string(mdm_time_text(p, ms)) : json_null();
 }
 
-apr_status_t mdm_notice_conf_json(mdm_db_t *db, json_t **out)
+apr_status_t mdm_notice_state_json(mdm_db_t *db, const mdm_notice_way_t *way, json_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_notice_counts_t *n;
-    mdm_notice_conf_t c;
     json_t *away = NULL;
+    apr_status_t rv = mdm_setting_get(db, way->away, &away);
+
+    if (rv != APR_SUCCESS && !APR_STATUS_IS_NOTFOUND(rv)) {
+        return rv;
+    }
+    if ((rv = mdm_q_notice_counts(db, way->channel, &n)) == APR_SUCCESS) {
+        json_object_set_new(out, "waiting", json_integer(n->waiting));
+        json_object_set_new(out, "failed", json_integer(n->failed));
+        json_object_set_new(out, "away_since", time_or_null(ctx->pool, away, "since"));
+        json_object_set_new(out, "next_try", time_or_null(ctx->pool, away, "next"));
+        json_object_set_new(out, "trouble", json_string(text_of(ctx, away, "why")));
+    }
+    return rv;
+}
+
+apr_status_t mdm_notice_conf_json(mdm_db_t *db, json_t **out)
+{
+    mdm_notice_conf_t c;
     apr_status_t rv = read_conf(db, &c);
 
     *out = NULL;
     if (rv == APR_SUCCESS) {
-        rv = mdm_setting_get(db, MDM_NOTICE_AWAY, &away);
-        rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+        *out = open_json(&c);
+        json_object_set_new(*out, "configured", json_boolean(*c.host != '\0'));
+        rv = mdm_notice_state_json(db, &mdm_notice_mail_way, *out);
     }
-    if (rv != APR_SUCCESS || (rv = mdm_q_notice_counts(db, &n)) != APR_SUCCESS) {
-        return rv;
+    if (rv != APR_SUCCESS) {
+        json_decref(*out);
+        *out = NULL;
     }
-    *out = open_json(&c);
-    json_object_set_new(*out, "configured", json_boolean(*c.host != '\0'));
-    json_object_set_new(*out, "waiting", json_integer(n->waiting));
-    json_object_set_new(*out, "failed", json_integer(n->failed));
-    json_object_set_new(*out, "away_since", time_or_null(ctx->pool, away, "since"));
-    json_object_set_new(*out, "next_try", time_or_null(ctx->pool, away, "next"));
-    json_object_set_new(*out, "trouble", json_string(text_of(ctx, away, "why")));
-    return APR_SUCCESS;
+    return rv;
 }
 
 /* ---------------------------------------------------------------- editing */
@@ -108,16 +129,16 @@ static apr_status_t check(mdm_ctx_t *ctx, const mdm_notice_conf_t *c)
     return APR_SUCCESS;
 }
 
-apr_status_t mdm_notice_back(mdm_db_t *db)
+apr_status_t mdm_notice_back(mdm_db_t *db, const mdm_notice_way_t *way)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
-    apr_status_t rv = mdm_q_push_setting_drop(db, MDM_NOTICE_AWAY, NULL);
+    apr_status_t rv = mdm_q_push_setting_drop(db, way->away, NULL);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_notice_message_done(db, now, ctx->actor.name, NULL);
+        rv = mdm_q_notice_message_done(db, way->object, now, ctx->actor.name, NULL);
     }
-    return rv == APR_SUCCESS ? mdm_q_notice_now(db, now, NULL) : rv;
+    return rv == APR_SUCCESS ? mdm_q_notice_now(db, way->channel, now, NULL) : rv;
 }
 
 static apr_status_t store(mdm_db_t *db, const mdm_notice_conf_t *c, const char *action, json_t *detail)
@@ -130,10 +151,10 @@ static apr_status_t store(mdm_db_t *db, const mdm_notice_conf_t *c, const char *
     json_object_set_new(value, "password", json_string(c->password));
     rv = mdm_setting_set(db, MDM_NOTICE_SETTING, value, 1);
     if (rv == APR_SUCCESS) {
-        rv = mdm_notice_back(db);
+        rv = mdm_notice_back(db, &mdm_notice_mail_way);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_notice_hasten(db);
+        rv = mdm_notice_hasten(db, MDM_NOTICE_JOB);
     }
     return rv == APR_SUCCESS ? mdm_audit(db, action, "zone", "smtp", c->host, "done", detail) : rv;
 }

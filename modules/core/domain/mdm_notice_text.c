@@ -9,7 +9,9 @@
 #include "wire/mdm_html.h"
 
 #define VALUE_MAX 300
-#define URL "portal.url" /* the one value that may stand in a tag: we make it */
+#define URL "portal.url" /* the values that may stand in a tag: we make them */
+#define LINK "enrol.link"
+#define OTP "${enrol.otp}"
 
 const mdm_notice_kind_t *mdm_notice_kind(const char *event)
 {
@@ -65,6 +67,11 @@ static apr_status_t check_vars(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, co
     return APR_SUCCESS;
 }
 
+int mdm_notice_has_sms(const mdm_notice_kind_t *kind)
+{
+    return *kind->texts[0].sms != '\0';
+}
+
 static apr_status_t check_required(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, const char *field, const char *text)
 {
     char *last, *names = apr_pstrdup(ctx->pool, kind->required);
@@ -83,7 +90,7 @@ static const char attributes[] = " href style class align width border cellpaddi
 /* Links lead to the web, to a mailbox, a phone, or where we say. */
 static int address_ok(const char *value)
 {
-    static const char *const begins[] = {"https://", "http://", "mailto:", "tel:", "${" URL "}", NULL};
+    static const char *const begins[] = {"https://", "http://", "mailto:", "tel:", "${" URL "}", "${" LINK "}", NULL};
 
     for (int i = 0; begins[i]; i++) {
         if (strncasecmp(value, begins[i], strlen(begins[i])) == 0) {
@@ -128,7 +135,7 @@ static apr_status_t check_html(mdm_ctx_t *ctx, const char *html)
         if (!close || !n || !listed(ctx->pool, tags, tag)
             || !attributes_ok(ctx->pool, apr_pstrmemdup(ctx->pool, name + n, (apr_size_t)(close - name) - n))) {
             return mdm_fail(ctx, MDM_EINPUT, "html", "has markup that a notice can't have: %s. Write &lt; for the character itself; allowed are the tags%sand "
-                            "links to https:, mailto:, tel: or ${" URL "}.", mdm_clean(ctx->pool, apr_pstrndup(ctx->pool, s, 60), 60), tags);
+                            "links to https:, mailto:, tel:, ${" URL "} or ${" LINK "}.", mdm_clean(ctx->pool, apr_pstrndup(ctx->pool, s, 60), 60), tags);
         }
         s = close;
     }
@@ -145,6 +152,13 @@ apr_status_t mdm_notice_check(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, con
     if ((rv = check_vars(ctx, kind, "subject", t->subject)) != APR_SUCCESS || (rv = check_vars(ctx, kind, "text", t->text)) != APR_SUCCESS
         || (rv = check_required(ctx, kind, "text", t->text)) != APR_SUCCESS || (rv = check_vars(ctx, kind, "html", t->html)) != APR_SUCCESS
         || (rv = check_required(ctx, kind, "html", t->html)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!mdm_notice_has_sms(kind) && *t->sms) {
+        return mdm_fail(ctx, MDM_EINPUT, "sms", "must be empty: this notice goes by mail only");
+    }
+    if (mdm_notice_has_sms(kind) && ((rv = check_vars(ctx, kind, "sms", t->sms)) != APR_SUCCESS
+                                     || (rv = check_required(ctx, kind, "sms", t->sms)) != APR_SUCCESS)) {
         return rv;
     }
     return check_html(ctx, t->html);
@@ -180,11 +194,31 @@ static void put_value(mdm_html_t *h, apr_pool_t *p, const json_t *values, const 
     }
 }
 
+/* Without the lines that name a one-time password, and without the empty line behind each. */
+static const char *without_otp(apr_pool_t *p, const char *s)
+{
+    mdm_html_t *h = mdm_html_make(p);
+
+    while (*s) {
+        apr_size_t len = strcspn(s, "\n") + 1;
+        const char *line = apr_pstrmemdup(p, s, s[len - 1] ? len : len - 1);
+
+        s += strlen(line);
+        if (!strstr(line, OTP)) {
+            mdm_html_put(h, line, strlen(line));
+        } else if (*s == '\n') {
+            s++;
+        }
+    }
+    return (const char *)mdm_html_out(h).data;
+}
+
 static const char *fill(apr_pool_t *p, const char *s, const json_t *values, int html)
 {
     mdm_html_t *h = mdm_html_make(p);
     const char *at, *end, *name;
 
+    s = strstr(s, OTP) && !json_object_get(values, "enrol.otp") ? without_otp(p, s) : s;
     while ((at = strstr(s, "${")) != NULL) {
         mdm_html_put(h, s, (apr_size_t)(at - s));
         name = variable(p, at, &end);
@@ -200,6 +234,17 @@ static const char *fill(apr_pool_t *p, const char *s, const json_t *values, int 
     return (const char *)mdm_html_out(h).data;
 }
 
+/* A blank at the end of an SMS is paid for. */
+static const char *without_tail(apr_pool_t *p, const char *s)
+{
+    apr_size_t n = strlen(s);
+
+    while (n && strchr(" \n", s[n - 1])) {
+        n--;
+    }
+    return apr_pstrmemdup(p, s, n);
+}
+
 void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *values, mdm_notice_text_t *out)
 {
     mdm_html_t *h = mdm_html_make(p);
@@ -207,6 +252,7 @@ void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *
     out->language = t->language;
     out->subject = fill(p, t->subject, values, 0);
     out->text = fill(p, t->text, values, 0);
+    out->sms = without_tail(p, fill(p, t->sms, values, 0));
     mdm_html_raw(h, "<!DOCTYPE html>\n<html");
     mdm_html_attr(h, "lang", t->language);
     mdm_html_raw(h, ">\n<head><meta charset=\"utf-8\"><title>");
@@ -218,9 +264,33 @@ void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *
     out->html = (const char *)mdm_html_out(h).data;
 }
 
+int mdm_notice_tellable(const mdm_notice_kind_t *kind, const json_t *values)
+{
+    char name[64];
+    apr_size_t len;
+
+    for (const char *s = kind->required + 1; *s; s += len + 1) {
+        len = strcspn(s, " ");
+        apr_cpystrn(name, s, len < sizeof(name) ? len + 1 : sizeof(name));
+        if (len && !json_object_get(values, name)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url)
 {
-    return mdm_json_own(ctx, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "to.name", "Anna Adler", "device.name", "iPhone Anna Adler", URL,
-                                       portal_url, "date", "2031-05-12", "days", "14", "mail.server", "mail.example.org", "mail.user", "EXAMPLE\\anna",
-                                       "mail.address", "anna.adler@example.org"));
+    static const char *const samples[][2] = {{"to.name", "Anna Adler"}, {"person.name", "Anna Adler"}, {"person.login", "anna"}, {"admin.name", "Ada Okoye"},
+                                             {"device.name", "iPhone Anna Adler"}, {"date", "2031-05-12"}, {"days", "14"}, {"mail.server", "mail.example.org"},
+                                             {"mail.user", "EXAMPLE\\anna"}, {"mail.address", "anna.adler@example.org"}, {"enrol.otp", "4093 7716"},
+                                             {"enrol.expires", "2031-05-12 16:30 UTC"}};
+    json_t *values = mdm_json_own(ctx, json_object());
+
+    for (unsigned i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+        json_object_set_new(values, samples[i][0], json_string(samples[i][1]));
+    }
+    json_object_set_new(values, URL, json_string(portal_url));
+    json_object_set_new(values, LINK, json_string(apr_pstrcat(ctx->pool, portal_url, "mS7xq0YbT1aVwR4k2LdN9g", NULL)));
+    return values;
 }

@@ -40,18 +40,20 @@ function server(s, write, again) {
 
 // ---- texts
 const preview = (r) => [h('p', {}, h('strong', {}, name(r.subject))), h('iframe', { class: 'mailview', sandbox: '', srcdoc: r.html, title: t('tpl_html') }),
-  h('details', {}, h('summary', {}, t('tpl_text')), h('pre', { class: 'wrap' }, r.text))];
+  h('details', {}, h('summary', {}, t('tpl_text')), h('pre', { class: 'wrap' }, r.text)),
+  r.sms && h('div', {}, h('h3', {}, t('tpl_sms')), h('pre', { class: 'wrap' }, r.sms))];
 
 function template(x, write, again) {
   const path = `notifications/templates/${x.event}/${x.language}`, shown = h('div', { 'aria-live': 'polite' });
-  const now = () => Object.fromEntries(['subject', 'text', 'html'].map((k) => [k, box.querySelector(`#f-${k}`).value]));
+  const now = () => Object.fromEntries(['subject', 'text', 'html', ...(x.sms === null ? [] : ['sms'])].map((k) => [k, box.querySelector(`#f-${k}`).value]));
   const show = async () => { try { fill(shown, preview((await api('POST', `${path}/preview`, { body: now() })).data)); shown.lastChild.scrollIntoView({ block: 'nearest' }); } catch (e) { fill(shown, h('p', { class: 'alert bad' }, e.message)); } };
   const back = () => dialog({ title: t('tpl_reset'), lead: t('tpl_reset_lead'), submit: t('tpl_reset'), danger: true,
     save: async () => { await api('DELETE', path, { match: `"${x.version}"` }); toast(t('saved')); again(); } });
   const box = dialog({ title: `${title(x.event)} · ${word('lang', x.language)}`, submit: write ? t('save') : null,
     lead: [h('p', {}, t('tpl_vars'), ' ', x.variables.map((v) => [h('code', { class: 'mono' }, `\${${v}}`), ' ']), x.required.length ? t('tpl_required', null, x.required.map((v) => `\${${v}}`).join(' ')) : null)],
     fields: [{ name: 'subject', label: t('tpl_subject'), value: x.subject, required: true, max: 200 }, { name: 'text', label: t('tpl_text'), type: 'area', value: x.text, required: true, max: 16384 },
-      { name: 'html', label: t('tpl_html'), type: 'area', value: x.html, required: true, max: 16384 }],
+      { name: 'html', label: t('tpl_html'), type: 'area', value: x.html, required: true, max: 16384 },
+      ...(x.sms === null ? [] : [{ name: 'sms', label: t('tpl_sms'), type: 'area', value: x.sms, required: true, max: 1000 }])],
     save: async (v) => { await api('PUT', path, { body: v, match: `"${x.version}"` }); toast(t('saved')); again(); } });
   box.classList.add('wide');
   box.querySelector('.foot').before(shown);
@@ -68,7 +70,7 @@ const texts = (items, write, again) => h('div', { class: 'panel flush' }, table(
 const columns = (write, retry) => [
   { label: t('notice'), lead: true, cell: (n) => [h('span', { class: 'main' }, title(n.event)), n.device_id && n.device_name ? h('span', { class: 'sub' }, h('a', { href: `#/device/${n.device_id}` }, name(n.device_name))) : null,
     n.error && h('span', { class: 'sub' }, name(n.error))] },
-  { label: t('tpl_to'), fair: true, cell: (n) => [h('span', {}, name(n.name || '–')), h('span', { class: 'sub' }, name(n.mail))] },
+  { label: t('tpl_to'), fair: true, cell: (n) => [h('span', {}, name(n.name || '–')), h('span', { class: 'sub' }, name(n.channel === 'sms' ? n.phone : n.mail))] },
   { label: t('state'), tight: true, cell: (n) => [chip(n.state === 'sent' ? 'mail_sent' : n.state), n.attempts > 1 && h('span', { class: 'sub' }, t('attempts'), `: ${number(n.attempts)}`)] },
   { label: t('created'), tight: true, cell: (n) => time(n.created_at) }, { label: t('run_or_end'), tight: true, cell: (n) => time(n.next_at || n.done_at) },
   { label: '', cell: (n) => write && n.state !== 'sent' && h('div', { class: 'acts' }, button(t('notice_retry'), 'refresh', () => retry(n))) }];

@@ -4,6 +4,8 @@
  * clocks. Where the MPM can't do that, the worker thread waits on the same eventfd.
  *
  * All that the watcher and other threads touch is in slots, under one lock; requests and connections are touched by their worker only. */
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include "mdm_hold.h"
 #include <ap_mpm.h>
 #include <http_connection.h>
@@ -18,8 +20,8 @@
 static struct {
     apr_port_t ports[PORTS_MAX]; /* where connections are ours; 0: all */
     int n;
-    int can;                     /* the MPM can wait for us */
-} conf;
+    const char *cannot;          /* why threads wait instead of the MPM; NULL: it waits */
+} conf = {.cannot = "not asked yet"};
 
 apr_status_t mdm_hold_at(server_rec *s)
 {
@@ -38,7 +40,7 @@ static int is_ours(const conn_rec *c)
 {
     int i;
 
-    if (!conf.can || c->master || !c->cs || c->clogging_input_filters) {
+    if (conf.cannot || c->master || !c->cs || c->clogging_input_filters) {
         return 0;
     }
     for (i = 0; i < conf.n && conf.ports[i] && conf.ports[i] != c->local_addr->port; i++) {
@@ -152,9 +154,9 @@ int mdm_hold(request_rec *r, const mdm_hold_t *h)
         return h->woken(r, h->baton, MDM_WOKE_FULL);
     }
     if (!is_ours(c) || r->main || r->prev || (!x && !(x = make(c)))) {
-        if (!conf.can && !__atomic_exchange_n(&mdm_core.shm->hold_told, 1, __ATOMIC_RELAXED)) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, mdm_core.main, "MDM0270: each waiting request of a mail client takes a thread: "
-                         "the event MPM of httpd 2.4.63 or later holds them without");
+        if (conf.cannot && !__atomic_exchange_n(&mdm_core.shm->hold_told, 1, __ATOMIC_RELAXED)) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, mdm_core.main, "MDM0270: each waiting request of a mail client takes a thread: %s",
+                         conf.cannot);
         }
         return wait_here(r, h);
     }
@@ -279,7 +281,7 @@ static int read_one(conn_rec *c)
 /* The last moment before the MPM polls. Also called for other reasons to wait. */
 static void suspended(conn_rec *c, request_rec *unused)
 {
-    held_t *x = conf.can && !c->master && c->cs && c->cs->state == CONN_STATE_ASYNC_WAITIO ? held_of(c) : NULL;
+    held_t *x = !conf.cannot && !c->master && c->cs && c->cs->state == CONN_STATE_ASYNC_WAITIO ? held_of(c) : NULL;
 
     if (x && x->state == TO_HOLD) {
         x->state = HELD;
@@ -293,7 +295,7 @@ static void suspended(conn_rec *c, request_rec *unused)
 
 static void resumed(conn_rec *c, request_rec *unused)
 {
-    held_t *x = conf.can && !c->master ? held_of(c) : NULL;
+    held_t *x = !conf.cannot && !c->master ? held_of(c) : NULL;
 
     if (x && (x->state == HELD || x->state == KEPT)) {
         mdm_slot_stop(x->slot);
@@ -309,11 +311,46 @@ static void stopping(apr_pool_t *p, int graceful)
     mdm_slots_drain();
 }
 
+/* True if a pollset sees this socket as readable now. */
+static int is_readable(apr_socket_t *sock, apr_pollset_t *set, apr_pool_t *p)
+{
+    const apr_pollfd_t what = {p, APR_POLL_SOCKET, APR_POLLIN, 0, {.s = sock}, NULL}, *seen;
+    apr_int32_t n = 0;
+
+    if (apr_pollset_add(set, &what) != APR_SUCCESS) {
+        return -1;
+    }
+    apr_pollset_poll(set, 0, &n, &seen);
+    return apr_pollset_remove(set, &what) == APR_SUCCESS ? n : -1;
+}
+
+/* What swap() rests on: a pollset looks at the descriptor that a socket has at the moment, here one that is readable in place of one that is not. */
+static int swap_works(apr_pool_t *p)
+{
+    apr_os_sock_t quiet = eventfd(0, EFD_CLOEXEC), rung = eventfd(1, EFD_CLOEXEC), now = -1;
+    apr_socket_t *sock = NULL;
+    apr_pollset_t *set = NULL;
+    apr_pool_t *own;
+    int works;
+
+    apr_pool_create(&own, p);
+    works = apr_pollset_create(&set, 1, own, 0) == APR_SUCCESS && apr_os_sock_put(&sock, &quiet, own) == APR_SUCCESS &&
+            is_readable(sock, set, own) == 0 && apr_os_sock_put(&sock, &rung, own) == APR_SUCCESS && is_readable(sock, set, own) == 1 &&
+            apr_os_sock_put(&sock, &quiet, own) == APR_SUCCESS && is_readable(sock, set, own) == 0 &&
+            apr_os_sock_get(&now, sock) == APR_SUCCESS && now == quiet;
+    apr_pool_destroy(own);
+    close(quiet);
+    close(rung);
+    return works;
+}
+
 apr_status_t mdm_hold_child(apr_pool_t *p)
 {
     int yes = 0;
 
-    conf.can = ap_mpm_query(AP_MPMQ_CAN_WAITIO, &yes) == APR_SUCCESS && yes;
+    conf.cannot = ap_mpm_query(AP_MPMQ_CAN_WAITIO, &yes) != APR_SUCCESS || !yes
+                      ? "the event MPM of httpd 2.4.63 or later holds them without"
+                  : swap_works(p) ? NULL : "this APR does not poll the descriptor that was put into a socket";
     return mdm_slots_child(p);
 }
 

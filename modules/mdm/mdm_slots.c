@@ -8,6 +8,8 @@
 #include <unistd.h>
 #include "base/mdm_wait.h"
 #include "mdm_hold.h"
+#include <ap_mpm.h>
+#include <scoreboard.h>
 
 #define BUCKETS 4096u
 #define EVENTS 256
@@ -496,11 +498,22 @@ mdm_woke_e mdm_slot_why(const mdm_slot_t *s)
     return s->why;
 }
 
+/* The prefork MPM tells a process that is at work by a signal alone that there is a new generation; whichever thread gets it looks here. */
+static void interrupted(void)
+{
+    int mine = 0;
+
+    if (ap_mpm_query(AP_MPMQ_GENERATION, &mine) == APR_SUCCESS && mine != ap_scoreboard_image->global->running_generation) {
+        mdm_slots_drain();
+    }
+}
+
 mdm_woke_e mdm_slot_wait(mdm_slot_t *s)
 {
     struct pollfd p = {s->wake, POLLIN, 0};
 
     while (poll(&p, 1, -1) < 1 && errno == EINTR) {
+        interrupted();
     }
     mdm_slot_stop(s);
     return s->why;
@@ -555,6 +568,9 @@ static void *APR_THREAD_FUNC watcher(apr_thread_t *t, void *data)
         wait = until_next();
         unlock();
         n = epoll_wait(own.epoll, events, EVENTS, wait);
+        if (n < 0 && errno == EINTR) {
+            interrupted();
+        }
         lock();
         for (i = 0; i < n; i++) {
             if (events[i].data.u64 == NEWER) {
@@ -579,8 +595,7 @@ void mdm_slots_drain(void)
         return;
     }
     lock();
-    own.draining = 1;
-    for (i = 0; i < own.n; i++) {
+    for (i = 0; i < own.n && !own.draining; i++) {
         mdm_slot_t *s = own.slots[i];
 
         if ((s->state == HOLDING && s->idle) || s->state == KEEPING) {
@@ -590,6 +605,7 @@ void mdm_slots_drain(void)
             heap_add(s);
         }
     }
+    own.draining = 1;
     unlock();
     ring(own.poke);
 }

@@ -235,6 +235,9 @@ def show_stacks(pids):
 
 
 # ---- a zone ---------------------------------------------------------------------------------------------------------
+RUNS = "AH00489|AH00292|AH00163"  # event, worker, prefork: "configured -- resuming normal operations"
+
+
 class Zone:
     """One private httpd with one database. All addresses are on loopback."""
 
@@ -359,14 +362,14 @@ class Zone:
 
     def graceful(self, wait=60):
         """SIGUSR1; returns when children of the new generation answer."""
-        before = len(re.findall(r"AH00489|AH00163", self._log_text()))
+        before = len(re.findall(RUNS, self._log_text()))
         self._children_end()
         self.process.send_signal(signal.SIGUSR1)
         end = time.monotonic() + wait
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise StartError("httpd ended in a graceful restart")
-            if len(re.findall(r"AH00489|AH00163", self._log_text())) > before and self.answers():
+            if len(re.findall(RUNS, self._log_text())) > before and self.answers():
                 return
             time.sleep(0.05)
         raise RuntimeError("graceful restart did not finish")

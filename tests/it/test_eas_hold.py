@@ -3,6 +3,7 @@ import contextlib
 import http.client
 import json
 import random
+import re
 import socket
 import struct
 import threading
@@ -470,19 +471,35 @@ def test_graceful_restart_answers_them(factory):
         zone.close()
 
 
-def test_limit_and_threads(factory):
-    """MDMEasMaxHeld: what is above is asked to come again, not all at once. PXY-03: another MPM takes a thread for each, and says so once."""
-    plain = zf.free_port()
-    how = options(plain, zf.free_port())
-    zone = factory.zone("sqlite3", **{**how, "children": 1, "extra_main": how["extra_main"] + "\nMDMEasMaxHeld 1\n"})
+def other_mpm(factory, name, more="", extra=""):
+    """A zone of another MPM. The prefork MPM counts processes; a client's connection has one for itself."""
+    how = options(plain := zf.free_port(), zf.free_port())
+    zone = factory.zone("sqlite3", **{**how, "children": 1, "extra_main": how["extra_main"] + extra})
     zone.prepare()
     conf = zone.root / "httpd.conf"
-    conf.write_text(conf.read_text().replace("mpm_event.so", "mpm_worker.so").replace("mpm_event_module", "mpm_worker_module", 1))
+    text = re.sub("(?m)^LoadModule mpm_event.*", lambda m: m[0].replace("event", name), conf.read_text())
+    if name == "prefork":
+        text = re.sub(r"(?m)^(StartServers|ServerLimit|ThreadsPerChild|MaxRequestWorkers|MinSpareThreads|MaxSpareThreads) .*\n", "", text)
+        text += "StartServers 4\nMinSpareServers 2\nMaxSpareServers 20\nServerLimit 20\nMaxRequestWorkers 20\n"
+    conf.write_text(text)
     zone.prepare = lambda: None
     zone.start()
     post = Post(zone).ready()
+    post.device = enrolled(zone)
+    post.device.close()  # an idle connection keeps its thread, also when the process is to end
+    return zone, post, plain
+
+
+def told_once(zone):
+    """PXY-03: the log says it, and once."""
+    zone.log.read()
+    return len([x for x in zone.log.lines if x.id == "MDM0270"]) == 1
+
+
+def test_limit(factory):
+    """MDMEasMaxHeld: what is above is asked to come again, not all at once; also where each takes a thread (PXY-03)."""
+    zone, post, plain = other_mpm(factory, "worker", extra="\nMDMEasMaxHeld 1\n")
     try:
-        post.device = enrolled(zone)
         for way in ("tls", "plain"):
             phone = reach(zone, post, way, port=plain)
             assert phone.post("FolderSync", FOLDERS).status == 1
@@ -491,11 +508,34 @@ def test_limit_and_threads(factory):
             harness.wait_for(lambda: (answer := second.post("Ping", ROOT)).http == 503 and int(answer.headers["Retry-After"]) >= 30)
             deliver(post)
             assert phone.finish().status == 2
+        assert told_once(zone)
+    finally:
+        post.close()
+        zone.close()
+
+
+@pytest.mark.parametrize("mpm", ["worker", "prefork"])
+def test_other_mpms(factory, mpm):
+    """PXY-03: a thread or process for each: answered, left, ended by a newer one, and by a graceful restart."""
+    zone, post, plain = other_mpm(factory, mpm)
+    try:
+        for way in ("tls", "plain"):
+            phone = reach(zone, post, way, port=plain)
+            hold(zone, post, phone)
+            deliver(post)
+            assert phone.finish().status == 2
             hold(zone, post, phone)
             gone = post.back.gone
             phone.close()
             harness.wait_for(lambda: post.back.gone > gone and held(zone) == 0)
-        assert zone.log.read() is not None and len([x for x in zone.log.lines if x.id == "MDM0270"]) == 1
+        older, newer = reach(zone, post), reach(zone, post)
+        hold(zone, post, older)
+        newer.start("Ping", ROOT)
+        assert older.finish().status == 1
+        holds(zone, post)
+        zone.graceful()
+        assert newer.finish().status == 1
+        assert told_once(zone)
     finally:
         post.close()
         zone.close()

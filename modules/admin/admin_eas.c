@@ -153,7 +153,10 @@ static int discovered_end(mdm_web_call_t *call, mdm_discovered_t *d, apr_status_
 
     if (rv == APR_SUCCESS)
         rv = mdm_discovered_end(d, &out);
-    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_incref(out)) : mdm_adm_fail(call, rv);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    call->svc->job_wake();
+    return mdm_web_json(call->r, HTTP_OK, json_incref(out));
 }
 
 int mdm_adm_eas_discovered_add(mdm_web_call_t *call)

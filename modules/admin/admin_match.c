@@ -16,20 +16,22 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
 
 int mdm_adm_exceptions(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"code", "ignored", NULL}, *const flags[] = {"0", "1", NULL};
+    static const char *const params[] = {"code", "ignored", "origin", NULL}, *const flags[] = {"0", "1", NULL};
     const char *ignored;
-    mdm_match_filter_t f = {"", 0};
+    mdm_match_filter_t f = {"", "", 0};
     mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "exceptions",
-                           .columns = "id code since ignored_at person:person.name login:person.login device:device.name device_id class platform type "
+                           .columns = "id code origin since ignored_at person:person.name login:person.login device:device.name device_id class platform type "
                                       "user_agent first_seen last_seen"};
     apr_status_t rv = mdm_adm_word(call, "code", mdm_match_codes, &f.code);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "origin", mdm_match_origins, &f.origin);
     if (rv == APR_SUCCESS)
         rv = mdm_adm_word(call, "ignored", flags, &ignored);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     f.ignored = *ignored == '1';
-    list.sig = apr_pstrcat(call->ctx->pool, "exceptions\n", f.code, "\n", ignored, NULL);
+    list.sig = apr_pstrcat(call->ctx->pool, "exceptions\n", f.code, "\n", f.origin, "\n", ignored, NULL);
     return mdm_adm_list(call, &list);
 }
 

@@ -10,26 +10,29 @@ SELECT id FROM person WHERE id = :person_id FOR NO KEY UPDATE;
 SELECT id FROM person WHERE id = :person_id;
 
 -- part: eas_record_cols
-id:text, native_id:text, class:text, state:text, attrs:text, device_id:text, device_name:text, device_state:text, device_mode:text, device_level:text, device_platform:text, device_told:text?
+id:text, native_id:text, class:text, state:text, attrs:text, device_id:text?, device_name:text, device_state:text, device_mode:text, device_level:text, device_platform:text, device_told:text?
 
 -- What the device itself has told as its DeviceId contradicts another one.
 -- part: eas_record_row
-SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, d.name, d.state, d.mode, d.level, d.platform,
+SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, COALESCE(d.name, ''), COALESCE(d.state, ''), COALESCE(d.mode, ''), COALESCE(d.level, ''),
+       COALESCE(d.platform, 'unknown'),
        (SELECT MAX(k.value) FROM source_record s JOIN match_key k ON k.record_id = s.id AND k.space = 'easid'
          WHERE s.device_id = d.id AND s.kind = 'mdm' AND s.live = 1)
-  FROM source_record r JOIN device d ON d.id = r.device_id
+  FROM source_record r LEFT JOIN device d ON d.id = r.device_id
 
+-- One that only a mail server has told of may have no device.
 -- name: eas_record :one
 -- args: person_id:text, native_id:text
 -- cols: {eas_record_cols}
 {eas_record_row}
- WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.native_id = :native_id;
+ WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.native_id = :native_id
+   AND (d.id IS NOT NULL OR r.state = 'discovered');
 
 -- name: eas_record_of :one
 -- args: person_id:text, device_id:text
 -- cols: {eas_record_cols}
 {eas_record_row}
- WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.device_id = :device_id
+ WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.device_id = :device_id AND r.state <> 'discovered'
  ORDER BY CASE r.class WHEN 'native' THEN 0 ELSE 1 END, r.last_seen_ms DESC, r.id
  LIMIT 1;
 
@@ -52,7 +55,7 @@ SELECT d.id, d.state, k.space, r.live,
 -- args: native_id:text, person_id:text
 -- cols: device_id:text
 SELECT device_id FROM source_record
- WHERE kind = 'eas' AND live = 1 AND native_id = :native_id AND person_id <> :person_id AND device_id IS NOT NULL
+ WHERE kind = 'eas' AND live = 1 AND native_id = :native_id AND person_id <> :person_id AND device_id IS NOT NULL AND state <> 'discovered'
  ORDER BY last_seen_ms DESC, id LIMIT 5;
 
 -- name: eas_pending_count :one
@@ -94,8 +97,8 @@ RETURNING id;
 -- Who holds the place of this class on the device.
 -- name: eas_slot :one
 -- args: device_id:text, class:text, record_id:text
--- cols: id:text, native_id:text
-SELECT id, native_id FROM source_record
+-- cols: id:text, state:text
+SELECT id, state FROM source_record
  WHERE device_id = :device_id AND kind = 'eas' AND class = :class AND live = 1 AND id <> :record_id;
 
 -- name: eas_record_end :exec
@@ -107,13 +110,20 @@ UPDATE source_record SET live = 0, state = 'left', last_seen_ms = :now WHERE id 
 UPDATE source_record SET device_id = :device_id, state = 'enrolled', match_rule = :match_rule, last_seen_ms = :now
  WHERE id = :id AND live = 1;
 
+-- What only a mail server has told of stands on a device for information (EAS-05). device_id NULL: on none any more.
+-- name: eas_told_place :one
+-- args: id:text, device_id:text?, match_rule:text
+-- cols: name:text?
+UPDATE source_record SET device_id = :device_id, match_rule = :match_rule WHERE id = :id AND live = 1 AND state = 'discovered'
+RETURNING (SELECT d.name FROM device d WHERE d.id = :device_id);
+
 -- name: eas_record_state :exec1
 -- args: id:text, device_id:text, state:text, now:i64
 UPDATE source_record SET device_id = :device_id, state = :state, last_seen_ms = :now WHERE id = :id AND live = 1;
 
 -- name: eas_records_left :exec
 -- args: device_id:text
-UPDATE source_record SET state = 'left' WHERE device_id = :device_id AND kind = 'eas' AND live = 1 AND state <> 'left';
+UPDATE source_record SET state = 'left' WHERE device_id = :device_id AND kind = 'eas' AND live = 1 AND state NOT IN ('left', 'discovered');
 
 -- name: eas_key_put :exec
 -- args: record_id:text, value:text

@@ -57,7 +57,7 @@ UPDATE eas_client SET back_key = 0, policy_key = 0, temp_key = 0 WHERE record_id
 -- cols: id:text, class:text, state:text, attrs:text, key_version:i64, wipe_state:text, wipe_then:text, wipe_was:text
 SELECT r.id, r.class, r.state, r.attrs, COALESCE(c.key_version, 0), COALESCE(c.wipe_state, ''), COALESCE(c.wipe_then, ''), COALESCE(c.wipe_was, '')
   FROM source_record r LEFT JOIN eas_client c ON c.record_id = r.id
- WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.live = 1 AND r.state <> 'left' ORDER BY r.id;
+ WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.live = 1 AND r.state NOT IN ('left', 'discovered') ORDER BY r.id;
 
 -- name: eas_wipe_begin :exec
 -- args: record_id:text, wipe:text, by:text, state:text, then:text, was:text, now:i64

@@ -162,7 +162,7 @@ SELECT p.name, s.host, COALESCE(s.port, 0), COALESCE(s.tls, 1)
 
 -- ---------------------------------------------------------------- servers' own device lists (domain/mdm_eas_discovered.c)
 
--- What the gate knows stays as it is. fresh: the record was made now. A time that is not known is 0.
+-- What the gate knows stays as it is; on a device that it was matched with a record keeps its place. fresh: the record was made now. A time that is not known is 0.
 -- name: discovered_records :many
 -- args: list:text
 -- cols: fresh:i64
@@ -173,8 +173,9 @@ SELECT x.id, p.id, 'eas', x.class, x.native, 'discovered', x.attrs, x.first_ms, 
   JOIN person p ON p.id = x.person
  ORDER BY x.person, x.native
 ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
-   SET attrs = excluded.attrs, class = excluded.class, last_seen_ms = excluded.last_seen_ms
- WHERE source_record.state = 'discovered' AND source_record.device_id IS NULL
+   SET attrs = excluded.attrs, class = CASE WHEN source_record.device_id IS NULL THEN excluded.class ELSE source_record.class END,
+       last_seen_ms = excluded.last_seen_ms
+ WHERE source_record.state = 'discovered'
    AND (excluded.last_seen_ms > source_record.last_seen_ms OR (excluded.last_seen_ms = source_record.last_seen_ms AND excluded.attrs <> source_record.attrs))
 RETURNING CASE WHEN EXISTS (SELECT 1 FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS y (id TEXT) WHERE y.id = source_record.id) THEN 1 ELSE 0 END;
 -- only: sqlite3
@@ -184,8 +185,9 @@ SELECT json_extract(x.value, '$.id'), p.id, 'eas', json_extract(x.value, '$.clas
   FROM json_each(:list) AS x JOIN person p ON p.id = json_extract(x.value, '$.person')
  WHERE 1
 ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
-   SET attrs = excluded.attrs, class = excluded.class, last_seen_ms = excluded.last_seen_ms
- WHERE source_record.state = 'discovered' AND source_record.device_id IS NULL
+   SET attrs = excluded.attrs, class = CASE WHEN source_record.device_id IS NULL THEN excluded.class ELSE source_record.class END,
+       last_seen_ms = excluded.last_seen_ms
+ WHERE source_record.state = 'discovered'
    AND (excluded.last_seen_ms > source_record.last_seen_ms OR (excluded.last_seen_ms = source_record.last_seen_ms AND excluded.attrs <> source_record.attrs))
 RETURNING CASE WHEN id IN (SELECT json_extract(y.value, '$.id') FROM json_each(:list) AS y) THEN 1 ELSE 0 END;
 
@@ -223,10 +225,10 @@ SELECT r.id, r.native_id, r.state, r.class, t.said, t.first_ms, t.last_ms, t.tol
  WHERE t.server_id = :server_id AND (r.native_id, r.id) > (:native_id, :id)
  ORDER BY r.native_id, r.id LIMIT :n;
 
--- With a server goes what it alone has told of devices that were never here.
+-- With a server goes what it alone has told of mail clients that were never here.
 -- name: discovered_forget :exec
 -- args: server_id:text
 DELETE FROM source_record
- WHERE kind = 'eas' AND state = 'discovered' AND device_id IS NULL
+ WHERE kind = 'eas' AND state = 'discovered'
    AND id IN (SELECT t.record_id FROM eas_told t WHERE t.server_id = :server_id)
    AND NOT EXISTS (SELECT 1 FROM eas_told o WHERE o.record_id = source_record.id AND o.server_id <> :server_id);

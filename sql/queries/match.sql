@@ -26,7 +26,9 @@ INSERT INTO match_mark (person_id) VALUES (:person_id);
 -- Everybody who has something to be matched.
 -- name: match_mark_all :exec
 INSERT INTO match_mark (person_id)
-SELECT DISTINCT d.person_id FROM device d WHERE d.mode = 'eas' AND d.person_id IS NOT NULL;
+SELECT d.person_id FROM device d WHERE d.mode = 'eas' AND d.person_id IS NOT NULL
+ UNION SELECT r.person_id FROM source_record r WHERE r.kind = 'eas' AND r.live = 1 AND r.state = 'discovered' AND r.device_id IS NULL
+   AND r.person_id IS NOT NULL;
 
 -- Whoever is at work with one of them goes first: the matcher waits for nobody, and looks again at its next run.
 -- name: match_hold_people :many
@@ -59,30 +61,35 @@ SELECT id FROM device WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(
 -- only: sqlite3
 SELECT id FROM device WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
 
+-- A record that only a mail server has told of may have no device (EAS-05).
+-- part: match_device
+d.id, COALESCE(d.name, ''), COALESCE(d.state, ''), COALESCE(d.mode, '')
+
+-- part: match_records
+SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.match_rule, r.first_seen_ms, {match_device},
+       COALESCE(d.platform, 'unknown'), COALESCE(d.model, ''), COALESCE(d.product, ''), d.serial, d.imei, COALESCE(d.os_version, ''),
+       COALESCE(d.build, ''), COALESCE(d.phone, ''), d.enrolled_ms,
+       (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
+       (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
+         WHERE r.kind = 'eas' AND (d.id IS NULL OR d.mode = 'eas') AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1
+           AND s.person_id <> r.person_id)
+
 -- Living records of these people and what is known of their phones. foreign_key: the DeviceId is one that another person's device has told.
 -- name: match_records :many
 -- args: ids:text
--- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64
+-- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64
 -- only: pgsql
-SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.match_rule, r.first_seen_ms, d.id, d.name, d.state, d.mode, d.platform,
-       d.model, d.product, d.serial, d.imei, d.os_version, d.build, d.phone, d.enrolled_ms,
-       (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
-       (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
-         WHERE r.kind = 'eas' AND d.mode = 'eas' AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1 AND s.person_id <> r.person_id)
+{match_records}
   FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x
   JOIN source_record r ON r.person_id = x AND r.kind IN ('mdm', 'agent', 'eas') AND r.live = 1
-  JOIN device d ON d.id = r.device_id
+  LEFT JOIN device d ON d.id = r.device_id
  WHERE r.class NOT LIKE 'user:%'
  ORDER BY r.person_id, r.id;
 -- only: sqlite3
-SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.match_rule, r.first_seen_ms, d.id, d.name, d.state, d.mode, d.platform,
-       d.model, d.product, d.serial, d.imei, d.os_version, d.build, d.phone, d.enrolled_ms,
-       (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
-       (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
-         WHERE r.kind = 'eas' AND d.mode = 'eas' AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1 AND s.person_id <> r.person_id)
+{match_records}
   FROM json_each(:ids) AS x
   JOIN source_record r ON r.person_id = x.value AND r.kind IN ('mdm', 'agent', 'eas') AND r.live = 1
-  JOIN device d ON d.id = r.device_id
+  LEFT JOIN device d ON d.id = r.device_id
  WHERE r.class NOT LIKE 'user:%'
  ORDER BY r.person_id, r.id;
 
@@ -143,24 +150,26 @@ UPDATE match_exception SET ignored_ms = :now WHERE record_id = :record_id;
 
 -- The newest first. ignored: 1 shows those too.
 -- name: match_exception_list :many
--- args: before:i64, before_id:text, code:text, ignored:i64, max:i64
--- cols: record_id:text, code:text, candidates:text, since_ms:i64, ignored_ms:i64?, person_id:text, person_name:text, person_login:text, class:text, native_id:text, attrs:text, first_seen_ms:i64, last_seen_ms:i64, device_id:text, device_name:text, device_state:text, platform:text
+-- args: before:i64, before_id:text, code:text, ignored:i64, origin:text, max:i64
+-- cols: record_id:text, code:text, candidates:text, since_ms:i64, ignored_ms:i64?, person_id:text, person_name:text, person_login:text, class:text, native_id:text, attrs:text, first_seen_ms:i64, last_seen_ms:i64, state:text, device_id:text?, device_name:text, device_state:text, platform:text
 SELECT e.record_id, e.code, e.candidates, e.since_ms, e.ignored_ms, p.id, p.name, p.login, r.class, r.native_id, r.attrs, r.first_seen_ms,
-       r.last_seen_ms, d.id, d.name, d.state, d.platform
-  FROM match_exception e JOIN source_record r ON r.id = e.record_id JOIN person p ON p.id = e.person_id JOIN device d ON d.id = r.device_id
+       r.last_seen_ms, r.state, d.id, COALESCE(d.name, ''), COALESCE(d.state, ''), COALESCE(d.platform, 'unknown')
+  FROM match_exception e JOIN source_record r ON r.id = e.record_id JOIN person p ON p.id = e.person_id LEFT JOIN device d ON d.id = r.device_id
  WHERE (e.since_ms < :before OR (e.since_ms = :before AND e.record_id < :before_id))
    AND (:code = '' OR e.code = :code) AND (:ignored = 1 OR e.ignored_ms IS NULL)
+   AND (:origin = '' OR CASE r.state WHEN 'discovered' THEN 'discovered' ELSE 'gate' END = :origin)
  ORDER BY e.since_ms DESC, e.record_id DESC LIMIT :max;
 
 -- ---------------------------------------------------------------- what people decide
 
 -- name: match_mail :one
 -- args: record_id:text
--- cols: id:text, person_id:text, native_id:text, class:text, state:text, attrs:text, device_id:text, device_name:text, device_state:text, device_mode:text, ownership:text, platform:text, folder_id:text, model:text, product:text, build:text
-SELECT r.id, r.person_id, r.native_id, r.class, r.state, r.attrs, d.id, d.name, d.state, d.mode, d.ownership, d.platform, d.folder_id, d.model, d.product,
-       d.build
-  FROM source_record r JOIN device d ON d.id = r.device_id
- WHERE r.id = :record_id AND r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL;
+-- cols: id:text, person_id:text, native_id:text, class:text, state:text, attrs:text, device_id:text?, device_name:text, device_state:text, device_mode:text, ownership:text, platform:text, folder_id:text?, model:text, product:text, build:text
+SELECT r.id, r.person_id, r.native_id, r.class, r.state, r.attrs, {match_device}, COALESCE(d.ownership, ''), COALESCE(d.platform, 'unknown'),
+       d.folder_id, COALESCE(d.model, ''), COALESCE(d.product, ''), COALESCE(d.build, '')
+  FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+ WHERE r.id = :record_id AND r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL
+   AND (d.id IS NOT NULL OR r.state = 'discovered');
 
 -- name: match_target :one
 -- args: id:text
@@ -172,7 +181,7 @@ SELECT d.person_id, d.state, d.mode, d.platform FROM device d
 -- name: match_left :exec
 -- args: id:text
 UPDATE device SET mode = REPLACE(mode, '_eas', ''), eas_device_id = NULL, version = version + 1
- WHERE id = :id AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = device.id AND r.kind = 'eas' AND r.live = 1);
+ WHERE id = :id AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = device.id AND r.kind = 'eas' AND r.live = 1 AND r.state <> 'discovered');
 
 -- name: match_rule_set :exec1
 -- args: record_id:text, match_rule:text

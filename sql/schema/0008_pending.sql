@@ -45,3 +45,70 @@ ALTER TABLE notice_template ADD COLUMN sms TEXT NOT NULL DEFAULT '';
 DROP INDEX notice_due;
 CREATE INDEX notice_due ON notice (channel, due_ms) WHERE state = 'waiting';
 CREATE INDEX notice_sms ON notice (done_ms) WHERE channel = 'sms' AND state = 'sent'; -- how many today
+
+-- ---------------------------------------------------------------- what only mail servers have told of takes part in matching (EAS-05)
+CREATE INDEX source_record_loose ON source_record (person_id) WHERE kind = 'eas' AND live = 1 AND state = 'discovered' AND device_id IS NULL;
+INSERT INTO match_mark (person_id)
+SELECT DISTINCT r.person_id FROM source_record r WHERE r.kind = 'eas' AND r.live = 1 AND r.state = 'discovered' AND r.device_id IS NULL AND r.person_id IS NOT NULL;
+-- only: pgsql
+CREATE OR REPLACE FUNCTION match_look() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1 AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')));
+    RETURN NULL;
+END $$;
+-- only: sqlite3
+DROP TRIGGER match_record_new;
+DROP TRIGGER match_record_set;
+DROP TRIGGER match_device_set;
+CREATE TRIGGER match_record_new AFTER INSERT ON source_record WHEN NEW.person_id IS NOT NULL
+BEGIN
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1 AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')));
+END;
+CREATE TRIGGER match_record_set AFTER UPDATE OF device_id, state, live, attrs, person_id ON source_record
+    WHEN NEW.person_id IS NOT NULL AND (OLD.device_id IS NOT NEW.device_id OR OLD.state <> NEW.state OR OLD.live <> NEW.live
+      OR OLD.attrs <> NEW.attrs OR OLD.person_id IS NOT NEW.person_id)
+BEGIN
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1 AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')));
+END;
+CREATE TRIGGER match_device_set AFTER UPDATE OF person_id, state, mode, platform, model, product, serial, imei, eas_device_id, os_version, build, phone
+    ON device
+    WHEN NEW.person_id IS NOT NULL AND (OLD.person_id IS NOT NEW.person_id OR OLD.state <> NEW.state OR OLD.mode <> NEW.mode
+      OR OLD.platform <> NEW.platform OR OLD.model <> NEW.model OR OLD.product <> NEW.product OR OLD.serial IS NOT NEW.serial
+      OR OLD.imei IS NOT NEW.imei OR OLD.eas_device_id IS NOT NEW.eas_device_id OR OLD.os_version <> NEW.os_version
+      OR OLD.build <> NEW.build OR OLD.phone <> NEW.phone)
+BEGIN
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1 AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')));
+END;
+-- all
+-- Whom the mail server told of keeps that when the device that it was matched with goes, or goes to somebody else.
+-- only: pgsql
+CREATE FUNCTION match_loosen() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE source_record SET device_id = NULL, match_rule = '{}' WHERE device_id = OLD.id AND kind = 'eas' AND state = 'discovered';
+    RETURN OLD;
+END $$;
+CREATE TRIGGER match_device_gone BEFORE DELETE ON device FOR EACH ROW EXECUTE FUNCTION match_loosen();
+CREATE TRIGGER match_device_owner AFTER UPDATE OF person_id ON device FOR EACH ROW WHEN (NEW.person_id IS DISTINCT FROM OLD.person_id)
+    EXECUTE FUNCTION match_loosen();
+-- only: sqlite3
+CREATE TRIGGER match_device_gone BEFORE DELETE ON device
+BEGIN
+    UPDATE source_record SET device_id = NULL, match_rule = '{}' WHERE device_id = OLD.id AND kind = 'eas' AND state = 'discovered';
+END;
+CREATE TRIGGER match_device_owner AFTER UPDATE OF person_id ON device WHEN NEW.person_id IS NOT OLD.person_id
+BEGIN
+    UPDATE source_record SET device_id = NULL, match_rule = '{}' WHERE device_id = OLD.id AND kind = 'eas' AND state = 'discovered';
+END;
+-- all

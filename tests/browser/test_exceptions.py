@@ -9,6 +9,30 @@ import seed
 AGENT = json.dumps({"type": "iPhone", "user_agent": "Apple-iPhone12C8/1906.77", "version": "14.1"})
 
 
+def told_of(console, p, size, language):
+    """EAS-05: a mail app of a mail server's list has no device to go to; joined by hand it is shown on one, and can be taken back."""
+    server = console.post("/eas-servers", {"name": f"Told {size[0]}", "host": "mail.example.org"})["id"]
+    console.post(f"/eas-servers/{server}/discovered", {"rows": [{"user": harness.PERSON, "device_id": f"TOLDOFMAIL{size[0]}", "type": "iPhone"}]})
+    told = harness.wait_for(lambda: console.get("/exceptions?origin=discovered")["items"])[0]
+    words = {"en": ("Mail server’s list only", "Join", "no mail through here yet", "Part from this device"),
+             "de": ("Nur Liste des Mailservers", "Zuordnen", "noch keine Mail über uns", "Von diesem Gerät trennen")}[language]
+    p.open("exceptions?origin=discovered")
+    p.fits()
+    p.has(words[0])
+    p.shot(f"exceptions-told-{size[0]}")
+    p.button(words[1]).click()
+    p.find("dialog button[type=submit]").click()
+    harness.wait_for(lambda: not console.get("/exceptions?origin=discovered")["items"])
+    on = console.get(f"/eas-servers/{server}/discovered")["items"][0]["device"]["id"]
+    p.open(f"device/{on}")
+    p.has(words[2])
+    p.shot(f"exceptions-told-device-{size[0]}")
+    p.button(words[3]).click()
+    p.find("dialog button[type=submit]").click()
+    harness.wait_for(lambda: console.get(f"/eas-servers/{server}/discovered")["items"][0]["device"] is None)
+    assert told["device"] is None and console.call("DELETE", f"/eas-servers/{server}", If_Match='"1"')[0] == 204
+
+
 @pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
 def test_join_and_part(zone, page, console, size, language):
     """Two phones of one model: the exception names both, one is chosen, and taken back on the device page."""
@@ -37,6 +61,7 @@ def test_join_and_part(zone, page, console, size, language):
     p.shot(f"exceptions-part-{size[0]}")
     p.find("dialog button[type=submit]").click()
     harness.wait_for(lambda: console.get(f"/devices/{chosen}")["mode"] == "ios_mdm")
+    told_of(console, p, size, language)
     p.clean()
     for (made,) in zone.sql("SELECT id FROM device WHERE person_id = ? AND product = 'iPhone12,8'", anna):
         zone.sql("DELETE FROM source_record WHERE device_id = ?", made)

@@ -101,3 +101,27 @@ def test_settings(console):
         problem(console.call("PUT", "/matching", bad), 400)
     assert console.call("PUT", "/matching", {"minutes": 2})[0] == 200
     problem(console.call("GET", "/exceptions?code=nonsense"), 400, "code")
+
+
+def test_what_a_mail_server_told_is_matched(zone, console, phones):
+    """EAS-05, MAT-04: a row of a mail server's list finds its device for information, by the run that the list calls; the others are exceptions."""
+    (phone,), waits, record = phones(1)
+    zone.sql("DELETE FROM source_record WHERE id = ?", record)
+    zone.sql("DELETE FROM device WHERE id = ?", waits)
+    server = console.post("/eas-servers", {"name": "Told of", "host": "mail.example.org"})["id"]
+    fits, strange = (f"TOLD{uuid.uuid4().hex[:16]}".upper() for _ in range(2))
+    row = {"user": harness.PERSON, "type": "iPhone", "user_agent": "Apple-iPhone12C8/1906.77"}
+    console.post(f"/eas-servers/{server}/discovered", {"rows": [{**row, "device_id": fits}, {**row, "device_id": strange, "user_agent": "Apple-iPhone9C1/1"}]})
+    told = harness.wait_for(lambda: (i := next(i for i in console.get(f"/eas-servers/{server}/discovered")["items"] if i["device_id"] == fits))["device"] and i)
+    assert told["device"]["id"] == phone and told["state"] == "discovered"
+    item = harness.wait_for(lambda: next((x for x in console.get("/exceptions?origin=discovered")["items"] if x["device_id"] == strange), None))
+    assert item["origin"] == "discovered" and item["device"] is None and item["code"] == "no_candidate" and item["candidates"]
+    assert strange not in [x["device_id"] for x in console.get("/exceptions?origin=gate")["items"]]
+    assert strange.encode() in console.call("GET", "/exceptions?format=csv&origin=discovered")[2]
+    problem(console.call("POST", f"/exceptions/{item['id']}/own"), 409)
+    assert console.get(f"/devices/{phone}")["mode"] == "ios_mdm"
+    status, _, made = console.call("POST", f"/devices/{phone}/split", {"record": told["id"]})
+    assert status == 201 and made["id"] == phone and where(zone, told["id"]) is None
+    problem(console.call("GET", "/exceptions?origin=nonsense"), 400, "origin")
+    assert console.call("DELETE", f"/eas-servers/{server}", If_Match='"1"')[0] == 204
+    assert not zone.sql("SELECT id FROM source_record WHERE native_id IN (?, ?)", fits, strange)

@@ -191,6 +191,28 @@ static void mat09_one_living_client_of_a_class(void **state)
     assert_string_equal(decide(NULL, 0), "e1 slot_taken; e2 ambiguous");
 }
 
+/* EAS-05: what only a mail server has told of is in nobody's way, and takes what is left. */
+static void eas05_the_told_one_stands_back(void **state)
+{
+    mdm_match_said_t e1 = mail("e1", "AAAAAAAAAA", "iPhone", "Apple-iPhone12C8/1906.77"), e2 = e1;
+
+    e2.id = e2.device_id = "e2";
+    e2.eas_id = "BBBBBBBBBB";
+    e2.told = 1;
+    put(iphone);
+    put(e2);
+    assert_string_equal(decide(NULL, 0), "e2=m1 attr strong");
+    put(e1);
+    assert_string_equal(decide(NULL, 0), "e1=m1 attr strong; e2 ambiguous");
+    APR_ARRAY_IDX(list, 1, mdm_match_record_t).linked = 1; /* e2 stands there by now */
+    APR_ARRAY_IDX(list, 1, mdm_match_record_t).device_id = "d1";
+    assert_string_equal(decide(NULL, 0), "e1=m1 attr strong");
+    APR_ARRAY_IDX(list, 0, mdm_match_record_t).linked = 1;
+    APR_ARRAY_IDX(list, 0, mdm_match_record_t).device_id = "d1";
+    APR_ARRAY_IDX(list, 1, mdm_match_record_t).linked = 0;
+    assert_string_equal(decide(NULL, 0), "e2 no_candidate");
+}
+
 static void mat03_a_split_pair_is_never_matched(void **state)
 {
     const mdm_match_split_t split = {"m1", "e1"};
@@ -312,7 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(mat01_imei), T(mat01_ids_made_of_an_imei), T(mat02_what_phones_say), T(mat01_certain_keys), T(mat01_what_the_device_tells_wins),
-        T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(mat03_a_split_pair_is_never_matched),
+        T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(eas05_the_told_one_stands_back), T(mat03_a_split_pair_is_never_matched),
         T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_time_neighbourhood), T(mat02_order_never_matters),
         T(mat01_hostile_values)};
     int rc;

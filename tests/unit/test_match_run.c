@@ -2,6 +2,7 @@
 #include "mail_test.h"
 
 #include "domain/mdm_eas.h"
+#include "domain/mdm_eas_discovered.h"
 #include "domain/mdm_match_run.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -216,6 +217,157 @@ static void mat10_too_many_are_left_to_people(void **state)
     assert_string_equal(code("r7"), "too_many");
 }
 
+/* ---------------------------------------------------------------- what only a mail server has told of (EAS-05) */
+
+#define SERVER "00000000-0000-4000-8000-0000000000aa"
+#define SE "iPhone;Apple-iPhone12C8/1906.77"
+
+/* The server's list has one row; the record that it made. */
+static const char *told(const char *login, const char *device_id, const char *rest)
+{
+    const char *csv = apr_psprintf(z->t->pool, "User;DeviceId;Type;UserAgent\n%s;%s;%s\n", login, device_id, rest);
+    mdm_discovered_t *d;
+    json_t *out;
+
+    sql(z, "INSERT INTO eas_server (id, name, host, port, created_ms) VALUES ('" SERVER "', 'Post', 'mail.example.org', 443, 1) ON CONFLICT DO NOTHING");
+    assert_int_equal(mdm_discovered_begin(z->t->ctx, SERVER, &d), APR_SUCCESS);
+    assert_int_equal(mdm_discovered_csv(d, csv, strlen(csv)), APR_SUCCESS);
+    assert_int_equal(mdm_discovered_end(d, &out), APR_SUCCESS);
+    return ask(z, "SELECT id FROM source_record WHERE kind = 'eas' AND live = 1 AND native_id = '%s'", device_id);
+}
+
+/* "discovered <device>" */
+static const char *stands(const char *record)
+{
+    return ask(z, "SELECT state || ' ' || COALESCE(device_id, '-') FROM source_record WHERE id = '%s'", record);
+}
+
+/* It stands on its device for information, and gives no right; the first contact makes it the mail client of that device at once. */
+static void eas05_a_told_one_is_matched_for_information(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = told(z->person->login, "LEDDJVC7GT7886JH9N4T9LR1Q0", SE);
+    json_t *r = run();
+
+    assert_int_equal(figure(r, "attr"), 1);
+    assert_int_equal(figure(r, "exceptions"), 0);
+    assert_string_equal(stands(record), apr_pstrcat(z->t->pool, "discovered ", d->device, NULL));
+    assert_non_null(strstr(why(record), "model=,maker=,type=,build="));
+    assert_string_equal(ask(z, "SELECT mode || COALESCE(eas_device_id, '') FROM device WHERE id = '%s'", d->device), "ios_mdm");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device_event WHERE device_id = '%s' AND kind = 'mail.told'", d->device), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+    assert_string_equal(told(z->person->login, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone;Apple-iPhone12C8/1907.1"), record); /* the list goes on */
+    assert_string_equal(mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), record);
+    assert_string_equal(stands(record), apr_pstrcat(z->t->pool, "enrolled ", d->device, NULL));
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", d->device), "ios_mdm_eas");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device"), "1");
+}
+
+/* What the phone itself shows at its first contact decides: on another platform's device it does not land. */
+static void eas05_the_first_contact_may_know_better(void **state)
+{
+    const char *record;
+
+    phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    record = told(z->person->login, "ANDROIDC195792594", SE);
+    run();
+    mail(z->person->id, "ANDROIDC195792594", "Android", "Android-Mail/2023");
+    assert_string_equal(ask(z, "SELECT d.state || ' ' || d.mode FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = '%s'", record),
+                        "pending eas");
+}
+
+/* MAT-01: the DeviceId that the device tells finds what the server has told of in that request; MAT-09: never somebody else's. */
+static void eas05_a_certain_one_at_once(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = told(z->person->login, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone;"), *bens = told("ben", "BENSDEVICE01", SE);
+    mdm_db_t *db;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_db_end(db, mdm_eas_match_apple(db, d->record, "leddjvc7gt7886jh9n4t9lr1q0")), APR_SUCCESS);
+    mdm_db_close(db);
+    assert_string_equal(stands(record), apr_pstrcat(z->t->pool, "discovered ", d->device, NULL));
+    run();
+    assert_string_equal(stands(bens), "discovered -");
+    assert_string_equal(code(bens), "no_candidate");
+    assert_int_equal(in_transaction(link_fn, &(two_t){bens, d->device, NULL}), MDM_EINPUT);
+}
+
+/* MAT-04, MAT-09: it is in nobody's way that is here, is an exception with its origin, and has no device that it could be made. */
+static void eas05_it_stands_back(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = told(z->person->login, "OLDONE000001", SE), *real;
+    const mdm_page_t page = {.first = 1, .count = 10};
+    json_t *items = json_array(), *one;
+    const char *next = NULL;
+    mdm_db_t *db;
+
+    run();
+    assert_string_equal(where(record), d->device);
+    real = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    run();
+    assert_string_equal(where(real), d->device);
+    assert_string_equal(stands(record), "discovered -");
+    run();
+    assert_string_equal(code(record), "no_candidate");
+    assert_int_equal(in_transaction(own_fn, record), MDM_ECONFLICT);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), MDM_ECONFLICT);
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_match_exceptions(db, &page, &(mdm_match_filter_t){"", "gate", 0}, items, &next), APR_SUCCESS);
+    assert_int_equal(json_array_size(items), 0);
+    assert_int_equal(mdm_match_exceptions(db, &page, &(mdm_match_filter_t){"", "discovered", 0}, items, &next), APR_SUCCESS);
+    mdm_db_close(db);
+    one = json_array_get(items, 0);
+    assert_string_equal(json_string_value(json_object_get(one, "origin")), "discovered");
+    assert_true(json_is_null(json_object_get(one, "device")) && json_is_null(json_object_get(one, "first_seen")));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(one, "candidates"), 0), "excluded")), "taken");
+    json_decref(items);
+    assert_int_equal(in_transaction(ignore_fn, record), APR_SUCCESS);
+}
+
+/* MAT-03, MAT-06: joined by hand, parted, never joined again by itself; a device that goes or changes hands leaves it behind. */
+static void eas05_people_decide(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record, *made = NULL;
+
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    record = told(z->person->login, "LEDDJVC7GT7886JH9N4T9LR1Q0", SE);
+    run();
+    assert_string_equal(code(record), "ambiguous");
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    assert_string_equal(stands(record), apr_pstrcat(z->t->pool, "discovered ", d->device, NULL));
+    assert_string_equal(code(record), "");
+    assert_int_equal(in_transaction(split_fn, &(two_t){d->device, record, &made}), APR_SUCCESS);
+    assert_string_equal(made, d->device);
+    assert_string_equal(stands(record), "discovered -");
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    sql(z, "UPDATE device SET person_id = '%s' WHERE id = '%s'", ben, d->device);
+    assert_string_equal(stands(record), "discovered -");
+    sql(z, "UPDATE device SET person_id = '%s' WHERE id = '%s'", z->person->id, d->device);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    sql(z, "DELETE FROM device WHERE id = '%s'", d->device);
+    assert_string_equal(stands(record), "discovered -");
+}
+
+/* A list may tell of more than is compared: what is here is matched nevertheless. */
+static void eas05_too_many_told_ones(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *real = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    int i;
+
+    for (i = 0; i < 2 * 50; i++) {
+        sql(z, "INSERT INTO source_record (id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms) VALUES ('r%d', '%s', 'eas', 'native', "
+               "'NATIVE%d', 'discovered', 0, 1)", i, z->person->id, i);
+    }
+    assert_int_equal(figure(run(), "exceptions"), 100);
+    assert_string_equal(code("r7"), "too_many");
+    assert_string_equal(where(real), d->device);
+}
+
 /* ---------------------------------------------------------------- what people decide */
 
 /* MAT-03, MAT-06: a wrong match is undone without losing anything, never made again by itself, and made again by hand. */
@@ -329,7 +481,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
-        T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
+        T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
+        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

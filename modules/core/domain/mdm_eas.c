@@ -27,6 +27,7 @@ typedef struct first_t {
     mdm_person_t *person;
     mdm_enroll_policy_t *policy; /* NULL until asked for */
     mdm_q_eas_record_t *record;  /* NULL: none yet */
+    mdm_q_eas_record_t *told;    /* what only a mail server has told of it; NULL: nothing, or it was here */
     apr_int64_t now;
 } first_t;
 
@@ -59,7 +60,7 @@ static apr_status_t tell_match(mdm_db_t *db, const mdm_eas_join_t *j, const char
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "rule", j->rule, "value", j->value, "device_id", j->native_id));
-    apr_status_t rv = mdm_device_event(db, j->device_id, NULL, "mail.matched", detail);
+    apr_status_t rv = mdm_device_event(db, j->device_id, NULL, j->told ? "mail.told" : "mail.matched", detail);
 
     if (j->merged) {
         json_object_set_new(detail, "merged", json_string(j->merged));
@@ -73,11 +74,15 @@ static apr_status_t tell_match(mdm_db_t *db, const mdm_eas_join_t *j, const char
 apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *class, const char *record_id, int by_word)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_eas_told_place_t *loose;
     mdm_q_eas_slot_t *slot;
     apr_status_t rv = mdm_q_eas_slot(db, device_id, class, record_id, &slot);
 
     if (rv == APR_NOTFOUND) {
         return APR_SUCCESS;
+    }
+    if (rv == APR_SUCCESS && is(slot->state, "discovered")) {
+        return mdm_q_eas_told_place(db, slot->id, NULL, "{}", &loose);
     }
     if (rv == APR_SUCCESS && !by_word) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device has another mail client of this kind.");
@@ -85,11 +90,25 @@ apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *
     return rv == APR_SUCCESS ? mdm_q_eas_record_end(db, slot->id, mdm_now_ms(ctx), NULL) : rv;
 }
 
+/* Among those that were only told of there is one place, too; the device's word decides, else who was first. */
+static apr_status_t told_join(mdm_db_t *db, const mdm_eas_join_t *j)
+{
+    mdm_q_eas_told_place_t *at;
+    apr_status_t rv = mdm_q_eas_told_place(db, j->record_id, j->device_id, match_text(mdm_db_ctx(db), j), &at);
+
+    return rv == APR_SUCCESS ? tell_match(db, j, at->name ? at->name : "") : rv;
+}
+
 apr_status_t mdm_eas_join(mdm_db_t *db, const mdm_eas_join_t *j)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_eas_device_joined_t *device;
-    apr_status_t rv = mdm_q_eas_record_join(db, j->record_id, j->device_id, match_text(ctx, j), mdm_now_ms(ctx));
+    apr_status_t rv;
+
+    if (j->told) {
+        return told_join(db, j);
+    }
+    rv = mdm_q_eas_record_join(db, j->record_id, j->device_id, match_text(ctx, j), mdm_now_ms(ctx));
 
     if (rv == APR_SUCCESS && (rv = mdm_q_eas_device_joined(db, j->device_id, j->native_id, &device)) == APR_SUCCESS) {
         rv = tell_match(db, j, device->name);
@@ -144,13 +163,14 @@ static apr_status_t find_known(first_t *f, hit_t *hit)
     return rv;
 }
 
-/* A left record's own object is the next candidate: the same DeviceId of the same person (MAT-01), unless the device says otherwise. */
+/* A left record's own object is the next candidate, or the one that a mail server's word was matched with: the same DeviceId of the same person
+ * (MAT-01), unless the device says otherwise. */
 static void find_own(first_t *f, hit_t *hit)
 {
-    const mdm_q_eas_record_t *r = f->record;
+    const mdm_q_eas_record_t *r = f->record ? f->record : f->told;
     const char *key = mdm_eas_key(f->ctx->pool, f->client->device_id);
 
-    if (!hit->device_id && r && !(r->device_told && is(r->class, "native") && key && strcmp(r->device_told, key) != 0)) {
+    if (!hit->device_id && r && r->device_id && (!f->told || is(f->platform, "unknown") || is(f->platform, r->device_platform)) && !(r->device_told && is(r->class, "native") && key && strcmp(r->device_told, key) != 0)) {
         *hit = (hit_t){r->device_id, r->device_state, "device_id", f->client->device_id};
     }
 }
@@ -396,6 +416,9 @@ static apr_status_t first(first_t *f)
         f->record = NULL;
     } else if (rv != APR_SUCCESS) {
         return rv;
+    } else if (is(f->record->state, "discovered")) {
+        f->told = f->record; /* record_add() takes it over */
+        f->record = NULL;
     } else if (strcmp(f->record->state, "left") != 0) {
         return APR_SUCCESS; /* somebody was quicker */
     }

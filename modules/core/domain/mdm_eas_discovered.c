@@ -9,6 +9,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_match_run.h"
 #include "domain/mdm_people.h"
 #include "mdm_sql_gen.h"
 #include "wire/mdm_eas_query.h"
@@ -373,6 +374,7 @@ apr_status_t mdm_discovered_end(mdm_discovered_t *d, json_t **out)
                        (json_int_t)(d->rows - d->bad - d->added - d->changed), "errors", (json_int_t)d->bad);
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
         rv = mdm_audit(db, "eas_server.discovered", "eas_server", d->server_id, d->name, "done", counts);
+        rv = rv == APR_SUCCESS && (d->added || d->changed) ? mdm_match_soon(db) : rv;
     }
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);

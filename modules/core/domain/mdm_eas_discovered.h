@@ -1,6 +1,6 @@
 /* Owns what mail servers' own device lists tell (EAS-05). A device that the gate has not met becomes a mail record "discovered": it gives no right to mail,
  * the gate does not know it, and the device's first contact takes it over, since both have one key: person and DeviceId. What the gate knows stays as
- * it is; that the server has told of it is kept beside. */
+ * it is; that the server has told of it is kept beside. Matching (mdm_match_run.h) may put such a record on one of its person's devices, for information. */
 #ifndef MDM_EAS_DISCOVERED_H
 #define MDM_EAS_DISCOVERED_H
 
@@ -21,7 +21,7 @@ apr_status_t mdm_discovered_begin(mdm_ctx_t *ctx, const char *server_id, mdm_dis
 apr_status_t mdm_discovered_json(mdm_discovered_t *d, const json_t *rows);
 /* A file with a head line; MDM_EINPUT names the column that is missing. */
 apr_status_t mdm_discovered_csv(mdm_discovered_t *d, const char *data, apr_size_t len);
-/* Writes the rest and the audit row. {"rows", "new", "changed", "same", "errors": counts, "first_errors": [{"line", "field", "reason"}]}, owned by the ctx. */
+/* Writes the rest and the audit row, and calls the matcher. {"rows", "new", "changed", "same", "errors": counts, "first_errors": [{"line", "field", "reason"}]}, owned by the ctx. */
 apr_status_t mdm_discovered_end(mdm_discovered_t *d, json_t **out);
 
 /* What a server has told, by DeviceId. */

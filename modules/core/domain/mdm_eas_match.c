@@ -27,16 +27,35 @@ static apr_status_t merge(mdm_db_t *db, const mdm_q_eas_record_t *r, const char 
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", from) : rv;
 }
 
+static int is(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+/* One that was only told of takes nobody's place, but that of its like if the device itself says so. */
+static apr_status_t told_room(mdm_db_t *db, const mdm_q_eas_record_t *mail, const char *device_id, int by_word)
+{
+    mdm_q_eas_slot_t *slot;
+    apr_status_t rv = mdm_q_eas_slot(db, device_id, mail->class, mail->id, &slot);
+
+    if (rv == APR_SUCCESS && !(by_word && is(slot->state, "discovered"))) {
+        return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, "The device has another mail client of this kind.");
+    }
+    return rv == APR_SUCCESS ? mdm_eas_slot_free(db, device_id, mail->class, mail->id, by_word) : rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
 apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const mdm_eas_join_t *j, int by_word)
 {
-    int here = strcmp(mail->device_id, j->device_id) == 0;
+    int told = is(mail->state, "discovered"), moves = !told && !is(mail->device_id, j->device_id);
     mdm_eas_join_t join = *j;
-    apr_status_t rv = mdm_eas_slot_free(db, j->device_id, mail->class, mail->id, by_word);
+    apr_status_t rv;
 
+    join.told = told;
     join.record_id = mail->id;
     join.native_id = mail->native_id;
-    join.merged = here ? NULL : mail->device_name;
-    if (rv == APR_SUCCESS && (rv = mdm_eas_join(db, &join)) == APR_SUCCESS && !here) {
+    join.merged = moves ? mail->device_name : NULL;
+    rv = told ? told_room(db, mail, j->device_id, by_word) : mdm_eas_slot_free(db, j->device_id, mail->class, mail->id, by_word);
+    if (rv == APR_SUCCESS && (rv = mdm_eas_join(db, &join)) == APR_SUCCESS && moves) {
         rv = merge(db, mail, j->device_id);
     }
     return rv;
@@ -50,11 +69,6 @@ typedef struct match_t {
     mdm_q_eas_apple_t *apple;
     const char *told; /* its own DeviceId, as a key; NULL: not known */
 } match_t;
-
-static int is(const char *a, const char *b)
-{
-    return a && strcmp(a, b) == 0;
-}
 
 /* What it tells now becomes its one key; else what it has told before holds. */
 static apr_status_t keep_key(match_t *m, const char *record_id, const char *told)
@@ -76,12 +90,13 @@ static int fits(const match_t *m, const mdm_q_eas_record_t *r)
     int here = is(r->device_id, m->apple->device_id);
     int mail_only = is(r->device_level, "email_only") && (is(r->device_mode, "eas") || is(r->device_mode, "unknown"));
     int open = is(r->device_state, "pending") || is(r->device_state, "active") || is(r->device_state, "removed");
+    int told = is(r->state, "discovered");
 
     if (strcmp(r->class, "native") != 0 || is(r->state, "leaving")
         || (strcmp(r->device_platform, "ios") != 0 && strcmp(r->device_platform, "unknown") != 0)) {
         return 0;
     }
-    return here ? strcmp(r->state, "enrolled") != 0 : mail_only && open;
+    return told ? !r->device_id : here ? strcmp(r->state, "enrolled") != 0 : mail_only && open;
 }
 
 static apr_status_t look(match_t *m, const char *native_id, const char *rule, const char *value)

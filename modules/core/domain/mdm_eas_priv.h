@@ -9,7 +9,7 @@
 apr_status_t mdm_eas_hold(mdm_db_t *db, const char *person_id);
 
 /* Frees the place of this class on a device for a record ("" for a new one). MDM_ECONFLICT: another DeviceId holds it. by_word: the device itself
- * has told that the new one is its own; what held the place is ended then. */
+ * has told that the new one is its own; what held the place is ended then. One that only a mail server has told of always stands back. */
 apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *class, const char *record_id, int by_word);
 
 /* Which record comes to which device, and why (MAT-03). */
@@ -19,12 +19,15 @@ typedef struct mdm_eas_join_t {
     const char *rule, *value; /* exact: "easid", "serial", "imei", "imei_id", "device_id"; else what was compared, or who said so */
     double score;             /* of a match by likeness */
     const char *merged;       /* name of the object that goes with this match, or NULL */
+    int told;                 /* 1: only a mail server has told of it */
 } mdm_eas_join_t;
-/* Makes it an enrolled mail record of the device, whose place is free: mode and DeviceId of the device follow, timeline and audit say why. */
+/* Makes it an enrolled mail record of the device, whose place is free: mode and DeviceId of the device follow, timeline and audit say why. One that was
+ * only told of stands on the device for information: it stays "discovered", and the device as it is (EAS-05). */
 apr_status_t mdm_eas_join(mdm_db_t *db, const mdm_eas_join_t *join);
 
 /* Brings a mail record onto a device: frees its place, joins, and lets the record's own object go with what belongs to the phone (MAT-08); the older of two
- * objects that were in use gives name and folder (MAT-07). j: tier, rule, value, score and device_id. by_word as above. MDM_ECONFLICT: the place is taken.
+ * objects that were in use gives name and folder (MAT-07). j: tier, rule, value, score and device_id. by_word as above. MDM_ECONFLICT: the place is taken;
+ * one that was only told of never takes the place of a mail client that is here.
  * The person is held. */
 apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const mdm_eas_join_t *j, int by_word);
 

@@ -60,7 +60,7 @@ static int holds_place(const decide_t *d, const mdm_match_record_t *e, const mdm
     for (i = 0; is_single(e) && i < d->n; ++i) {
         const mdm_match_record_t *o = &d->all[i];
 
-        if (o->mail && o != e && o->linked && !strcmp(o->class, e->class) && eq(o->device_id, m->device_id)) {
+        if (o->mail && o != e && o->linked && o->told <= e->told && !strcmp(o->class, e->class) && eq(o->device_id, m->device_id)) {
             return 1;
         }
     }
@@ -269,9 +269,12 @@ static mdm_match_found_t *found(const decide_t *d, int i)
     return &APR_ARRAY_IDX(d->found, i, mdm_match_found_t);
 }
 
-static int same_place(const decide_t *d, const mdm_match_found_t *a, const mdm_match_found_t *b)
+/* b wants the place that a wants. */
+static int in_the_way(const decide_t *d, const mdm_match_found_t *a, const mdm_match_found_t *b)
 {
-    return is_single(&d->all[a->mail]) && !strcmp(d->all[a->mail].class, d->all[b->mail].class);
+    const mdm_match_record_t *x = &d->all[a->mail], *y = &d->all[b->mail];
+
+    return is_single(x) && y->told <= x->told && !strcmp(x->class, y->class);
 }
 
 /* Two records that are certainly the same phone, and have one place: what the device has told itself wins, else people decide. */
@@ -285,7 +288,7 @@ static void settle_exact(decide_t *d)
         for (k = 0; a->tier && k < d->found->nelts; ++k) {
             const mdm_match_found_t *b = found(d, k);
 
-            if (k != i && b->rule && b->managed == a->managed && same_place(d, a, b)
+            if (k != i && b->rule && b->managed == a->managed && in_the_way(d, a, b)
                 && (strcmp(a->rule, "easid") != 0 || !strcmp(b->rule, "easid"))) {
                 a->tier = NULL; /* the others see its rule still, so that the order does not matter */
             }
@@ -308,7 +311,7 @@ static void leave_out(decide_t *d)
 
     for (i = 0; i < d->found->nelts; ++i) {
         for (k = 0; !found(d, i)->tier && k < d->found->nelts; ++k) {
-            for (c = 0; found(d, k)->tier && same_place(d, found(d, i), found(d, k)) && c < found(d, i)->candidates->nelts; ++c) {
+            for (c = 0; found(d, k)->tier && in_the_way(d, found(d, i), found(d, k)) && c < found(d, i)->candidates->nelts; ++c) {
                 mdm_match_candidate_t *at = candidate(found(d, i), c);
 
                 if (at->managed == found(d, k)->managed && !at->excluded) {
@@ -335,7 +338,7 @@ static double next_best(decide_t *d, int i, int *others)
     for (k = 0; k < d->found->nelts; ++k) {
         mdm_match_found_t *o = found(d, k);
 
-        for (c = 0; k != i && !o->tier && same_place(d, f, o) && c < o->candidates->nelts && !candidate(o, c)->excluded; ++c) {
+        for (c = 0; k != i && !o->tier && in_the_way(d, f, o) && c < o->candidates->nelts && !candidate(o, c)->excluded; ++c) {
             if (candidate(o, c)->managed == managed) {
                 ++*others;
                 best = candidate(o, c)->score > best ? candidate(o, c)->score : best;

@@ -17,6 +17,7 @@ typedef struct mdm_match_said_t {
     const char *device_type, *user_agent; /* of a mail client */
     apr_int64_t first_ms;    /* managed: when it was enrolled; mail: first contact; 0: not known */
     int linked;              /* mail: already on the object of a managed record, for good */
+    int told;                /* mail: only a mail server has told of it */
 } mdm_match_said_t;
 
 #define MDM_MATCH_IDS 2
@@ -25,7 +26,7 @@ typedef struct mdm_match_said_t {
 /* The same in one form; "" where nothing is known. */
 typedef struct mdm_match_record_t {
     const char *id, *device_id, *class;
-    int mail, linked;
+    int mail, linked, told;
     const char *eas_id;                        /* as mdm_eas_key() */
     const char *serial;
     const char *imei[MDM_MATCH_IDS], *meid;    /* 14 digits; 14 hexadecimal digits */
@@ -66,7 +67,8 @@ typedef struct mdm_match_split_t {
 
 #define MDM_MATCH_MAX 50 /* records of a kind that are compared; more of one person are for people */
 
-/* Answers one row for each mail record of the array that is not linked, in the order of their ids. records: of mdm_match_record_t of one person. */
+/* One that was only told of is in nobody's way that is here: it takes a place that nobody else has.
+ * Answers one row for each mail record of the array that is not linked, in the order of their ids. records: of mdm_match_record_t of one person. */
 apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits);
 
 #endif

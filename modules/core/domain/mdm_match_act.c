@@ -10,13 +10,15 @@
 
 #define CHOICES 50
 #define HINT 4
+#define TOLD "discovered" /* only a mail server has told of it (EAS-05) */
 #define SPLIT_NAME "${device.model} ${user.name}"
 
 const char *const mdm_match_codes[] = {"multiple_exact", "slot_taken", "ambiguous", "no_candidate", "owner_conflict", "too_many", NULL};
+const char *const mdm_match_origins[] = {TOLD, "gate", NULL};
 
 static int is(const char *a, const char *b)
 {
-    return a && strcmp(a, b) == 0;
+    return a && b && strcmp(a, b) == 0;
 }
 
 /* ---------------------------------------------------------------- the list */
@@ -36,12 +38,12 @@ static json_t *attr(const json_t *attrs, const char *name)
 static json_t *exception_json(mdm_ctx_t *ctx, const mdm_q_match_exception_list_t *q)
 {
     json_t *attrs = mdm_json_own(ctx, json_loads(q->attrs, 0, NULL)), *candidates = json_loads(q->candidates, 0, NULL);
+    json_t *device = q->device_id ? json_pack("{s:s, s:s, s:s}", "id", q->device_id, "name", q->device_name, "state", q->device_state) : json_null();
 
-    return json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", q->record_id, "code",
-                     q->code, "since", time_or_null(ctx->pool, q->since_ms, 0), "ignored_at",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s}, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", q->record_id, "code", q->code,
+                     "origin", is(q->state, TOLD) ? TOLD : mdm_match_origins[1], "since", time_or_null(ctx->pool, q->since_ms, 0), "ignored_at",
                      time_or_null(ctx->pool, q->ignored_ms, q->ignored_ms_null), "person", "id", q->person_id, "name", q->person_name, "login",
-                     q->person_login, "device", "id", q->device_id, "name", q->device_name, "state", q->device_state, "device_id", q->native_id, "class",
-                     q->class, "platform", q->platform, "type", attr(attrs, "type"), "user_agent", attr(attrs, "user_agent"), "first_seen",
+                     q->person_login, "device", device, "device_id", q->native_id, "class", q->class, "platform", q->platform, "type", attr(attrs, "type"), "user_agent", attr(attrs, "user_agent"), "first_seen",
                      time_or_null(ctx->pool, q->first_seen_ms, 0), "last_seen", time_or_null(ctx->pool, q->last_seen_ms, 0), "candidates",
                      candidates ? candidates : json_array());
 }
@@ -50,7 +52,7 @@ apr_status_t mdm_match_exceptions(mdm_db_t *db, const mdm_page_t *page, const md
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows = NULL;
-    apr_status_t rv = mdm_q_match_exception_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->code, f->ignored, page->count + 1, &rows);
+    apr_status_t rv = mdm_q_match_exception_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->code, f->ignored, f->origin, page->count + 1, &rows);
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; ++i) {
@@ -130,7 +132,7 @@ apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *dev
     if (rv != APR_SUCCESS || (rv = link_check(db, q, device_id)) != APR_SUCCESS) {
         return rv;
     }
-    if (strcmp(q->device_mode, "eas") != 0) {
+    if (q->device_id && strcmp(q->device_mode, "eas") != 0) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The mail client belongs to another device: split that first.");
     }
     if ((rv = mdm_q_match_split_drop(db, record_id, device_id, NULL)) != APR_SUCCESS
@@ -153,6 +155,9 @@ apr_status_t mdm_match_own(mdm_db_t *db, const char *record_id, const char *by)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (is(q->state, TOLD)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "Only a mail server has told of this mail client: it gets a device at its first contact.");
+    }
     if (strcmp(q->device_mode, "eas") != 0) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The mail client belongs to another device: split that first.");
     }
@@ -171,12 +176,21 @@ apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id)
     apr_status_t rv = mdm_q_match_mail(db, record_id, &q);
 
     if (rv == APR_SUCCESS && (rv = mdm_q_match_exception_ignore(db, record_id, mdm_now_ms(ctx))) == APR_SUCCESS) {
-        rv = mdm_audit(db, "match.ignore", "device", q->device_id, q->device_name, "done", NULL);
+        rv = q->device_id ? mdm_audit(db, "match.ignore", "device", q->device_id, q->device_name, "done", NULL)
+                          : mdm_audit(db, "match.ignore", "person", q->person_id, q->native_id, "done", NULL);
     }
     return rv;
 }
 
 /* ---------------------------------------------------------------- split */
+
+/* One that was only told of has no object: it waits for its first contact again. */
+static apr_status_t told_off(mdm_db_t *db, const mdm_q_match_mail_t *q)
+{
+    mdm_q_eas_told_place_t *loose;
+
+    return mdm_q_eas_told_place(db, q->id, NULL, "{}", &loose);
+}
 
 static apr_status_t own_object(mdm_db_t *db, const mdm_q_match_mail_t *q, const char **out)
 {
@@ -208,15 +222,19 @@ apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *re
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_match_mail_t *q;
     json_t *detail;
+    int told;
     apr_status_t rv = read_held(db, record_id, &q);
 
     if (rv != APR_SUCCESS || !is(q->device_id, device_id)) {
         return rv == APR_SUCCESS ? APR_NOTFOUND : rv;
     }
-    if (is(q->device_mode, "eas") || strcmp(q->state, "enrolled") != 0) {
+    told = is(q->state, TOLD);
+    if (is(q->device_mode, "eas") || (!told && strcmp(q->state, "enrolled") != 0)) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This mail client is not joined with a managed device.");
     }
-    if ((rv = mdm_q_match_split_add(db, record_id, device_id, mdm_now_ms(ctx), NULL)) != APR_SUCCESS || (rv = own_object(db, q, out)) != APR_SUCCESS
+    *out = device_id;
+    if ((rv = mdm_q_match_split_add(db, record_id, device_id, mdm_now_ms(ctx), NULL)) != APR_SUCCESS
+        || (rv = told ? told_off(db, q) : own_object(db, q, out)) != APR_SUCCESS
         || (rv = mdm_q_match_left(db, device_id, NULL)) != APR_SUCCESS || (rv = rule_set(db, record_id, "split", "administrator")) != APR_SUCCESS) {
         return rv;
     }
@@ -261,7 +279,7 @@ apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *
         return rv;
     }
     *out = json_array();
-    found = mdm_match_person(ctx, rows, 0, rows->nelts, splits, &records);
+    found = mdm_match_person(ctx, rows, 0, rows->nelts, 0, splits, &records);
     for (i = 0; i < found->nelts; ++i) {
         const mdm_match_found_t *f = &APR_ARRAY_IDX(found, i, mdm_match_found_t);
 

@@ -28,12 +28,18 @@ static const char *attr(json_t *attrs, const char *name)
     return json_string_value(json_object_get(attrs, name));
 }
 
+/* Only a mail server has told of it (EAS-05). */
+static int is_told(const mdm_q_match_records_t *q)
+{
+    return is(q->state, "discovered");
+}
+
 /* Somebody's word, or a managed device under it: it stays where it is. */
 static int is_settled(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
 {
     json_t *rule = mdm_json_own(ctx, json_loads(q->match_rule, 0, NULL));
 
-    return strcmp(q->device_mode, "eas") != 0 || is(attr(rule, "tier"), "manual");
+    return (q->device_id && strcmp(q->device_mode, "eas") != 0) || is(attr(rule, "tier"), "manual");
 }
 
 static mdm_match_said_t said_of(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
@@ -53,6 +59,7 @@ static mdm_match_said_t said_of(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
         s.os_version = attr(attrs, "os");
         s.first_ms = q->first_seen_ms;
         s.linked = is_settled(ctx, q);
+        s.told = is_told(q);
         return s;
     }
     s.eas_id = q->told;
@@ -71,12 +78,13 @@ static mdm_match_said_t said_of(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
 static int takes_part(const mdm_q_match_records_t *q)
 {
     if (is(q->kind, "eas")) {
-        return (is(q->state, "authenticated") || is(q->state, "enrolled")) && (is(q->device_state, "pending") || is(q->device_state, "active"));
+        return is_told(q) || ((is(q->state, "authenticated") || is(q->state, "enrolled"))
+                              && (is(q->device_state, "pending") || is(q->device_state, "active")));
     }
     return is(q->state, "enrolled") && is(q->device_state, "active");
 }
 
-apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, const apr_array_header_t *splits,
+apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, int told, const apr_array_header_t *splits,
                                      apr_array_header_t **records)
 {
     int i;
@@ -85,7 +93,7 @@ apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *r
     for (i = from; i < to; ++i) {
         const mdm_q_match_records_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_match_records_t);
 
-        if (takes_part(q)) {
+        if (takes_part(q) && (told || !is_told(q))) {
             const mdm_match_said_t said = said_of(ctx, q);
 
             mdm_match_read(ctx->pool, &said, apr_array_push(*records));
@@ -158,7 +166,7 @@ static json_t *candidates_json(const apr_array_header_t *rows, int from, int to,
 /* A device with mail alone that its person has finished is nothing that somebody must look at, unless it may be one of the others. */
 static int is_exception(const mdm_q_match_records_t *q, const char *code)
 {
-    return !is(code, "no_candidate") || is(q->device_state, "pending");
+    return !is(code, "no_candidate") || is_told(q) || is(q->device_state, "pending");
 }
 
 static void except(batch_t *b, const mdm_q_match_records_t *q, const char *code, json_t *candidates)
@@ -171,9 +179,9 @@ static void except(batch_t *b, const mdm_q_match_records_t *q, const char *code,
     json_decref(candidates);
 }
 
-static void person(batch_t *b, const apr_array_header_t *rows, int from, int to, const apr_array_header_t *splits)
+static void person(batch_t *b, const apr_array_header_t *rows, int from, int to, int told, const apr_array_header_t *splits)
 {
-    apr_array_header_t *records, *found = mdm_match_person(b->ctx, rows, from, to, splits, &records);
+    apr_array_header_t *records, *found = mdm_match_person(b->ctx, rows, from, to, told, splits, &records);
     int i;
 
     b->n_people++;
@@ -195,14 +203,14 @@ static void person(batch_t *b, const apr_array_header_t *rows, int from, int to,
 }
 
 /* More than anybody has: left to people, since the comparison is of each with each. */
-static void too_many(batch_t *b, const apr_array_header_t *rows, int from, int to)
+static void too_many(batch_t *b, const apr_array_header_t *rows, int from, int to, int all)
 {
     int i;
 
     for (i = from; i < to; ++i) {
         const mdm_q_match_records_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_match_records_t);
 
-        if (is(q->kind, "eas") && is(q->device_mode, "eas") && takes_part(q)) {
+        if (is(q->kind, "eas") && (is_told(q) ? !q->device_id : all && is(q->device_mode, "eas")) && takes_part(q)) {
             except(b, q, "too_many", json_array());
         }
     }
@@ -210,18 +218,22 @@ static void too_many(batch_t *b, const apr_array_header_t *rows, int from, int t
 
 static void decide(batch_t *b, const apr_array_header_t *rows, const apr_array_header_t *splits)
 {
-    int from, to;
+    int from, to, told;
 
     for (from = 0; from < rows->nelts; from = to) {
         const char *id = APR_ARRAY_IDX(rows, from, mdm_q_match_records_t).person_id;
 
-        for (to = from; to < rows->nelts && is(APR_ARRAY_IDX(rows, to, mdm_q_match_records_t).person_id, id); ++to)
-            ;
-        if (to - from > 2 * MDM_MATCH_MAX) {
-            too_many(b, rows, from, to);
-        } else {
-            person(b, rows, from, to, splits);
+        for (to = from, told = 0; to < rows->nelts && is(APR_ARRAY_IDX(rows, to, mdm_q_match_records_t).person_id, id); ++to) {
+            told += is_told(&APR_ARRAY_IDX(rows, to, mdm_q_match_records_t));
         }
+        if (to - from - told > 2 * MDM_MATCH_MAX) {
+            too_many(b, rows, from, to, 1);
+            continue;
+        }
+        if (to - from > 2 * MDM_MATCH_MAX) {
+            too_many(b, rows, from, to, told = 0); /* what is here is matched nevertheless */
+        }
+        person(b, rows, from, to, told > 0, splits);
     }
 }
 
@@ -258,7 +270,9 @@ static apr_status_t write_links(batch_t *b)
 
         json_array_append_new(records, json_string(l->mail->id));
         json_array_append_new(records, json_string(l->managed->id));
-        json_array_append_new(devices, json_string(l->mail->device_id));
+        if (l->mail->device_id) {
+            json_array_append_new(devices, json_string(l->mail->device_id));
+        }
         json_array_append_new(devices, json_string(l->managed->device_id));
     }
     if (!b->links->nelts) {
@@ -274,8 +288,8 @@ static apr_status_t write_links(batch_t *b)
         const link_t *l = &APR_ARRAY_IDX(b->links, i, link_t);
         mdm_q_eas_record_t *r;
 
-        if (!has(have_records, l->mail->id) || !has(have_records, l->managed->id) || !has(have_devices, l->mail->device_id)
-            || !has(have_devices, l->managed->device_id)) {
+        if (!has(have_records, l->mail->id) || !has(have_records, l->managed->id) || !has(have_devices, l->managed->device_id)
+            || (l->mail->device_id && !has(have_devices, l->mail->device_id))) {
             rv = mdm_q_match_mark_add(b->db, l->mail->person_id, NULL);
             b->n_busy++;
             continue;
@@ -433,7 +447,7 @@ apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
     return rv;
 }
 
-static apr_status_t call_job(mdm_db_t *db)
+apr_status_t mdm_match_soon(mdm_db_t *db)
 {
     const mdm_job_add_t add = {.kind = MDM_MATCH_JOB, .unique_key = "period:" MDM_MATCH_JOB};
 
@@ -444,7 +458,7 @@ apr_status_t mdm_match_all(mdm_db_t *db)
 {
     apr_status_t rv = mdm_q_match_mark_all(db, NULL);
 
-    rv = rv == APR_SUCCESS ? call_job(db) : rv;
+    rv = rv == APR_SUCCESS ? mdm_match_soon(db) : rv;
     return rv == APR_SUCCESS ? mdm_audit(db, "match.run", "zone", "", "", "done", NULL) : rv;
 }
 
@@ -477,7 +491,7 @@ apr_status_t mdm_match_set(mdm_db_t *db, json_t *body)
     apr_status_t rv = mdm_json_fields(ctx, body, fields);
 
     rv = rv == APR_SUCCESS ? mdm_setting_set(db, SETTING, mdm_json_own(ctx, json_integer(minutes)), 0) : rv;
-    rv = rv == APR_SUCCESS ? call_job(db) : rv;
+    rv = rv == APR_SUCCESS ? mdm_match_soon(db) : rv;
     return rv == APR_SUCCESS
                ? mdm_audit(db, "match.settings", "zone", "", "", "done", mdm_json_own(ctx, json_pack("{s:I}", "minutes", (json_int_t)minutes)))
                : rv;

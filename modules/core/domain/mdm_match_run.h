@@ -1,5 +1,5 @@
 /* Owns the background matcher (MAT-02, MAT-04, MAT-10) and what people decide where it could not (MAT-03, MAT-05, MAT-06). Triggers of
- * sql/schema/0007_enroll.sql leave a mark for everybody whose unmatched mail record, or device, has changed; nobody else is looked at. */
+ * the schema leave a mark for everybody whose unmatched mail record, or device, has changed; nobody else is looked at. */
 #ifndef MDM_MATCH_RUN_H
 #define MDM_MATCH_RUN_H
 
@@ -14,31 +14,35 @@
 apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s);
 /* Everybody is looked at, and now (a change of rules; an administrator's wish). In a transaction. */
 apr_status_t mdm_match_all(mdm_db_t *db);
+/* Those with marks are looked at now. In a transaction. */
+apr_status_t mdm_match_soon(mdm_db_t *db);
 
 /* {"minutes", "open": exceptions, "waiting": marks, "last": the result of the last run with its times or null}. New reference. */
 apr_status_t mdm_match_state(mdm_db_t *db, const char *id, json_t **out);
 /* {"minutes": 1..1440}. In a transaction; audited. */
 apr_status_t mdm_match_set(mdm_db_t *db, json_t *body);
 
-/* ---- exceptions (MAT-04): id is the mail record's. Items: {id, code, since, ignored, person, device, device_id, class, type, user_agent, first_seen,
+/* ---- exceptions (MAT-04): id is the mail record's. Items: {id, code, origin, since, ignored, person, device, device_id, class, type, user_agent, first_seen,
  * last_seen, candidates: [{device, name, score, why, excluded}]} */
 typedef struct mdm_match_filter_t {
     const char *code; /* "" = any */
+    const char *origin; /* "" = any; mdm_match_origins */
     int ignored;      /* 1: those too */
 } mdm_match_filter_t;
 apr_status_t mdm_match_exceptions(mdm_db_t *db, const mdm_page_t *page, const mdm_match_filter_t *f, json_t *items, const char **next);
-extern const char *const mdm_match_codes[]; /* NULL-terminated */
+extern const char *const mdm_match_codes[]; /* NULL-terminated, as the next */
+extern const char *const mdm_match_origins[]; /* "discovered": only a mail server has told of it, device may be null; "gate": it was here */
 
 /* ---- decisions; each in a transaction, audited. record_id: a live mail record; APR_NOTFOUND: there is none.
  * Brings the record onto a device of the same person, whatever was split before. MDM_ECONFLICT: the place for this kind of client is taken, or it is there
  * already; MDM_EINPUT: another person's or platform's device. by: "administrator" or "person". */
 apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *device_id, const char *by);
-/* It is a phone of its own: never matched in the background again. Finishes its enrolment if it waits for that. */
+/* It is a phone of its own: never matched in the background again. Finishes its enrolment if it waits for that. MDM_ECONFLICT: it was never here. */
 apr_status_t mdm_match_own(mdm_db_t *db, const char *record_id, const char *by);
 /* Not shown until something else is wrong with it. */
 apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id);
 /* Parts a mail record from the managed device that it is on; it gets an object of its own, mail goes on, and the pair is never matched automatically again
- * (MAT-03). *out: the new object. MDM_ECONFLICT: the device has nothing to be parted from. */
+ * (MAT-03). *out: the new object; of one that was only told of, the device. MDM_ECONFLICT: the device has nothing to be parted from. */
 apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out);
 /* What a person may choose for a mail device that waits (MAT-05): managed devices of the platform without a living client of this kind, likeliest first:
  * [{id, name, model, last_contact, hint}], hint: the last four characters of serial number or IMEI. New reference. */

@@ -30,7 +30,7 @@ function sentences(d, records, commands) {
   return out.join(' ');
 }
 
-const part = (d, r, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
+const part = (d, r, again) => dialog({ title: t('part'), lead: t(r.state === 'discovered' ? 'part_told_lead' : 'part_lead'), submit: t('part'),
   save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
 function info(d, records, schedule, parting) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
@@ -139,7 +139,7 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
   let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
   const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
-  const parting = may('device:write') && d.mode.endsWith('_eas') ? (r) => button(t('part'), null, () => part(d, r, again)) : null;
+  const parting = may('device:write') ? (r) => (d.mode.endsWith('_eas') || r.state === 'discovered') && button(t('part'), null, () => part(d, r, again)) : null;
   const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again }), parting), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),

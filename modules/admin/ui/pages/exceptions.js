@@ -3,6 +3,7 @@ import { api, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, time, button, empty, dialog, toast, say, name, number, compared } from '../ui.js';
 import { t } from '../words.js';
 
+const ORIGINS = ['gate', 'discovered'];
 const CODES = ['ambiguous', 'multiple_exact', 'slot_taken', 'owner_conflict', 'no_candidate', 'too_many'];
 
 const possible = (c) => !['platform', 'taken'].includes(c.excluded);
@@ -14,7 +15,7 @@ list.length > 3 && h('span', { class: 'sub' }, t('more_candidates', null, number
 
 function join(e, again) {
   const list = e.candidates.filter(possible);
-  dialog({ title: t('join'), lead: t('join_lead', null, e.person.name), submit: t('join'),
+  dialog({ title: t('join'), lead: t(e.device ? 'join_lead' : 'join_told_lead', null, e.person.name), submit: t('join'),
     fields: [{ name: 'device', label: t('device'), type: 'select', options: list.map((c) => [c.device, option(c)]) }],
     save: async (v) => { await api('POST', `exceptions/${e.id}/link`, { body: v }); toast(t('saved')); again(); } });
 }
@@ -36,17 +37,17 @@ function runs(state, may, again) {
 }
 
 export default async function page({ main, query, signal, may, again }) {
-  const filter = { code: query.code ?? '', ignored: query.ignored ?? '' };
+  const filter = { code: query.code ?? '', origin: query.origin ?? '', ignored: query.ignored ?? '' };
   const [state, matching] = (await Promise.all([api('GET', `exceptions${toQuery(filter)}`, { signal }), api('GET', 'matching', { signal })])).map((r) => r.data);
   const list = h('div', { class: 'panel flush' });
   const write = may('exception:write');
   const go = (change) => { location.hash = `#/exceptions${toQuery({ ...filter, ...change })}`; };
   const draw = () => fill(list, state.items.length === 0 ? empty(t('no_exceptions'), 'pending') : [table([
     { label: t('person'), lead: true, cell: (e) => [h('span', { class: 'main' }, name(e.person.name)), h('span', { class: 'sub' }, e.person.login)] },
-    { label: t('mail_app'), cell: (e) => h('div', {}, h('a', { href: `#/device/${e.device.id}` }, name(e.device.name)), h('span', { class: 'sub' }, name(e.device_id)), h('span', { class: 'sub' }, name(e.user_agent || e.type || ''))) },
+    { label: t('mail_app'), cell: (e) => h('div', {}, e.device ? h('a', { href: `#/device/${e.device.id}` }, name(e.device.name)) : h('span', { class: 'main' }, t('ex_origin_discovered')), h('span', { class: 'sub' }, name(e.device_id)), h('span', { class: 'sub' }, name(e.user_agent || e.type || ''))) },
     { label: t('ex_why'), cell: (e) => h('div', {}, t(`ex_code_${e.code}`), e.ignored_at && h('span', { class: 'sub' }, t('ex_ignored'))) },
     { label: t('candidates'), cell: (e) => candidates(e.candidates) }, { label: t('since'), tight: true, cell: (e) => time(e.since) },
-    { label: '', cell: (e) => write && h('div', { class: 'acts' }, e.candidates.some(possible) && button(t('join'), null, () => join(e, again)), button(t('ex_own'), null, () => decide(e, 'own', again)),
+    { label: '', cell: (e) => write && h('div', { class: 'acts' }, e.candidates.some(possible) && button(t('join'), null, () => join(e, again)), e.device && button(t('ex_own'), null, () => decide(e, 'own', again)),
       !e.ignored_at && button(t('ex_ignore'), null, () => decide(e, 'ignore', again))) }], state.items),
   pager(list, state, async () => {
     try { const r = await api('GET', `exceptions${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (x) { say(x); }
@@ -55,5 +56,6 @@ export default async function page({ main, query, signal, may, again }) {
   const choose = (id, label, options, value, set) => h('div', {}, h('label', { for: id }, label), h('select', { id, onchange: (e) => set(e.target.value) }, options.map(([v, l]) => h('option', { value: v, selected: v === value }, l))));
   fill(main, head(t('exceptions'), csvLink(url(`exceptions${toQuery({ ...filter, format: 'csv' })}`), 'exceptions')), h('p', { class: 'lead' }, t('exceptions_lead')), runs(matching, may, again),
     h('div', { class: 'bar' }, choose('q-code', t('ex_why'), [['', t('all')], ...CODES.map((c) => [c, t(`ex_code_${c}`)])], filter.code, (code) => go({ code })),
+      choose('q-origin', t('ex_origin'), [['', t('all')], ...ORIGINS.map((o) => [o, t(`ex_origin_${o}`)])], filter.origin, (origin) => go({ origin })),
       choose('q-ignored', t('show'), [['', t('ex_open')], ['1', t('ex_all')]], filter.ignored, (ignored) => go({ ignored }))), list);
 }

@@ -149,3 +149,29 @@ SELECT r.id, json_extract(l.value, '$.requests'), json_extract(l.value, '$.error
 -- args: device_id:text
 UPDATE eas_count SET alive_day = NULL
  WHERE alive_day IS NOT NULL AND record_id IN (SELECT r.id FROM source_record r WHERE r.device_id = :device_id AND r.kind = 'eas' AND (r.live = 0 OR r.state = 'left'));
+
+-- part: mine
+(:admin = '' OR EXISTS (SELECT 1 FROM folder_above a JOIN admin_folder l ON l.folder_id = a.above_id WHERE a.folder_id = d.folder_id AND l.admin_id = :admin))
+
+-- part: silent
+r.live = 1 AND r.state IN ('authenticated', 'enrolled') AND d.state IN ('pending', 'active')
+
+-- Those that have synced last before this day; fits: this one can be shown and ended.
+-- name: eas_stale :many
+-- args: before:i64, after_day:i64, after_id:text, admin:text, count:i64
+-- cols: record_id:text, alive_day:i64, fits:i64, native_id:text, class:text, state:text, attrs:text, first_ms:i64, last_ms:i64, sync_ms:i64, object_id:text?, object_name:text?, object_state:text?, mode:text?, platform:text?, model:text?, person_id:text?, person_name:text?, login:text?
+SELECT c.record_id, c.alive_day, CASE WHEN {silent} AND {mine} THEN 1 ELSE 0 END, r.native_id, r.class, r.state, r.attrs, r.first_seen_ms, c.last_ms, c.sync_ms,
+       d.id, d.name, d.state, d.mode, d.platform, d.model, p.id, p.name, p.login
+  FROM (SELECT record_id, alive_day, last_ms, sync_ms FROM eas_count
+         WHERE alive_day < :before AND (alive_day, record_id) > (:after_day, :after_id) ORDER BY alive_day, record_id LIMIT :count) c
+  JOIN source_record r ON r.id = c.record_id LEFT JOIN device d ON d.id = r.device_id LEFT JOIN person p ON p.id = d.person_id
+ ORDER BY c.alive_day, c.record_id;
+
+-- others: mail apps of the device beside this one.
+-- name: eas_stale_one :one
+-- args: record_id:text, before:i64, admin:text
+-- cols: record_id:text, native_id:text, object_id:text, object_name:text, mode:text, others:i64
+SELECT r.id, r.native_id, d.id, d.name, d.mode,
+       (SELECT COUNT(*) FROM source_record o WHERE o.device_id = d.id AND o.kind = 'eas' AND o.live = 1 AND o.state <> 'left' AND o.id <> r.id)
+  FROM eas_count c JOIN source_record r ON r.id = c.record_id JOIN device d ON d.id = r.device_id
+ WHERE c.record_id = :record_id AND c.alive_day < :before AND {silent} AND {mine};

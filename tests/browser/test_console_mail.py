@@ -18,6 +18,7 @@ def devices(zone):
     seed.record(zone, managed, kind="eas", native_id="LEDDJVC7GT7886JH9N4T9LR1Q0", person_id=anna, push_token=None, push_ok=0, **{
         "class": "native", "attrs": json.dumps({"type": "iPhone", "user_agent": AGENT, "version": "16.1"}),
         "match_rule": json.dumps({"tier": "exact", "rule": "easid", "value": "LEDDJVC7GT7886JH9N4T9LR1Q0", "at_ms": 1})})
+    seed.mail_use(zone, managed)
     return managed, seed.mail_device(zone, anna, "WAITS0000001", name="Waiting mail app")
 
 
@@ -28,6 +29,7 @@ def test_mail_on_the_device_page(zone, page, devices, size, dark, language):  # 
     p = page(size=size, dark=dark, language=language).log_in().open(f"device/{managed}")
     p.has("LEDDJVC7GT7886JH9N4T9LR1Q0")
     p.has("16.1")
+    p.has("73.4 MB" if language == "en" else "73,4 MB")
     p.has("<script>")
     p.has("The device itself reported this DeviceId" if language == "en" else "Das Gerät selbst hat diese DeviceId gemeldet")
     p.driver.execute_script("[...document.querySelectorAll('h2')].find((e) => e.textContent === 'ActiveSync').scrollIntoView()")
@@ -88,4 +90,32 @@ def test_wipe_by_mail_from_the_console(zone, page, size, dark, language):  # noq
     p.closed()
     p.has("Mail fließt" if german else "Mail flows")
     assert zone.sql("SELECT d.state, r.state FROM device d JOIN source_record r ON r.device_id = d.id WHERE d.id = ?", device) == [("active", "enrolled")]
+    p.clean()
+
+
+@pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
+def test_silent_mail_apps_are_cleaned_up(zone, page, size, language):  # noqa: F811
+    """PXY-06: those that have been silent for long enough are shown; one is chosen and retired, then all others go."""
+    anna = seed.person_id(zone, harness.PERSON)
+    ids = [seed.mail_device(zone, anna, f"SILENT{size[0]}{i}", name=f"Silent app {i}", state="active") for i in range(3)]
+    for days, ident in zip((45, 70, 400), ids):
+        seed.mail_use(zone, ident, days)
+    words = {"en": ("Clean up", "Clean up all"), "de": ("Aufräumen", "Alle aufräumen")}[language]
+    p = page(size=size, language=language).log_in().open("stale?days=60")
+    p.has("Silent app 2")
+    assert "Silent app 0" not in p.find("#main").text
+    p.shot(f"stale-{size[0]}")
+    p.fits()
+    p.find("tbody tr input[type=checkbox]").click()
+    p.button(words[0]).click()
+    p.find("dialog input[value=retire]")
+    p.shot(f"stale-end-{size[0]}")
+    p.find("dialog button[type=submit]").click()
+    harness.wait_for(lambda: zone.sql("SELECT state FROM device WHERE id = ?", ids[2]) == [("retired",)])
+    p.open("stale")
+    p.has("Silent app 1")
+    p.button(words[1]).click()
+    p.find("dialog input[value=delete]").click()
+    p.find("dialog button[type=submit]").click()
+    harness.wait_for(lambda: zone.sql("SELECT COUNT(*) FROM device WHERE id IN (?, ?)", *ids[:2]) == [(0,)])
     p.clean()

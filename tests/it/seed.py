@@ -52,3 +52,12 @@ def mail_server(zone, source="Local", **columns):
     zone.sql("INSERT INTO eas_server_source (server_id, source_id, position) SELECT ?, id, 1 FROM user_source WHERE name = ?",
              ident, source)
     return ident
+
+
+def mail_use(zone, device_id, days=0, **columns):
+    """What the mail app of a device did; it has synced last so many days ago."""
+    at = now_ms() - days * 86_400_000
+    row = {"requests": 812, "errors": 1, "bytes_in": 420_000, "bytes_out": 73_400_000, "last_ms": at, "last_cmd": "Ping", "sync_ms": at, "heartbeat_s": 840,
+           "error_ms": at - 3_600_000, "error_http": 503, "alive_day": at // 86_400_000, **columns}
+    zone.sql(f"INSERT INTO eas_count (record_id, {', '.join(row)}) SELECT id, {', '.join('?' * len(row))} FROM source_record WHERE kind = 'eas' AND live = 1"
+             " AND device_id = ?", *row.values(), device_id)

@@ -8,7 +8,7 @@ const groups = [
   ['nav_devices', ['start', 'ok', 'source:read', 'getting-started'], ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['policies', ['policies', 'shield', 'policy:read', 'policies']],
-  ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers']],
+  ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers'], ['stale', 'wait', 'device:read', 'silent-mail-apps']],
   ['nodes', ['nodes', 'nodes', 'zone:read', 'nodes'], ['push', 'bell', 'zone:read', 'push'], ['identities', 'id', 'device:read', 'identities'], ['access', 'key', 'zone:read', 'access']],
   ['admins', ['admins', 'me', 'admin:read', 'administrators']],
   ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['retention', 'trash', 'zone:read', 'history-and-its-end'], ['notifications', 'mail', 'zone:read', 'notifications'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],

@@ -50,8 +50,7 @@ static const char *cell(apr_pool_t *p, json_t *item, const char *path)
     }
 }
 
-/* Ends an answer that has begun in a way that the client sees: without the last chunk. */
-static int cut_off(request_rec *r)
+int mdm_adm_cut_off(request_rec *r)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
 
@@ -131,5 +130,5 @@ int mdm_adm_csv(mdm_web_call_t *call, const mdm_adm_list_t *list)
     } while (rv == APR_SUCCESS && cursor);
     if (rv == APR_SUCCESS)
         return OK;
-    return begun ? cut_off(r) : mdm_adm_fail(call, rv);
+    return begun ? mdm_adm_cut_off(r) : mdm_adm_fail(call, rv);
 }

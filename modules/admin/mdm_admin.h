@@ -42,6 +42,8 @@ int mdm_adm_created(mdm_web_call_t *call, const char *kind, const char *id, json
 void mdm_adm_stream(request_rec *r, const char *type);
 /* Sends a part at once; false if the client has gone away. */
 int mdm_adm_send(request_rec *r, const char *text);
+/* Ends an answer that has begun in a way that the client sees: without the last chunk (admin_csv.c). */
+int mdm_adm_cut_off(request_rec *r);
 /* The whole of a route that tests a connection: {"steps": […]}, or with "Accept: application/x-ndjson" each step as a line of its own
  * as soon as it has ended. */
 typedef void (*mdm_adm_probe_fn)(mdm_probe_t *p, const void *arg);

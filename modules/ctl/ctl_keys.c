@@ -14,6 +14,7 @@ typedef struct place_t {
 } place_t;
 
 static const place_t places[] = {
+    {"bulk_row.cells", mdm_q_reseal_bulk},
     {"ca.private_key", mdm_q_reseal_ca},
     {"command.payload", mdm_q_reseal_command},
     {"pending_enrollment.token", mdm_q_reseal_pending_token},

@@ -44,6 +44,9 @@ const char *enroll_text(const enroll_conf_t *conf, enroll_lang_e lang, const cha
 /* ---- enroll_match.c */
 extern const mdm_jobkind_t enroll_match_kind;
 
+/* ---- enroll_bulk.c */
+extern const mdm_jobkind_t enroll_bulk_kind;
+
 /* ---- enroll_pages.c */
 typedef struct enroll_page_t {
     mdm_web_call_t *call;

@@ -147,6 +147,7 @@ static void retrieve(void)
 
     if (svc) {
         svc->job_kind(&enroll_match_kind);
+        svc->job_kind(&enroll_bulk_kind);
     }
 }
 

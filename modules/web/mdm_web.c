@@ -102,6 +102,59 @@ apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out)
     return APR_SUCCESS;
 }
 
+/* The pieces of a brigade; *seen counts what came. */
+static apr_status_t hand_on(apr_bucket_brigade *bb, apr_size_t limit, apr_size_t *seen, int *eos, mdm_web_piece_fn fn, void *data)
+{
+    apr_status_t rv = APR_SUCCESS;
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb) && !*eos && rv == APR_SUCCESS; b = APR_BUCKET_NEXT(b)) {
+        const char *piece;
+        apr_size_t n;
+
+        *eos = APR_BUCKET_IS_EOS(b);
+        if (APR_BUCKET_IS_METADATA(b))
+            continue;
+        rv = apr_bucket_read(b, &piece, &n, APR_BLOCK_READ);
+        if (rv != APR_SUCCESS)
+            return MDM_EINPUT;
+        *seen += n;
+        rv = *seen > limit ? MDM_ETOOBIG : fn(data, piece, n);
+    }
+    return rv;
+}
+
+apr_status_t mdm_web_body_pieces(request_rec *r, apr_size_t limit, mdm_web_piece_fn fn, void *data)
+{
+    const char *cl = apr_table_get(r->headers_in, "Content-Length");
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_size_t seen = 0;
+    apr_off_t announced = 0;
+    mdm_blob_t none = {(const unsigned char *)"", 0};
+    int eos = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (cl && !ap_parse_strict_length(&announced, cl))
+        return MDM_EINPUT;
+    if (announced > (apr_off_t)limit)
+        return MDM_ETOOBIG;
+    while (!eos && rv == APR_SUCCESS) {
+        rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, HUGE_STRING_LEN);
+        if (rv == APR_SUCCESS) {
+            rv = hand_on(bb, limit, &seen, &eos, fn, data);
+        } else {
+            rv = body_error(rv);
+            eos = 1; /* nothing more will come */
+        }
+        apr_brigade_cleanup(bb);
+    }
+    if (rv != APR_SUCCESS && !eos)
+        mdm_web_body_waste(r, 1, limit, &none);
+    else if (rv == APR_SUCCESS)
+        apr_table_setn(r->notes, BODY_READ, "1");
+    return rv;
+}
+
 void mdm_web_body_waste(request_rec *r, apr_size_t keep, apr_size_t most, mdm_blob_t *head)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);

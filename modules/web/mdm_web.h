@@ -11,6 +11,10 @@
 
 /* Reads the whole body, at most `limit` bytes (MDM_ETOOBIG beyond, Content-Length or chunked alike; *out is what was read). In r->pool. */
 apr_status_t mdm_web_body(request_rec *r, apr_size_t limit, mdm_blob_t *out);
+/* Hands a body on in pieces as it comes, at most `limit` bytes (MDM_ETOOBIG beyond); what has failed is read to its end without fn, so that the
+ * client gets to read an answer. fn's error, or MDM_EINPUT if the body was cut off. */
+typedef apr_status_t (*mdm_web_piece_fn)(void *data, const char *piece, apr_size_t len);
+apr_status_t mdm_web_body_pieces(request_rec *r, apr_size_t limit, mdm_web_piece_fn fn, void *data);
 /* After MDM_ETOOBIG: reads the rest and throws it away, until `most` bytes were seen, so that the client gets to read
  * an answer; *head holds the first bytes, up to `keep`. The connection is closed afterwards. */
 void mdm_web_body_waste(request_rec *r, apr_size_t keep, apr_size_t most, mdm_blob_t *head);

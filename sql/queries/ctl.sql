@@ -20,7 +20,8 @@ SELECT a.id, a.login, a.name, a.kind, r.name, a.disabled FROM admin a JOIN role 
 -- args: after:text, after_id:text, newest:text, count:i64
 -- cols: place:text, id:text, value:text
 SELECT place, id, value FROM (
-    SELECT 'ca.private_key' AS place, kind AS id, private_key AS value FROM ca
+    SELECT 'bulk_row.cells' AS place, run_id || ':' || n AS id, cells AS value FROM bulk_row
+    UNION ALL SELECT 'ca.private_key', kind, private_key FROM ca
     UNION ALL SELECT 'command.payload', id, payload FROM command WHERE sealed = 1
     UNION ALL SELECT 'pending_enrollment.token', id, token FROM pending_enrollment
     UNION ALL SELECT 'quick_task.options', id, options FROM quick_task
@@ -30,6 +31,11 @@ SELECT place, id, value FROM (
 ) AS s
 WHERE (place, id) > (:after, :after_id) AND SUBSTR(value, 1, LENGTH(:newest)) <> :newest AND value <> ''
 ORDER BY place, id LIMIT :count;
+
+-- id: run:row
+-- name: reseal_bulk :exec
+-- args: id:text, old:text, value:text
+UPDATE bulk_row SET cells = :value WHERE run_id = SUBSTR(:id, 1, 36) AND n = CAST(SUBSTR(:id, 38) AS BIGINT) AND cells = :old;
 
 -- name: reseal_ca :exec
 -- args: id:text, old:text, value:text

@@ -112,3 +112,38 @@ BEGIN
     UPDATE source_record SET device_id = NULL, match_rule = '{}' WHERE device_id = OLD.id AND kind = 'eas' AND state = 'discovered';
 END;
 -- all
+
+-- ---------------------------------------------------------------- bulk runs (PEN-06)
+CREATE TABLE bulk_run (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,            -- uploading checking checked running done cancelled removing expired
+    file TEXT NOT NULL,             -- its name, for people
+    options TEXT NOT NULL,          -- JSON: what holds for rows that say nothing
+    titles TEXT NOT NULL,           -- JSON: the first row
+    total BIGINT NOT NULL DEFAULT 0,
+    walked BIGINT NOT NULL DEFAULT 0, -- rows that the check, or the run, is through with
+    good BIGINT NOT NULL DEFAULT 0, -- of these
+    bad BIGINT NOT NULL DEFAULT 0,
+    warned BIGINT NOT NULL DEFAULT 0, -- among the good ones
+    made BIGINT NOT NULL DEFAULT 0, -- enrolments
+    error TEXT NOT NULL DEFAULT '', -- why it can't go on
+    cancel_open BIGINT NOT NULL DEFAULT 0, -- removing: what it made and nobody has used goes too
+    admin_id TEXT NOT NULL,
+    limit_admin TEXT NOT NULL,      -- as context's actor.limit: who sees it, and within which folders it works
+    created_by TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    started_ms BIGINT,
+    changed_ms BIGINT NOT NULL      -- when its state changed
+);
+CREATE INDEX bulk_run_created ON bulk_run (created_ms, id);
+CREATE TABLE bulk_row (
+    run_id TEXT NOT NULL REFERENCES bulk_run (id) ON DELETE CASCADE,
+    n BIGINT NOT NULL,              -- from 1
+    line BIGINT NOT NULL,           -- of the file
+    cells TEXT NOT NULL,            -- sealed JSON list; '': it could not be read, note says why
+    result TEXT NOT NULL DEFAULT '', -- '' good warning bad
+    field TEXT NOT NULL DEFAULT '', -- title of the cell at fault
+    note TEXT NOT NULL DEFAULT '',  -- what is wrong, or worth knowing
+    made BIGINT NOT NULL DEFAULT 0, -- enrolments: run_row is n * 100 and on
+    PRIMARY KEY (run_id, n)
+);

@@ -128,7 +128,9 @@ def test_answers_are_as_described(zone, console, fleet, anna):
            "policies": console.post("/policies", {"type": "security", "name": "Described", "levels": {"corporate": "low"}})["id"],
            "policy-folders": console.post("/policy-folders", {"name": "Described"})["id"],
            "assignments": assigned(console, "Described too"),
-           "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"]}
+           "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"],
+           "bulk-runs": json.loads(console.http.fetch("POST", console.base + "/api/v1/bulk-runs", b"username\nanna\n",
+                                                      {**console.headers, "Content-Type": "text/csv"})[2])["id"]}
     seen = 0
     for method, path, *_ in ROUTES:
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
@@ -363,7 +365,7 @@ def test_edit_needs_the_version(zone, console, anna):
 UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, passwords, tokens, the push certificate
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
-    "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}",
+    "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}", "DELETE /api/v1/bulk-runs/{id}",
     "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/enrollment-settings", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
     "PUT /api/v1/eas-servers/{id}/discovered.csv",
     "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}

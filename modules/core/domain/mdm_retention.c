@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_bulk.h"
 #include "domain/mdm_identity.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
@@ -142,6 +143,29 @@ static apr_status_t task_step(walk_t *w)
     return rv;
 }
 
+/* Rows and results of bulk runs hold secrets: they go early, and the run then only tells that it was. One that never came to its end goes whole. */
+static apr_status_t bulk_step(walk_t *w)
+{
+    mdm_q_bulk_old_t *run;
+    apr_status_t rv = mdm_q_bulk_old(w->db, w->before, &run);
+
+    if (rv != APR_SUCCESS) {
+        return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
+    }
+    rv = mdm_q_bulk_rows_drop(w->db, run->id, MDM_RETENTION_BATCH, &w->removed);
+    if (rv == APR_SUCCESS && w->removed < MDM_RETENTION_BATCH) {
+        rv = strcmp(run->state, "uploading") ? mdm_q_bulk_ended(w->db, run->id, run->state, "expired", mdm_now_ms(mdm_db_ctx(w->db)))
+                                             : mdm_q_bulk_drop(w->db, run->id, NULL);
+    }
+    w->more = rv == APR_SUCCESS;
+    return rv;
+}
+
+static apr_status_t bulk_run_step(walk_t *w)
+{
+    return counted(w, mdm_q_bulk_forgotten(w->db, w->before, MDM_RETENTION_BATCH, &w->removed));
+}
+
 static apr_status_t command_step(walk_t *w)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(w->db);
@@ -167,9 +191,9 @@ static apr_status_t command_step(walk_t *w)
 static const struct {
     const char *name;
     step_fn step;
-    int kind; /* whose days: 0 of history, 1 of messages, 2 of the audit */
+    int kind; /* whose days: 0 of history, 1 of messages, 2 of the audit, 3 of bulk runs */
 } steps[] = {{"events", event_step, 0}, {"messages", message_step, 1}, {"tasks", task_step, 0}, {"commands", command_step, 0},
-             {"notices", notice_step, 0}, {"audit", audit_step, 2}};
+             {"notices", notice_step, 0}, {"audit", audit_step, 2}, {"bulk_rows", bulk_step, 3}, {"bulk_runs", bulk_run_step, 0}};
 
 static apr_status_t in_tx(mdm_ctx_t *parent, walk_t *w, step_fn step)
 {
@@ -229,7 +253,8 @@ apr_status_t mdm_retention_run(mdm_ctx_t *ctx, mdm_job_t *job, apr_int64_t audit
 
     job->result = mdm_json_own(ctx, json_object());
     for (unsigned i = 0; rv == APR_SUCCESS && i < sizeof steps / sizeof steps[0] && !mdm_job_stopping(job); i++) {
-        apr_int64_t days = steps[i].kind == 0 ? set.history : steps[i].kind == 1 ? set.messages : audit_days;
+        const apr_int64_t days_of_kind[] = {set.history, set.messages, audit_days, MDM_BULK_DAYS};
+        apr_int64_t days = days_of_kind[steps[i].kind];
 
         rv = days ? walk(ctx, job, i, days, lease_s, &all) : APR_SUCCESS;
     }

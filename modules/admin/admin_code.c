@@ -153,6 +153,16 @@ int mdm_adm_pending_device_owner(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- settings */
 
+int mdm_adm_otp_settings(mdm_web_call_t *call)
+{
+    return mdm_adm_look(call, mdm_otp_conf_json);
+}
+
+int mdm_adm_otp_settings_save(mdm_web_call_t *call)
+{
+    return mdm_adm_set(call, mdm_otp_conf_edit, mdm_otp_conf_json);
+}
+
 int mdm_adm_enrollment_settings(mdm_web_call_t *call)
 {
     json_t *body = NULL;

@@ -30,7 +30,7 @@ PAGE = """<!doctype html>
 
 
 # What a newcomer reads first comes first; a page that is not named here follows.
-ORDER = "install iphone push mail people policies settings commands administrators access console operations messages migration".split()
+ORDER = "install iphone push mail people enrollment policies settings commands administrators access console operations messages migration".split()
 
 
 def title(text):

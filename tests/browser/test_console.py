@@ -11,7 +11,7 @@ import seed
 from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
-PAGES = ["start", "overview", "messages", "identities", "devices", "groups", "tasks", "pending", "exceptions", "people", "sources", "policies", "eas", "stale", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
+PAGES = ["start", "overview", "messages", "identities", "devices", "groups", "tasks", "pending", "otps", "exceptions", "people", "sources", "policies", "eas", "stale", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 
 

@@ -366,7 +366,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/session", "PUT /api/v1/me/password", "DELETE /api/v1/me/tokens/{id}", "DELETE /api/v1/tokens/{id}",
     "PUT /api/v1/people/{id}/password", "PUT /api/v1/admins/{id}/password", "DELETE /api/v1/devices/{id}",
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}", "DELETE /api/v1/bulk-runs/{id}",
-    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/enrollment-settings", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
+    "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/enrollment-settings", "PUT /api/v1/otp-settings", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
     "PUT /api/v1/eas-servers/{id}/discovered.csv",
     "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/server/certificate"}
 
@@ -608,6 +608,21 @@ def test_settings_of_links_and_agent(zone, console, anna):
         assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'enrollment.settings'")[0][0] == 2
     finally:
         assert console.call("PUT", "/enrollment-settings", {"public_url": "", "agent": None})[2] == own
+
+
+def test_otp_settings(zone, console):
+    """PEN-03, POR-02: the defaults, each member checked, what is not given stays, audited."""
+    before = console.get("/otp-settings")
+    assert before == {"length": 8, "alphabet": "digits", "life_hours": 72, "tries": 5, "ios": "either", "android": "either", "authorise": True, "phone": "off"}
+    try:
+        for field, values in (("length", (5, 17, "8")), ("alphabet", ("emoji",)), ("life_hours", (0, 721)), ("tries", (0, 11)), ("ios", ("none",)), ("android", (1,)), ("authorise", ("yes",)), ("phone", (True,)), ("more", (1,))):
+            for value in values:
+                problem(console.call("PUT", "/otp-settings", {field: value}), 400, field)
+        now = console.call("PUT", "/otp-settings", {"length": 10, "alphabet": "both", "phone": "required"})[2]
+        assert now == {**before, "length": 10, "alphabet": "both", "phone": "required"} == console.get("/otp-settings")
+        assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'otp_settings.edit'")[0][0] == 1
+    finally:
+        console.call("PUT", "/otp-settings", before)
 
 
 def test_device_owner_code(zone, console, anna):

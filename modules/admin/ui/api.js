@@ -12,8 +12,9 @@ export class Problem extends Error {
 
 const toLogin = () => { location.href = new URL('login', document.baseURI); };
 
-export async function api(method, path, { body, csv, match, etag, signal } = {}) {
-  const headers = { Accept: 'application/json' };
+// raw: the answer is a picture or a text, and data is a Blob.
+export async function api(method, path, { body, csv, match, etag, signal, raw } = {}) {
+  const headers = { Accept: raw ? '*/*' : 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (csv) headers['Content-Type'] = 'text/csv';
   if (match) headers['If-Match'] = match;
@@ -24,6 +25,7 @@ export async function api(method, path, { body, csv, match, etag, signal } = {})
   });
   if (r.status === 401 || r.type === 'opaqueredirect') { toLogin(); throw new Problem(401, {}); }
   if (r.status === 304) return { same: true };
+  if (raw && r.ok) return { data: await r.blob() };
   const text = await r.text();
   let data = null;
   try { data = text ? JSON.parse(text) : null; } catch { data = null; }

@@ -5,7 +5,8 @@ import { t, lang } from './words.js';
 
 // Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
-  ['nav_devices', ['start', 'ok', 'source:read', 'getting-started'], ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
+  ['nav_devices', ['start', 'ok', 'source:read', 'getting-started'], ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
+  ['nav_enroll', ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['otps', 'key', 'zone:read', 'one-time-passwords-and-codes']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['policies', ['policies', 'shield', 'policy:read', 'policies']],
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers'], ['stale', 'wait', 'device:read', 'silent-mail-apps']],

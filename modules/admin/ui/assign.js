@@ -30,6 +30,7 @@ async function folders(q) {
   return folderOptions(all).map(([id]) => all.find((f) => f.id === id)).filter(fits(q)).slice(0, 50).map((f) => hit(f, [up(f).join(' / ')]));
 }
 
+export const findPeople = kinds.person.find;
 export const kindName = (kind) => t(`tgt_${kind}`, kind);
 // An administrator with folders of his own does nothing to people and groups.
 const mayAssign = (ctx, kind) => ctx.may('policy:write') && (!ctx.me.limited || kinds[kind]?.limited);
@@ -37,7 +38,7 @@ export const target = (x, may) => [h('span', { class: 'sub' }, kindName(x.kind))
   : kinds[x.kind]?.to && may(kinds[x.kind].right) ? h('a', { class: 'main', href: kinds[x.kind].to(x) }, name(x.name)) : h('span', { class: 'main' }, name(x.name))];
 
 // ---- finding: what is typed is looked for, what is clicked is chosen. most: how many; changed() after each choice.
-function finder({ id, label, most, changed, find }) {
+export function finder({ id, label, most, changed, find }) {
   const chosen = new Map(), hits = h('ul', { class: 'hits' }), picked = h('ul', { class: 'picked', 'aria-label': t('asg_chosen') }), said = h('p', { class: 'hint', role: 'status' });
   const input = h('input', { type: 'search', id: `f-${id}`, autocomplete: 'off', maxlength: 100, 'aria-describedby': `f-${id}-say`,
     onkeydown: (e) => { if (e.key === 'Enter') { e.preventDefault(); look(); } }, oninput: () => { clearTimeout(timer); timer = setTimeout(look, 250); } });

@@ -68,6 +68,7 @@ const kinds = {
   initiated: ['', 'wait'], notified: ['warn', 'bell'], delivered: ['warn', 'devices'], succeeded: ['good', 'ok'], not_applicable: ['', 'off'],
   online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
   del_pending: ['warn', 'wait'], del_sent: ['warn', 'wait'], del_applied: ['good', 'ok'], del_failed: ['bad', 'bad'], del_not_applicable: ['', 'off'],
+  otp_used: ['', 'ok'], otp_expired: ['', 'off'], otp_locked: ['bad', 'bad'],
   sandbox: ['warn', 'box'], unpublished: ['', 'off'], republish: ['warn', 'warn'],
 };
 export function chip(state) {

@@ -6,6 +6,7 @@
 #include "base/mdm_seal.h"
 #include "domain/mdm_directory.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_login_change.h"
 #include "mdm_sql_gen.h"
 
 #define TEXT_MAX 200
@@ -135,10 +136,16 @@ static apr_status_t put_domains(mdm_db_t *db, const char *id, const json_t *list
     return rv;
 }
 
+/* Simple enrolment moves here. */
 static apr_status_t put_simple(mdm_db_t *db, const char *id)
 {
-    apr_status_t rv = mdm_q_source_simple_none(db, NULL);
+    mdm_q_user_source_simple_t *before = NULL;
+    apr_status_t rv = mdm_q_user_source_simple(db, &before);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_login_change(db, before->id);
+    if (rv == APR_SUCCESS || APR_STATUS_IS_NOTFOUND(rv))
+        rv = mdm_q_source_simple_none(db, NULL);
     return rv == APR_SUCCESS ? mdm_q_source_simple_set(db, id) : rv;
 }
 
@@ -169,7 +176,7 @@ static int domain_lost(const mdm_q_source_get_t *q, const json_t *was, const sou
     size_t i;
 
     if (json_array_size(was) == 0)
-        return !q->simple && ((e->domains && json_array_size(e->domains)) || (e->name && strcasecmp(e->name, q->name) != 0));
+        return !q->simple && (e->simple || (e->domains && json_array_size(e->domains)) || (e->name && strcasecmp(e->name, q->name) != 0));
     json_array_foreach(was, i, v) {
         if (e->domains && !has_text(e->domains, json_string_value(v)))
             return 1;
@@ -178,30 +185,30 @@ static int domain_lost(const mdm_q_source_get_t *q, const json_t *was, const sou
 }
 
 /* Who must write the log-in in another way afterwards has the old one in the phone's mail account: how many devices these are is
- * named first (USR-04, USR-05). q: NULL for a source that is being made. */
-static apr_status_t ask_first(mdm_db_t *db, const char *id, const mdm_q_source_get_t *q, const source_edit_t *e)
+ * named first (USR-04, USR-05). q: NULL for a source that is being made. *lost: people of this source are among them. */
+static apr_status_t ask_first(mdm_db_t *db, const char *id, const mdm_q_source_get_t *q, const source_edit_t *e, int *lost)
 {
     mdm_q_source_touched_t *touched = NULL;
     json_t *was = NULL;
-    int lost;
     apr_status_t rv = q ? domains_of(db, id, &was) : APR_SUCCESS;
 
-    if (rv != APR_SUCCESS || e->confirm)
-        return json_decref(was), rv;
-    lost = q && domain_lost(q, was, e);
+    *lost = rv == APR_SUCCESS && q && domain_lost(q, was, e);
     json_decref(was);
-    rv = mdm_q_source_touched(db, lost ? id : "", e->simple && !(q && q->simple), id, &touched);
+    if (rv != APR_SUCCESS || e->confirm)
+        return rv;
+    rv = mdm_q_source_touched(db, *lost ? id : "", e->simple && !(q && q->simple), id, &touched);
     return rv == APR_SUCCESS && touched->devices > 0
                ? mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "confirm",
-                          "People with %" APR_INT64_T_FMT " device%s write their log-in another way then: mail accounts on these may need to be "
-                          "set up again. Confirm to save it.", touched->devices, touched->devices == 1 ? "" : "s")
+                          "People with %" APR_INT64_T_FMT " device%s write their log-in another way then. Mail accounts that policies have set up "
+                          "are set up again; for the others, the new settings are mailed. Confirm to save it.", touched->devices, touched->devices == 1 ? "" : "s")
                : rv;
 }
 
 static apr_status_t create(mdm_db_t *db, const char *id, const char *sealed, const source_edit_t *e)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    apr_status_t rv = ask_first(db, id, NULL, e);
+    int lost;
+    apr_status_t rv = ask_first(db, id, NULL, e, &lost);
 
     if (rv != APR_SUCCESS)
         return rv;
@@ -269,7 +276,7 @@ static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, cons
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_source_get_t *q = NULL;
     json_t *was, *config;
-    int n = 0, enabled;
+    int n = 0, enabled, lost;
     apr_status_t rv = load(db, id, version, &q);
 
     if (rv != APR_SUCCESS)
@@ -284,7 +291,7 @@ static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, cons
         if (moved(config, was) && q->secret && !e->secret_given)
             return mdm_fail(ctx, MDM_EINPUT, "secret", "must be given again when the server changes");
     }
-    if ((rv = ask_first(db, id, q, e)) != APR_SUCCESS)
+    if ((rv = ask_first(db, id, q, e, &lost)) != APR_SUCCESS)
         return rv;
     rv = mdm_q_source_edit(db, id, version, e->name ? e->name : q->name, mdm_json_text(ctx->pool, config),
                            e->secret_given ? sealed : q->secret, enabled, e->position_given ? e->position : q->position, &n);
@@ -296,6 +303,8 @@ static apr_status_t edit(mdm_db_t *db, const char *id, apr_int64_t version, cons
         rv = put_domains(db, id, e->domains);
     if (rv == APR_SUCCESS && e->simple && !q->simple)
         rv = put_simple(db, id);
+    if (rv == APR_SUCCESS && lost)
+        rv = mdm_login_change(db, id);
     if (rv == APR_SUCCESS && !enabled && q->enabled)
         rv = mdm_q_source_sessions_end(db, id, NULL); /* R35 */
     if (rv == APR_SUCCESS && enabled && strcmp(q->kind, "ldap") == 0)

@@ -91,6 +91,7 @@ static void register_jobs(void)
         mdm_jobs_kind(kind);
     }
     mdm_jobs_kind(&mdm_ldapsync_kind);
+    mdm_jobs_kind(&mdm_login_change_kind);
     mdm_jobs_kind(&mdm_mail_kind);
 }
 

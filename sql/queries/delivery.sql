@@ -22,7 +22,7 @@ SELECT d.id, d.os_version, COALESCE(d.supervised, -1),
        (SELECT count(*) FROM source_record a WHERE a.device_id = d.id AND a.kind = 'agent' AND a.live = 1),
        (SELECT count(*) FROM source_record e WHERE e.device_id = d.id AND e.kind = 'eas' AND e.live = 1 AND e.state = 'enrolled'),
        (SELECT count(*) FROM source_record n WHERE n.device_id = d.id AND n.kind = 'eas' AND n.class = 'native' AND n.live = 1 AND n.state = 'enrolled'),
-       p.source_id, p.login, p.mail, COALESCE(s.simple, 0), (SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id)
+       p.source_id, p.login, p.mail, COALESCE(s.simple, 0), COALESCE((SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id), s.name)
   FROM device d
 
 -- part: facts_joins

@@ -59,6 +59,18 @@ UPDATE user_source SET simple = 1 WHERE id = :id;
 SELECT COUNT(*) FROM user_source s JOIN person p ON p.source_id = s.id JOIN device d ON d.person_id = p.id AND d.state IN ('active', 'pending')
  WHERE s.id = :source_id OR (:simple = 1 AND s.simple = 1 AND s.id <> :taker);
 
+-- People in the order of their log-ins, with the devices whose mail account goes through the gate and was set up by hand: one row without a device for
+-- who has none.
+-- name: login_change_devices :many
+-- args: source_id:text, after:text, max:i64
+-- cols: login_key:text, device_id:text?
+SELECT p.login_key, d.id
+  FROM (SELECT id, login_key FROM person WHERE source_id = :source_id AND login_key > :after ORDER BY login_key LIMIT :max) p
+  LEFT JOIN device d ON d.person_id = p.id AND d.state IN ('active', 'pending') AND d.mail = 'proxy'
+        AND EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('eas', 'agent'))
+        AND NOT EXISTS (SELECT 1 FROM delivery x WHERE x.device_id = d.id AND x.type = 'email' AND x.channel = 'mdm' AND x.applied <> '')
+ ORDER BY p.login_key;
+
 -- name: source_delete :exec1
 -- args: id:text
 DELETE FROM user_source WHERE id = :id AND kind = 'ldap';

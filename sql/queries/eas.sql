@@ -268,7 +268,7 @@ DELETE FROM device WHERE id = :id;
 -- args: person_id:text
 -- cols: login:text, mail:text, simple:i64, domain:text?, servers:i64
 SELECT p.login, p.mail, COALESCE(s.simple, 0),
-       (SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id),
+       COALESCE((SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id), s.name),
        (SELECT COUNT(*) FROM eas_server_source x JOIN eas_server e ON e.id = x.server_id AND e.enabled = 1
          WHERE x.source_id = p.source_id)
   FROM person p LEFT JOIN user_source s ON s.id = p.source_id

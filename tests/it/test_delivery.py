@@ -3,11 +3,13 @@ import json
 import plistlib
 import uuid
 
+import harness
+import seed
 from clients import portal
 from harness import wait_for
 from sim.device import Profile
 
-SECURITY, CONTROL = "org.mod-mdm.policy.security", "org.mod-mdm.policy.control"
+SECURITY, CONTROL, EMAIL = (f"org.mod-mdm.policy.{x}" for x in ("security", "control", "email"))
 
 
 class Policy:
@@ -135,3 +137,49 @@ def test_account_made_by_hand(zone, console, device, ident):
     assert mine() == [True]
     assert console.call("POST", f"/devices/{ident}/mail-account/release")[0] == 202
     assert mine() == [False] and console.call("POST", f"/devices/{ident}/mail-account/release")[0] == 409
+
+
+def test_log_ins_change(zone, console, device, ident):
+    """USR-04, USR-05: simple enrolment moves: how many devices is said first; then the account of a policy gets the new user name, and who has set up
+    an account by hand is told by mail, once; whose device gets no mail here is not."""
+    anna = seed.person_id(zone, harness.PERSON)
+    local = zone.sql("SELECT source_id FROM person WHERE id = ?", anna)[0][0]
+    server, hand, other = seed.mail_server(zone), *(seed.mail_device(zone, anna, x, x, state="active") for x in ("HANDMADE1", "HANDMADE2"))
+    zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", hand)
+    p, by_hand = Policy(zone, "email", ident, email__days="day7"), Policy(zone, "email", hand, email__days="day7")
+    config = {"type": "openldap", "host": "198.51.100.1", "containers": ["o=x"], "bind_dn": "cn=x,o=x"}
+    taker = console.post("/sources", {"name": "Taker", "config": config, "enabled": False, "simple": False})["id"]
+
+    def simple(source, **more):
+        version = console.get(f"/sources/{source}")["version"]
+        return console.call("PATCH", f"/sources/{source}", {"simple": True, **more}, If_Match=f'"{version}"')
+
+    def told():
+        wait_for(lambda: not zone.sql("SELECT 1 FROM job WHERE kind = 'login.change' AND state IN ('waiting', 'running')"))
+        return [r[0] for r in zone.sql("SELECT device_id FROM notice WHERE event = 'email_changed'")]
+    try:
+        p.queued(device)
+        account = lambda: installed(device, EMAIL)["PayloadContent"][0]
+        assert account()["UserName"] == harness.PERSON
+        wait_for(lambda: zone.sql("SELECT mail FROM device WHERE id = ?", hand) == [("proxy",)])
+        assert zone.sql("SELECT mail FROM device WHERE id = ?", other) != [("proxy",)]
+        count = zone.sql("SELECT COUNT(*) FROM device d JOIN person p ON p.id = d.person_id WHERE p.source_id = ? AND d.state IN ('active', 'pending')", local)[0][0]
+        status, _, said = simple(taker)
+        assert (status, said["field"]) == (409, "confirm") and f" {count} devices " in said["detail"] and told() == []
+        was = p.row()["hash"]
+        assert simple(taker, confirm=True)[0] == 200
+        p.queued(device, was)
+        assert account()["UserName"] == f"Local\\{harness.PERSON}" and told() == [hand]
+        assert portal(zone, f"Local\\{harness.PERSON}").call("GET", "/api/v1/mail")[1]["domain"] == "Local"
+        was = p.row()["hash"]
+        assert simple(local, confirm=True)[0] == 200
+        p.queued(device, was)
+        assert account()["UserName"] == harness.PERSON and told() == [hand]  # the one that still waits says how it is then
+    finally:
+        simple(local, confirm=True)
+        console.call("DELETE", f"/sources/{taker}", If_Match=f'"{console.get(f"/sources/{taker}")["version"]}"')
+        for policy in (p, by_hand):
+            policy.remove()
+        for table, key in (("eas_server", server), ("device", hand), ("device", other)):
+            zone.sql(f"DELETE FROM {table} WHERE id = ?", key)
+        zone.sql("DELETE FROM notice")

@@ -346,14 +346,15 @@ def test_devices_touched_are_named_before(zone, console, source, two):
         assert change(other["id"], {"simple": True, "confirm": True})[0] == 200
         status, _, said = console.call("POST", "/sources", {"name": "Third", "config": two.config(), "simple": True})
         assert status == 201, "the simple one had no devices"
-        assert change(local["id"], {"simple": True})[0] == 200
+        assert "1 device " in change(local["id"], {"simple": True})[2]["detail"], "its name is no domain any more then"
+        assert change(local["id"], {"simple": True, "confirm": True})[0] == 200
         drop(console, said["id"])
         status, _, said = console.call("POST", "/sources", {"name": "Third", "config": two.config(), "simple": True})
         assert (status, said["field"]) == (409, "confirm")
     finally:
         for ident in (*mine, annas):
             zone.sql("DELETE FROM device WHERE id = ?", ident)
-        change(local["id"], {"simple": True})
+        change(local["id"], {"simple": True, "confirm": True})
         drop(console, other["id"])
 
 

@@ -37,6 +37,7 @@ export const words = {
   notifications: ['Notifications', 'Benachrichtigungen'], nt_outbox: ['Outbox', 'Postausgang'], nt_texts: ['Texts', 'Texte'], nt_server: ['Mail server', 'Mailserver'], notice: ['Notice', 'Benachrichtigung'],
   no_notices: ['Nobody was written to yet.', 'Noch wurde niemandem geschrieben.'], notice_retry: ['Try again', 'Noch einmal'], job_mail: ['Send notices by mail', 'Benachrichtigungen senden'],
   notice_email_held: ['Remove the mail account made by hand', 'Von Hand angelegtes E-Mail-Konto löschen'], notice_email_settings: ['Settings for mail', 'Einstellungen für E-Mail'], notice_email_none: ['No e-mail policy applies', 'Keine E-Mail-Richtlinie gilt'],
+  notice_email_changed: ['Log-in of a mail account changes', 'Anmeldung eines E-Mail-Kontos ändert sich'],
   notice_email_removed: ['E-mail policy taken away', 'E-Mail-Richtlinie entfernt'], notice_enroll_complete: ['Complete your enrolment', 'Anmeldung abschließen'], notice_enroll_provisioned: ['Device provisioned for you', 'Gerät für Sie bereitgestellt'], notice_enroll_otp: ['New one-time password', 'Neues Einmalpasswort'], notice_enroll_provisioned_admin: ['Administrator provisioned a device', 'Administrator hat ein Gerät bereitgestellt'],
   notice_device_unenrolled: ['Device no longer managed', 'Gerät nicht mehr verwaltet'],
   notice_push_expiring: ['Push certificate ends', 'Push-Zertifikat endet'], notice_identity_expiring: ['Identity of a device ends', 'Identität eines Geräts endet'],

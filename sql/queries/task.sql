@@ -8,10 +8,15 @@ SELECT q.id, q.kind, q.summary, q.target, q.created_ms, q.created_by, q.spread_m
        q.limit_admin, q.cursor, q.open, q.checked_ms
   FROM quick_task q
 
--- A command that is gone went with its device; a removal that its record did not survive has done what it should. Record and push are looked
+-- A device that is enrolled by mail alone has no command: its mail apps say what became of it (domain/mdm_eas_wipe). A command that is gone went with its device; a removal that its record did not survive has done what it should. Record and push are looked
 -- up for the few that need it: a join would read the whole tables.
 -- part: task_state
 CASE WHEN t.state = 'waiting' THEN 'initiated'
+     WHEN t.state = 'mailed' THEN COALESCE(
+          (SELECT CASE MIN(CASE WHEN w.wipe_state = 'done' THEN 5 WHEN m.state = 'enrolled' THEN 1 WHEN w.wipe_state = 'failed' THEN 2 WHEN w.wipe_state = 'sent' THEN 3 ELSE 4 END)
+                  WHEN 1 THEN 'cancelled' WHEN 2 THEN 'failed' WHEN 3 THEN 'delivered' WHEN 4 THEN 'initiated' END
+             FROM source_record m LEFT JOIN eas_client w ON w.record_id = m.id
+            WHERE m.device_id = t.device_id AND m.kind = 'eas' AND m.live = 1 AND m.state IN ('enrolled', 'leaving')), 'succeeded')
      WHEN t.state <> 'ordered' THEN t.state
      WHEN c.id IS NULL THEN CASE WHEN q.kind = 'unenroll' THEN 'succeeded' ELSE 'failed' END
      WHEN c.open = 1 AND c.expires_ms <= :now THEN 'expired'
@@ -162,17 +167,23 @@ UPDATE command SET open = 0, state = 'cancelled', done_ms = :now
    AND open = 1 AND state = 'queued'
 RETURNING id, record_id, device_id, leaving;
 
--- commands: JSON list of ids.
+-- Devices of the stretch whose mail apps were asked.
+-- name: task_mailed :many
+-- args: task_id:text, after:i64, upto:i64
+-- cols: device_id:text
+SELECT device_id FROM quick_task_device WHERE task_id = :task_id AND n > :after AND n <= :upto AND state = 'mailed' ORDER BY device_id;
+
+-- taken: JSON list of ids, of commands and, where there was none, of devices.
 -- name: task_recalled :exec
--- args: task_id:text, after:i64, upto:i64, commands:text, now:i64
+-- args: task_id:text, after:i64, upto:i64, taken:text, now:i64
 -- only: pgsql
 UPDATE quick_task_device SET state = 'cancelled', updated_ms = :now
  WHERE task_id = :task_id AND n > :after AND n <= :upto
-   AND (state = 'waiting' OR command_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:commands AS jsonb)))));
+   AND (state = 'waiting' OR COALESCE(command_id, device_id) = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:taken AS jsonb)))));
 -- only: sqlite3
 UPDATE quick_task_device SET state = 'cancelled', updated_ms = :now
  WHERE task_id = :task_id AND n > :after AND n <= :upto
-   AND (state = 'waiting' OR command_id IN (SELECT value FROM json_each(:commands)));
+   AND (state = 'waiting' OR COALESCE(command_id, device_id) IN (SELECT value FROM json_each(:taken)));
 
 -- All of them: by the task's own index, else the planner reads all commands that there are.
 -- name: task_counts :many

@@ -248,6 +248,81 @@ static void test_cancel(void **state)
     mdm_db_close(db);
 }
 
+/* A device that is enrolled by one mail app alone, which speaks 16.1 or 14.1. */
+static const char *by_mail(const char *name, int version)
+{
+    const char *id = mdm_uuid(z->t->pool), *record = mdm_uuid(z->t->pool);
+
+    sql(z, "INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, level, ownership, platform, created_ms)"
+           " SELECT '%s', '%s', '%s', folder_id, person_id, 'active', 'eas', 'email_only', 'personal', 'ios', 1 FROM device WHERE id = '%s'",
+        id, name, name, one->device);
+    sql(z, "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms)"
+           " SELECT '%s', '%s', person_id, 'eas', 'native', '%s', 'enrolled', 1, 1 FROM device WHERE id = '%s'", record, id, name, one->device);
+    sql(z, "INSERT INTO eas_client (record_id, key_version) VALUES ('%s', %d)", record, version);
+    return id;
+}
+
+static const char *state_of(const char *task, const char *device)
+{
+    apr_array_header_t *rows;
+    const mdm_page_t page = {.count = 50, .first = 1, .key = "", .id = ""};
+    const char *next = NULL, *found = "";
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_task_devices(db, task, "", &page, &rows, &next), APR_SUCCESS);
+    for (int i = 0; i < rows->nelts; i++) {
+        const mdm_task_device_t *d = &APR_ARRAY_IDX(rows, i, mdm_task_device_t);
+        found = strcmp(d->device_id, device) ? found : d->state;
+    }
+    mdm_db_close(db);
+    return found;
+}
+
+/* DEV-12, PRV-03: devices that are enrolled by mail alone are told by their mail apps; what became of them is read from there. */
+static void test_unenroll_by_mail(void **state)
+{
+    const char *newer = by_mail("TASKMAIL1", 161), *older = by_mail("TASKMAIL2", 141), *id, *list3;
+    mdm_task_spec_t s;
+
+    list3 = apr_psprintf(z->t->pool, "[\"%s\", \"%s\", \"%s\"]", newer, older, one->device);
+    s = spec("unenroll", "{\"wipe\": \"full\", \"then\": \"retire\"}", list3);
+    s.expires_minutes = 0;
+    s.confirm = 3;
+    id = started(s);
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM eas_client WHERE wipe = 'full' AND wipe_state = 'asked'"), "2");
+    assert_string_equal(state_of(id, newer), "initiated");
+    assert_string_equal(state_of(id, one->device), "initiated");
+    sql(z, "UPDATE eas_client SET wipe_state = 'sent' WHERE record_id = (SELECT id FROM source_record WHERE native_id = 'TASKMAIL1')");
+    assert_string_equal(state_of(id, newer), "delivered");
+    sql(z, "UPDATE eas_client SET wipe_state = 'failed' WHERE record_id = (SELECT id FROM source_record WHERE native_id = 'TASKMAIL1')");
+    assert_string_equal(state_of(id, newer), "failed");
+    sql(z, "UPDATE eas_client SET wipe_state = 'sent' WHERE record_id = (SELECT id FROM source_record WHERE native_id = 'TASKMAIL1')");
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(mdm_db_end(db, mdm_task_cancel(db, id)), APR_SUCCESS);
+    mdm_db_close(db);
+    run(id);
+    assert_string_equal(state_of(id, older), "cancelled");
+    assert_string_equal(state_of(id, newer), "delivered"); /* too late */
+    assert_string_equal(ask(z, "SELECT state FROM device WHERE name = 'TASKMAIL2'"), "active");
+    assert_string_equal(ask(z, "SELECT state FROM source_record WHERE native_id = 'TASKMAIL2'"), "enrolled");
+    sql(z, "UPDATE eas_client SET wipe_state = 'done' WHERE record_id = (SELECT id FROM source_record WHERE native_id = 'TASKMAIL1')");
+    sql(z, "UPDATE source_record SET state = 'left' WHERE native_id = 'TASKMAIL1'");
+    assert_string_equal(state_of(id, newer), "succeeded");
+
+    /* selective: an older app is told nothing, its mail just ends; keys of EraseDevice are not for mail apps */
+    s = spec("unenroll", "{\"wipe\": \"selective\", \"then\": \"retire\"}", apr_psprintf(z->t->pool, "[\"%s\"]", older));
+    s.expires_minutes = 0;
+    id = started(s);
+    assert_string_equal(state_of(id, older), "succeeded");
+    newer = by_mail("TASKMAIL3", 161);
+    s = spec("unenroll", "{\"wipe\": \"full\", \"then\": \"retire\", \"erase\": {\"PreserveDataPlan\": true}}", apr_psprintf(z->t->pool, "[\"%s\"]", newer));
+    s.expires_minutes = 0;
+    id = started(s);
+    assert_string_equal(state_of(id, newer), "not_applicable");
+    sql(z, "DELETE FROM device WHERE mode IN ('eas', 'unknown')");
+}
+
 /* DEV-12: more than one leave only by their number; taken back until delivered. */
 static void test_unenroll(void **state)
 {
@@ -384,6 +459,7 @@ int main(void)
         cmocka_unit_test_setup(test_resumes_without_doubles, empty),
         cmocka_unit_test_setup(test_cancel, empty),
         cmocka_unit_test_setup(test_unenroll, empty),
+        cmocka_unit_test_setup(test_unenroll_by_mail, empty),
         cmocka_unit_test_setup(test_refresh_is_followed, empty),
         cmocka_unit_test_setup(test_clock_steps_back, empty),
         cmocka_unit_test_setup(test_bad_input, empty),

@@ -31,6 +31,7 @@ typedef struct mdm_task_spec_t {
 typedef struct mdm_task_order_t {
     const char *kind;
     const mdm_action_t *action;  /* what must apply; NULL: raw, management is enough */
+    const mdm_action_t *by_mail; /* or this, for devices that are enrolled by mail alone; NULL: nothing */
     const char *request_type;    /* NULL: refresh, unenroll */
     json_t *payload;             /* of the command, may be NULL */
     int wipe, del;               /* unenroll */

@@ -185,6 +185,7 @@ static apr_status_t take_unenroll(mdm_ctx_t *ctx, mdm_task_order_t *o, const giv
         return bad(ctx, "erase", ctx->fail_text);
     }
     o->erase = g->erase ? mdm_json_own(ctx, json_deep_copy(g->erase)) : NULL;
+    o->by_mail = o->erase ? NULL : mdm_action_named(o->wipe ? "mail_wipe" : "mail_unenroll"); /* a mail app knows no such keys */
     return APR_SUCCESS;
 }
 
@@ -286,12 +287,20 @@ const char *mdm_task_choice(int i, mdm_task_order_t *out)
     if (i > n) {
         return NULL;
     }
-    *out = (mdm_task_order_t){.kind = name, .action = mdm_action_named(name)};
+    *out = (mdm_task_order_t){.kind = name, .action = mdm_action_named(name),
+                              .by_mail = mdm_action_named(!strcmp(name, "wipe") ? "mail_wipe" : !strcmp(name, "unenroll") ? "mail_unenroll" : "")};
     return name;
 }
 
 const char *mdm_task_refused(const mdm_task_order_t *order, const mdm_action_facts_t *facts, const char **why)
 {
+    const char *other, *mail = order->by_mail ? mdm_action_refused(order->by_mail, facts, &other) : NULL;
     /* raw commands need what every question needs: management */
-    return mdm_action_refused(order->action ? order->action : mdm_action_named("refresh"), facts, why);
+    const char *word = mdm_action_refused(order->action ? order->action : mdm_action_named("refresh"), facts, why);
+
+    if (!word || !order->by_mail || (mail && !strcmp(mail, "not_by_mail"))) {
+        return word;
+    }
+    *why = other;
+    return mail;
 }

@@ -7,6 +7,7 @@
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_command.h"
+#include "domain/mdm_eas_wipe.h"
 #include "domain/mdm_push.h"
 #include "domain/mdm_task.h"
 #include "mdm_sql_gen.h"
@@ -79,6 +80,14 @@ static apr_status_t walk(run_t *r)
 
 /* ---------------------------------------------------------------- orders */
 
+/* Enrolled by mail alone: what its app does is no command of ours. */
+static int leaves_by_mail(const mdm_task_order_t *o, const mdm_action_facts_t *f)
+{
+    const char *why;
+
+    return o->by_mail && mdm_action_refused(o->action, f, &why) && !mdm_action_refused(o->by_mail, f, &why);
+}
+
 static apr_status_t order_leave(run_t *r, const mdm_task_order_t *o, const mdm_action_facts_t *f, apr_int64_t delay, const char **id)
 {
     mdm_q_leave_open_t *row;
@@ -145,7 +154,8 @@ static apr_status_t give(run_t *r, const mdm_task_order_t *o, const mdm_action_f
         return APR_SUCCESS;
     } else {
         r->ctx->fail_text = NULL;
-        rv = order_one(r, o, f, &id);
+        rv = leaves_by_mail(o, f) ? mdm_eas_unenroll(r->db, f->device_id, o->wipe, o->del, o->reason) : order_one(r, o, f, &id);
+        state = id ? "ordered" : "mailed";
         why = "";
         if (rv == MDM_ECONFLICT || rv == MDM_EINPUT || rv == APR_NOTFOUND) {
             state = "failed";
@@ -235,6 +245,25 @@ static apr_status_t orders(run_t *r)
 
 /* ---------------------------------------------------------------- taking back */
 
+/* Wipes that no mail app has fetched. taken: also of their devices. */
+static apr_status_t take_back_mailed(run_t *r, apr_int64_t upto, json_t *taken)
+{
+    apr_array_header_t *rows = NULL;
+    const char *was;
+    apr_status_t rv = mdm_q_task_mailed(r->db, r->id, r->at->after, upto, &rows);
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(rows, i, mdm_q_task_mailed_t).device_id;
+
+        rv = mdm_eas_wipe_cancel(r->db, id, &was);
+        if (rv == APR_SUCCESS && was) {
+            json_array_append_new(taken, json_string(id));
+        }
+        rv = rv == MDM_ECONFLICT ? APR_SUCCESS : rv;
+    }
+    return rv;
+}
+
 static apr_status_t take_back(run_t *r)
 {
     apr_int64_t now = mdm_now_ms(r->ctx), upto = r->at->after + CANCEL_BATCH;
@@ -242,6 +271,9 @@ static apr_status_t take_back(run_t *r)
     apr_array_header_t *rows = NULL;
     apr_status_t rv = mdm_q_task_recall(r->db, r->id, r->at->after, upto, now, &rows);
 
+    if (rv == APR_SUCCESS) {
+        rv = take_back_mailed(r, upto, taken);
+    }
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_task_recall_t *c = &APR_ARRAY_IDX(rows, i, mdm_q_task_recall_t);
 

@@ -11,7 +11,7 @@ import seed
 from clients import Console, enrolled, new_device
 from sim.device import REFRESHES
 
-PAGES = ["start", "overview", "messages", "identities", "devices", "groups", "tasks", "pending", "otps", "exceptions", "people", "sources", "policies", "eas", "stale", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
+PAGES = ["start", "overview", "messages", "identities", "devices", "groups", "tasks", "pending", "bulk", "otps", "exceptions", "people", "sources", "policies", "eas", "stale", "schedule", "retention", "notifications", "audit", "jobs", "nodes", "push", "access", "admins", "profile"]
 LONG = "An extraordinarily long device name that nobody would type but somebody did anyway, in one " + "w" * 60
 
 
@@ -376,6 +376,6 @@ def test_help_desk_sees_what_it_may(zone, page, fleet):
     zone.ctl("admin", "add", "desk", "--role", "help_desk", "--password-stdin", stdin="Correct-horse-9\n")
     p = page().log_in("desk", "Correct-horse-9").open(f"device/{fleet[0]}")
     shown = {a.get_attribute("data-page") for a in p.driver.find_elements(By.CSS_SELECTOR, ".nav a")}
-    assert shown == {"overview", "messages", "identities", "devices", "groups", "tasks", "pending", "exceptions", "people", "stale", "profile"}
+    assert shown == {"overview", "messages", "identities", "devices", "groups", "tasks", "pending", "bulk", "exceptions", "people", "stale", "profile"}
     assert not [b for b in p.driver.find_elements(By.CSS_SELECTOR, "#main button") if b.text in ("Edit", "Delete object")]
     p.clean()

@@ -6,7 +6,7 @@ import { t, lang } from './words.js';
 // Groups of the navigation: heading, then pages with icon, right, section of docs/console.md.
 const groups = [
   ['nav_devices', ['start', 'ok', 'source:read', 'getting-started'], ['overview', 'home', 'device:read', 'overview'], ['messages', 'warn', 'device:read', 'messages'], ['devices', 'devices', 'device:read', 'devices'], ['groups', 'box', 'device:read', 'groups'], ['tasks', 'task', 'device:read', 'quick-tasks'], ['exceptions', 'warn', 'exception:read', 'exceptions']],
-  ['nav_enroll', ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['otps', 'key', 'zone:read', 'one-time-passwords-and-codes']],
+  ['nav_enroll', ['pending', 'pending', 'pending:read', 'pending-enrolments'], ['bulk', 'csv', 'pending:read', 'bulk-runs'], ['otps', 'key', 'zone:read', 'one-time-passwords-and-codes']],
   ['nav_users', ['people', 'people', 'person:read', 'people'], ['sources', 'box', 'source:read', 'user-sources']],
   ['policies', ['policies', 'shield', 'policy:read', 'policies']],
   ['nav_mail', ['eas', 'mail', 'mail:read', 'activesync-servers'], ['stale', 'wait', 'device:read', 'silent-mail-apps']],
@@ -15,9 +15,9 @@ const groups = [
   ['nav_zone', ['schedule', 'calendar', 'zone:read', 'schedules'], ['retention', 'trash', 'zone:read', 'history-and-its-end'], ['notifications', 'mail', 'zone:read', 'notifications'], ['audit', 'audit', 'audit:read', 'audit'], ['jobs', 'jobs', 'zone:read', 'jobs']],
 ];
 const nav = groups.flatMap(([, ...list]) => list);
-const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', policy: 'policy:read', profile: null };
-const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', task: 'one-quick-task', policy: 'one-policy', profile: 'my-account' };
-const below = { device: 'devices', task: 'tasks', policy: 'policies' }; // what a page of one object is part of
+const pages = { ...Object.fromEntries(nav.map(([p, , right]) => [p, right])), device: 'device:read', task: 'device:read', bulkrun: 'pending:read', policy: 'policy:read', profile: null };
+const manual = { ...Object.fromEntries(nav.map(([p, , , doc]) => [p, doc])), device: 'one-device', task: 'one-quick-task', bulkrun: 'bulk-runs', policy: 'one-policy', profile: 'my-account' };
+const below = { device: 'devices', task: 'tasks', bulkrun: 'bulk', policy: 'policies' }; // what a page of one object is part of
 let me, leave, frame;
 const main = h('main', { id: 'main', tabindex: '-1' });
 

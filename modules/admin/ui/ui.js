@@ -69,6 +69,7 @@ const kinds = {
   online: ['good', 'ok'], offline: ['bad', 'bad'], lost: ['bad', 'question'], test: ['', 'box'],
   del_pending: ['warn', 'wait'], del_sent: ['warn', 'wait'], del_applied: ['good', 'ok'], del_failed: ['bad', 'bad'], del_not_applicable: ['', 'off'],
   otp_used: ['', 'ok'], otp_expired: ['', 'off'], otp_locked: ['bad', 'bad'],
+  checking: ['warn', 'refresh'], checked: ['good', 'ok'], row_good: ['good', 'ok'], row_warning: ['warn', 'warn'], row_bad: ['bad', 'bad'], row_waiting: ['', 'wait'],
   sandbox: ['warn', 'box'], unpublished: ['', 'off'], republish: ['warn', 'warn'],
 };
 export function chip(state) {

@@ -41,14 +41,13 @@ static apr_status_t read_whole(eas_call_t *c, eas_back_t *back, eas_reply_t *out
 
 static apr_status_t ask(eas_call_t *c, eas_back_t *back, const char *text, const mdm_blob_t *body, eas_head_t *head)
 {
-    apr_status_t rv = eas_back_write(back, text, strlen(text));
+    apr_status_t rv;
 
-    if (rv == APR_SUCCESS && body->len) {
-        rv = eas_back_write(back, (const char *)body->data, body->len);
+    eas_back_write(back, text, strlen(text));
+    if (body->len) {
+        eas_back_write(back, (const char *)body->data, body->len);
     }
-    if (rv == APR_SUCCESS) {
-        rv = eas_back_flush(back);
-    }
+    rv = eas_back_flush(back);
     return rv == APR_SUCCESS ? eas_back_head(back, head) : rv;
 }
 

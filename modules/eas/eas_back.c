@@ -244,6 +244,11 @@ int eas_back_fd(const eas_back_t *b)
     return fd;
 }
 
+void eas_back_rest(eas_back_t *b)
+{
+    mdm_web_trim(b->conn->pool);
+}
+
 void eas_back_close(eas_back_t *b)
 {
     if (!b || !b->conn) {
@@ -271,10 +276,9 @@ static apr_status_t send_out(eas_back_t *b)
     return rv != APR_SUCCESS ? rv : b->conn->connection->aborted ? APR_ECONNABORTED : APR_SUCCESS;
 }
 
-apr_status_t eas_back_write(eas_back_t *b, const char *data, apr_size_t len)
+void eas_back_write(eas_back_t *b, const char *data, apr_size_t len)
 {
     APR_BRIGADE_INSERT_TAIL(b->out, apr_bucket_transient_create(data, len, b->out->bucket_alloc));
-    return send_out(b);
 }
 
 apr_status_t eas_back_pass(eas_back_t *b, apr_bucket_brigade *bb, int framed)

@@ -35,12 +35,15 @@ void eas_back_register(void);
 apr_status_t eas_back_open(request_rec *r, const mdm_eas_server_t *server, eas_back_t **out);
 /* True if it was used before: then it may turn out to be dead. */
 int eas_back_used(const eas_back_t *b);
-apr_status_t eas_back_write(eas_back_t *b, const char *data, apr_size_t len);
+/* Puts it to what the next flush sends; the data must live until then. All in one: what httpd has to keep for later takes a pool of its own. */
+void eas_back_write(eas_back_t *b, const char *data, apr_size_t len);
 /* Passes on what a brigade of the client's holds; the brigade is empty afterwards. framed: as a chunk. */
 apr_status_t eas_back_pass(eas_back_t *b, apr_bucket_brigade *bb, int framed);
 apr_status_t eas_back_flush(eas_back_t *b);
 /* Readable when there may be something of the answer. */
 int eas_back_fd(const eas_back_t *b);
+/* It will be waited for, for long perhaps: memory that its connection keeps for later goes back. */
+void eas_back_rest(eas_back_t *b);
 /* APR_SUCCESS: the answer has begun. APR_EAGAIN: nothing yet. Else: it is over. Does not wait. */
 apr_status_t eas_back_peek(eas_back_t *b);
 /* Waits for status line and headers. MDM_EINPUT: this is no HTTP; APR_EOF and others: the connection broke. */

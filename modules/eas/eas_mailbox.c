@@ -142,9 +142,11 @@ int eas_mailbox(eas_call_t *c, mdm_eas_verdict_e verdict)
 
 int eas_mailbox_left(eas_call_t *c, int *rc)
 {
+    mdm_ctx_t *look;
     mdm_wbnode_t *root;
     mdm_blob_t body;
     apr_status_t rv;
+    int ours;
 
     if (c->query->cmd != MDM_EAS_FOLDER_SYNC && c->query->cmd != MDM_EAS_SYNC && c->query->cmd != MDM_EAS_PING) {
         return 0;
@@ -157,9 +159,11 @@ int eas_mailbox_left(eas_call_t *c, int *rc)
         *rc = eas_answer(c, ap_map_http_request_error(rv, HTTP_BAD_REQUEST), NULL, "bad request", 0);
         return 1;
     }
-    if (!body.len || mdm_wbxml_parse(c->ctx, body.data, body.len, &root) != APR_SUCCESS || !mdm_eas_key_is_ours(c->query->cmd, root)) {
-        return 0;
+    look = mdm_ctx_sub(c->ctx); /* a Ping waits for long: the tree of it does not */
+    ours = body.len && mdm_wbxml_parse(look, body.data, body.len, &root) == APR_SUCCESS && mdm_eas_key_is_ours(c->query->cmd, root);
+    if (ours) {
+        *rc = eas_document(c, "allow", mdm_eas_left_answer(c->r->pool, c->query->cmd, root));
     }
-    *rc = eas_document(c, "allow", mdm_eas_left_answer(c->r->pool, c->query->cmd, root));
-    return 1;
+    apr_pool_destroy(look->pool);
+    return ours;
 }

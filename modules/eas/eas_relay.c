@@ -405,6 +405,7 @@ static int put_aside(relay_t *x)
     };
 
     x->held = 1;
+    eas_back_rest(x->back);
     eas_forget_password(c);
     return c->svc->hold(c->r, &h);
 }
@@ -564,15 +565,14 @@ static const char *body_end(const relay_t *x, int *framed)
 /* What was read is sent with the headers in one piece, the rest as it comes. */
 static apr_status_t send_first(relay_t *x, const char *head, int framed)
 {
-    apr_status_t rv = eas_back_write(x->back, head, strlen(head));
-
-    if (rv == APR_SUCCESS && x->body_len) {
-        rv = eas_back_write(x->back, x->body, x->body_len);
+    eas_back_write(x->back, head, strlen(head));
+    if (x->body_len) {
+        eas_back_write(x->back, x->body, x->body_len);
     }
-    if (rv == APR_SUCCESS && framed) {
-        rv = eas_back_write(x->back, "\r\n", 2);
+    if (framed) {
+        eas_back_write(x->back, "\r\n", 2);
     }
-    return rv == APR_SUCCESS ? eas_back_flush(x->back) : rv;
+    return eas_back_flush(x->back);
 }
 
 /* The rest of a long body. rc: the client's fault. */
@@ -587,8 +587,8 @@ static apr_status_t send_rest(relay_t *x, int framed, int *rc)
         rv = eas_back_pass(x->back, x->in, framed);
     }
     if (rv == APR_SUCCESS && *rc == OK && framed) {
-        rv = eas_back_write(x->back, "0\r\n\r\n", 5);
-        rv = rv == APR_SUCCESS ? eas_back_flush(x->back) : rv;
+        eas_back_write(x->back, "0\r\n\r\n", 5);
+        rv = eas_back_flush(x->back);
     }
     return rv;
 }

@@ -12,6 +12,7 @@
 #include <http_request.h>
 #include <mpm_common.h>
 #include <util_filter.h>
+#include "mdm_web.h"
 
 #define PORTS_MAX 64
 
@@ -127,6 +128,30 @@ static int call(request_rec *r, const mdm_hold_t *h, mdm_woke_e why)
     return h->woken(r, h->baton, why);
 }
 
+#define COLLECTING "SSL/TLS Coalescing Filter"
+
+/* mod_ssl collects the small pieces of answers in 8 KB that a connection has from its first answer to its end: one that waits for long goes
+ * without. What the filter holds is sent before; so is the answer to a request before this one, which the client waits for. */
+static void send_and_uncollect(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    ap_filter_t *f;
+
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    ap_pass_brigade(c->output_filters, bb);
+    apr_brigade_destroy(bb);
+    for (f = r->output_filters; f->next && strcasecmp(f->next->frec->name, COLLECTING); f = f->next) {
+    }
+    if (f->next) {
+        ap_filter_t *it = f->next;
+
+        f->next = it->next;
+        r->proto_output_filters = r->proto_output_filters == it ? it->next : r->proto_output_filters;
+        c->output_filters = c->output_filters == it ? it->next : c->output_filters;
+    }
+}
+
 /* In the worker's own thread, where nobody else can. */
 static int wait_here(request_rec *r, const mdm_hold_t *h)
 {
@@ -160,6 +185,7 @@ int mdm_hold(request_rec *r, const mdm_hold_t *h)
         }
         return wait_here(r, h);
     }
+    send_and_uncollect(r);
     x->r = r;
     x->h = *h;
     x->keep = r->server->keep_alive_timeout;
@@ -285,6 +311,7 @@ static void suspended(conn_rec *c, request_rec *unused)
 
     if (x && x->state == TO_HOLD) {
         x->state = HELD;
+        mdm_web_trim(c->pool);
         swap(x, mdm_slot_fd(x->slot));
         mdm_slot_start(x->slot, &x->h, x->client, mdm_core_rconf(x->r)->born);
     } else if (x && x->state == TO_KEEP) {

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_protocol.h>
+#include <mpm_common.h>
 #include <util_filter.h>
 
 #include "base/mdm_json.h"
@@ -240,6 +241,15 @@ int mdm_web_redirect(request_rec *r, const char *location)
 {
     apr_table_set(r->headers_out, "Location", location);
     return mdm_web_empty(r, HTTP_SEE_OTHER);
+}
+
+void mdm_web_trim(apr_pool_t *p)
+{
+    apr_allocator_t *a = apr_pool_allocator_get(p);
+
+    apr_allocator_max_free_set(a, 1);
+    apr_allocator_free(a, apr_allocator_alloc(a, 1)); /* the smallest piece is more than one byte: what comes back goes */
+    apr_allocator_max_free_set(a, ap_max_mem_free);
 }
 
 int mdm_web_method_not_allowed(request_rec *r, const char *allow)

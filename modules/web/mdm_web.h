@@ -29,6 +29,8 @@ int mdm_web_problem(request_rec *r, mdm_ctx_t *ctx, apr_status_t rv);
 /* For device URLs: an empty answer with mdm_http_status(rv), but never 401, 403, 404 or 410: those become 400 (identity and
  * input) or 503 + Retry-After (ours). Logs why with `id` and the device's masked id. */
 int mdm_web_device_fail(request_rec *r, mdm_ctx_t *ctx, const char *id, apr_status_t rv);
+/* Gives back to the system what this pool's allocator keeps for later (up to MaxMemFree): of a connection that will lie idle. */
+void mdm_web_trim(apr_pool_t *p);
 /* 405 with Allow. */
 int mdm_web_method_not_allowed(request_rec *r, const char *allow);
 

@@ -319,7 +319,7 @@ static int enrollments_get(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- devices */
 
-static json_t *device_json(const mdm_q_portal_devices_t *d, const char *unenroll, int waits)
+static json_t *device_json(const mdm_q_portal_devices_t *d, const mdm_enroll_policy_t *policy, const char *unenroll)
 {
     apr_int64_t mdm = d->last_contact_ms_null ? 0 : d->last_contact_ms, mail = d->last_eas_ms_null ? 0 : d->last_eas_ms;
     apr_int64_t contact = mdm > mail ? mdm : mail;
@@ -329,7 +329,8 @@ static json_t *device_json(const mdm_q_portal_devices_t *d, const char *unenroll
     json_object_set_new(j, "enrolled", d->enrolled_ms_null ? json_null() : json_integer(d->enrolled_ms));
     json_object_set_new(j, "last_contact", contact ? json_integer(contact) : json_null());
     json_object_set_new(j, "unenroll", json_string(unenroll));
-    json_object_set_new(j, "complete", json_boolean(waits));
+    json_object_set_new(j, "complete", json_boolean(enroll_mail_waits(policy, d->state, d->level, d->mode)));
+    json_object_set_new(j, "ask_which", json_boolean(policy && policy->manual_reconcile && d->unsettled)); /* it could be a managed one (MAT-05) */
     json_object_set_new(j, "mail_by_hand", json_boolean(d->by_hand != 0)); /* stands in the way of the organisation's (EML-02) */
     return j;
 }
@@ -361,8 +362,7 @@ static apr_status_t device_list(mdm_web_call_t *call, mdm_db_t *db, json_t *list
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_portal_devices_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_portal_devices_t);
 
-        json_array_append_new(list, device_json(d, unenroll_of(policy, d->state, d->level, d->ownership),
-                                                enroll_mail_waits(policy, d->state, d->level, d->mode)));
+        json_array_append_new(list, device_json(d, policy, unenroll_of(policy, d->state, d->level, d->ownership)));
     }
     return rv;
 }

@@ -106,20 +106,34 @@ static apr_status_t reconcile(mdm_web_call_t *call, mdm_db_t *db, const mdm_enro
 
 /* What the body of a request to finish says. */
 typedef struct finish_t {
-    const char *ownership, *same_as;
+    const char *ownership, *same_as, *platform;
 } finish_t;
+
+static const char *const platforms[] = {"ios", "android", "windows", "blackberry", NULL};
+
+/* A mail app that is enrolled, and could be on one of several managed devices, is asked about later (MAT-05). */
+static apr_status_t is_later(mdm_web_call_t *call, mdm_db_t *db, int *later)
+{
+    mdm_q_portal_device_t *d;
+    apr_status_t rv = mdm_q_portal_device(db, call->args[0], call->caller->id, &d);
+
+    *later = rv == APR_SUCCESS && !strcmp(d->state, "active") && !strcmp(d->mode, "eas");
+    return rv;
+}
 
 static apr_status_t complete_in(mdm_web_call_t *call, mdm_db_t *db, const finish_t *f, const char **final)
 {
     mdm_enroll_policy_t *policy = NULL;
     const char *ownership = f->ownership;
+    int later = 0;
     apr_status_t rv = !ownership || f->same_as ? policy_of(call, db, &policy) : APR_SUCCESS;
 
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || (f->platform && (rv = mdm_eas_platform_said(db, call->caller->id, call->args[0], f->platform)) != APR_SUCCESS)
+        || (f->same_as && (rv = is_later(call, db, &later)) != APR_SUCCESS)) {
         return rv;
     }
-    if (f->same_as && strcmp(f->same_as, "new")) {
-        *final = f->same_as;
+    if (f->same_as && (later || strcmp(f->same_as, "new"))) {
+        *final = strcmp(f->same_as, "new") ? f->same_as : call->args[0];
         return reconcile(call, db, policy, f->same_as);
     }
     if (!ownership && !strcmp(policy->ownership, "choose")) {
@@ -133,10 +147,11 @@ static apr_status_t choices_json(mdm_web_call_t *call, mdm_db_t *db, json_t **ou
 {
     mdm_enroll_policy_t *policy;
     json_t *items = NULL;
-    apr_status_t rv = policy_of(call, db, &policy);
+    const char *platform = NULL;
+    apr_status_t rv = mdm_web_query(call->r, call->ctx, "platform", &platform);
 
-    if (rv == APR_SUCCESS && policy->manual_reconcile) {
-        rv = mdm_match_choices(db, call->caller->id, call->args[0], &items);
+    if (rv == APR_SUCCESS && (rv = policy_of(call, db, &policy)) == APR_SUCCESS && policy->manual_reconcile) {
+        rv = mdm_match_choices(db, call->caller->id, call->args[0], platform, &items);
     }
     if (rv == APR_SUCCESS) {
         *out = json_pack("{s:o}", "items", items ? items : json_array());
@@ -153,8 +168,9 @@ int enroll_mail_complete(mdm_web_call_t *call)
 {
     static const char *const ownerships[] = {"corporate", "personal", NULL};
     const char *final = NULL;
-    finish_t f = {NULL, NULL};
+    finish_t f = {NULL, NULL, NULL};
     const mdm_jfield_t fields[] = {{.name = "ownership", .type = MDM_JF_ENUM, .choices = ownerships, .out = &f.ownership},
+                                   {.name = "platform", .type = MDM_JF_ENUM, .choices = platforms, .out = &f.platform},
                                    {.name = "same_as", .type = MDM_JF_STR, .min = 3, .max = 36, .out = &f.same_as},
                                    {.name = NULL}};
     mdm_db_t *db;

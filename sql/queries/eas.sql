@@ -190,6 +190,12 @@ UPDATE device SET state = 'pending', mode = 'eas', level = 'email_only', eas_dev
 SELECT d.name, d.state, d.mode, d.level, d.platform, d.model, d.product, d.serial, d.build, d.os_version, f.kind
   FROM device d JOIN folder f ON f.id = d.folder_id WHERE d.id = :id AND d.person_id = :person_id;
 
+-- Its person says what system it has; what the mail app itself has told stays.
+-- name: eas_device_platform :exec
+-- args: id:text, person_id:text, platform:text
+UPDATE device SET platform = :platform, version = version + 1
+ WHERE id = :id AND person_id = :person_id AND mode IN ('eas', 'unknown') AND level = 'email_only' AND platform = 'unknown';
+
 -- name: eas_device_place :exec1
 -- args: id:text, name:text, name_key:text, folder_id:text
 UPDATE device SET name = :name, name_key = :name_key, folder_id = :folder_id WHERE id = :id;

@@ -96,3 +96,44 @@ def test_refusal_is_read(zone, browse, anna):  # noqa: F811
     finally:
         zone.sql("UPDATE policy_version SET settings = REPLACE(settings, '\"eas\":false', '\"eas\":true')")
     assert zone.sql("SELECT state FROM device WHERE id = ?", device)[0][0] == "pending"
+
+
+@pytest.mark.parametrize("language,dark,size", [("en", False, DESKTOP), ("de", True, (320, 640))])
+def test_which_system_and_which_phone(zone, browse, anna, language, dark, size):  # noqa: F811
+    """MAT-05, POR-07: the system first, then the devices of it; later again for one that could be on several; by keyboard."""
+    twins = [seed.device(zone, f"Twin {i}", anna, product="iPhone12,8", model="iPhone SE") for i in range(2)]
+    for ident in twins:
+        seed.record(zone, ident, person_id=anna)
+    unknown = seed.mail_device(zone, anna, f"BROWSERWHICH{language.upper()}", name="Outlook Anna Example", platform="unknown")
+    zone.sql("UPDATE source_record SET class = 'outlook:outlook' WHERE device_id = ?", unknown)
+    later = seed.mail_device(zone, anna, f"BROWSERLATER{language.upper()}", name="Mail Anna Example", state="active")
+    zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", later)
+    zone.sql("INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms) SELECT id, person_id, 'ambiguous', '[]', 1 FROM source_record WHERE device_id = ?", later)
+    zone.sql("UPDATE policy_version SET settings = REPLACE(settings, '\"manual_reconcile\":false', '\"manual_reconcile\":true')")
+    try:
+        page = browse(size, language=language, dark=dark)
+        log_in(page, zone)
+        find(page, f"[data-id='{later}'] .button.second")
+        fits(page)
+        shot(page, f"which-list-{language}")
+        press(page, Keys.ENTER, f"[data-id='{unknown}'] .button")
+        assert len(find(page, "dialog[open]").find_elements(By.CSS_SELECTOR, "input[name=system]")) == 4
+        shot(page, f"which-system-{language}")
+        fits(page)
+        press(page, Keys.ENTER, "dialog button[value=yes]")
+        find(page, f"dialog[open] input[name=which][value='{twins[1]}']").click()
+        shot(page, f"which-device-{language}")
+        fits(page)
+        press(page, Keys.ENTER, "dialog button[value=yes]")
+        wait(page, lambda: not page.find_elements(By.CSS_SELECTOR, f"[data-id='{unknown}']"))
+        assert zone.sql("SELECT mode FROM device WHERE id = ?", twins[1]) == [("ios_mdm_eas",)]
+        find(page, f"[data-id='{later}'] .button.second").click()
+        find(page, "dialog[open] input[value=new]").click()
+        press(page, Keys.ENTER, "dialog button[value=yes]")
+        wait(page, lambda: not page.find_elements(By.CSS_SELECTOR, f"[data-id='{later}'] .button.second"))
+        clean(page)
+    finally:
+        zone.sql("UPDATE policy_version SET settings = REPLACE(settings, '\"manual_reconcile\":true', '\"manual_reconcile\":false')")
+        for ident in twins:
+            zone.sql("DELETE FROM source_record WHERE device_id = ?", ident)
+            zone.sql("DELETE FROM device WHERE id = ?", ident)

@@ -178,7 +178,48 @@ def test_person_says_which_phone_it_is(zone, anna, me):
         status, done = anna.json("POST", f"/api/v1/devices/{other}/complete", {"ownership": "personal", "same_as": "new"})
         assert status == 200 and done["id"] == other and shown(anna, other)["state"] == "active"
         assert "manual" in zone.sql("SELECT match_rule FROM source_record WHERE device_id = ?", other)[0][0]
-        forget(zone, [stranger])
+        forget(zone, [stranger, other])
     finally:
         settings(zone, '"manual_reconcile":true', '"manual_reconcile":false')
         forget(zone, phones)
+
+
+def test_system_is_said_first(zone, anna, me):
+    """MAT-05: whatever the policy says, the person can name the system of a mail app that does not; the choice is among devices of that system."""
+    phones, waits = twins(zone, me)
+    answer = f"/api/v1/devices/{waits}"
+    zone.sql("UPDATE device SET platform = 'unknown' WHERE id = ?", waits)
+    zone.sql("UPDATE source_record SET attrs = '{}', class = 'outlook:outlook' WHERE device_id = ?", waits)
+    settings(zone, '"manual_reconcile":false', '"manual_reconcile":true')
+    try:
+        assert len(anna.json("GET", f"{answer}/choices?platform=ios")[1]["items"]) == 2
+        assert anna.json("GET", f"{answer}/choices?platform=android")[1]["items"] == []
+        assert anna.json("POST", f"{answer}/complete", {"ownership": "personal", "platform": "toaster"})[0] == 400
+        status, problem = anna.json("POST", f"{answer}/complete", {"ownership": "personal", "platform": "android", "same_as": phones[0]})
+        assert status == 400 and shown(anna, waits)["platform"] == "unknown"  # nothing of it stays
+    finally:
+        settings(zone, '"manual_reconcile":true', '"manual_reconcile":false')
+    assert anna.json("POST", f"{answer}/complete", {"ownership": "personal", "platform": "android"})[0] == 200
+    assert (shown(anna, waits)["platform"], shown(anna, waits)["state"]) == ("android", "active")
+    forget(zone, [*phones, waits])
+
+
+def test_asked_again_when_managed_ones_come(zone, anna, me):
+    """MAT-05: an enrolled mail app that could be one of several managed devices: its person may say which, or that it is none."""
+    phones, waits = twins(zone, me)
+    other = seed.mail_device(zone, me, "MTJ0ERHOAD0KR2URRVQOAKM100", name="Other")
+    for ident in (waits, other):
+        zone.sql("UPDATE device SET state = 'active' WHERE id = ?", ident)
+        zone.sql("UPDATE source_record SET state = 'enrolled' WHERE device_id = ?", ident)
+        zone.sql("INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms) SELECT id, person_id, 'ambiguous', '[]', 1 FROM source_record WHERE device_id = ?", ident)
+    assert not shown(anna, waits)["ask_which"]
+    settings(zone, '"manual_reconcile":false', '"manual_reconcile":true')
+    try:
+        assert shown(anna, waits)["ask_which"]
+        assert anna.json("POST", f"/api/v1/devices/{waits}/complete", {"same_as": phones[0]})[0] == 200
+        assert zone.sql("SELECT mode FROM device WHERE id = ?", phones[0]) == [("ios_mdm_eas",)]
+        assert anna.json("POST", f"/api/v1/devices/{other}/complete", {"same_as": "new"})[0] == 200
+        assert not shown(anna, other)["ask_which"] and shown(anna, other)["state"] == "active"
+    finally:
+        settings(zone, '"manual_reconcile":true', '"manual_reconcile":false')
+        forget(zone, [*phones, other])

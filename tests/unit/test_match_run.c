@@ -94,6 +94,13 @@ static apr_status_t split_fn(mdm_db_t *db, const void *arg)
     return mdm_match_split(db, x->a, x->b, x->out);
 }
 
+static apr_status_t android_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_eas_platform_said(db, x->a, x->b, "android");
+}
+
 static apr_status_t own_fn(mdm_db_t *db, const void *arg)
 {
     return mdm_match_own(db, arg, "administrator");
@@ -396,14 +403,14 @@ static void mat03_split_and_link_again(void **state)
 }
 
 /* How many devices the person may choose from for the one that waits. */
-static size_t choices(const char *person, const char *record)
+static size_t choices_of(const char *person, const char *record, const char *platform)
 {
     json_t *list;
     mdm_db_t *db;
     size_t n, i;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_match_choices(db, person, where(record), &list), APR_SUCCESS);
+    assert_int_equal(mdm_match_choices(db, person, where(record), platform, &list), APR_SUCCESS);
     mdm_db_close(db);
     n = json_array_size(list);
     for (i = 0; i < n; i++) {
@@ -411,6 +418,31 @@ static size_t choices(const char *person, const char *record)
     }
     json_decref(list);
     return n;
+}
+
+static size_t choices(const char *person, const char *record)
+{
+    return choices_of(person, record, NULL);
+}
+
+/* MAT-05: of a mail app that does not tell its system the person says it, and chooses among devices of that system. */
+static void mat05_the_platform_first(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "DEVICEID0001", "Outlook", "Outlook-iOS-Android/1.0");
+
+    assert_string_equal(ask(z, "SELECT platform FROM device WHERE id = '%s'", where(record)), "unknown");
+    assert_int_equal(choices(z->person->id, record), 1);
+    assert_int_equal(choices_of(z->person->id, record, "ios"), 1);
+    assert_int_equal(choices_of(z->person->id, record, "android"), 0);
+    assert_int_equal(in_transaction(android_fn, &(two_t){ben, where(record), NULL}), APR_SUCCESS);
+    assert_string_equal(ask(z, "SELECT platform FROM device WHERE id = '%s'", where(record)), "unknown");
+    assert_int_equal(in_transaction(android_fn, &(two_t){z->person->id, where(record), NULL}), APR_SUCCESS);
+    assert_string_equal(ask(z, "SELECT platform FROM device WHERE id = '%s'", where(record)), "android");
+    assert_int_equal(choices(z->person->id, record), 0);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, d->device, NULL}), MDM_EINPUT);
+    assert_int_equal(in_transaction(android_fn, &(two_t){z->person->id, d->device, NULL}), APR_SUCCESS); /* a managed one has told it */
+    assert_string_equal(ask(z, "SELECT platform FROM device WHERE id = '%s'", d->device), "ios");
 }
 
 static void mat05_what_can_be_chosen(void **state)
@@ -482,7 +514,7 @@ int main(void)
         T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
-        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
+        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

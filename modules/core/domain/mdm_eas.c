@@ -605,6 +605,16 @@ apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *d
     return rv;
 }
 
+apr_status_t mdm_eas_platform_said(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform)
+{
+    int n = 0;
+    apr_status_t rv = mdm_q_eas_device_platform(db, device_id, person_id, platform, &n);
+
+    return rv == APR_SUCCESS && n
+               ? mdm_device_event(db, device_id, NULL, "mail.platform", mdm_json_own(mdm_db_ctx(db), json_pack("{s:s}", "platform", platform)))
+               : rv;
+}
+
 /* ---------------------------------------------------------------- leaving */
 
 apr_status_t mdm_eas_leave(mdm_db_t *db, const char *device_id, const char *reason)

@@ -83,6 +83,9 @@ const mdm_eas_note_t *mdm_eas_note(mdm_ctx_t *ctx, const mdm_eas_note_ask_t *ask
  * this person's. In a transaction. */
 apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *device_id, const char *ownership, const char **final);
 
+/* The person says what system a mail device has that waits; does nothing if that is known, or the device is not theirs. In a transaction. */
+apr_status_t mdm_eas_platform_said(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform);
+
 /* Ends the mail of a device: none from then on, on all nodes. Does nothing if it has none. Call it after the device's state was set, whenever a
  * device is retired, unenrolled, or removed by its owner. reason: a word for the timeline. In a transaction. */
 apr_status_t mdm_eas_leave(mdm_db_t *db, const char *device_id, const char *reason);

@@ -262,12 +262,12 @@ static json_t *choice_json(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
 }
 
 /* Possible for people to know better: not another platform, and not where another client of the kind lives. */
-static int may_choose(const mdm_match_candidate_t *c)
+static int may_choose(const mdm_match_candidate_t *c, const mdm_q_match_records_t *q, const char *platform)
 {
-    return !c->excluded || !(is(c->excluded, "platform") || is(c->excluded, "taken"));
+    return !(is(c->excluded, "platform") || is(c->excluded, "taken")) && (!platform || is(q->platform, platform) || is(q->platform, "unknown"));
 }
 
-apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, json_t **out)
+apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform, json_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *people = mdm_json_text(ctx->pool, mdm_json_own(ctx, json_pack("[s]", person_id)));
@@ -289,10 +289,10 @@ apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *
         for (c = 0; c < f->candidates->nelts && json_array_size(*out) < CHOICES; ++c) {
             const mdm_match_candidate_t *at = &APR_ARRAY_IDX(f->candidates, c, mdm_match_candidate_t);
 
-            if (may_choose(at)) {
-                const char *id = APR_ARRAY_IDX(records, at->managed, mdm_match_record_t).id;
+            const mdm_q_match_records_t *q = mdm_match_row(rows, 0, rows->nelts, APR_ARRAY_IDX(records, at->managed, mdm_match_record_t).id);
 
-                json_array_append_new(*out, choice_json(ctx, mdm_match_row(rows, 0, rows->nelts, id)));
+            if (may_choose(at, q, platform)) {
+                json_array_append_new(*out, choice_json(ctx, q));
             }
         }
         break;

@@ -45,7 +45,8 @@ apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id);
  * (MAT-03). *out: the new object; of one that was only told of, the device. MDM_ECONFLICT: the device has nothing to be parted from. */
 apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out);
 /* What a person may choose for a mail device that waits (MAT-05): managed devices of the platform without a living client of this kind, likeliest first:
- * [{id, name, model, last_contact, hint}], hint: the last four characters of serial number or IMEI. New reference. */
-apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, json_t **out);
+ * [{id, name, model, last_contact, hint}], hint: the last four characters of serial number or IMEI. platform: as the person says if it is not known, else
+ * NULL. New reference. */
+apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform, json_t **out);
 
 #endif

@@ -1,5 +1,5 @@
 // My devices, and the start of an enrolment.
-import { ago, ask, call, el, ios, poll, portal, radio, t } from "./common.js";
+import { ago, ask, call, el, ios, platform, poll, portal, radio, t } from "./common.js";
 
 const app = document.getElementById("app");
 const live = el("p", { class: "sr", role: "status", "aria-live": "polite" });
@@ -61,6 +61,14 @@ function deviceItem(device) {
             if (await complete(device)) watcher.now();
         }));
         item.append(el("div", { class: "actions" }, button));
+    }
+    if (device.ask_which) {
+        const button = el("button", { class: "button second", "aria-label": t("same.label", { name: device.name }) }, t("same.button"));
+        button.addEventListener("click", () => attempt(button, async () => {
+            const { settle } = await import("./mail.js");
+            if (await settle(device)) watcher.now();
+        }));
+        item.append(el("p", { class: "soft" }, t("same.text")), el("div", { class: "actions" }, button));
     }
     if (device.unenroll !== "no") {
         const button = el("button", { class: "button danger", "aria-label": t("unenroll.label", { name: device.name }) }, t("unenroll.button"));
@@ -126,6 +134,8 @@ function kindChoice(kind, checked) {
 
 function enrollForm(policy) {
     const kinds = policy.kinds.filter((kind) => kind.allowed);
+    const rank = (kind) => (kind.kind === platform ? 0 : kind.kind === "email" ? 1 : 2);
+    if (["ios", "android"].includes(platform)) kinds.sort((a, b) => rank(a) - rank(b)); // what is for this phone comes first
     const first = kinds.find((kind) => kind.available);
     const button = el("button", { class: "button wide", type: "submit", disabled: !first }, t("enroll.start"));
     const form = el("form", { id: "start" },

@@ -93,4 +93,7 @@ export function ago(ms) {
     return t("just_now");
 }
 
-export const ios = /iPhone|iPad|iPod/.test(navigator.userAgent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);
+const agent = navigator.userAgent;
+export const ios = /iPhone|iPad|iPod/.test(agent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);
+// Of this browser's device; "" if it says nothing that could be enrolled.
+export const platform = ios ? "ios" : /Android/.test(agent) ? "android" : /Windows/.test(agent) ? "windows" : /BB10/.test(agent) ? "blackberry" : "";

@@ -1,29 +1,53 @@
 // E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
-import { ask, call, el, poll, portal, radio, t } from "./common.js";
+import { ask, call, el, platform as here, poll, portal, radio, t } from "./common.js";
+
+const systems = ["ios", "android", "windows", "blackberry"];
 
 const whose = () => el("fieldset", {}, el("legend", {}, t("enroll.whose")),
     radio("whose", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
     radio("whose", "corporate", t("enroll.corporate"), t("enroll.corporate_text")));
 
 // The person's phones that this mail app may be on; the likeliest is first.
-const which = (items) => el("fieldset", {}, el("legend", {}, t("complete.which")),
+const which = (items, other) => el("fieldset", {}, el("legend", {}, t("complete.which")),
     ...items.map((item, n) => radio("which", item.id, item.name, [item.model, item.hint && t("complete.hint", { hint: item.hint })].filter(Boolean).join(" · "), { checked: n === 0 })),
-    radio("which", "new", t("complete.new"), t("complete.new_text")));
+    radio("which", "new", t(`${other}.new`), t(`${other}.new_text`)));
+
+// Some mail apps don't say what they run on: the person does, whatever the policy says. null if they changed their mind.
+async function systemOf(device) {
+    if (device.platform !== "unknown") return undefined;
+    const question = el("fieldset", {}, el("legend", {}, t("complete.system")),
+        ...systems.map((name) => radio("system", name, t(`platform.${name}`), t(`complete.system_${name}`), { checked: name === (here || "ios") })));
+    return await ask(t("complete.title", { name: device.name }), question, t("complete.next")) ? question.querySelector(":checked").value : null;
+}
+
+const choicesOf = (device, system) => call("GET", `/api/v1/devices/${device.id}/choices${system ? `?platform=${system}` : ""}`);
+
+// It is enrolled, and could be one of the managed devices that came later: false if the person changed their mind.
+export async function settle(device) {
+    const { items } = await choicesOf(device);
+    if (!items.length) return true;
+    const question = which(items, "same");
+    if (!await ask(t("same.title", { name: device.name }), question, t("same.confirm"))) return false;
+    await call("POST", `/api/v1/devices/${device.id}/complete`, { same_as: question.querySelector(":checked").value });
+    return true;
+}
 
 // Asks what the policy leaves open and finishes; false if the person changed their mind. wanted: the answer given before.
 export async function complete(device, wanted) {
-    const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), call("GET", `/api/v1/devices/${device.id}/choices`)]);
+    const platform = await systemOf(device);
+    if (platform === null) return false;
+    const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), choicesOf(device, platform)]);
     if (!policy.may) throw new Error(policy.reason);
     let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
     let same_as;
     if (!wanted || !ownership || choices.items.length) {
-        const parts = [!ownership && whose(), choices.items.length && which(choices.items)].filter(Boolean);
+        const parts = [!ownership && whose(), choices.items.length && which(choices.items, "complete")].filter(Boolean);
         const question = el("div", {}, ...(parts.length ? parts : [t("complete.text")]));
         if (!await ask(t("complete.title", { name: device.name }), question, t("complete.button"))) return false;
         ownership ??= question.querySelector("[name=whose]:checked").value;
         same_as = question.querySelector("[name=which]:checked")?.value;
     }
-    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership, same_as });
+    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership, same_as, platform });
     return true;
 }
 

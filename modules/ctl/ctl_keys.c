@@ -17,6 +17,7 @@ static const place_t places[] = {
     {"bulk_row.cells", mdm_q_reseal_bulk},
     {"ca.private_key", mdm_q_reseal_ca},
     {"command.payload", mdm_q_reseal_command},
+    {"pending_enrollment.otp", mdm_q_reseal_pending_otp},
     {"pending_enrollment.token", mdm_q_reseal_pending_token},
     {"quick_task.options", mdm_q_reseal_task},
     {"source_record.bootstrap_token", mdm_q_reseal_bootstrap_token},

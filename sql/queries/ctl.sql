@@ -23,6 +23,7 @@ SELECT place, id, value FROM (
     SELECT 'bulk_row.cells' AS place, run_id || ':' || n AS id, cells AS value FROM bulk_row
     UNION ALL SELECT 'ca.private_key', kind, private_key FROM ca
     UNION ALL SELECT 'command.payload', id, payload FROM command WHERE sealed = 1
+    UNION ALL SELECT 'pending_enrollment.otp', id, otp FROM pending_enrollment WHERE otp IS NOT NULL
     UNION ALL SELECT 'pending_enrollment.token', id, token FROM pending_enrollment
     UNION ALL SELECT 'quick_task.options', id, options FROM quick_task
     UNION ALL SELECT 'source_record.bootstrap_token', id, bootstrap_token FROM source_record WHERE bootstrap_token IS NOT NULL
@@ -44,6 +45,10 @@ UPDATE ca SET private_key = :value WHERE kind = :id AND private_key = :old;
 -- name: reseal_command :exec
 -- args: id:text, old:text, value:text
 UPDATE command SET payload = :value WHERE id = :id AND payload = :old AND sealed = 1;
+
+-- name: reseal_pending_otp :exec
+-- args: id:text, old:text, value:text
+UPDATE pending_enrollment SET otp = :value WHERE id = :id AND otp = :old;
 
 -- name: reseal_pending_token :exec
 -- args: id:text, old:text, value:text

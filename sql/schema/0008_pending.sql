@@ -1,7 +1,6 @@
 -- Enrolments made for others, their one-time passwords, bulk runs and what is sent to people of them (spec 03 PEN, MAIL).
 
 -- ---------------------------------------------------------------- one-time passwords and who made it
-ALTER TABLE pending_enrollment ADD COLUMN otp_hash TEXT;       -- keyed hash that tries are judged by; goes with otp
 ALTER TABLE pending_enrollment ADD COLUMN otp_used_ms BIGINT;
 ALTER TABLE pending_enrollment ADD COLUMN proof_hash TEXT;     -- SHA-256 of what the browser got that gave the right OTP or password
 ALTER TABLE pending_enrollment ADD COLUMN notify TEXT NOT NULL DEFAULT '';       -- '' mail sms both: again at a reset

@@ -79,6 +79,12 @@ apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)
     e->person_name = row->person_name ? row->person_name : "";
     e->person_mail = row->person_mail ? row->person_mail : "";
     e->expected_serial = row->expected_serial;
+    e->expected_imei = row->expected_imei;
+    e->proof_hash = row->proof_hash;
+    e->phone = row->phone;
+    e->mail = row->mail;
+    e->notify = row->notify;
+    e->language = row->language;
     e->created_ms = row->created_ms;
     e->expires_ms = row->expires_ms;
     e->version = row->version;

@@ -54,7 +54,9 @@ const char *mdm_enroll_unenroll_mode(const mdm_enroll_policy_t *policy, const ch
 typedef struct mdm_pending_t {
     const char *id, *person_id, *policy_id, *ownership, *level, *platform, *origin, *state, *device_id, *step;
     const char *person_login, *person_name, *person_mail;
-    const char *expected_serial; /* NULL: any */
+    const char *expected_serial, *expected_imei; /* NULL: any */
+    const char *proof_hash; /* of what a browser holds that has proved what was needed (mdm_otp_try); NULL: none yet */
+    const char *phone, *mail, *notify, *language; /* "" = none, the person's, nobody is told, as the zone has it */
     apr_int64_t created_ms, expires_ms, version;
 } mdm_pending_t; /* state is "expired" as soon as the time is over, whatever the row still says */
 

@@ -1,8 +1,7 @@
 /* How a finished enrolment becomes a device object: finding the object again, naming, placing, and who may take it over. */
-#include "domain/mdm_enroll.h"
+#include "domain/mdm_enroll_priv.h"
 
 #include <string.h>
-#include <apr_fnmatch.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_ca.h"
@@ -12,224 +11,17 @@
 #include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
-#define ROOT_FOLDER "00000000-0000-4000-8000-000000000001"
-#define NAME_BYTES 120
-#define NAME_TRIES 1000000
-
-/* One enrolment under way. */
-typedef struct begin_t {
-    mdm_db_t *db;
-    mdm_ctx_t *ctx;
-    const mdm_pending_t *pending;
-    const mdm_enroll_facts_t *facts;
-    mdm_person_t *person;
-    mdm_enroll_policy_t *policy;
-    const char *udid, *serial, *imei; /* NULL instead of empty */
-    const char *model, *platform;
-    const char *self; /* id of the object that is named, "" for a new one: its own name is free */
-    apr_int64_t now;
-    int preview; /* before the device has said all of itself */
-    int rule;        /* number of the rule that fits, from 1; 0: none does */
-    json_t *missed;  /* NULL, or what the rules before it asked for: [{"rule", "why"}] */
-} begin_t;
-
-static const char *text_or(const char *s, const char *fallback)
-{
-    return s && *s ? s : fallback;
-}
-
-static const char *some(const char *s)
-{
-    return s && *s ? s : NULL;
-}
-
-/* ---------------------------------------------------------------- rules and names (ENR-04) */
-
-/* value: a word or a list of words; each may be a pattern with * and ?. */
-static int word_fits(json_t *want, const char *have)
-{
-    size_t i;
-    json_t *item;
-
-    if (!want) {
-        return 1;
-    }
-    if (json_is_string(want)) {
-        return apr_fnmatch(json_string_value(want), have, APR_FNM_CASE_BLIND | APR_FNM_NOESCAPE) == APR_SUCCESS;
-    }
-    json_array_foreach(want, i, item) {
-        if (json_is_string(item)
-            && apr_fnmatch(json_string_value(item), have, APR_FNM_CASE_BLIND | APR_FNM_NOESCAPE) == APR_SUCCESS) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The i-th of a word or a list of words; NULL behind the last. */
-static const char *nth(json_t *value, size_t i)
-{
-    return json_string_value(json_is_array(value) ? json_array_get(value, i) : i ? NULL : value);
-}
-
-/* *fits: the person is in one of the groups, and in or below one of the folders. */
-static apr_status_t member_fits(begin_t *b, json_t *match, int *fits)
-{
-    json_t *groups = json_object_get(match, "user_group"), *folders = json_object_get(match, "user_folder");
-    mdm_q_person_in_user_group_t *in_group;
-    mdm_q_person_in_user_folder_t *in_folder;
-    apr_status_t rv = APR_SUCCESS;
-    const char *id;
-    size_t i;
-
-    *fits = !groups;
-    for (i = 0; rv == APR_SUCCESS && !*fits && (id = nth(groups, i)); ++i) {
-        if ((rv = mdm_q_person_in_user_group(b->db, b->person->id, id, &in_group)) == APR_SUCCESS) {
-            *fits = in_group->n > 0;
-        }
-    }
-    if (rv != APR_SUCCESS || !*fits) {
-        return rv;
-    }
-    *fits = !folders;
-    for (i = 0; rv == APR_SUCCESS && !*fits && (id = nth(folders, i)); ++i) {
-        if ((rv = mdm_q_person_in_user_folder(b->db, b->person->id, id, &in_folder)) == APR_SUCCESS) {
-            *fits = in_folder->n > 0;
-        }
-    }
-    return rv;
-}
-
-/* *why: the criterion that a rule asks for in vain, NULL if it fits. */
-static apr_status_t rule_miss(begin_t *b, json_t *match, const char **why)
-{
-    const struct {
-        const char *key, *have;
-    } words[] = {{"platform", b->platform}, {"ownership", b->pending->ownership}, {"level", b->pending->level}, {"model", b->model}};
-    const char *os_min = json_string_value(json_object_get(match, "os_min"));
-    int fits = 1;
-    apr_status_t rv;
-    unsigned i;
-
-    for (i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
-        if (!word_fits(json_object_get(match, words[i].key), words[i].have)) {
-            *why = words[i].key;
-            return APR_SUCCESS;
-        }
-    }
-    if (os_min && !(b->preview && !some(b->facts->os_version)) && !mdm_version_at_least(b->facts->os_version, os_min)) {
-        *why = "os_min";
-        return APR_SUCCESS;
-    }
-    rv = member_fits(b, match, &fits);
-    *why = fits ? NULL : "person";
-    return rv;
-}
-
-static apr_status_t rule_find(begin_t *b, json_t **out)
-{
-    json_t *rules = (json_t *)b->policy->rules, *rule;
-    size_t i;
-
-    *out = NULL;
-    json_array_foreach(rules, i, rule) {
-        const char *why = NULL;
-        apr_status_t rv = rule_miss(b, json_object_get(rule, "match"), &why);
-
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        if (!why) {
-            b->rule = (int)i + 1;
-            *out = rule;
-            return APR_SUCCESS;
-        }
-        if (b->missed) {
-            json_array_append_new(b->missed, json_pack("{s:i, s:s}", "rule", (int)i + 1, "why", why));
-        }
-    }
-    return mdm_fail(b->ctx, MDM_EDENIED, NULL, "No enrolment rule of your organisation fits this device. Ask your IT support.");
-}
-
-static const char *numbered(begin_t *b, const char *base, int n)
-{
-    return n == 1 ? base : apr_psprintf(b->ctx->pool, "%s (%d)", base, n);
-}
-
-static apr_status_t name_taken(begin_t *b, const char *base, int n, int *taken)
-{
-    mdm_q_device_name_taken_t *row;
-    apr_status_t rv = mdm_q_device_name_taken(b->db, mdm_lower(b->ctx->pool, numbered(b, base, n)), b->self, &row);
-
-    *taken = rv == APR_SUCCESS;
-    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
-}
-
-/* The first free of "name", "name (2)", …: doubled until one is free, then halved, so that a thousand phones of one name cost
- * twenty look-ups in the index and never a scan. */
-static apr_status_t name_free(begin_t *b, const char *base, const char **out)
-{
-    int low = 0, high = 1, taken;
-    apr_status_t rv;
-
-    for (;; high *= 2) {
-        if ((rv = name_taken(b, base, high, &taken)) != APR_SUCCESS) {
-            return rv;
-        }
-        if (!taken || high > NAME_TRIES) {
-            break;
-        }
-        low = high;
-    }
-    while (high - low > 1) {
-        int middle = low + (high - low) / 2;
-
-        if ((rv = name_taken(b, base, middle, &taken)) != APR_SUCCESS) {
-            return rv;
-        }
-        *(taken ? &low : &high) = middle;
-    }
-    *out = numbered(b, base, high);
-    return APR_SUCCESS;
-}
-
-/* A first message may know "iPhone12,8" only: people call that an iPhone. */
-static const char *family(begin_t *b)
-{
-    apr_size_t len = strcspn(b->model, "0123456789,");
-
-    return some(b->facts->model) || !len ? b->model : apr_pstrmemdup(b->ctx->pool, b->model, len);
-}
-
-static apr_status_t name_make(begin_t *b, const char *pattern, const char **out)
-{
-    const char *values[MDM_ENROLL_VARS] = {b->person->login, b->person->name, b->person->mail, family(b),
-                                           b->serial,        b->platform,     NULL};
-    const char *base;
-    mdm_q_device_seq_next_t *seq;
-    apr_status_t rv;
-
-    if (strstr(pattern, "${seq}")) {
-        if ((rv = mdm_q_device_seq_next(b->db, b->now, &seq)) != APR_SUCCESS) {
-            return rv;
-        }
-        values[MDM_ENROLL_VARS - 1] = seq->value;
-    }
-    base = mdm_clean(b->ctx->pool, mdm_enroll_expand(b->ctx->pool, pattern, values), NAME_BYTES);
-    return name_free(b, *base ? base : b->model, out);
-}
-
 /* ---------------------------------------------------------------- records */
 
 /* Whatever was asked of an earlier enrolment is not asked of the next, and its identities die (R39). */
-static apr_status_t forget(begin_t *b, const char *record_id, const char *reason)
+static apr_status_t forget(mdm_begin_t *b, const char *record_id, const char *reason)
 {
     apr_status_t rv = mdm_command_clear(b->db, record_id);
 
     return rv == APR_SUCCESS ? mdm_ca_revoke_record(b->db, record_id, "", b->pending->id, reason) : rv;
 }
 
-static apr_status_t record_end(begin_t *b, const char *record_id, const char *reason)
+static apr_status_t record_end(mdm_begin_t *b, const char *record_id, const char *reason)
 {
     apr_status_t rv = forget(b, record_id, reason);
 
@@ -240,7 +32,7 @@ static apr_status_t record_end(begin_t *b, const char *record_id, const char *re
 }
 
 /* Ends all live records of this kind that a device has, but for one. */
-static apr_status_t records_end(begin_t *b, const char *device_id, const char *keep, const char *reason)
+static apr_status_t records_end(mdm_begin_t *b, const char *device_id, const char *keep, const char *reason)
 {
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_enroll_device_records(b->db, device_id, b->facts->kind, &rows);
@@ -256,7 +48,7 @@ static apr_status_t records_end(begin_t *b, const char *device_id, const char *k
     return rv == APR_SUCCESS ? mdm_change_add(b->db, "device", device_id) : rv;
 }
 
-static apr_status_t keys_add(begin_t *b, const char *record_id)
+static apr_status_t keys_add(mdm_begin_t *b, const char *record_id)
 {
     const struct {
         const char *space, *value;
@@ -273,7 +65,7 @@ static apr_status_t keys_add(begin_t *b, const char *record_id)
 }
 
 /* The live record of the device for this identity: the one it has, raised by a generation, or a new one. */
-static apr_status_t record_make(begin_t *b, const char *device_id, const char **out)
+static apr_status_t record_make(mdm_begin_t *b, const char *device_id, const char **out)
 {
     json_t *attrs = mdm_json_own(b->ctx, json_object());
     const char *text, *uuid;
@@ -281,13 +73,13 @@ static apr_status_t record_make(begin_t *b, const char *device_id, const char **
     apr_status_t rv;
 
     if (b->facts->name) {
-        json_object_set_new(attrs, "name", json_string(mdm_clean(b->ctx->pool, b->facts->name, NAME_BYTES)));
+        json_object_set_new(attrs, "name", json_string(mdm_clean(b->ctx->pool, b->facts->name, MDM_NAME_BYTES)));
     }
     text = mdm_json_text(b->ctx->pool, attrs);
     rv = mdm_q_enroll_live_record(b->db, b->facts->kind, b->facts->native_id, &row);
     if (rv == APR_SUCCESS && row->device_id && !strcmp(row->device_id, device_id)) {
         if ((rv = forget(b, row->id, "superseded by a new enrolment")) != APR_SUCCESS
-            || (rv = mdm_q_enroll_record_again(b->db, row->id, b->person->id, some(b->facts->topic), text, b->now))
+            || (rv = mdm_q_enroll_record_again(b->db, row->id, b->person->id, mdm_some(b->facts->topic), text, b->now))
                    != APR_SUCCESS
             || (rv = records_end(b, device_id, row->id, "superseded by a new enrolment")) != APR_SUCCESS) {
             return rv;
@@ -308,7 +100,7 @@ static apr_status_t record_make(begin_t *b, const char *device_id, const char **
         return MDM_EUNAVAIL;
     }
     rv = mdm_q_enroll_record_add(b->db, uuid, device_id, b->person->id, b->facts->kind, b->facts->native_id,
-                                 some(b->facts->topic), text, b->now, NULL);
+                                 mdm_some(b->facts->topic), text, b->now, NULL);
     *out = uuid;
     return rv == APR_SUCCESS ? keys_add(b, uuid) : rv;
 }
@@ -316,7 +108,7 @@ static apr_status_t record_make(begin_t *b, const char *device_id, const char **
 /* ---------------------------------------------------------------- which object */
 
 /* *live: the device has a record of this kind; *leaving: one that is being removed or wiped and has not confirmed it. */
-static apr_status_t records_look(begin_t *b, const char *device_id, int *live, int *leaving)
+static apr_status_t records_look(mdm_begin_t *b, const char *device_id, int *live, int *leaving)
 {
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_enroll_device_records(b->db, device_id, b->facts->kind, &rows);
@@ -337,7 +129,7 @@ static apr_int64_t later_of(apr_int64_t a, apr_int64_t b)
 
 /* When the old identity was last used. Contact times are written behind, so what this node has noted counts as well, and so do
  * commands that were fetched or answered, whatever node the device spoke to. */
-static apr_status_t last_use(begin_t *b, const mdm_q_enroll_device_known_t *d, apr_int64_t *out)
+static apr_status_t last_use(mdm_begin_t *b, const mdm_q_enroll_device_known_t *d, apr_int64_t *out)
 {
     const mdm_env_t *env = b->ctx->env;
     mdm_q_enroll_record_used_t *used;
@@ -361,7 +153,7 @@ static apr_status_t last_use(begin_t *b, const mdm_q_enroll_device_known_t *d, a
 }
 
 /* The same person again. *use = 1: this object continues; 0: it stays as it is beside a new one. */
-static apr_status_t same_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int leaving, int *use)
+static apr_status_t same_person(mdm_begin_t *b, const mdm_q_enroll_device_known_t *d, int leaving, int *use)
 {
     if (!strcmp(d->state, "blocked")) {
         return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This device is blocked. Ask your IT support.");
@@ -380,11 +172,11 @@ static apr_status_t same_person(begin_t *b, const mdm_q_enroll_device_known_t *d
     return APR_SUCCESS;
 }
 
-/* Somebody else's device. The old object is retired only if the new enrolment was proved by a log-in and the old identity has been
- * silent since; else the first keeps its management. */
-static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *d, int live, int leaving)
+/* Somebody else's device. The old object is retired only if the new enrolment was proved by a log-in or a one-time password and the old
+ * identity has been silent since; else the first keeps its management. */
+static apr_status_t other_person(mdm_begin_t *b, const mdm_q_enroll_device_known_t *d, int live, int leaving)
 {
-    int proved = !strcmp(b->pending->origin, "self") || !strcmp(b->pending->origin, "ade");
+    int proved = !strcmp(b->pending->origin, "self") || !strcmp(b->pending->origin, "ade") || b->pending->proof_hash;
     apr_int64_t used;
     apr_status_t rv;
 
@@ -411,7 +203,7 @@ static apr_status_t other_person(begin_t *b, const mdm_q_enroll_device_known_t *
 }
 
 /* *device_id = the object to continue, or NULL for a new one. */
-static apr_status_t object_find(begin_t *b, const char **device_id)
+static apr_status_t object_find(mdm_begin_t *b, const char **device_id)
 {
     apr_array_header_t *rows;
     apr_status_t rv = mdm_q_enroll_device_known(b->db, b->udid, b->serial, &rows);
@@ -438,7 +230,7 @@ static apr_status_t object_find(begin_t *b, const char **device_id)
     return rv;
 }
 
-static const char *mode_of(const begin_t *b)
+static const char *mode_of(const mdm_begin_t *b)
 {
     if (!strcmp(b->facts->kind, "mdm") || !strcmp(b->facts->kind, "ade")) {
         return "ios_mdm";
@@ -446,26 +238,7 @@ static const char *mode_of(const begin_t *b)
     return !strcmp(b->facts->kind, "agent") ? "android_app" : "eas";
 }
 
-/* Folder and name by the first rule that fits. */
-static apr_status_t place(begin_t *b, const char **folder, const char **name)
-{
-    mdm_q_enroll_folder_exists_t *found;
-    json_t *rule;
-    apr_status_t rv = rule_find(b, &rule);
-
-    if (rv != APR_SUCCESS || (rv = name_make(b, json_string_value(json_object_get(rule, "name")), name)) != APR_SUCCESS) {
-        return rv;
-    }
-    *folder = json_string_value(json_object_get(rule, "folder"));
-    rv = mdm_q_enroll_folder_exists(b->db, *folder, &found);
-    if (rv == APR_NOTFOUND) {
-        *folder = ROOT_FOLDER; /* the rule's folder was removed since */
-        rv = APR_SUCCESS;
-    }
-    return rv;
-}
-
-static apr_status_t object_add(begin_t *b, const char **out)
+static apr_status_t object_add(mdm_begin_t *b, const char **out)
 {
     const char *uuid = mdm_uuid(b->ctx->pool), *folder, *name;
     json_t *detail;
@@ -475,14 +248,14 @@ static apr_status_t object_add(begin_t *b, const char **out)
         return MDM_EUNAVAIL;
     }
     if ((rv = mdm_enroll_room(b->db, b->policy, b->person->id, 0)) != APR_SUCCESS
-        || (rv = place(b, &folder, &name)) != APR_SUCCESS) {
+        || (rv = mdm_begin_place(b, &folder, &name)) != APR_SUCCESS) {
         return rv;
     }
     *out = uuid;
     rv = mdm_q_enroll_device_add(b->db, uuid, name, mdm_lower(b->ctx->pool, name), folder, b->person->id, mode_of(b),
-                                 b->pending->level, b->pending->ownership, b->platform, text_or(b->facts->model, ""),
-                                 text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
-                                 text_or(b->facts->os_version, ""), text_or(b->facts->build, ""), b->now, NULL);
+                                 b->pending->level, b->pending->ownership, b->platform, mdm_text_or(b->facts->model, ""),
+                                 mdm_text_or(b->facts->product, ""), b->serial, b->udid, b->imei,
+                                 mdm_text_or(b->facts->os_version, ""), mdm_text_or(b->facts->build, ""), b->now, NULL);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -490,139 +263,10 @@ static apr_status_t object_add(begin_t *b, const char **out)
     return mdm_device_event(b->db, uuid, b->pending->id, "enroll.named", detail);
 }
 
-/* ---------------------------------------------------------------- for enrolments without a link */
-
-apr_status_t mdm_enroll_room(mdm_db_t *db, const mdm_enroll_policy_t *policy, const char *person_id, int has)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_q_pending_counts_t *n;
-    apr_status_t rv;
-
-    if (!policy->max_devices) {
-        return APR_SUCCESS;
-    }
-    if ((rv = mdm_q_pending_counts(db, person_id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
-        return rv;
-    }
-    if (n->devices - has >= policy->max_devices) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "You have reached the number of devices that you may enrol (%d).",
-                        policy->max_devices);
-    }
-    return APR_SUCCESS;
-}
-
-static begin_t begin_make(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-
-    return (begin_t){.db = db, .ctx = ctx, .pending = pending, .facts = facts, .udid = some(facts->udid),
-                     .serial = some(facts->serial), .imei = some(facts->imei),
-                     .model = text_or(facts->model, text_or(facts->product, "Device")),
-                     .platform = text_or(facts->platform, pending->platform), .self = "", .now = mdm_now_ms(ctx)};
-}
-
-apr_status_t mdm_enroll_place(mdm_db_t *db, mdm_person_t *person, mdm_enroll_policy_t *policy, const mdm_enroll_facts_t *facts,
-                              const char *ownership, const char *level, const char *self, const char **folder,
-                              const char **name)
-{
-    mdm_pending_t as = {.ownership = ownership, .level = level, .platform = "unknown"};
-    begin_t b = begin_make(db, &as, facts);
-
-    b.person = person;
-    b.policy = policy;
-    b.self = self;
-    return place(&b, folder, name);
-}
-
-apr_status_t mdm_enroll_name(mdm_db_t *db, mdm_person_t *person, const mdm_enroll_facts_t *facts, const char *pattern,
-                             const char **name)
-{
-    mdm_pending_t as = {.platform = "unknown"};
-    begin_t b = begin_make(db, &as, facts);
-
-    b.person = person;
-    return name_make(&b, pattern, name);
-}
-
-/* ---------------------------------------------------------------- why, and why not */
-
-/* Everything that mdm_enroll_begin() asks of a new device, in its order. */
-static apr_status_t why_not(begin_t *b, json_t *out)
-{
-    mdm_q_enroll_folder_exists_t *there;
-    const char *folder, *name;
-    apr_status_t rv = b->person->disabled ? mdm_fail(b->ctx, MDM_EDENIED, "person", "This person may not log in.") : APR_SUCCESS;
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, b->pending->ownership, b->pending->level);
-    }
-    if (rv == APR_SUCCESS && strcmp(b->pending->level, "email_only") != 0) { /* of mail apps the protocol counts */
-        rv = mdm_enroll_system(b->ctx, b->policy, b->platform, some(b->facts->os_version));
-    }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_enroll_room(b->db, b->policy, b->person->id, 0);
-    }
-    if (rv != APR_SUCCESS || (rv = place(b, &folder, &name)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_q_enroll_folder_exists(b->db, folder, &there);
-    if (rv == APR_SUCCESS) {
-        json_object_set_new(out, "rule", json_integer(b->rule));
-        json_object_set_new(out, "name", json_string(name));
-        json_object_set_new(out, "folder", json_pack("{s:s, s:s}", "id", folder, "name", there->name));
-    }
-    return rv;
-}
-
-static apr_status_t why_policy(begin_t *b, json_t *out)
-{
-    mdm_policy_reason_t from;
-    apr_status_t rv = mdm_enroll_policy_why(b->db, b->person, &b->policy, &from);
-
-    if (rv == APR_SUCCESS) {
-        json_object_set_new(out, "policy", json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "id", b->policy->policy_id, "name", b->policy->policy_name,
-                                                     "target", "kind", from.kind, "id", from.id, "name", from.name));
-        json_object_set_new(out, "ownership", json_string(b->policy->ownership));
-        json_object_set_new(out, "level", json_string(b->policy->level));
-    }
-    return rv;
-}
-
-apr_status_t mdm_enroll_why_json(mdm_db_t *db, const char *person_id, const mdm_enroll_facts_t *facts, const char *ownership, const char *level,
-                                 json_t **out)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_pending_t as = {.ownership = ownership, .level = level, .platform = "ios"};
-    begin_t b = begin_make(db, &as, facts);
-    json_t *o = mdm_json_own(ctx, json_pack("{s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[]}", "policy", "ownership", "level", "rule", "name", "folder",
-                                            "reason", "field", "missed"));
-    apr_status_t rv = mdm_person_get(db, person_id, &b.person);
-
-    if (rv != APR_SUCCESS || (rv = mdm_db_begin(db)) != APR_SUCCESS) {
-        return rv;
-    }
-    b.preview = 1;
-    b.missed = json_object_get(o, "missed");
-    if ((rv = why_policy(&b, o)) == APR_SUCCESS) {
-        as.ownership = *ownership ? ownership : strcmp(b.policy->ownership, "choose") != 0 ? b.policy->ownership : "personal";
-        as.level = *level ? level : strcmp(b.policy->level, "choose") != 0 ? b.policy->level : "managed";
-        rv = why_not(&b, o);
-    }
-    mdm_db_rollback(db); /* a number of ${seq} is taken by enrolling alone */
-    json_object_set_new(o, "allowed", json_boolean(rv == APR_SUCCESS));
-    if (rv == MDM_EDENIED) {
-        json_object_set_new(o, "reason", json_string(ctx->fail_text));
-        json_object_set_new(o, "field", ctx->fail_field && *ctx->fail_field ? json_string(ctx->fail_field) : json_null());
-        rv = APR_SUCCESS;
-    }
-    *out = rv == APR_SUCCESS ? json_incref(o) : NULL;
-    return rv;
-}
-
 /* ---------------------------------------------------------------- the whole */
 
 /* What said its serial number for this enrolment is what comes (IOS-07). */
-static apr_status_t same_device(begin_t *b)
+static apr_status_t same_device(mdm_begin_t *b)
 {
     json_error_t bad;
     json_t *steps = mdm_json_own(b->ctx, json_loads(b->pending->step, 0, &bad));
@@ -632,8 +276,20 @@ static apr_status_t same_device(begin_t *b)
                ? mdm_fail(b->ctx, MDM_EDENIED, "UDID", "This enrolment was begun by another device.") : APR_SUCCESS;
 }
 
+/* IMEIs are written with and without blanks and dashes. */
+static int same_digits(const char *a, const char *b)
+{
+    for (;; ++a, ++b) {
+        a += strcspn(a, "0123456789");
+        b += strcspn(b, "0123456789");
+        if (*a != *b || !*a) {
+            return *a == *b;
+        }
+    }
+}
+
 /* May this enrolment still become a device, and this device? */
-static apr_status_t admit(begin_t *b)
+static apr_status_t admit(mdm_begin_t *b)
 {
     const mdm_pending_t *e = b->pending;
     apr_status_t rv;
@@ -657,6 +313,9 @@ static apr_status_t admit(begin_t *b)
     if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial) != 0)) {
         return mdm_fail(b->ctx, MDM_EDENIED, "SerialNumber", "This enrolment was made for another device.");
     }
+    if (e->expected_imei && *e->expected_imei && (!b->imei || !same_digits(b->imei, e->expected_imei))) {
+        return mdm_fail(b->ctx, MDM_EDENIED, "IMEI", "This enrolment was made for another device.");
+    }
     if ((rv = same_device(b)) != APR_SUCCESS) {
         return rv;
     }
@@ -668,21 +327,21 @@ static apr_status_t admit(begin_t *b)
         || (rv = mdm_enroll_allowed(b->ctx, b->policy, b->platform, e->ownership, e->level)) != APR_SUCCESS) {
         return rv;
     }
-    return mdm_enroll_system(b->ctx, b->policy, b->platform, some(b->facts->os_version));
+    return mdm_enroll_system(b->ctx, b->policy, b->platform, mdm_some(b->facts->os_version));
 }
 
-static apr_status_t object_again(begin_t *b, const char *device_id)
+static apr_status_t object_again(mdm_begin_t *b, const char *device_id)
 {
     return mdm_q_enroll_device_again(b->db, device_id, b->person->id, mode_of(b), b->pending->level, b->pending->ownership,
-                                     b->platform, text_or(b->facts->model, ""), text_or(b->facts->product, ""), b->serial,
-                                     b->udid, b->imei, text_or(b->facts->os_version, ""), text_or(b->facts->build, ""));
+                                     b->platform, mdm_text_or(b->facts->model, ""), mdm_text_or(b->facts->product, ""), b->serial,
+                                     b->udid, b->imei, mdm_text_or(b->facts->os_version, ""), mdm_text_or(b->facts->build, ""));
 }
 
 apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts,
                               const char **device_id, const char **record_id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    begin_t b;
+    mdm_begin_t b;
     mdm_q_pending_step_get_t *locked;
     mdm_pending_t *fresh;
     const char *device;
@@ -696,7 +355,7 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
         || (rv = mdm_pending_get(db, pending->id, &fresh)) != APR_SUCCESS) {
         return rv;
     }
-    b = begin_make(db, fresh, facts);
+    b = mdm_begin_make(db, fresh, facts);
     if ((rv = admit(&b)) != APR_SUCCESS || (rv = object_find(&b, &device)) != APR_SUCCESS
         || (rv = device ? object_again(&b, device) : object_add(&b, &device)) != APR_SUCCESS
         || (rv = record_make(&b, device, record_id)) != APR_SUCCESS
@@ -711,14 +370,14 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
 
 apr_status_t mdm_enroll_preview(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
 {
-    begin_t b = begin_make(db, pending, facts);
+    mdm_begin_t b = mdm_begin_make(db, pending, facts);
     const char *device, *folder, *name;
     apr_status_t rv = mdm_db_begin(db);
 
     b.preview = 1;
     if (rv == APR_SUCCESS && (rv = admit(&b)) == APR_SUCCESS && (rv = object_find(&b, &device)) == APR_SUCCESS && !device
         && (rv = mdm_enroll_room(db, b.policy, b.person->id, 0)) == APR_SUCCESS) {
-        rv = place(&b, &folder, &name);
+        rv = mdm_begin_place(&b, &folder, &name);
     }
     mdm_db_rollback(db); /* another person's device is taken over when it is enrolled, and not before */
     return rv;
@@ -755,7 +414,7 @@ apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, cons
     apr_status_t rv;
 
     if ((rv = mdm_pending_step(db, pending->id, "authenticated", *sentence ? sentence : "The enrolment was refused.")) != APR_SUCCESS
-        || (rv = mdm_q_enroll_device_known(db, some(facts->udid), some(facts->serial), &rows)) != APR_SUCCESS) {
+        || (rv = mdm_q_enroll_device_known(db, mdm_some(facts->udid), mdm_some(facts->serial), &rows)) != APR_SUCCESS) {
         return rv;
     }
     if (rows->nelts) {

@@ -144,8 +144,7 @@ apr_status_t mdm_otp_text(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char
     return APR_SUCCESS;
 }
 
-/* As people type it: blanks, dashes and case don't matter. */
-static const char *plain(apr_pool_t *p, const char *typed)
+const char *mdm_otp_plain(apr_pool_t *p, const char *typed)
 {
     char *out = apr_pstrdup(p, typed), *o = out;
 
@@ -160,7 +159,7 @@ static const char *plain(apr_pool_t *p, const char *typed)
 
 apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char *text, const char **out)
 {
-    const char *chars = chars_of(conf->alphabet), *got = plain(ctx->pool, text);
+    const char *chars = chars_of(conf->alphabet), *got = mdm_otp_plain(ctx->pool, text);
 
     if (strlen(got) != (apr_size_t)conf->length) {
         return mdm_fail(ctx, MDM_EINPUT, "otp", "must have %d characters", conf->length);
@@ -172,27 +171,18 @@ apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const cha
     return APR_SUCCESS;
 }
 
-static const char *purpose(mdm_ctx_t *ctx, const char *id)
+const char *mdm_otp_purpose(mdm_ctx_t *ctx, const char *id)
 {
     return apr_pstrcat(ctx->pool, "pending_enrollment.otp:", id, NULL);
-}
-
-/* Bound to its enrolment: the same text elsewhere has another one. */
-static apr_status_t hash_of(mdm_ctx_t *ctx, const char *id, const char *otp, const char **out)
-{
-    return mdm_seal_index(ctx, "pending_enrollment.otp", apr_pstrcat(ctx->pool, id, ":", otp, NULL), out);
 }
 
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *sealed, *hash;
-    apr_status_t rv = mdm_seal(ctx, purpose(ctx, pending_id), otp, strlen(otp), &sealed);
+    const char *sealed;
+    apr_status_t rv = mdm_seal(ctx, mdm_otp_purpose(ctx, pending_id), otp, strlen(otp), &sealed);
 
-    if (rv == APR_SUCCESS) {
-        rv = hash_of(ctx, pending_id, otp, &hash);
-    }
-    return rv == APR_SUCCESS ? mdm_q_otp_put(db, pending_id, sealed, hash, expires_ms) : rv;
+    return rv == APR_SUCCESS ? mdm_q_otp_put(db, pending_id, sealed, expires_ms) : rv;
 }
 
 apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **otp)
@@ -209,8 +199,70 @@ apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **o
     if (!row->otp || !mdm_pending_usable(e) || row->otp_expires_ms_null || row->otp_expires_ms <= mdm_now_ms(ctx)) {
         return APR_NOTFOUND;
     }
-    if ((rv = mdm_unseal(ctx, purpose(ctx, pending_id), row->otp, &text)) == APR_SUCCESS) {
+    if ((rv = mdm_unseal(ctx, mdm_otp_purpose(ctx, pending_id), row->otp, &text)) == APR_SUCCESS) {
         *otp = (const char *)text.data;
     }
     return rv;
+}
+
+/* ---------------------------------------------------------------- for administrators */
+
+apr_status_t mdm_otp_view(mdm_db_t *db, const char *pending_id, const char **otp, const char **token)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_pending_t *e;
+    apr_status_t rv = mdm_pending_get(db, pending_id, &e);
+
+    *otp = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!mdm_pending_usable(e)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, locked, cancelled or has expired.");
+    }
+    rv = mdm_otp_reveal(db, pending_id, otp);
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if ((rv = mdm_pending_token(db, pending_id, token)) != APR_SUCCESS) {
+        return rv;
+    }
+    return mdm_audit(db, *otp ? "pending.otp_view" : "pending.link", "pending", pending_id, e->person_login, "done", NULL);
+}
+
+apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *notify)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx), until;
+    mdm_otp_conf_t *conf;
+    mdm_pending_t *e;
+    const char *otp;
+    apr_status_t rv = mdm_pending_get(db, pending_id, &e);
+
+    if (rv != APR_SUCCESS || (rv = mdm_otp_conf(db, &conf)) != APR_SUCCESS || (rv = mdm_otp_text(ctx, conf, &otp)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!strcmp(e->level, "email_only")) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "level", "Mail enrolments have no one-time password.");
+    }
+    until = now + conf->life_ms;
+    rv = strcmp(e->state, "cancelled") ? mdm_q_otp_reset(db, pending_id, apr_psprintf(ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", now), until)
+                                       : APR_NOTFOUND; /* also that of a person who may not log in any more */
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "state", "A device uses this enrolment already, or it has ended.");
+    }
+    if (rv != APR_SUCCESS || (rv = mdm_otp_put(db, pending_id, otp, until)) != APR_SUCCESS
+        || (rv = mdm_q_challenge_drop_unused(db, pending_id, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    return mdm_audit(db, "pending.otp_reset", "pending", pending_id, e->person_login, "done", NULL);
+}
+
+json_t *mdm_otp_state_json(mdm_ctx_t *ctx, const char *state, int has, const apr_int64_t *expires_ms, const apr_int64_t *used_ms, apr_int64_t tries)
+{
+    int late = expires_ms && *expires_ms <= mdm_now_ms(ctx);
+    const char *word = !strcmp(state, "locked") ? "locked" : used_ms ? "used" : !has ? "none" : late ? "expired" : "open";
+
+    return json_pack("{s:s, s:o, s:I}", "state", word, "expires_at", expires_ms && has ? json_string(mdm_time_text(ctx->pool, *expires_ms)) : json_null(),
+                     "tries", (json_int_t)tries);
 }

@@ -35,7 +35,32 @@ apr_status_t mdm_otp_text(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char
 apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char *text, const char **out);
 /* Gives an enrolment this one-time password; an earlier one and what was proved by it are dead at once. In a transaction. */
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms);
+/* As it counts: blanks and dashes away, in capitals. And what it is sealed for. */
+const char *mdm_otp_plain(apr_pool_t *p, const char *typed);
+const char *mdm_otp_purpose(mdm_ctx_t *ctx, const char *pending_id);
 /* Shows it, without audit: for notices. APR_NOTFOUND: none, used, expired, or the enrolment has ended. */
 apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **otp);
+/* Shows it and the token of the link to an administrator (*otp NULL: there is none to show). MDM_ECONFLICT: the link is over. In a transaction;
+ * audited. */
+apr_status_t mdm_otp_view(mdm_db_t *db, const char *pending_id, const char **otp, const char **token);
+/* A new one with a new life, which the enrolment gets as well; tries begin at 0, and what was shown, proved or handed out before is void at once. How
+ * people are told: notify ("", "mail", "sms", "both"; NULL: as when it was made). MDM_ECONFLICT: a device uses it, or it has ended. In a
+ * transaction; audited. */
+apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *notify);
+/* {"state": "none" | "open" | "used" | "locked" | "expired", "expires_at", "tries"}. New reference. */
+json_t *mdm_otp_state_json(mdm_ctx_t *ctx, const char *state, int has, const apr_int64_t *expires_ms, const apr_int64_t *used_ms, apr_int64_t tries);
+
+/* ---- proving (mdm_otp_try.c) */
+typedef struct mdm_otp_given_t {
+    const char *otp;       /* as typed; NULL or "": none */
+    const char *person_id; /* whose log-in was checked for this; NULL: nobody's */
+} mdm_otp_given_t;
+/* Judges what somebody with a link has given against what the enrolment needs. *grant: what his browser shows from now on; NULL: refused, for whatever
+ * reason: unknown link, wrong, used, expired or another enrolment's password, another person's log-in, locked, all by the same path and with the same
+ * work. A wrong try counts; the set number of them locks the enrolment, whoever made them. In a transaction that is committed whatever comes
+ * out; audited. The caller throttles by address. */
+apr_status_t mdm_otp_try(mdm_db_t *db, const char *token, const mdm_otp_given_t *given, const char **grant);
+/* Whether this browser has proved what the enrolment needs. person_id: who is logged in at the portal there; both may be NULL. */
+int mdm_otp_proved(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const mdm_pending_t *e, const char *grant, const char *person_id);
 
 #endif

@@ -231,8 +231,8 @@ def memory(zone):
 
 
 def test_large_bodies_stream(zone, post, phone):
-    """PXY-01, R09: 50 MB up and 50 MB down while the server's memory stays as it is."""
-    size = 50 << 20
+    """PXY-01, R09: 100 MB up and 100 MB down while the server's memory stays as it is."""
+    size, mime = 100 << 20, b"Subject: x\r\n\r\n" + b"x" * (100 << 20)
     phone.version, most, done = "12.1", [0], threading.Event()
     assert phone.post("FolderSync", FOLDERS).http == 200
     before = memory(zone)
@@ -243,8 +243,8 @@ def test_large_bodies_stream(zone, post, phone):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        assert phone.send(b"x" * size).http == 200
-        assert len(post.back.boxes[harness.PERSON].sent.pop()) == size
+        assert phone.send(mime).http == 200
+        assert len(post.back.boxes[harness.PERSON].sent.pop()) == len(mime)
         post.back.requests[-1]["body"] = b""
         post.back.script["GetAttachment"] = [{"status": 200, "body": b"y" * size}]
         assert len(phone.post("GetAttachment", body=b"").body) == size

@@ -23,7 +23,7 @@ struct mdm_mailsum_t;
 /* One kind of background work. Registered once per server start, in post_config or optional_fn_retrieve. */
 typedef struct mdm_jobkind_t {
     const char *name;         /* job.kind */
-    /* Limit group: "cpu", "push", "ldap", "smtp", …: one slow class never stops another. "push", "test", "apple" and "store" go out
+    /* Limit group: "cpu", "push", "ldap", "smtp", …: one slow class never stops another. "push", "test", "apple", "store" and "sms" go out
      * to the internet: only nodes with the MDM role and MDMOutbound On claim them (NOD-05). */
     const char *target_class;
     int lease_s;              /* longer than the longest batch */

@@ -5,6 +5,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_notice.h"
 #include "wire/mdm_mail.h"
+#include "wire/mdm_sms.h"
 
 /* ---- the mail server */
 
@@ -163,6 +164,7 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
     const mdm_notice_kind_t *kind = mdm_notice_kind(call->args[0]);
     mdm_ctx_t *ctx = call->ctx;
     mdm_notice_text_t t, out;
+    mdm_sms_length_t len;
     apr_status_t rv = kind && mdm_notice_default(kind, call->args[1]) ? read_text(call, &t) : APR_NOTFOUND;
 
     if (rv == APR_SUCCESS)
@@ -170,8 +172,11 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, apr_pstrcat(ctx->pool, call->svc->public_url(call->r->server), "/enroll/", NULL)), &out);
-    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?}", "subject", out.subject, "text", out.text, "html", out.html, "sms",
-                                                    mdm_notice_has_sms(kind) ? out.sms : NULL));
+    mdm_sms_count(out.sms, &len);
+    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?, s:o}", "subject", out.subject, "text", out.text, "html", out.html, "sms",
+                                                    mdm_notice_has_sms(kind) ? out.sms : NULL, "sms_length", mdm_notice_has_sms(kind)
+                                                    ? json_pack("{s:s, s:i, s:i}", "encoding", len.encoding, "units", len.units, "parts", len.parts)
+                                                    : json_null()));
 }
 
 /* ---- the outbox */

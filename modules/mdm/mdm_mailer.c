@@ -1,4 +1,4 @@
-/* Owns the job that sends notices by mail. Whoever writes one calls it; its period is for those that wait for another try. */
+/* Owns the jobs that send notices, by mail and by SMS. Whoever writes one calls its job; the period is for those that wait for another try. */
 #include "domain/mdm_notice.h"
 #include "mdm_private.h"
 
@@ -16,3 +16,4 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
 }
 
 const mdm_jobkind_t mdm_mail_kind = {.name = MDM_NOTICE_JOB, .target_class = "smtp", .lease_s = LEASE_S, .period_ms = PERIOD_MS, .run = run};
+const mdm_jobkind_t mdm_sms_kind = {.name = MDM_NOTICE_SMS_JOB, .target_class = "sms", .lease_s = LEASE_S, .period_ms = PERIOD_MS, .run = run};

@@ -93,6 +93,7 @@ static void register_jobs(void)
     mdm_jobs_kind(&mdm_ldapsync_kind);
     mdm_jobs_kind(&mdm_login_change_kind);
     mdm_jobs_kind(&mdm_mail_kind);
+    mdm_jobs_kind(&mdm_sms_kind);
 }
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)

@@ -163,6 +163,12 @@ UPDATE notice SET state = 'waiting', attempts = 0, due_ms = :now, until_ms = :un
 SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'waiting' AND channel = :channel LIMIT 1000) w),
        (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'failed' AND channel = :channel LIMIT 1000) f);
 
+-- Text messages that the gateway has taken since then.
+-- name: notice_sms_sent :one
+-- args: since:i64
+-- cols: n:i64
+SELECT COUNT(*) FROM notice WHERE channel = 'sms' AND state = 'sent' AND done_ms >= :since;
+
 -- ---------------------------------------------------------------- templates
 
 -- name: notice_templates :many

@@ -35,7 +35,7 @@ export const words = {
   by_state: ['Devices by state', 'Geräte nach Zustand'], messages: ['Messages', 'Meldungen'], no_messages: ['No open messages.', 'Keine offenen Meldungen.'], acknowledge: ['Acknowledge', 'Bestätigen'],
   // notifications
   notifications: ['Notifications', 'Benachrichtigungen'], nt_outbox: ['Outbox', 'Postausgang'], nt_texts: ['Texts', 'Texte'], nt_server: ['Mail server', 'Mailserver'], notice: ['Notice', 'Benachrichtigung'],
-  no_notices: ['Nobody was written to yet.', 'Noch wurde niemandem geschrieben.'], notice_retry: ['Try again', 'Noch einmal'], job_mail: ['Send notices by mail', 'Benachrichtigungen senden'],
+  no_notices: ['Nobody was written to yet.', 'Noch wurde niemandem geschrieben.'], notice_retry: ['Try again', 'Noch einmal'], job_mail: ['Send notices by mail', 'Benachrichtigungen senden'], job_sms: ['Send notices by SMS', 'Benachrichtigungen per SMS senden'],
   notice_email_held: ['Remove the mail account made by hand', 'Von Hand angelegtes E-Mail-Konto löschen'], notice_email_settings: ['Settings for mail', 'Einstellungen für E-Mail'], notice_email_none: ['No e-mail policy applies', 'Keine E-Mail-Richtlinie gilt'],
   notice_email_changed: ['Log-in of a mail account changes', 'Anmeldung eines E-Mail-Kontos ändert sich'],
   notice_email_removed: ['E-mail policy taken away', 'E-Mail-Richtlinie entfernt'], notice_enroll_complete: ['Complete your enrolment', 'Anmeldung abschließen'], notice_enroll_provisioned: ['Device provisioned for you', 'Gerät für Sie bereitgestellt'], notice_enroll_otp: ['New one-time password', 'Neues Einmalpasswort'], notice_enroll_provisioned_admin: ['Administrator provisioned a device', 'Administrator hat ein Gerät bereitgestellt'],
@@ -299,6 +299,7 @@ export const words = {
   said_push_refused: ['Apple’s push service refuses our certificate or topic ({0}): devices can’t be woken.', 'Apples Push-Dienst lehnt unser Zertifikat oder Thema ab ({0}): Geräte können nicht geweckt werden.'],
   said_push_fault: ['Apple’s push service does not understand our requests ({0}): please report this.', 'Apples Push-Dienst versteht unsere Anfragen nicht ({0}): Bitte melden Sie das.'],
   said_push_topic: ['Many devices were enrolled with another push certificate: was it replaced instead of renewed? They must enrol again, or the old certificate must be renewed and imported.', 'Viele Geräte wurden mit einem anderen Push-Zertifikat registriert: Wurde es ersetzt statt erneuert? Sie müssen sich neu registrieren, oder das alte Zertifikat muss erneuert und importiert werden.'],
+  said_sms_away: ['The SMS gateway takes no messages ({0}): {1}. Notices wait.', 'Das SMS-Gateway nimmt keine Nachrichten an ({0}): {1}. Benachrichtigungen warten.'],
   said_mail_away: ['The mail server takes no mail ({0}): {1}. Notices wait.', 'Der Mailserver nimmt keine Mail an ({0}): {1}. Benachrichtigungen warten.'],
   said_wipe_refused: ['The device refused to erase itself, and its management has ended here. What is on it is still there.', 'Das Gerät hat sich geweigert, sich zu löschen, und seine Verwaltung ist hier beendet. Was darauf ist, ist noch da.'],
   said_enroll_refused: ['{0} tried to enrol this device again: {1}', '{0} wollte dieses Gerät noch einmal registrieren: {1}'],

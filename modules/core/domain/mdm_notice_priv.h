@@ -61,7 +61,7 @@ struct mdm_notice_way_t {
     apr_status_t (*open)(mdm_notice_sending_t *r, mdm_db_t *db); /* reads the settings; APR_NOTFOUND: there are none */
     /* Hands one over. No connection to the database is held. Anything but APR_SUCCESS is our own trouble, and no result. */
     apr_status_t (*send)(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice_try_t *t);
-    void (*close)(mdm_notice_sending_t *r);
+    void (*close)(mdm_notice_sending_t *r); /* NULL: it goes with the run's pool */
 };
 extern const mdm_notice_way_t mdm_notice_mail_way, mdm_notice_sms_way;
 

@@ -25,7 +25,7 @@
 typedef mdm_notice_sending_t run_t;
 typedef mdm_q_notice_rows_t row_t;
 
-static const mdm_notice_way_t *const ways[] = {&mdm_notice_mail_way};
+static const mdm_notice_way_t *const ways[] = {&mdm_notice_mail_way, &mdm_notice_sms_way};
 
 /* ---------------------------------------------------------------- what is needed */
 
@@ -306,7 +306,9 @@ apr_status_t mdm_notice_run(mdm_ctx_t *ctx, mdm_job_t *job, const mdm_notice_run
         rv = batch(&r, sub, &more);
         apr_pool_destroy(sub->pool);
     }
-    r.way->close(&r);
+    if (r.way->close) {
+        r.way->close(&r);
+    }
     if (rv == APR_SUCCESS && !r.again_ms) {
         rv = plan(&r);
     }

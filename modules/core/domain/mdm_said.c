@@ -17,6 +17,7 @@ const mdm_said_t mdm_said_table[] = {
     {"said_push_topic", "Many devices were enrolled with another push certificate: was it replaced instead of renewed? They must enrol again, or the "
                         "old certificate must be renewed and imported."},
     {"said_mail_away", "The mail server takes no mail ({0}): {1}. Notices wait."},
+    {"said_sms_away", "The SMS gateway takes no messages ({0}): {1}. Notices wait."},
     {"said_wipe_refused", "The device refused to erase itself, and its management has ended here. What is on it is still there."},
     {"said_enroll_refused", "{0} tried to enrol this device again: {1}"},
     {"said_second_person", "Somebody else's mail account ({0}) was used with the DeviceId of this device."},

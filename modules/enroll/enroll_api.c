@@ -155,7 +155,7 @@ static int policy_get(mdm_web_call_t *call)
     return mdm_web_json(
         call->r, HTTP_OK,
         json_pack("{s:b, s:s, s:s, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "kinds",
-                  kind_json("ios", managed && policy->ios, *topic ? NULL : "apns", tell),
+                  kind_json("ios", managed && policy->ios, !call->svc->mdm_role() ? "node" : *topic ? NULL : "apns", tell),
                   kind_json("android", managed && policy->android, "agent", tell),
                   kind_json("email", strcmp(policy->level, "managed") && policy->eas, mail ? NULL : "activesync", tell)));
 }

@@ -66,8 +66,19 @@ static int bad_link(mdm_web_call_t *call, apr_status_t rv)
 
 /* ---------------------------------------------------------------- the page */
 
-/* Which of the three visible steps is the current one: 0 download, 1 install, 2 connect, 3 all done. */
-static int position(const char *state)
+/* Has the trust profile been downloaded? */
+static int has_trust(const mdm_pending_t *e)
+{
+    json_error_t bad;
+    json_t *steps = json_loads(e->step, 0, &bad);
+    int has = json_object_get(steps, "trust") != NULL;
+
+    json_decref(steps);
+    return has;
+}
+
+/* Which of the visible steps is the current one: 0 download, 1 install, 2 connect, 3 all done; where there is a trust profile, that is before them. */
+static int position(const mdm_pending_t *e, int trust)
 {
     static const struct {
         const char *state;
@@ -76,20 +87,19 @@ static int position(const char *state)
     unsigned i;
 
     for (i = 0; i < sizeof(map) / sizeof(map[0]); ++i) {
-        if (!strcmp(map[i].state, state)) {
-            return map[i].at;
+        if (!strcmp(map[i].state, e->state) && map[i].at) {
+            return map[i].at + trust;
         }
     }
-    return 0;
+    return trust && has_trust(e);
 }
 
-static void step_begin(enroll_page_t *page, int n, int at, const char *title)
+static void step_begin(enroll_page_t *page, int n, int at, const char *name, const char *title)
 {
-    static const char *const names[] = {"download", "install", "connect"};
     mdm_html_t *h = page->h;
 
     mdm_html_raw(h, "<li");
-    mdm_html_attr(h, "data-step", names[n]);
+    mdm_html_attr(h, "data-step", name);
     mdm_html_attr(h, "class", n < at ? "step done" : n == at ? "step now" : "step");
     if (n == at) {
         mdm_html_attr(h, "aria-current", "step");
@@ -117,40 +127,51 @@ static void paragraph(enroll_page_t *page, const char *key)
     mdm_html_raw(page->h, "</p>");
 }
 
-static void install_steps(enroll_page_t *page)
+static void how(enroll_page_t *page, const char *const *keys)
 {
-    static const char *const keys[] = {"link.install1", "link.install2", "link.install3"};
-    unsigned i;
-
     mdm_html_raw(page->h, "<ol class=\"how\">");
-    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+    for (; *keys; ++keys) {
         mdm_html_raw(page->h, "<li>");
-        enroll_page_text(page, keys[i]);
+        enroll_page_text(page, *keys);
         mdm_html_raw(page->h, "</li>");
     }
     mdm_html_raw(page->h, "</ol>");
 }
 
+/* Only where the server's certificate is not one of a public authority. */
+static void page_trust(enroll_page_t *page, const char *self, int at)
+{
+    static const char *const keys[] = {"link.install1", "link.install2", "link.install3", "link.trust4", NULL};
+
+    step_begin(page, 0, at, "trust", "link.trust_title");
+    paragraph(page, "link.trust_text");
+    button(page, "trust", apr_pstrcat(page->call->r->pool, self, "/trust.mobileconfig", NULL), "link.trust", "button wide");
+    how(page, keys);
+    mdm_html_raw(page->h, "<p class=\"soft\"><a id=\"trusted\" href=\"#profile\">");
+    enroll_page_text(page, "link.trusted");
+    mdm_html_raw(page->h, "</a></p></li>");
+}
+
 static void page_steps(enroll_page_t *page, const mdm_pending_t *e, const char *self, int trust)
 {
+    static const char *const keys[] = {"link.install1", "link.install2", "link.install3", NULL};
     mdm_html_t *h = page->h;
     apr_pool_t *p = page->call->r->pool;
-    int at = position(e->state);
+    int at = position(e, trust);
 
     mdm_html_raw(h, "<ol class=\"steps\" id=\"steps\">");
-    step_begin(page, 0, at, "link.download");
     if (trust) {
-        paragraph(page, "link.trust_text");
-        button(page, "trust", apr_pstrcat(p, self, "/trust.mobileconfig", NULL), "link.trust", "button second");
+        page_trust(page, self, at);
     }
+    step_begin(page, trust, at, "download", "link.download");
     paragraph(page, "link.download_text");
     button(page, "profile", apr_pstrcat(p, self, "/profile.mobileconfig", NULL), "link.download_button", "button wide");
     mdm_html_raw(h, "</li>");
-    step_begin(page, 1, at, "link.install");
+    step_begin(page, trust + 1, at, "install", "link.install");
     paragraph(page, "link.install_text");
-    install_steps(page);
+    how(page, keys);
     mdm_html_raw(h, "</li>");
-    step_begin(page, 2, at, "link.connect");
+    step_begin(page, trust + 2, at, "connect", "link.connect");
     paragraph(page, "link.connect_text");
     mdm_html_raw(h, "</li></ol>");
 }
@@ -214,7 +235,7 @@ static int status_get(mdm_web_call_t *call)
         enroll_hide_token(call->r);
         return mdm_web_problem(call->r, call->ctx, rv);
     }
-    body = json_pack("{s:s, s:i, s:I}", "state", e->state, "at", position(e->state), "expires", (json_int_t)e->expires_ms);
+    body = json_pack("{s:s, s:i, s:I}", "state", e->state, "at", position(e, enroll_anchors(call) != NULL), "expires", (json_int_t)e->expires_ms);
     steps = json_loads(e->step, 0, &bad);
     if ((error = json_object_get(steps, "error"))) {
         json_object_set(body, "error", error);

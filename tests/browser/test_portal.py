@@ -100,6 +100,14 @@ def test_enrol_on_a_phone(zone, browse):
     phone.find_element(By.CSS_SELECTOR, "#start button[type=submit]").click()
     profile = find(phone, "#profile").get_attribute("href")
     assert not phone.find_element(By.ID, "other").is_displayed()
+    find(phone, ".step.now[data-step=trust]")
+    shot(phone, "link-trust")
+    fits(phone)
+    assert not phone.find_element(By.ID, "profile").is_displayed()
+    zone.request("GET", phone.find_element(By.ID, "trust").get_attribute("href").removeprefix(zone.portal_url.split("/portal")[0]))
+    find(phone, ".step.done[data-step=trust] + .step.now[data-step=download]")
+    assert "trust profile" in phone.find_element(By.ID, "live").text
+    assert phone.find_element(By.CSS_SELECTOR, "[data-step=trust] .how").is_displayed()  # how to install it is still to be read
     shot(phone, "link")
     fits(phone)
 
@@ -144,6 +152,11 @@ def test_desktop_shows_the_code(zone, browse):
     shot(desktop, "desktop-link")
     background = desktop.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(19, 23, 22)"
+    find(desktop, "#trusted").send_keys("\ue007")  # who has enrolled before goes on at once, by keyboard too
+    assert find(desktop, ".step.now[data-step=download] #profile").is_displayed()
+    assert desktop.switch_to.active_element.get_attribute("id") == "profile"
+    assert not desktop.find_element(By.CSS_SELECTOR, "[data-step=trust] .how").is_displayed()
+    shot(desktop, "desktop-link-trusted")
     clean(desktop)
 
 

@@ -143,6 +143,28 @@ def test_policy_tells_what_is_not_available_yet(anna):
     assert anna.call("POST", "/api/v1/enrollments", {"platform": "android", "ownership": "personal"})[0] == 409
 
 
+def test_an_administrator_reads_what_is_missing(zone, anna, console):
+    """POR-02: whoever is logged in at the console, too, sees which item the zone lacks."""
+    anna.cookie += "; " + console.headers["Cookie"]
+    kinds = {k["kind"]: k for k in anna.json("GET", "/api/v1/policy")[1]["kinds"]}
+    assert kinds["android"]["missing"] == "agent" and "missing" not in kinds["ios"]
+
+
+def test_trust_is_a_step_of_its_own(zone, anna):
+    """POR-03: with a certificate of one's own authority the trust profile is the first step, and the status tells of both."""
+    made = anna.enrol()
+    page = zone.request("GET", made["path"])[2].decode()
+    assert re.findall(r'data-step="(\w+)"', page) == ["trust", "download", "install", "connect"]
+
+    def at():
+        return json.loads(zone.request("GET", made["path"] + "/status")[2])["at"]
+    assert at() == 0
+    status, headers, _ = zone.request("GET", made["path"] + "/trust.mobileconfig")
+    assert status == 200 and headers["Content-Type"] == "application/x-apple-aspen-config" and at() == 1
+    zone.request("GET", made["profile"])
+    assert at() == 2
+
+
 def test_at_most_five_open(zone, anna):
     for _ in range(5 - len(anna.json("GET", "/api/v1/enrollments")[1]["enrollments"])):
         anna.enrol()

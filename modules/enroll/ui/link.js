@@ -13,7 +13,12 @@ function say(text, kind = "") {
     live.className = `live ${kind}`;
 }
 
-function place(at) {
+const first = steps[0].dataset.step === "trust" ? 1 : 0; // the step that begins the enrolment itself
+let reached = 0, trusted = false;
+
+function place(told) {
+    reached = told;
+    const at = trusted ? Math.max(told, first) : told;
     steps.forEach((step, i) => {
         step.className = i < at ? "step done" : i === at ? "step now" : "step";
         if (i === at) step.setAttribute("aria-current", "step");
@@ -27,9 +32,18 @@ function again(state) {
     if (state !== "profile") old?.remove();
     else if (!old) {
         const href = document.getElementById("profile").getAttribute("href");
-        steps[1].append(el("p", { id: "again", class: "soft" }, `${t("link.again_text")} `, el("a", { href }, t("link.again"))));
+        steps[first + 1].append(el("p", { id: "again", class: "soft" }, `${t("link.again_text")} `, el("a", { href }, t("link.again"))));
     }
 }
+
+// Whoever has enrolled before has the trust profile.
+document.getElementById("trusted")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    trusted = true;
+    section.dataset.trusted = "";
+    place(reached);
+    document.getElementById("profile").focus();
+});
 
 const watcher = poll(section.dataset.status, (status) => {
     section.dataset.state = status.state;
@@ -39,7 +53,8 @@ const watcher = poll(section.dataset.status, (status) => {
     else if (status.state === "completed") done();
     else if (["expired", "cancelled", "locked"].includes(status.state)) over();
     else if (status.serial) say(t("link.live.reported", { serial: status.serial }));
-    else say(status.at ? t(`link.live.${status.state}`) : "");
+    else if (["created", "opened"].includes(status.state)) say(status.at ? t("link.live.trust") : "");
+    else say(t(`link.live.${status.state}`));
 }, () => say(t("offline"), "bad"));
 
 function done() {

@@ -25,6 +25,11 @@ SELECT v.value ->> 'id', v.value ->> 'key', v.value ->> 'channel', v.value ->> '
 ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, device_name = excluded.device_name, pending_id = excluded.pending_id,
     phone = excluded.phone, until_ms = excluded.until_ms;
 
+-- name: notice_pending :one
+-- args: id:text
+-- cols: person_id:text?, person_name:text?, mail:text, phone:text
+SELECT e.person_id, p.name, e.mail, e.phone FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id WHERE e.id = :id;
+
 -- Administrators who receive alerts; of a device only those who may see it.
 -- name: notice_admins :many
 -- args: device:text

@@ -104,6 +104,29 @@ apr_status_t mdm_notice_admins(mdm_db_t *db, const mdm_notice_t *n)
     return rv == APR_SUCCESS ? mdm_notice_add_many(db, list) : rv;
 }
 
+apr_status_t mdm_notice_pending(mdm_db_t *db, const char *pending_id, const char *event, const char *notify)
+{
+    mdm_notice_t n = {.event = event, .key = apr_pstrcat(mdm_db_ctx(db)->pool, event, ":", pending_id, NULL), .pending_id = pending_id};
+    int both = !strcmp(notify, "both");
+    mdm_q_notice_pending_t *e;
+    apr_status_t rv = *notify ? mdm_q_notice_pending(db, pending_id, &e) : APR_NOTFOUND;
+
+    if (rv != APR_SUCCESS) {
+        return *notify ? rv : APR_SUCCESS;
+    }
+    n.person_id = e->person_id;
+    n.to_name = e->person_name;
+    if (both || !strcmp(notify, "mail")) {
+        n.to = *e->mail ? e->mail : NULL;
+        rv = mdm_notice_add(db, &n);
+    }
+    if (rv == APR_SUCCESS && *e->phone && (both || !strcmp(notify, "sms"))) {
+        n.phone = e->phone;
+        rv = mdm_notice_add(db, &n);
+    }
+    return rv;
+}
+
 /* ---------------------------------------------------------------- the outbox */
 
 static json_t *when(apr_pool_t *p, apr_int64_t ms)

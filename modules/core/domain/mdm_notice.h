@@ -32,6 +32,9 @@ apr_status_t mdm_notice_add(mdm_db_t *db, const mdm_notice_t *n);
 apr_status_t mdm_notice_add_many(mdm_db_t *db, json_t *list);
 /* One by mail for each administrator who receives alerts; of a device only for those who may see it. n->key is made one of each. */
 apr_status_t mdm_notice_admins(mdm_db_t *db, const mdm_notice_t *n);
+/* Tells the person of a pending enrolment, with "enroll_provisioned" or "enroll_otp": notify "mail", "sms", "both", or "" for nobody. Mail goes to the
+ * enrolment's address or the person's, SMS to its phone; where there is none, nothing goes. */
+apr_status_t mdm_notice_pending(mdm_db_t *db, const char *pending_id, const char *event, const char *notify);
 
 /* ---- the outbox */
 /* state: "" = all. */

@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "mdm_sql_gen.h"
 
 #define PHONE_MIN 7
@@ -136,6 +137,16 @@ static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
     return rv == APR_SUCCESS ? mdm_audit(m->db, "pending.create", "pending", m->id, m->person->login, "done", detail) : rv;
 }
 
+/* Its person as the caller says, and administrators of what one of them has done for somebody (MAIL-02); bulk runs have their page. */
+static apr_status_t tell(const make_t *m)
+{
+    const mdm_notice_t admins = {.event = "enroll_provisioned_admin", .key = apr_pstrcat(m->ctx->pool, "enroll_provisioned_admin:", m->id, NULL),
+                                 .pending_id = m->id};
+    apr_status_t rv = mdm_notice_pending(m->db, m->id, "enroll_provisioned", text_of(m->how->notify));
+
+    return rv == APR_SUCCESS && !strcmp(m->how->origin, "single") ? mdm_notice_admins(m->db, &admins) : rv;
+}
+
 static apr_status_t made_before(mdm_db_t *db, const mdm_provision_t *how, mdm_pending_t **out, const char **token)
 {
     mdm_q_pending_of_run_t *row;
@@ -166,7 +177,7 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
     if ((rv = mdm_otp_conf(db, &m.conf)) != APR_SUCCESS || (rv = policy_check(&m)) != APR_SUCCESS
         || (rv = mdm_phone_check(ctx, "phone", text_of(how->phone), &m.phone)) != APR_SUCCESS || (rv = otp_choose(&m)) != APR_SUCCESS
         || (rv = room_check(db, person, m.policy, m.self)) != APR_SUCCESS || (rv = mdm_pending_link_make(ctx, m.id, &link)) != APR_SUCCESS
-        || (rv = write_rows(&m, &link)) != APR_SUCCESS) {
+        || (rv = write_rows(&m, &link)) != APR_SUCCESS || (rv = tell(&m)) != APR_SUCCESS) {
         return rv;
     }
     *token = link.token;

@@ -7,29 +7,56 @@ WITH RECURSIVE up (id, parent_id, depth) AS (
     UNION ALL
     SELECT f.id, f.parent_id, up.depth + 1 FROM up JOIN user_folder f ON f.id = up.parent_id WHERE up.depth < 64
 
--- The first assignment in the order of POL-05 (the person, groups by their order, folder up to the root, source) wins as a whole.
--- name: enroll_policy_effective :one
--- args: person_id:text
--- cols: policy_id:text, policy_name:text, settings:text, target_kind:text, target_id:text, target_name:text?
-{folders_up}
-), target (kind, id, rank, sub, name) AS (
-    SELECT 'person', p.id, 0, 0, p.name FROM person p WHERE p.id = :person_id
+-- Whom an enrolment policy may be assigned to, for each of `who`, in the order of POL-05: the person, groups by their order, folder up to the root, source.
+-- part: enroll_targets
+up (person_id, id, parent_id, depth) AS (
+    SELECT p.id, f.id, f.parent_id, 0 FROM who w JOIN person p ON p.id = w.id JOIN user_folder f ON f.id = p.folder_id
     UNION ALL
-    SELECT 'user_group', g.id, 1, g.position, g.name
-      FROM user_group_member m JOIN user_group g ON g.id = m.group_id WHERE m.person_id = :person_id
+    SELECT up.person_id, f.id, f.parent_id, up.depth + 1 FROM up JOIN user_folder f ON f.id = up.parent_id WHERE up.depth < 64
+), target (person_id, kind, id, rank, sub, name) AS (
+    SELECT p.id, 'person', p.id, 0, 0, p.name FROM who w JOIN person p ON p.id = w.id
     UNION ALL
-    SELECT 'user_folder', up.id, 2, up.depth, (SELECT f.name FROM user_folder f WHERE f.id = up.id) FROM up
+    SELECT m.person_id, 'user_group', g.id, 1, g.position, g.name
+      FROM who w JOIN user_group_member m ON m.person_id = w.id JOIN user_group g ON g.id = m.group_id
     UNION ALL
-    SELECT 'user_source', p.source_id, 3, 0, (SELECT s.name FROM user_source s WHERE s.id = p.source_id)
-      FROM person p WHERE p.id = :person_id AND p.source_id IS NOT NULL
+    SELECT up.person_id, 'user_folder', up.id, 2, up.depth, (SELECT f.name FROM user_folder f WHERE f.id = up.id) FROM up
+    UNION ALL
+    SELECT p.id, 'user_source', p.source_id, 3, 0, (SELECT s.name FROM user_source s WHERE s.id = p.source_id)
+      FROM who w JOIN person p ON p.id = w.id WHERE p.source_id IS NOT NULL
 )
-SELECT p.id AS policy_id, p.name AS policy_name, v.settings, t.kind AS target_kind, t.id AS target_id, t.name AS target_name
-  FROM target t
+
+-- part: enroll_assigned
+FROM target t
   JOIN assignment a ON a.target_kind = t.kind AND a.target_id = t.id AND a.object_type = 'enrollment'
   JOIN policy p ON p.id = a.object_id AND p.type = 'enrollment' AND p.published > 0
   JOIN policy_version v ON v.policy_id = p.id AND v.number = p.published
  WHERE a.object_kind = 'policy'
- ORDER BY t.rank, t.sub, t.name, a.position, a.created_ms, a.id LIMIT 1;
+
+-- part: enroll_order
+t.rank, t.sub, t.name, a.position, a.created_ms, a.id
+
+-- The first assignment wins as a whole.
+-- name: enroll_policy_effective :one
+-- args: person_id:text
+-- cols: policy_id:text, policy_name:text, settings:text, target_kind:text, target_id:text, target_name:text?
+WITH RECURSIVE who (id) AS (SELECT CAST(:person_id AS TEXT)), {enroll_targets}
+SELECT p.id AS policy_id, p.name AS policy_name, v.settings, t.kind AS target_kind, t.id AS target_id, t.name AS target_name
+  {enroll_assigned} ORDER BY {enroll_order} LIMIT 1;
+
+-- The same for many people; ids: JSON list. Whoever has none is not among them.
+-- name: enroll_policies_effective :many
+-- args: ids:text
+-- cols: person_id:text, policy_id:text, policy_name:text, settings:text
+-- only: pgsql
+WITH RECURSIVE who (id) AS (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))), {enroll_targets}
+SELECT x.person_id, x.policy_id, x.policy_name, x.settings
+  FROM (SELECT t.person_id, p.id AS policy_id, p.name AS policy_name, v.settings, ROW_NUMBER() OVER (PARTITION BY t.person_id ORDER BY {enroll_order}) AS n
+          {enroll_assigned}) AS x WHERE x.n = 1;
+-- only: sqlite3
+WITH RECURSIVE who (id) AS (SELECT value FROM json_each(:ids)), {enroll_targets}
+SELECT x.person_id, x.policy_id, x.policy_name, x.settings
+  FROM (SELECT t.person_id, p.id AS policy_id, p.name AS policy_name, v.settings, ROW_NUMBER() OVER (PARTITION BY t.person_id ORDER BY {enroll_order}) AS n
+          {enroll_assigned}) AS x WHERE x.n = 1;
 
 -- name: enroll_policy_add :exec
 -- args: id:text, name:text, description:text, now:i64

@@ -210,11 +210,19 @@ static void policy_add(fix_t *f, const char *name, const char *kind, const char 
                         mdm_uuid(f->t->pool), id, kind, target, position));
 }
 
+/* Asked for alone, and together with somebody who is not there. */
 static void expect_policy(fix_t *f, const char *name)
 {
+    json_t *ids = json_pack("[s, s]", "nobody", f->anna->id);
     mdm_enroll_policy_t *policy;
+    apr_hash_t *all;
 
     assert_int_equal(mdm_enroll_policy(f->db, f->anna, &policy), APR_SUCCESS);
+    assert_string_equal(policy->policy_name, name);
+    assert_int_equal(mdm_enroll_policies(f->db, ids, &all), APR_SUCCESS);
+    json_decref(ids);
+    assert_int_equal(apr_hash_count(all), 1);
+    policy = apr_hash_get(all, f->anna->id, APR_HASH_KEY_STRING);
     assert_string_equal(policy->policy_name, name);
 }
 

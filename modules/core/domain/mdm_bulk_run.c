@@ -30,6 +30,7 @@ typedef struct item_t {
     mdm_bulk_row_t row;
     const char *result, *field, *note;
     mdm_person_t *person;
+    mdm_enroll_policy_t *policy; /* NULL: not found together with those of the others */
 } item_t;
 
 typedef struct run_t {
@@ -163,6 +164,28 @@ static apr_status_t find_people(run_t *r)
     return rv;
 }
 
+/* For the whole batch at once: alone it is the dearest question of an enrolment. */
+static apr_status_t find_policies(run_t *r)
+{
+    json_t *ids = mdm_json_own(r->ctx, json_array());
+    apr_hash_t *policies;
+    int i;
+    apr_status_t rv;
+
+    for (i = 0; i < r->n; i++) {
+        if (r->items[i].person) {
+            json_array_append_new(ids, json_string(r->items[i].person->id));
+        }
+    }
+    rv = mdm_enroll_policies(r->db, ids, &policies);
+    for (i = 0; rv == APR_SUCCESS && i < r->n; i++) {
+        item_t *it = &r->items[i];
+
+        it->policy = it->person ? apr_hash_get(policies, it->person->id, APR_HASH_KEY_STRING) : NULL;
+    }
+    return rv;
+}
+
 /* ---------------------------------------------------------------- making enrolments */
 
 /* What is the row's own fault, and has not ended the transaction by itself. */
@@ -178,7 +201,7 @@ static apr_status_t provision(run_t *r, item_t *it)
                            .mail = *row->mail ? row->mail : NULL, .origin = "bulk", .authorised_by = r->work->created_by, .run_id = r->id,
                            .notify = row->notify, .otp = *row->otp ? row->otp : NULL, .otp_life_ms = row->otp_life_ms,
                            .expected_serial = *row->serial ? row->serial : NULL, .expected_imei = *row->imei ? row->imei : NULL,
-                           .language = *row->language ? row->language : NULL};
+                           .language = *row->language ? row->language : NULL, .policy = it->policy};
     apr_status_t rv = APR_SUCCESS;
     apr_int64_t i;
 
@@ -290,6 +313,7 @@ static apr_status_t rows_step(run_t *r)
         return mdm_q_bulk_ended(r->db, r->id, r->work->state, r->real ? "done" : "checked", mdm_now_ms(r->ctx));
     }
     rv = rv == APR_SUCCESS ? find_people(r) : rv;
+    rv = rv == APR_SUCCESS ? find_policies(r) : rv;
     if (rv != APR_SUCCESS) {
         return rv;
     }

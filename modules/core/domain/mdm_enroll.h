@@ -2,6 +2,7 @@
 #ifndef MDM_ENROLL_H
 #define MDM_ENROLL_H
 
+#include <apr_hash.h>
 #include <jansson.h>
 #include "domain/mdm_people.h"
 
@@ -28,6 +29,8 @@ typedef struct mdm_policy_reason_t {
     const char *kind, *id, *name; /* of the target: person, user_group, user_folder, user_source */
 } mdm_policy_reason_t;
 apr_status_t mdm_enroll_policy_why(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out, mdm_policy_reason_t *from);
+/* Those of many people (JSON list of ids) by one query: person's id -> mdm_enroll_policy_t. Whoever has none, or one that can't be read, is not in it. */
+apr_status_t mdm_enroll_policies(mdm_db_t *db, json_t *ids, apr_hash_t **out);
 /* Checks the settings of an enrolment policy before they are saved: unknown fields, values, and template variables (ENR-04) are
  * MDM_EINPUT with the field's place ("settings.rules.0.name"). */
 apr_status_t mdm_enroll_policy_check(mdm_ctx_t *ctx, json_t *settings);
@@ -79,6 +82,7 @@ typedef struct mdm_provision_t {
     apr_int64_t otp_life_ms;                   /* 0: as the settings say */
     const char *expected_serial, *expected_imei; /* only this device */
     const char *language;                      /* of the notices */
+    mdm_enroll_policy_t *policy;               /* the person's, of mdm_enroll_policies(); NULL: it is looked for */
 } mdm_provision_t;
 
 /* In the caller's transaction: makes a pending enrolment for somebody by an administrator (PEN-01), a bulk run (PEN-06), or himself; checks the

@@ -286,12 +286,30 @@ apr_status_t mdm_enroll_policy(mdm_db_t *db, const mdm_person_t *person, mdm_enr
     return mdm_enroll_policy_why(db, person, out, &from);
 }
 
+static apr_status_t policy_read(mdm_ctx_t *ctx, const char *id, const char *name, const char *text, mdm_enroll_policy_t **out)
+{
+    mdm_enroll_policy_t *policy = apr_pcalloc(ctx->pool, sizeof(*policy));
+    json_t *settings;
+    apr_status_t rv = mdm_json_parse(ctx, text, strlen(text), &settings);
+
+    policy->policy_id = id;
+    policy->policy_name = name;
+    if (rv == APR_SUCCESS) {
+        rv = settings_read(ctx, settings, 0, policy);
+    }
+    if (rv != APR_SUCCESS) {
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0600", rv, "enrolment policy %s can't be read: %s %s", id, ctx->fail_field ? ctx->fail_field : "",
+                ctx->fail_text ? ctx->fail_text : "");
+        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "The enrolment policy is damaged. Tell your IT support.");
+    }
+    *out = policy;
+    return APR_SUCCESS;
+}
+
 apr_status_t mdm_enroll_policy_why(mdm_db_t *db, const mdm_person_t *person, mdm_enroll_policy_t **out, mdm_policy_reason_t *from)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    mdm_enroll_policy_t *policy = apr_pcalloc(ctx->pool, sizeof(*policy));
     mdm_q_enroll_policy_effective_t *row;
-    json_t *settings;
     apr_status_t rv = mdm_q_enroll_policy_effective(db, person->id, &row);
 
     *out = NULL;
@@ -302,19 +320,28 @@ apr_status_t mdm_enroll_policy_why(mdm_db_t *db, const mdm_person_t *person, mdm
         return rv;
     }
     *from = (mdm_policy_reason_t){row->target_kind, row->target_id, row->target_name ? row->target_name : ""};
-    policy->policy_id = row->policy_id;
-    policy->policy_name = row->policy_name;
-    rv = mdm_json_parse(ctx, row->settings, strlen(row->settings), &settings);
-    if (rv == APR_SUCCESS) {
-        rv = settings_read(ctx, settings, 0, policy);
+    return policy_read(ctx, row->policy_id, row->policy_name, row->settings, out);
+}
+
+apr_status_t mdm_enroll_policies(mdm_db_t *db, json_t *ids, apr_hash_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_hash_t *read = apr_hash_make(ctx->pool);
+    apr_array_header_t *rows;
+    int i;
+    apr_status_t rv = mdm_q_enroll_policies_effective(db, mdm_json_text(ctx->pool, ids), &rows);
+
+    *out = apr_hash_make(ctx->pool);
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const mdm_q_enroll_policies_effective_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_policies_effective_t);
+        mdm_enroll_policy_t *policy = apr_hash_get(read, row->policy_id, APR_HASH_KEY_STRING);
+
+        if (policy || policy_read(ctx, row->policy_id, row->policy_name, row->settings, &policy) == APR_SUCCESS) {
+            apr_hash_set(read, row->policy_id, APR_HASH_KEY_STRING, policy);
+            apr_hash_set(*out, row->person_id, APR_HASH_KEY_STRING, policy);
+        }
     }
-    if (rv != APR_SUCCESS) {
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0600", rv, "enrolment policy %s can't be read: %s %s", row->policy_id,
-                ctx->fail_field ? ctx->fail_field : "", ctx->fail_text ? ctx->fail_text : "");
-        return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "The enrolment policy is damaged. Tell your IT support.");
-    }
-    *out = policy;
-    return APR_SUCCESS;
+    return rv;
 }
 
 apr_status_t mdm_enroll_allowed(mdm_ctx_t *ctx, const mdm_enroll_policy_t *policy, const char *platform,

@@ -89,7 +89,8 @@ static apr_status_t policy_check(make_t *m)
     if (m->person->disabled) {
         return mdm_fail(m->ctx, MDM_EDENIED, NULL, "This person may not enrol devices.");
     }
-    if ((rv = mdm_enroll_policy(m->db, m->person, &m->policy)) != APR_SUCCESS) {
+    m->policy = how->policy;
+    if (!m->policy && (rv = mdm_enroll_policy(m->db, m->person, &m->policy)) != APR_SUCCESS) {
         return m->self || rv != MDM_EDENIED ? rv : mdm_fail(m->ctx, rv, NULL, "No enrolment policy applies to this person.");
     }
     m->ownership = *text_of(how->ownership) ? how->ownership : strcmp(m->policy->ownership, "choose") ? m->policy->ownership : "personal";

@@ -69,12 +69,29 @@ int enroll_page_login_post(mdm_web_call_t *call);
 int enroll_page_start(mdm_web_call_t *call);
 int enroll_page_start_post(mdm_web_call_t *call);
 
+/* A labelled field of a form. */
+typedef struct enroll_field_t {
+    const char *name, *type, *label, *complete, *value; /* label: key of its text */
+    int required;
+} enroll_field_t;
+void enroll_page_field(enroll_page_t *page, const enroll_field_t *f);
+/* While the database is away the field of the domain stays out: the log-in would fail anyway, and says why. */
+int enroll_with_domain(mdm_web_call_t *call);
+
+/* ---- enroll_prove.c */
+/* What this browser still has to prove for this enrolment: "" (nothing), "otp", "password", "both", "either". */
+apr_status_t enroll_need(mdm_web_call_t *call, mdm_db_t *db, const mdm_pending_t *e, const char **need);
+/* The page that asks for it, and what was given. */
+int enroll_prove_page(mdm_web_call_t *call, const char *need);
+int enroll_prove_post(mdm_web_call_t *call);
+
 /* ---- enroll_api.c */
+/* Checks a log-in, with throttle; a refusal is audited. */
+apr_status_t enroll_check(mdm_web_call_t *call, const char *login, const char *domain, const char *password, mdm_person_t **out);
 /* Log-in with throttle; APR_SUCCESS: the cookie is set. */
 apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password);
 /* New pending enrolment for the caller. */
-apr_status_t enroll_create(mdm_web_call_t *call, const char *platform, const char *ownership, const char *level,
-                           mdm_pending_t **out, const char **token);
+apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token);
 extern const mdm_route_t enroll_portal_routes[];
 extern const int enroll_portal_nroutes;
 

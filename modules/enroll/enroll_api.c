@@ -7,6 +7,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_otp.h"
 #include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
 
@@ -46,17 +47,16 @@ static apr_status_t session_begin(mdm_web_call_t *call, const mdm_person_t *pers
     return rv;
 }
 
-apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password)
+apr_status_t enroll_check(mdm_web_call_t *call, const char *login, const char *domain, const char *password, mdm_person_t **out)
 {
     mdm_ctx_t *ctx = call->ctx;
-    const char *account, *token, *name = mdm_lower(ctx->pool, mdm_clean(ctx->pool, login ? login : "", 256));
-    mdm_person_t *person;
+    const char *account, *name = mdm_lower(ctx->pool, mdm_clean(ctx->pool, login ? login : "", 256));
     apr_status_t rv = mdm_people_account(ctx, login, domain, &account);
 
     if (rv != APR_SUCCESS || (rv = throttled(call, account)) != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_people_login(ctx, login, domain, password, &person);
+    rv = mdm_people_login(ctx, login, domain, password, out);
     if (rv == MDM_EAUTH) {
         call->svc->throttle_note("login", account, 0);
         call->svc->throttle_note("login", call->r->useragent_ip, 0);
@@ -64,12 +64,22 @@ apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *d
         rv = mdm_audit_refused(ctx, "portal.login", "person", name);
         return rv == APR_SUCCESS ? MDM_EAUTH : rv;
     }
-    if (rv != APR_SUCCESS || (rv = session_begin(call, person, &token)) != APR_SUCCESS) {
-        return rv;
+    if (rv == APR_SUCCESS) {
+        call->svc->throttle_note("login", account, 1);
     }
-    call->svc->throttle_note("login", account, 1);
-    mdm_web_cookie_set(call->r, MDM_COOKIE_PORTAL, token, 0);
-    return APR_SUCCESS;
+    return rv;
+}
+
+apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password)
+{
+    const char *token;
+    mdm_person_t *person;
+    apr_status_t rv = enroll_check(call, login, domain, password, &person);
+
+    if (rv == APR_SUCCESS && (rv = session_begin(call, person, &token)) == APR_SUCCESS) {
+        mdm_web_cookie_set(call->r, MDM_COOKIE_PORTAL, token, 0);
+    }
+    return rv;
 }
 
 static int session_post(mdm_web_call_t *call)
@@ -130,6 +140,7 @@ static json_t *kind_json(const char *kind, int allowed, const char *missing, int
 static int policy_get(mdm_web_call_t *call)
 {
     mdm_enroll_policy_t *policy = NULL;
+    mdm_otp_conf_t *conf;
     mdm_person_t *person;
     const char *topic = "";
     mdm_db_t *db;
@@ -139,7 +150,7 @@ static int policy_get(mdm_web_call_t *call)
     if (rv == APR_SUCCESS) {
         tell = is_admin(call, db);
         if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS
-            && (rv = enroll_topic(db, &topic)) == APR_SUCCESS
+            && (rv = enroll_topic(db, &topic)) == APR_SUCCESS && (rv = mdm_otp_conf(db, &conf)) == APR_SUCCESS
             && (rv = enroll_mail_ready(db, person->id, &mail)) == APR_SUCCESS) {
             rv = mdm_enroll_policy(db, person, &policy);
         }
@@ -154,7 +165,8 @@ static int policy_get(mdm_web_call_t *call)
     managed = strcmp(policy->level, "email_only") != 0;
     return mdm_web_json(
         call->r, HTTP_OK,
-        json_pack("{s:b, s:s, s:s, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "kinds",
+        json_pack("{s:b, s:s, s:s, s:{s:s, s:s}, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "phone", "ask",
+                  conf->phone, "number", strcmp(conf->phone, "off") ? person->phone : "", "kinds",
                   kind_json("ios", managed && policy->ios, !call->svc->mdm_role() ? "node" : *topic ? NULL : "apns", tell),
                   kind_json("android", managed && policy->android, "agent", tell),
                   kind_json("email", strcmp(policy->level, "managed") && policy->eas, mail ? NULL : "activesync", tell)));
@@ -162,24 +174,33 @@ static int policy_get(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- enrolments */
 
-static apr_status_t create_in(mdm_db_t *db, mdm_web_call_t *call, const char *platform, const char *ownership,
-                              const char *level, mdm_pending_t **out, const char **token)
+/* The link goes to the phone that was given (POR-02). */
+static apr_status_t create_in(mdm_db_t *db, mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token)
 {
+    mdm_provision_t how = *asked;
+    mdm_otp_conf_t *conf;
     mdm_person_t *person;
     const char *topic;
+    int made;
     apr_status_t rv;
 
-    if ((rv = mdm_person_get(db, call->caller->id, &person)) != APR_SUCCESS || (rv = enroll_topic(db, &topic)) != APR_SUCCESS) {
+    if ((rv = mdm_person_get(db, call->caller->id, &person)) != APR_SUCCESS || (rv = enroll_topic(db, &topic)) != APR_SUCCESS
+        || (rv = mdm_otp_conf(db, &conf)) != APR_SUCCESS) {
         return rv;
     }
-    if (strcmp(platform, "ios") || strcmp(level, "managed") || !*topic) {
+    if (strcmp(how.platform, "ios") || strcmp(how.level, "managed") || !*topic) {
         return mdm_fail(call->ctx, MDM_ECONFLICT, "platform", "This kind of enrolment is not available yet.");
     }
-    return mdm_pending_create(db, person, platform, ownership, level, "self", out, token);
+    how.phone = strcmp(conf->phone, "off") && how.phone ? how.phone + strspn(how.phone, " ") : "";
+    if (!strcmp(conf->phone, "required") && !*how.phone) {
+        return mdm_fail(call->ctx, MDM_EINPUT, "phone", "Give the number of your phone.");
+    }
+    how.origin = "self";
+    how.notify = *how.phone ? "sms" : "";
+    return mdm_pending_provision(db, person, &how, out, token, &made);
 }
 
-apr_status_t enroll_create(mdm_web_call_t *call, const char *platform, const char *ownership, const char *level,
-                           mdm_pending_t **out, const char **token)
+apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
@@ -188,7 +209,7 @@ apr_status_t enroll_create(mdm_web_call_t *call, const char *platform, const cha
         return rv;
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
-        rv = create_in(db, call, platform, ownership, level, out, token);
+        rv = create_in(db, call, asked, out, token);
     }
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);
@@ -200,17 +221,19 @@ static int enrollments_post(mdm_web_call_t *call)
     static const char *const platforms[] = {"ios", "android", "windows", "blackberry", NULL};
     static const char *const ownerships[] = {"corporate", "personal", NULL};
     static const char *const levels[] = {"managed", "email_only", NULL};
-    const char *platform = "", *ownership = "personal", *level = "managed", *token, *path;
+    mdm_provision_t how = {.ownership = "personal", .level = "managed"};
+    const char *token, *path;
     const mdm_jfield_t fields[] = {
-        {.name = "platform", .type = MDM_JF_ENUM, .required = 1, .choices = platforms, .out = &platform},
-        {.name = "ownership", .type = MDM_JF_ENUM, .required = 1, .choices = ownerships, .out = &ownership},
-        {.name = "level", .type = MDM_JF_ENUM, .choices = levels, .out = &level},
+        {.name = "platform", .type = MDM_JF_ENUM, .required = 1, .choices = platforms, .out = &how.platform},
+        {.name = "ownership", .type = MDM_JF_ENUM, .required = 1, .choices = ownerships, .out = &how.ownership},
+        {.name = "level", .type = MDM_JF_ENUM, .choices = levels, .out = &how.level},
+        {.name = "phone", .type = MDM_JF_STR, .max = 40, .nullable = 1, .out = &how.phone},
         {.name = NULL}};
     mdm_pending_t *e;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS) {
-        rv = enroll_create(call, platform, ownership, level, &e, &token);
+        rv = enroll_create(call, &how, &e, &token);
     }
     if (rv != APR_SUCCESS) {
         return mdm_web_problem(call->r, call->ctx, rv);

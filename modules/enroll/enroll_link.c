@@ -1,4 +1,4 @@
-/* The short path /enroll: what a link with its token opens. The token is the proof; nothing else is asked (PEN-09, POR-03). */
+/* The short path /enroll: what a link with its token opens (PEN-09, POR-03). */
 #include "enroll.h"
 
 #include <apr_strings.h>
@@ -7,13 +7,19 @@
 #include "domain/mdm_ca.h"
 #include "wire/mdm_qr.h"
 
-static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out)
+#define NOT_YET "proof" /* field of the refusal before something was proved */
+
+/* need: what this browser still has to prove; NULL: not asked. */
+static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out, const char **need)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_pending_look(db, call->args[0], out);
+        if (rv == APR_SUCCESS && need) {
+            rv = enroll_need(call, db, *out, need);
+        }
         mdm_db_close(db);
     }
     return rv;
@@ -176,13 +182,20 @@ static void page_steps(enroll_page_t *page, const mdm_pending_t *e, const char *
     mdm_html_raw(h, "</li></ol>");
 }
 
+/* Whether the link leads to a profile: an unknown platform can turn out to be one of Apple's. */
+static int for_apple(const mdm_pending_t *e)
+{
+    return !strcmp(e->level, "managed") && (!strcmp(e->platform, "ios") || !strcmp(e->platform, "unknown"));
+}
+
 static int page_get(mdm_web_call_t *call)
 {
     const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
     enroll_page_t *page;
     mdm_pending_t *e;
     mdm_html_t *h;
-    apr_status_t rv = look(call, &e);
+    const char *need;
+    apr_status_t rv = look(call, &e, &need);
     int usable;
 
     if (rv != APR_SUCCESS) {
@@ -194,6 +207,12 @@ static int page_get(mdm_web_call_t *call)
     }
     if (usable && !call->r->header_only) {
         note(call, e, "opened");
+    }
+    if (usable && *need) {
+        return enroll_prove_page(call, need);
+    }
+    if (!for_apple(e)) {
+        return enroll_page_error(call, HTTP_OK, "link.none", strcmp(e->level, "managed") ? "link.mail_text" : "link.android_text");
     }
     page = enroll_page_begin(call, "link.title", "link.js");
     h = page->h;
@@ -226,7 +245,8 @@ static int status_get(mdm_web_call_t *call)
     json_error_t bad;
     mdm_pending_t *e;
     json_t *steps, *error, *body, *device;
-    apr_status_t rv = look(call, &e);
+    const char *need;
+    apr_status_t rv = look(call, &e, &need);
 
     if (rv == APR_NOTFOUND) {
         return mdm_web_problem(call->r, call->ctx, mdm_fail(call->ctx, MDM_EDENIED, NULL, "This link is not valid."));
@@ -235,7 +255,8 @@ static int status_get(mdm_web_call_t *call)
         enroll_hide_token(call->r);
         return mdm_web_problem(call->r, call->ctx, rv);
     }
-    body = json_pack("{s:s, s:i, s:I}", "state", e->state, "at", position(e, enroll_anchors(call) != NULL), "expires", (json_int_t)e->expires_ms);
+    body = json_pack("{s:s, s:i, s:I, s:s}", "state", e->state, "at", position(e, enroll_anchors(call) != NULL), "expires",
+                     (json_int_t)e->expires_ms, "need", need);
     steps = json_loads(e->step, 0, &bad);
     if ((error = json_object_get(steps, "error"))) {
         json_object_set(body, "error", error);
@@ -273,10 +294,13 @@ static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, mdm_blob_t 
     mdm_apple_conf_t conf;
     mdm_pending_t *e;
     mdm_ca_t *ca;
-    const char *url;
+    const char *url, *need;
     apr_status_t rv = mdm_pending_by_token(db, call->args[0], &e);
 
     enroll_conf_fill(call, &conf);
+    if (rv == APR_SUCCESS && (rv = enroll_need(call, db, e, &need)) == APR_SUCCESS && (*need || !for_apple(e))) {
+        return mdm_fail(call->ctx, MDM_EDENIED, NOT_YET, "The link's page asks for something first.");
+    }
     if (rv == APR_SUCCESS && !call->svc->mdm_role()) {
         return mdm_fail(call->ctx, MDM_EUNAVAIL, NULL, "This server does not manage devices any more.");
     }
@@ -309,7 +333,7 @@ static int profile_get(mdm_web_call_t *call)
     apr_status_t rv;
 
     if (call->r->header_only) { /* asking about it makes no challenge */
-        rv = look(call, &e);
+        rv = look(call, &e, NULL);
         if (rv == APR_SUCCESS && mdm_pending_usable(e)) {
             return mdm_web_bytes(call->r, HTTP_OK, MDM_APPLE_PROFILE_TYPE, NULL, 0);
         }
@@ -323,6 +347,9 @@ static int profile_get(mdm_web_call_t *call)
     }
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);
+    if (rv == MDM_EDENIED && call->ctx->fail_field && !strcmp(call->ctx->fail_field, NOT_YET)) {
+        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL));
+    }
     return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : bad_link(call, rv);
 }
 
@@ -363,7 +390,7 @@ static int qr_get(mdm_web_call_t *call)
 {
     mdm_pending_t *e;
     mdm_blob_t out;
-    apr_status_t rv = look(call, &e);
+    apr_status_t rv = look(call, &e, NULL);
 
     if (rv == APR_SUCCESS && !mdm_pending_usable(e)) {
         rv = MDM_EDENIED;
@@ -382,6 +409,7 @@ static int root_get(mdm_web_call_t *call)
 const mdm_route_t enroll_link_routes[] = {
     {"GET", "/", MDM_AUTH_PUBLIC, NULL, 0, 0, root_get},
     {"GET", "/{token}", MDM_AUTH_PUBLIC, NULL, 0, 0, page_get},
+    {"POST", "/{token}", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_prove_post},
     {"GET", "/{token}/status", MDM_AUTH_PUBLIC, NULL, 0, 0, status_get},
     {"GET", "/{token}/profile.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, profile_get},
     {"POST", "/{token}/service", MDM_AUTH_DEVICE, NULL, 0, 0, enroll_service_post},

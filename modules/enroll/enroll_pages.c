@@ -106,29 +106,27 @@ int enroll_page_home(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- log-in */
 
-static void field(enroll_page_t *page, const char *name, const char *type, const char *label, const char *complete,
-                  const char *value)
+void enroll_page_field(enroll_page_t *page, const enroll_field_t *f)
 {
     mdm_html_t *h = page->h;
 
     mdm_html_raw(h, "<label");
-    mdm_html_attr(h, "for", name);
+    mdm_html_attr(h, "for", f->name);
     mdm_html_raw(h, ">");
-    enroll_page_text(page, label);
+    enroll_page_text(page, f->label);
     mdm_html_raw(h, "</label><input");
-    mdm_html_attr(h, "id", name);
-    mdm_html_attr(h, "name", name);
-    mdm_html_attr(h, "type", type);
-    mdm_html_attr(h, "autocomplete", complete);
-    mdm_html_attr(h, "value", value);
-    if (strcmp(name, "domain")) {
+    mdm_html_attr(h, "id", f->name);
+    mdm_html_attr(h, "name", f->name);
+    mdm_html_attr(h, "type", f->type);
+    mdm_html_attr(h, "autocomplete", f->complete);
+    mdm_html_attr(h, "value", f->value);
+    if (f->required) {
         mdm_html_raw(h, " required");
     }
     mdm_html_raw(h, " autocapitalize=\"none\" autocorrect=\"off\" spellcheck=\"false\" maxlength=\"512\">");
 }
 
-/* While the database is away the field stays out: the log-in would fail anyway, and says why. */
-static int with_domain(mdm_web_call_t *call)
+int enroll_with_domain(mdm_web_call_t *call)
 {
     mdm_db_t *db;
     int needed = 0;
@@ -161,11 +159,11 @@ static int login_page(mdm_web_call_t *call, int status, const char *error, const
     mdm_html_raw(h, "<form method=\"post\"");
     mdm_html_url(h, "action", apr_pstrcat(call->r->pool, conf->portal, "/login", NULL));
     mdm_html_raw(h, ">");
-    field(page, "login", "text", "login.user", "username", login);
-    if (with_domain(call)) {
-        field(page, "domain", "text", "login.domain", "off", domain);
+    enroll_page_field(page, &(enroll_field_t){"login", "text", "login.user", "username", login, 1});
+    if (enroll_with_domain(call)) {
+        enroll_page_field(page, &(enroll_field_t){"domain", "text", "login.domain", "off", domain, 0});
     }
-    field(page, "password", "password", "login.password", "current-password", NULL);
+    enroll_page_field(page, &(enroll_field_t){"password", "password", "login.password", "current-password", NULL, 1});
     mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
     enroll_page_text(page, "login.button");
     mdm_html_raw(h, "</button></form></section>");
@@ -281,7 +279,8 @@ int enroll_page_start_post(mdm_web_call_t *call)
     }
     if ((rv = policy_of(call, &policy)) == APR_SUCCESS) {
         ownership = strcmp(policy->ownership, "choose") ? policy->ownership : apr_table_get(form, "ownership");
-        rv = enroll_create(call, "ios", ownership ? ownership : "personal", "managed", &e, &token);
+        rv = enroll_create(call, &(mdm_provision_t){.platform = "ios", .ownership = ownership ? ownership : "personal", .level = "managed",
+                                                    .phone = apr_table_get(form, "phone")}, &e, &token);
     }
     if (rv != APR_SUCCESS) {
         return refused(call, rv);

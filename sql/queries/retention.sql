@@ -84,3 +84,23 @@ DELETE FROM command WHERE id IN (SELECT value FROM json_each(:ids)) AND open = 0
 DELETE FROM notice WHERE id = ANY (ARRAY(SELECT n.id FROM notice n WHERE n.done_ms < :before ORDER BY n.done_ms LIMIT :max));
 -- only: sqlite3
 DELETE FROM notice WHERE id IN (SELECT n.id FROM notice n WHERE n.done_ms < :before ORDER BY n.done_ms LIMIT :max);
+
+-- Enrolments whose time is over end as such.
+-- name: retention_pending_late :many
+-- args: now:i64, max:i64
+-- cols: id:text, person_login:text?
+SELECT e.id, (SELECT p.login FROM person p WHERE p.id = e.person_id) AS person_login FROM pending_enrollment e
+ WHERE e.state IN ('created', 'opened', 'profile', 'locked') AND e.expires_ms <= :now ORDER BY e.expires_ms, e.id LIMIT :max;
+
+-- name: retention_pending_expire :exec
+-- args: id:text, now:i64
+UPDATE pending_enrollment SET state = 'expired', otp = NULL, proof_hash = NULL, finished_ms = :now, version = version + 1
+ WHERE id = :id AND state IN ('created', 'opened', 'profile', 'locked') AND expires_ms <= :now;
+
+-- Those that have ended, and those that never will.
+-- name: retention_pending_drop :exec
+-- args: before:i64, max:i64
+-- only: pgsql
+DELETE FROM pending_enrollment WHERE id = ANY (ARRAY(SELECT e.id FROM pending_enrollment e WHERE e.expires_ms < :before ORDER BY e.expires_ms, e.id LIMIT :max));
+-- only: sqlite3
+DELETE FROM pending_enrollment WHERE id IN (SELECT e.id FROM pending_enrollment e WHERE e.expires_ms < :before ORDER BY e.expires_ms, e.id LIMIT :max);

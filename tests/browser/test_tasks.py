@@ -381,7 +381,7 @@ def test_retention_is_set(page, console):
     p.has("365 days")
     p.has("For ever")
     p.shot("retention")
-    assert console.get("/retention") == {"history_days": 365, "message_days": 0}
+    assert console.get("/retention") == {"history_days": 365, "message_days": 0, "pending_days": 180}
     p = page(size=(390, 844), language="de", dark=True).log_in().open("retention")
     p.has("365 Tage")
     p.fits()

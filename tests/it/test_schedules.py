@@ -70,9 +70,9 @@ def test_history_goes_by_age(zone, console, device):
     """DEV-16: the setting holds for the next run of the job; what is younger stays; the job says how much went."""
     status, _, got = console.call("PUT", "/retention", {"history_days": 13})
     assert status == 400 and got["field"] == "history_days"
-    assert console.get("/retention") == {"history_days": 180, "message_days": 180}
+    assert console.get("/retention") == {"history_days": 180, "message_days": 180, "pending_days": 180}
     status, _, got = console.call("PUT", "/retention", {"history_days": 30})
-    assert (status, got) == (200, {"history_days": 30, "message_days": 180})
+    assert (status, got) == (200, {"history_days": 30, "message_days": 180, "pending_days": 180})
     assert console.get("/audit")["items"][0]["action"] == "retention.edit"
     now, day = int(time.time() * 1000), 86400000
     for name, days in (("old", 31), ("young", 29)):

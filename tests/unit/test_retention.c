@@ -183,7 +183,7 @@ static apr_status_t edit(const char *body)
 
 static void test_setting(void **state)
 {
-    static const char *const bad[][2] = {{"{\"history_days\": 13}", "history_days"}, {"{\"message_days\": -1}", "message_days"},
+    static const char *const bad[][2] = {{"{\"history_days\": 13}", "history_days"}, {"{\"message_days\": -1}", "message_days"}, {"{\"pending_days\": 3}", "pending_days"},
                                          {"{\"history_days\": 36501}", "history_days"}, {"{\"history_days\": \"30\"}", "history_days"},
                                          {"{\"days\": 30}", "days"}};
 
@@ -201,12 +201,37 @@ static void test_setting(void **state)
     run(0);
     assert_int_equal(count("message") * 10 + count("device_event"), 10);
     assert_int_equal(count("audit"), 2);
-    assert_string_equal(ask(z, "SELECT value FROM zone_setting WHERE name = 'retention'"), "{\"history_days\":14,\"message_days\":0}");
+    assert_string_equal(ask(z, "SELECT value FROM zone_setting WHERE name = 'retention'"), "{\"history_days\":14,\"message_days\":0,\"pending_days\":180}");
     /* what was written past the API and is none removes nothing early */
     sql(z, "UPDATE zone_setting SET value = '{\"history_days\": 1, \"message_days\": \"x\"}' WHERE name = 'retention'");
     event_row("b", 20);
     run(0);
     assert_int_equal(count("device_event"), 1);
+}
+
+/* PEN-08: whose time is over ends as expired, and that is written down; later it goes, however it ended. */
+static void test_pending(void **state)
+{
+    static const char *const rows[][2] = {{"open", "created"}, {"locked", "locked"}, {"done", "completed"}, {"off", "cancelled"}};
+
+    sql(z, "DELETE FROM pending_enrollment");
+    for (unsigned i = 0; i < 4; i++) {
+        for (int days = -1; days < 200; days += 100) {
+            sql(z, "INSERT INTO pending_enrollment (id, token_hash, token, ownership, origin, state, otp, created_ms, expires_ms) "
+                   "VALUES ('%s%d', '%s%d', '', 'personal', 'single', '%s', 'x', 0, %" APR_INT64_T_FMT ")", rows[i][0], days, rows[i][0], days, rows[i][1],
+                ago(days));
+        }
+    }
+    sql(z, "DELETE FROM audit");
+    run(0);
+    assert_int_equal(count("pending_enrollment"), 8); /* those of 199 days ago have gone */
+    assert_int_equal(count("pending_enrollment WHERE state = 'expired' AND otp IS NULL"), 2);
+    assert_int_equal(count("pending_enrollment WHERE state IN ('created', 'locked')"), 2);
+    assert_int_equal(count("audit WHERE action = 'pending.expire'"), 4);
+    assert_int_equal(edit("{\"pending_days\": 90}"), APR_SUCCESS);
+    run(0);
+    assert_int_equal(count("pending_enrollment"), 4);
+    assert_int_equal(count("audit WHERE action = 'pending.expire'"), 4);
 }
 
 static void many(int n)
@@ -302,6 +327,7 @@ int main(void)
         cmocka_unit_test_setup(test_tasks_and_their_commands, empty),
         cmocka_unit_test_setup(test_renewals_stay, empty),
         cmocka_unit_test_setup(test_setting, empty),
+        cmocka_unit_test_setup(test_pending, empty),
         cmocka_unit_test_setup(test_batches_walk_all, empty),
         cmocka_unit_test_setup(test_killed_and_twice_at_once, empty),
         cmocka_unit_test_setup(test_stop, empty),

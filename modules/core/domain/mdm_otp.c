@@ -7,6 +7,7 @@
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 #include "mdm_sql_gen.h"
 
 #define SETTING "enroll.otp"
@@ -253,6 +254,9 @@ apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *not
     }
     if (rv != APR_SUCCESS || (rv = mdm_otp_put(db, pending_id, otp, until)) != APR_SUCCESS
         || (rv = mdm_q_challenge_drop_unused(db, pending_id, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = mdm_notice_pending(db, pending_id, "enroll_otp", notify ? notify : e->notify)) != APR_SUCCESS) {
         return rv;
     }
     return mdm_audit(db, "pending.otp_reset", "pending", pending_id, e->person_login, "done", NULL);

@@ -143,7 +143,9 @@ static apr_status_t tell(const make_t *m)
 {
     const mdm_notice_t admins = {.event = "enroll_provisioned_admin", .key = apr_pstrcat(m->ctx->pool, "enroll_provisioned_admin:", m->id, NULL),
                                  .pending_id = m->id};
-    apr_status_t rv = mdm_notice_pending(m->db, m->id, "enroll_provisioned", text_of(m->how->notify));
+    const char *notify = text_of(m->how->notify);
+    int own = m->self && m->otp; /* who made it himself has to type the password */
+    apr_status_t rv = mdm_notice_pending(m->db, m->id, own ? "enroll_otp" : "enroll_provisioned", own && !*notify ? "mail" : notify);
 
     return rv == APR_SUCCESS && !strcmp(m->how->origin, "single") ? mdm_notice_admins(m->db, &admins) : rv;
 }

@@ -18,7 +18,7 @@
 /* ---------------------------------------------------------------- the setting */
 
 typedef struct days_t {
-    apr_int64_t history, messages;
+    apr_int64_t history, messages, pending;
 } days_t;
 
 /* A value that mdmctl wrote and that is none counts as the default: nothing is removed sooner than asked for. */
@@ -35,13 +35,14 @@ static apr_status_t read_days(mdm_db_t *db, days_t *days)
     json_t *set = NULL;
     apr_status_t rv = mdm_setting_get(db, SETTING, &set);
 
-    *days = (days_t){days_of(set, "history_days"), days_of(set, "message_days")};
+    *days = (days_t){days_of(set, "history_days"), days_of(set, "message_days"), days_of(set, "pending_days")};
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
 static json_t *days_json(const days_t *days)
 {
-    return json_pack("{s:I, s:I}", "history_days", (json_int_t)days->history, "message_days", (json_int_t)days->messages);
+    return json_pack("{s:I, s:I, s:I}", "history_days", (json_int_t)days->history, "message_days", (json_int_t)days->messages,
+                     "pending_days", (json_int_t)days->pending);
 }
 
 apr_status_t mdm_retention_json(mdm_db_t *db, const char *id, json_t **out)
@@ -65,6 +66,7 @@ apr_status_t mdm_retention_edit(mdm_db_t *db, json_t *body)
     days_t was, days;
     const mdm_jfield_t fields[] = {{"history_days", MDM_JF_INT, 0, 0, MDM_RETENTION_MOST, NULL, 0, &days.history, NULL},
                                    {"message_days", MDM_JF_INT, 0, 0, MDM_RETENTION_MOST, NULL, 0, &days.messages, NULL},
+                                   {"pending_days", MDM_JF_INT, 0, 0, MDM_RETENTION_MOST, NULL, 0, &days.pending, NULL},
                                    {NULL}};
     json_t *after;
     apr_status_t rv = read_days(db, &was);
@@ -78,6 +80,9 @@ apr_status_t mdm_retention_edit(mdm_db_t *db, json_t *body)
     }
     if (rv == APR_SUCCESS) {
         rv = check(ctx, "message_days", days.messages);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check(ctx, "pending_days", days.pending);
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -124,6 +129,31 @@ static apr_status_t message_step(walk_t *w)
 static apr_status_t notice_step(walk_t *w)
 {
     return counted(w, mdm_q_retention_notices(w->db, w->before, MDM_RETENTION_BATCH, &w->removed));
+}
+
+/* Enrolments whose time is over: their end is written down, whatever the days say (PEN-08). */
+static apr_status_t late_step(walk_t *w)
+{
+    apr_int64_t now = mdm_now_ms(mdm_db_ctx(w->db));
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_retention_pending_late(w->db, now, MDM_RETENTION_BATCH, &rows);
+    int done;
+
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_retention_pending_late_t *e = &APR_ARRAY_IDX(rows, i, mdm_q_retention_pending_late_t);
+
+        rv = mdm_q_retention_pending_expire(w->db, e->id, now, &done);
+        if (rv == APR_SUCCESS && done) {
+            w->removed++;
+            rv = mdm_audit(w->db, "pending.expire", "pending", e->id, e->person_login ? e->person_login : "", "done", NULL);
+        }
+    }
+    return counted(w, rv);
+}
+
+static apr_status_t pending_step(walk_t *w)
+{
+    return counted(w, mdm_q_retention_pending_drop(w->db, w->before, MDM_RETENTION_BATCH, &w->removed));
 }
 
 /* A large task goes in several batches; it is there until its last device has gone. */
@@ -191,8 +221,8 @@ static apr_status_t command_step(walk_t *w)
 static const struct {
     const char *name;
     step_fn step;
-    int kind; /* whose days: 0 of history, 1 of messages, 2 of the audit, 3 of bulk runs */
-} steps[] = {{"events", event_step, 0}, {"messages", message_step, 1}, {"tasks", task_step, 0}, {"commands", command_step, 0},
+    int kind; /* whose days: 0 of history, 1 of messages, 2 of the audit, 3 of bulk runs, 4 of enrolments, 5 whatever they are */
+} steps[] = {{"expired", late_step, 5}, {"pending", pending_step, 4}, {"events", event_step, 0}, {"messages", message_step, 1}, {"tasks", task_step, 0}, {"commands", command_step, 0},
              {"notices", notice_step, 0}, {"audit", audit_step, 2}, {"bulk_rows", bulk_step, 3}, {"bulk_runs", bulk_run_step, 0}};
 
 static apr_status_t in_tx(mdm_ctx_t *parent, walk_t *w, step_fn step)
@@ -253,7 +283,7 @@ apr_status_t mdm_retention_run(mdm_ctx_t *ctx, mdm_job_t *job, apr_int64_t audit
 
     job->result = mdm_json_own(ctx, json_object());
     for (unsigned i = 0; rv == APR_SUCCESS && i < sizeof steps / sizeof steps[0] && !mdm_job_stopping(job); i++) {
-        const apr_int64_t days_of_kind[] = {set.history, set.messages, audit_days, MDM_BULK_DAYS};
+        const apr_int64_t days_of_kind[] = {set.history, set.messages, audit_days, MDM_BULK_DAYS, set.pending, 1};
         apr_int64_t days = days_of_kind[steps[i].kind];
 
         rv = days ? walk(ctx, job, i, days, lease_s, &all) : APR_SUCCESS;

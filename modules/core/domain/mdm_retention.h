@@ -11,7 +11,7 @@
 #define MDM_RETENTION_MOST 36500
 #define MDM_RETENTION_BATCH 500   /* rows that one transaction looks at */
 
-/* {"history_days": n, "message_days": n}; 0 = for ever. History: ended commands, steps of devices, ended quick tasks. Messages: those that were
+/* {"history_days": n, "message_days": n, "pending_days": n}; 0 = for ever. Pending: enrolments, from the end of their life on (PEN-08). History: ended commands, steps of devices, ended quick tasks. Messages: those that were
  * acknowledged, from then on. New reference. */
 apr_status_t mdm_retention_json(mdm_db_t *db, const char *id, json_t **out);
 /* Sets what is given in the body. MDM_EINPUT names the member. In a transaction; audited. */

@@ -143,6 +143,9 @@ function enrollForm(policy) {
         policy.ownership === "choose" ? el("fieldset", {}, el("legend", {}, t("enroll.whose")),
             radio("ownership", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
             radio("ownership", "corporate", t("enroll.corporate"), t("enroll.corporate_text"))) : null,
+        policy.phone.ask === "off" ? null : el("label", { for: "phone" }, t(`enroll.phone_${policy.phone.ask}`)),
+        policy.phone.ask === "off" ? null : el("input", { id: "phone", name: "phone", type: "tel", autocomplete: "tel", maxlength: "40",
+            value: policy.phone.number, required: policy.phone.ask === "required" }),
         button, el("p", { class: "soft" }), el("a", { href: "#" }, t("back")));
     form.addEventListener("submit", (event) => {
         event.preventDefault();
@@ -153,7 +156,7 @@ function enrollForm(policy) {
                 return;
             }
             const made = await call("POST", "/api/v1/enrollments", { platform: "ios", level: "managed",
-                ownership: wanted ?? policy.ownership });
+                ownership: wanted ?? policy.ownership, ...(policy.phone.ask === "off" ? {} : { phone: form.elements.phone.value }) });
             location.assign(made.path);
         });
     });

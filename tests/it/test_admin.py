@@ -115,6 +115,12 @@ def schema_holds(schema, value, where):
     return None
 
 
+def bulk_run(console):
+    """A run that was uploaded; its id."""
+    return json.loads(console.http.fetch("POST", console.base + "/api/v1/bulk-runs", b"username\nanna\n",
+                                         {**console.headers, "Content-Type": "text/csv"})[2])["id"]
+
+
 def test_answers_are_as_described(zone, console, fleet, anna):
     """API-02: each GET of the API answers 200 with the members that the document names."""
     seed.record(zone, fleet[0])
@@ -129,8 +135,7 @@ def test_answers_are_as_described(zone, console, fleet, anna):
            "policy-folders": console.post("/policy-folders", {"name": "Described"})["id"],
            "assignments": assigned(console, "Described too"),
            "tasks": console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"],
-           "bulk-runs": json.loads(console.http.fetch("POST", console.base + "/api/v1/bulk-runs", b"username\nanna\n",
-                                                      {**console.headers, "Content-Type": "text/csv"})[2])["id"]}
+           "bulk-runs": bulk_run(console)}
     seen = 0
     for method, path, *_ in ROUTES:
         content = DOCUMENT["paths"][path]["get"]["responses"]["200"].get("content", {}) if method == "GET" else {}
@@ -782,7 +787,7 @@ def test_words_are_complete():
 
 
 # ---- every list as a file (UI-01) -------------------------------------------------------------------------------------
-LISTS = [p for m, p, *_ in ROUTES if m == "GET" and "text/csv" in DOCUMENT["paths"][p]["get"]["responses"]["200"].get("content", {})]
+LISTS = [p for m, p, *_ in ROUTES if m == "GET" and {"text/csv", "application/json"} <= {*DOCUMENT["paths"][p]["get"]["responses"]["200"].get("content", {})}]
 
 
 def test_files_are_small_on_the_way(console):
@@ -804,13 +809,14 @@ def test_lists_as_csv(console, fleet, path):
     ident = console.post("/tasks", {"kind": "refresh", "devices": [fleet[0]]})["id"] if path.startswith("/api/v1/tasks/") else fleet[0]
     ident = console.get("/policies")["items"][0]["id"] if path.startswith("/api/v1/policies/") else ident
     ident = console.post("/eas-servers", {"name": f"Lists {time.time()}", "host": "mail.example.org"})["id"] if path.startswith("/api/v1/eas-servers/") else ident
+    ident = bulk_run(console) if path.startswith("/api/v1/bulk-runs/") else ident
     address = path.removeprefix("/api/v1").replace("{id}", ident)
     console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
     status, headers, raw = console.call("GET", address + "?format=csv")
     assert status == 200 and headers["Content-Type"].startswith("text/csv") and raw.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
     listed = walk(console, address + "?limit=200")[0]
-    key = "fingerprint" if path.endswith("/identities") else "id"
+    key = "fingerprint" if path.endswith("/identities") else "username" if "/bulk-runs/" in path else "id"
     assert {r[key] for r in rows} >= {x[key] for x in listed} and not [v for r in rows for v in r.values() if v[:1] in "=+@\t\r" and v]
     problem(console.call("GET", address + "?format=xls"), 400, "format")
     problem(console.call("GET", address + "?format=csv&cursor=x"), 400, "cursor")

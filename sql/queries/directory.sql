@@ -95,8 +95,20 @@ UPDATE person SET login_key = login_key || '#' || id, gone_ms = COALESCE(gone_ms
  WHERE source_id = :source_id AND login_key = :login_key AND id <> :id
 RETURNING id;
 
+-- Whoever is there is updated, never by ON CONFLICT DO UPDATE: that locks the row as if its log-in changed, which members of groups that are stored at
+-- the same time wait for, while they have what this transaction wants next.
 -- name: dir_person_put :exec
 -- args: id:text, source_id:text, folder_id:text, login:text, login_key:text, name:text, mail:text, mail_key:text, phone:text, guid:text, dn:text, now:i64
+-- only: pgsql
+WITH u AS (
+    UPDATE person SET folder_id = :folder_id, login = :login, login_key = :login_key, name = :name, mail = :mail, mail_key = :mail_key, phone = :phone,
+           dn = :dn, gone_ms = NULL, refreshed_ms = :now,
+           version = version + CASE WHEN login = :login AND name = :name AND mail = :mail AND phone = :phone AND gone_ms IS NULL THEN 0 ELSE 1 END
+     WHERE id = :id)
+INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
+VALUES (:id, :source_id, :folder_id, :login, :login_key, :name, :mail, :mail_key, :phone, :guid, :dn, :now, :now)
+ON CONFLICT (id) DO NOTHING;
+-- only: sqlite3
 INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
 VALUES (:id, :source_id, :folder_id, :login, :login_key, :name, :mail, :mail_key, :phone, :guid, :dn, :now, :now)
 ON CONFLICT (id) DO UPDATE SET folder_id = :folder_id, login = :login, login_key = :login_key, name = :name, mail = :mail,
@@ -104,15 +116,67 @@ ON CONFLICT (id) DO UPDATE SET folder_id = :folder_id, login = :login, login_key
     version = person.version + CASE WHEN person.login = :login AND person.name = :name AND person.mail = :mail
                                      AND person.phone = :phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END;
 
+-- The same for a page of people. list: [{"id", "login", "login_key", "name", "mail", "mail_key", "phone", "guid", "dn"}], no id and no log-in twice.
+-- part: dir_people
+jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, login text, login_key text, name text, mail text, mail_key text, phone text, guid text, dn text)
+
+-- name: dir_logins_taken :many
+-- args: source_id:text, list:text, now:i64
+-- cols: id:text
+-- only: pgsql
+UPDATE person SET login_key = person.login_key || '#' || person.id, gone_ms = COALESCE(person.gone_ms, :now), version = person.version + 1
+  FROM {dir_people} WHERE person.source_id = :source_id AND person.login_key = v.login_key AND person.id <> v.id
+RETURNING person.id;
+-- only: sqlite3
+UPDATE person SET login_key = person.login_key || '#' || person.id, gone_ms = COALESCE(person.gone_ms, :now), version = person.version + 1
+  FROM json_each(:list) v WHERE person.source_id = :source_id AND person.login_key = v.value ->> 'login_key' AND person.id <> v.value ->> 'id'
+RETURNING id;
+
+-- name: dir_people_put :exec
+-- args: source_id:text, folder_id:text, list:text, now:i64
+-- only: pgsql
+WITH u AS (
+    UPDATE person SET folder_id = :folder_id, login = v.login, login_key = v.login_key, name = v.name, mail = v.mail, mail_key = v.mail_key, phone = v.phone,
+           dn = v.dn, gone_ms = NULL, refreshed_ms = :now,
+           version = person.version + CASE WHEN person.login = v.login AND person.name = v.name AND person.mail = v.mail AND person.phone = v.phone
+                                            AND person.gone_ms IS NULL THEN 0 ELSE 1 END
+      FROM {dir_people} WHERE person.id = v.id)
+INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
+SELECT v.id, :source_id, :folder_id, v.login, v.login_key, v.name, v.mail, v.mail_key, v.phone, v.guid, v.dn, :now, :now FROM {dir_people}
+ WHERE NOT EXISTS (SELECT 1 FROM person p WHERE p.id = v.id) ORDER BY v.id
+ON CONFLICT (id) DO NOTHING;
+-- only: sqlite3
+INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
+SELECT v.value ->> 'id', :source_id, :folder_id, v.value ->> 'login', v.value ->> 'login_key', v.value ->> 'name', v.value ->> 'mail', v.value ->> 'mail_key',
+       v.value ->> 'phone', v.value ->> 'guid', v.value ->> 'dn', :now, :now FROM json_each(:list) v WHERE 1 = 1
+ON CONFLICT (id) DO UPDATE SET folder_id = excluded.folder_id, login = excluded.login, login_key = excluded.login_key, name = excluded.name,
+    mail = excluded.mail, mail_key = excluded.mail_key, phone = excluded.phone, dn = excluded.dn, gone_ms = NULL, refreshed_ms = :now,
+    version = person.version + CASE WHEN person.login = excluded.login AND person.name = excluded.name AND person.mail = excluded.mail
+                                     AND person.phone = excluded.phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END;
+
+-- Each log-in and each page of a sync names its folder and groups: a row that is as it should be is not locked, so that they do not wait for each other.
 -- name: dir_folder_put :exec
 -- args: id:text, source_id:text, name:text, dn:text
+-- only: pgsql
+WITH u AS (UPDATE user_folder SET name = :name, dn = :dn WHERE id = :id AND (name, dn) IS DISTINCT FROM (:name, :dn))
+INSERT INTO user_folder (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn) ON CONFLICT DO NOTHING;
+-- only: sqlite3
 INSERT INTO user_folder (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn)
 ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
 
 -- name: dir_group_put :exec
 -- args: id:text, source_id:text, name:text, dn:text
+-- only: pgsql
+WITH u AS (UPDATE user_group SET name = :name, dn = :dn WHERE id = :id AND (name, dn) IS DISTINCT FROM (:name, :dn))
+INSERT INTO user_group (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn) ON CONFLICT DO NOTHING;
+-- only: sqlite3
 INSERT INTO user_group (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn)
 ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
+
+-- name: dir_person_groups :many
+-- args: person_id:text
+-- cols: group_id:text
+SELECT group_id FROM user_group_member WHERE person_id = :person_id;
 
 -- name: dir_person_groups_drop :exec
 -- args: person_id:text, groups:text
@@ -134,12 +198,13 @@ DELETE FROM user_group_member WHERE group_id = :group_id
 -- only: sqlite3
 DELETE FROM user_group_member WHERE group_id = :group_id AND person_id NOT IN (SELECT value FROM json_each(:people));
 
--- Only people who are still there: one may have gone since the page was read.
+-- Only people who are still there: one may have gone since the page was read. A group may have everybody in it, and mostly nothing is new.
 -- name: dir_group_people_put :exec
 -- args: group_id:text, people:text
 -- only: pgsql
 INSERT INTO user_group_member (group_id, person_id)
 SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM jsonb_array_elements_text(CAST(:people AS jsonb)))
+   AND NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = :group_id AND m.person_id = p.id)
 ON CONFLICT DO NOTHING;
 -- only: sqlite3
 INSERT INTO user_group_member (group_id, person_id)

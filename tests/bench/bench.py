@@ -18,6 +18,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "it"), str(TESTS / "lib"), str(TESTS)]
 import zonefiles as zf  # noqa: E402
 from bulk import pen_06  # noqa: E402
+from directory import usr_07  # noqa: E402
 from growth import growth  # noqa: E402
 from hold import prf_05  # noqa: E402
 from imports import ios_13  # noqa: E402
@@ -109,8 +110,9 @@ def prf_12(bench):
 
 # Each gives its row, or several: PRF-13 brings PRF-15.
 ROWS = {"PRF-01": prf_01, "PRF-02": prf_02, "PRF-03": prf_03, "PRF-04": prf_04, "PRF-05": prf_05, "PRF-06": prf_06, "PRF-07": prf_07, "PRF-08": prf_08,
-        "PRF-12": prf_12, "PRF-09": prf_09, "PRF-13": growth, "DEV-07": dev_07, "IOS-13": ios_13, "POL-09": pol_09, "MAT-10": mat_10, "PEN-06": pen_06}
-NO_ZONE = {"PRF-05", "PRF-06", "PRF-07", "PRF-08", "PRF-13", "DEV-07", "IOS-13", "POL-09", "MAT-10", "PEN-06"}
+        "PRF-12": prf_12, "PRF-09": prf_09, "PRF-13": growth, "DEV-07": dev_07, "IOS-13": ios_13, "POL-09": pol_09, "MAT-10": mat_10, "PEN-06": pen_06,
+        "USR-07": usr_07}
+NO_ZONE = {"PRF-05", "PRF-06", "PRF-07", "PRF-08", "PRF-13", "DEV-07", "IOS-13", "POL-09", "MAT-10", "PEN-06", "USR-07"}
 
 
 def cell(value):

@@ -34,6 +34,7 @@ suffix "dc=example,dc=org"
 rootdn "{dn}"
 rootpw {password}
 directory {root}/db
+maxsize 2147483648
 index objectClass,uid,mail,member eq
 access to attrs=userPassword by anonymous auth by * none
 access to * by * read

@@ -157,6 +157,30 @@ def test_sync_pages_groups_and_gone(zone, console, one, source):
             one.remove(uid)
 
 
+def test_directory_away_marks_nobody(zone, console, two):
+    """USR-07: a sync that can't read to the end marks nobody gone, and says why; the next one goes on."""
+    made = add(console, two, "Fading", domains=["fading"])
+    try:
+        wait_synced(zone, made["id"])
+        people = lambda: zone.sql("SELECT login, gone_ms FROM person WHERE source_id = ? ORDER BY login", made["id"])
+        was = people()
+        assert [r[1] for r in was] == [None, None]
+        zone.log.expect("MDM0121")
+        two.stop()
+        console.post(f"/sources/{made['id']}/sync")
+        error = lambda: "error" in (zone.sql("SELECT result FROM job WHERE unique_key = ?", f"ldap.sync:{made['id']}")[0][0] or "")
+        harness.wait_for(error)
+        assert people() == was
+        two.start()
+        console.post(f"/sources/{made['id']}/sync")
+        harness.wait_for(lambda: not error())
+        assert people() == was
+    finally:
+        if not two.process:
+            two.start()
+        drop(console, made["id"])
+
+
 def test_log_in_that_changed_hands(zone, console, one, source):
     """USR-07: a log-in that is given to somebody else is another person here."""
     one.add(Slapd.person_ldif("hans", "first-Pass-1"))

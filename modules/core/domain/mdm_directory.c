@@ -7,6 +7,7 @@
 #include "base/mdm_seal.h"
 #include "mdm_sql_gen.h"
 
+#define MEMBERS_BATCH 5000
 #define TRY_AGAIN "The user directory can't be asked right now. Try again later."
 
 apr_status_t mdm_directory_conf(mdm_ctx_t *ctx, const mdm_dirsource_t *source, mdm_ldap_conf_t **out)
@@ -107,21 +108,34 @@ static apr_status_t put_groups(mdm_db_t *db, const char *source_id, const apr_ar
     return rv;
 }
 
+/* Mostly nothing is new, and nothing is written. */
 static apr_status_t put_groups_of(mdm_db_t *db, const char *source_id, const char *person_id, const apr_array_header_t *groups)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
     json_t *ids = mdm_json_own(mdm_db_ctx(db), json_array());
-    apr_status_t rv = put_groups(db, source_id, groups);
+    apr_array_header_t *rows = NULL, *fresh = apr_array_make(p, 8, sizeof(mdm_ldap_group_t));
+    apr_hash_t *there = apr_hash_make(p);
+    apr_status_t rv = mdm_q_dir_person_groups(db, person_id, &rows);
     const char *id;
-    int i;
 
-    for (i = 0; rv == APR_SUCCESS && i < groups->nelts; i++) {
-        id = group_row(p, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t));
-        if ((rv = mdm_q_dir_member_put(db, id, person_id, NULL)) == APR_SUCCESS) {
-            json_array_append_new(ids, json_string(id));
-        }
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        apr_hash_set(there, APR_ARRAY_IDX(rows, i, mdm_q_dir_person_groups_t).group_id, APR_HASH_KEY_STRING, "");
     }
-    return rv == APR_SUCCESS ? mdm_q_dir_person_groups_drop(db, person_id, mdm_json_text(p, ids), NULL) : rv;
+    for (int i = 0; rv == APR_SUCCESS && i < groups->nelts; i++) {
+        id = group_row(p, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t));
+        if (!apr_hash_get(there, id, APR_HASH_KEY_STRING)) {
+            APR_ARRAY_PUSH(fresh, mdm_ldap_group_t) = APR_ARRAY_IDX(groups, i, mdm_ldap_group_t);
+        }
+        apr_hash_set(there, id, APR_HASH_KEY_STRING, NULL);
+        json_array_append_new(ids, json_string(id));
+    }
+    if (rv == APR_SUCCESS) {
+        rv = put_groups(db, source_id, fresh);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < fresh->nelts; i++) {
+        rv = mdm_q_dir_member_put(db, group_row(p, source_id, &APR_ARRAY_IDX(fresh, i, mdm_ldap_group_t)), person_id, NULL);
+    }
+    return rv == APR_SUCCESS && apr_hash_count(there) ? mdm_q_dir_person_groups_drop(db, person_id, mdm_json_text(p, ids), NULL) : rv;
 }
 
 /* ---------------------------------------------------------------- log-in */
@@ -221,60 +235,173 @@ apr_status_t mdm_directory_sync_ask(mdm_db_t *db, const char *source_id)
     return mdm_job_add(db, &add, NULL);
 }
 
-static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_header_t *page)
+static json_t *person_json(apr_pool_t *p, const mdm_ldap_person_t *who, const char *id)
 {
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", id, "login", who->login, "login_key", mdm_lower(p, who->login), "name",
+                     who->name, "mail", who->mail, "mail_key", mdm_lower(p, who->mail), "phone", who->phone, "guid", who->guid, "dn", who->dn);
+}
+
+/* Puts a page's people into a list that one statement stores; who has an id or log-in that stands there already is stored alone, behind them. */
+typedef struct batch_t {
+    json_t *list;
+    apr_hash_t *there;         /* ids, log-ins */
+    apr_array_header_t *alone; /* const mdm_ldap_person_t * */
+} batch_t;
+
+static void collect(batch_t *b, apr_pool_t *p, const mdm_ldap_person_t *who, const char *id)
+{
+    const char *login = apr_pstrcat(p, "@", mdm_lower(p, who->login), NULL);
+    json_t *row = NULL;
+
+    if (!apr_hash_get(b->there, id, APR_HASH_KEY_STRING) && !apr_hash_get(b->there, login, APR_HASH_KEY_STRING)) {
+        row = person_json(p, who, id);
+    }
+    if (!row) {
+        APR_ARRAY_PUSH(b->alone, const mdm_ldap_person_t *) = who;
+        return;
+    }
+    apr_hash_set(b->there, id, APR_HASH_KEY_STRING, who);
+    apr_hash_set(b->there, login, APR_HASH_KEY_STRING, who);
+    json_array_append_new(b->list, row);
+}
+
+static apr_status_t put_batch(mdm_db_t *db, const char *source_id, const char *folder, const batch_t *b)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *list = mdm_json_text(ctx->pool, b->list);
+    apr_array_header_t *earlier = NULL;
+    apr_status_t rv = mdm_q_dir_logins_taken(db, source_id, list, mdm_now_ms(ctx), &earlier);
+
+    for (int i = 0; rv == APR_SUCCESS && i < earlier->nelts; i++) {
+        rv = mdm_change_add(db, "person", APR_ARRAY_IDX(earlier, i, mdm_q_dir_logins_taken_t).id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_dir_people_put(db, source_id, folder, list, mdm_now_ms(ctx), NULL);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < b->alone->nelts; i++) {
+        const mdm_ldap_person_t *who = APR_ARRAY_IDX(b->alone, i, const mdm_ldap_person_t *);
+
+        rv = put_person(db, source_id, folder, who, person_row(ctx->pool, source_id, who));
+    }
+    return rv;
+}
+
+static apr_status_t disable(sync_t *s, mdm_db_t *db, const char *id)
+{
+    int gone = 0;
+    apr_status_t rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(mdm_db_ctx(db)), &gone);
+
+    s->disabled++;
+    return rv == APR_SUCCESS && gone > 0 ? mdm_change_add(db, "person", id) : rv;
+}
+
+/* In a transaction. */
+static apr_status_t store_page(sync_t *s, mdm_db_t *db, const apr_array_header_t *page)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_pool_t *keep = s->ctx->pool;
-    const char *folder, *id;
-    mdm_db_t *db;
-    apr_status_t rv = mdm_db_open(ctx, &db);
-    int i, gone = 0;
+    batch_t b = {mdm_json_own(ctx, json_array()), apr_hash_make(ctx->pool), apr_array_make(ctx->pool, 4, sizeof(const mdm_ldap_person_t *))};
+    const char *folder;
+    apr_status_t rv = put_folder(db, s->source->id, APR_ARRAY_IDX(page, 0, mdm_ldap_person_t).container, &folder);
 
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && page->nelts) {
-        rv = put_folder(db, s->source->id, APR_ARRAY_IDX(page, 0, mdm_ldap_person_t).container, &folder);
-    }
-    for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
+    for (int i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
         const mdm_ldap_person_t *who = &APR_ARRAY_IDX(page, i, mdm_ldap_person_t);
+        const char *id = person_row(ctx->pool, s->source->id, who);
 
-        id = person_row(ctx->pool, s->source->id, who);
         if (who->disabled) {
-            rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(ctx), &gone);
-            if (rv == APR_SUCCESS && gone > 0) {
-                rv = mdm_change_add(db, "person", id);
-            }
-            s->disabled++;
+            rv = disable(s, db, id);
         }
         else if (!apr_hash_get(s->people, who->dn_key, APR_HASH_KEY_STRING)) {
-            rv = put_person(db, s->source->id, folder, who, id);
+            collect(&b, ctx->pool, who, id);
             apr_hash_set(s->people, apr_pstrdup(keep, who->dn_key), APR_HASH_KEY_STRING, apr_pstrdup(keep, id));
             s->done++;
         }
     }
-    rv = mdm_db_end(db, rv);
-    mdm_db_close(db);
+    return rv == APR_SUCCESS ? put_batch(db, s->source->id, folder, &b) : rv;
+}
+
+/* A transaction of what fn does; no longer than that, because log-ins of the same people and groups wait for it. */
+typedef apr_status_t (*store_fn)(sync_t *s, mdm_db_t *db, const void *arg);
+static apr_status_t in_tx(sync_t *s, mdm_ctx_t *ctx, store_fn fn, const void *arg)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_db_begin(db);
+        rv = mdm_db_end(db, rv == APR_SUCCESS ? fn(s, db, arg) : rv);
+        mdm_db_close(db);
+    }
     return rv;
 }
 
-static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t *group)
+static apr_status_t people_in(sync_t *s, mdm_db_t *db, const void *arg)
 {
-    json_t *people = json_array();
-    const char *id = group_row(mdm_db_ctx(db)->pool, s->source->id, group), *person, *text;
-    apr_status_t rv;
-    int i;
+    return store_page(s, db, arg);
+}
 
-    for (i = 0; i < group->members->nelts; i++) {
+static apr_status_t store_people(sync_t *s, mdm_ctx_t *ctx, const apr_array_header_t *page)
+{
+    return page->nelts ? in_tx(s, ctx, people_in, page) : APR_SUCCESS;
+}
+
+static apr_status_t groups_in(sync_t *s, mdm_db_t *db, const void *arg)
+{
+    return put_groups(db, s->source->id, arg);
+}
+
+/* Members of one group, as a JSON list of ids. */
+typedef struct members_t {
+    const char *group, *people;
+} members_t;
+
+static apr_status_t members_out(sync_t *s, mdm_db_t *db, const void *arg)
+{
+    const members_t *m = arg;
+
+    return mdm_q_dir_group_people_drop(db, m->group, m->people, NULL);
+}
+
+static apr_status_t members_in(sync_t *s, mdm_db_t *db, const void *arg)
+{
+    const members_t *m = arg;
+
+    return mdm_q_dir_group_people_put(db, m->group, m->people, NULL);
+}
+
+/* The last n of the list go into a list of their own. */
+static json_t *cut(json_t *list, size_t n)
+{
+    json_t *part = json_array();
+
+    for (size_t have = json_array_size(list); have && n; n--) {
+        json_array_append(part, json_array_get(list, --have));
+        json_array_remove(list, have);
+    }
+    return part;
+}
+
+static apr_status_t store_group(sync_t *s, mdm_ctx_t *ctx, const mdm_ldap_group_t *group)
+{
+    json_t *people = mdm_json_own(ctx, json_array());
+    members_t m = {.group = group_row(ctx->pool, s->source->id, group)};
+    const char *person;
+    apr_status_t rv;
+
+    for (int i = 0; i < group->members->nelts; i++) {
         person = apr_hash_get(s->people, APR_ARRAY_IDX(group->members, i, const char *), APR_HASH_KEY_STRING);
         if (person) {
             json_array_append_new(people, json_string(person));
         }
     }
-    text = mdm_json_text(mdm_db_ctx(db)->pool, people);
-    json_decref(people);
-    rv = mdm_q_dir_group_people_drop(db, id, text, NULL);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_q_dir_group_people_put(db, id, text, NULL);
+    m.people = mdm_json_text(ctx->pool, people);
+    rv = in_tx(s, ctx, members_out, &m);
+    while (rv == APR_SUCCESS && json_array_size(people)) {
+        json_t *part = cut(people, MEMBERS_BATCH);
+
+        m.people = mdm_json_text(ctx->pool, part);
+        json_decref(part);
+        rv = in_tx(s, ctx, members_in, &m);
     }
     s->groups++;
     return rv;
@@ -282,22 +409,14 @@ static apr_status_t store_group(sync_t *s, mdm_db_t *db, const mdm_ldap_group_t 
 
 static apr_status_t store_groups(sync_t *s, mdm_ctx_t *ctx, const apr_array_header_t *page)
 {
-    mdm_db_t *db;
-    apr_status_t rv = mdm_db_open(ctx, &db);
-    int i;
+    apr_status_t rv = in_tx(s, ctx, groups_in, page);
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+    for (int i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
+        mdm_ctx_t *sub = mdm_ctx_sub(ctx); /* the lists of a group may be long */
+
+        rv = store_group(s, sub, &APR_ARRAY_IDX(page, i, mdm_ldap_group_t));
+        apr_pool_destroy(sub->pool);
     }
-    rv = mdm_db_begin(db);
-    if (rv == APR_SUCCESS) {
-        rv = put_groups(db, s->source->id, page);
-    }
-    for (i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
-        rv = store_group(s, db, &APR_ARRAY_IDX(page, i, mdm_ldap_group_t));
-    }
-    rv = mdm_db_end(db, rv);
-    mdm_db_close(db);
     return rv;
 }
 

@@ -12,6 +12,7 @@
 #include "domain/mdm_ldap_priv.h"
 
 #define PAGE_SIZE 500
+#define GROUPS_PAGE 20 /* each may have everybody in it */
 #define GROUPS_MAX 1000
 #define TEXT_BYTES 200
 #define DN_BYTES 1000
@@ -501,7 +502,7 @@ static apr_status_t page(mdm_ldap_t *l, mdm_ldap_cursor_t *c, int groups, const 
     LDAPControl *ask = NULL, *asked[2] = {NULL, NULL}, **got = NULL, *pages;
     struct timeval tv = limit(l);
     ber_int_t total = 0;
-    int code = LDAP_OTHER, rc = ldap_create_page_control(l->ld, PAGE_SIZE, was, 1, &ask);
+    int code = LDAP_OTHER, rc = ldap_create_page_control(l->ld, groups ? GROUPS_PAGE : PAGE_SIZE, was, 1, &ask);
 
     *result = NULL;
     if (rc == LDAP_SUCCESS) {
@@ -561,7 +562,7 @@ apr_status_t mdm_ldap_groups_page(mdm_ldap_t *l, apr_pool_t *p, mdm_ldap_cursor_
     if (c->end || !*a[MDM_LA_GROUP_CLASS] || !*a[MDM_LA_GROUP_NAME] || !*a[MDM_LA_MEMBER]) {
         return APR_EOF;
     }
-    *out = apr_array_make(p, PAGE_SIZE, sizeof(mdm_ldap_group_t));
+    *out = apr_array_make(p, GROUPS_PAGE, sizeof(mdm_ldap_group_t));
     rv = page(l, c, 1, group_filter(l, ""), attrs, &result);
     for (entry = rv ? NULL : ldap_first_entry(l->ld, result); entry; entry = ldap_next_entry(l->ld, entry)) {
         if (read_group(l, p, entry, 1, &one)) {

@@ -18,25 +18,21 @@ typedef struct code_t {
 static apr_status_t code_read(mdm_web_call_t *call, mdm_db_t *db, const char *id, int otp, code_t *out)
 {
     mdm_ctx_t *ctx = call->ctx;
-    mdm_q_admin_pending_open_t *q = NULL;
-    apr_status_t rv = mdm_q_admin_pending_open(db, id, &q);
+    mdm_pending_t *e = NULL;
+    apr_status_t rv = mdm_pending_get(db, id, &e);
 
     out->otp = NULL;
-    if (rv == APR_SUCCESS && ((strcmp(q->state, "created") != 0 && strcmp(q->state, "opened") != 0) || q->expires_ms <= mdm_now_ms(ctx)))
-        return mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
+    if (rv == APR_SUCCESS && !mdm_pending_usable(e))
+        rv = mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
     if (rv == APR_SUCCESS)
-        rv = mdm_pending_token(db, id, &out->token);
+        rv = otp ? mdm_otp_view(db, id, &out->otp, &out->token) : mdm_pending_token(db, id, &out->token);
+    if (rv == APR_SUCCESS && otp && !out->otp)
+        rv = mdm_fail(ctx, MDM_ECONFLICT, "otp", "There is no one-time password that can be used.");
     if (rv == APR_SUCCESS)
         rv = mdm_enroll_base(db, call->svc->public_url(call->r->server), &out->base);
-    if (rv != APR_SUCCESS)
-        return rv;
-    out->platform = q->platform;
-    if (!otp)
-        return APR_SUCCESS;
-    rv = mdm_otp_reveal(db, id, &out->otp);
-    if (rv == APR_NOTFOUND)
-        return mdm_fail(ctx, MDM_ECONFLICT, "otp", "There is no one-time password that can be used.");
-    return rv == APR_SUCCESS ? mdm_audit(db, "pending.otp", "pending", id, "", "done", NULL) : rv;
+    if (rv == APR_SUCCESS)
+        out->platform = e->platform;
+    return rv;
 }
 
 /* ---------------------------------------------------------------- the link */
@@ -57,7 +53,7 @@ static apr_status_t link_read(mdm_web_call_t *call, const char **link)
         rv = mdm_adm_begin(call, &db);
     if (rv == APR_SUCCESS)
         rv = code_read(call, db, id, *otp == '1', &code);
-    if (rv == APR_SUCCESS)
+    if (rv == APR_SUCCESS && !code.otp)
         rv = mdm_audit(db, "pending.link", "pending", id, "", "done", NULL);
     rv = mdm_adm_end(db, rv);
     if (rv == APR_SUCCESS)
@@ -100,6 +96,44 @@ int mdm_adm_pending_qr_png(mdm_web_call_t *call)
     return picture(call, rv, "image/png", mdm_qr_png, link);
 }
 
+/* ---------------------------------------------------------------- the one-time password */
+
+int mdm_adm_pending_otp(mdm_web_call_t *call)
+{
+    mdm_q_otp_row_t *row = NULL;
+    const char *id = NULL;
+    mdm_db_t *db = NULL;
+    code_t code;
+    apr_status_t rv = mdm_adm_id(call, &id);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = code_read(call, db, id, 1, &code);
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_otp_row(db, id, &row);
+    rv = mdm_adm_end(db, rv);
+    if (rv != APR_SUCCESS)
+        return mdm_adm_fail(call, rv);
+    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:o}", "otp", code.otp, "token", code.token, "url",
+                                                    mdm_enroll_link(call->ctx->pool, code.base, code.token, NULL), "expires_at",
+                                                    mdm_adm_time(call->ctx->pool, row->otp_expires_ms)));
+}
+
+static apr_status_t reset(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_otp_reset(db, id, arg);
+}
+
+int mdm_adm_pending_otp_reset(mdm_web_call_t *call)
+{
+    const char *notify = NULL;
+    const mdm_jfield_t fields[] = {{"notify", MDM_JF_ENUM, 0, 0, 0, mdm_adm_notify, 1, &notify, NULL}, {NULL}};
+    apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
+
+    return rv == APR_SUCCESS ? mdm_adm_act(call, reset, notify, HTTP_NO_CONTENT) : mdm_adm_fail(call, rv);
+}
+
 /* ---------------------------------------------------------------- the code for a factory-fresh Android device */
 
 static apr_status_t owner_text(mdm_web_call_t *call, mdm_db_t *db, const char *id, const mdm_android_ask_t *ask, const char **text)
@@ -109,7 +143,7 @@ static apr_status_t owner_text(mdm_web_call_t *call, mdm_db_t *db, const char *i
     code_t code;
     apr_status_t rv = code_read(call, db, id, ask->otp, &code);
 
-    if (rv == APR_SUCCESS && *code.platform && strcmp(code.platform, "android") != 0)
+    if (rv == APR_SUCCESS && strcmp(code.platform, "android") != 0 && strcmp(code.platform, "unknown") != 0)
         rv = mdm_fail(ctx, MDM_ECONFLICT, "platform", "This enrolment is not for an Android device.");
     if (rv == APR_SUCCESS) {
         rv = mdm_enroll_agent(db, &agent);

@@ -3,21 +3,28 @@
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_admins.h"
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_otp.h"
 #include "mdm_sql_gen.h"
 
-#define PENDING_JSON(p, q)                                                                                              \
-    json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I}", "id", (q)->id, "person",         \
+const char *const mdm_adm_notify[] = {"", "mail", "sms", "both", NULL};
+
+#define PENDING_JSON(c, q)                                                                                              \
+    json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "id", (q)->id, "person", \
               (q)->person_id ? json_pack("{s:s, s:s, s:s}", "id", (q)->person_id, "name", (q)->person_name, "login",     \
                                          (q)->person_login)                                                             \
                              : json_null(),                                                                             \
               "ownership", (q)->ownership, "level", (q)->level, "platform", (q)->platform, "origin", (q)->origin,        \
               "state", (q)->state, "steps", mdm_adm_parsed((q)->step), "device_id", mdm_adm_text((q)->device_id),        \
-              "created_at", mdm_adm_time(p, (q)->created_ms), "created_by", (q)->created_by, "expires_at",              \
-              mdm_adm_time(p, (q)->expires_ms), "finished_at",                                                          \
-              mdm_adm_time(p, (q)->finished_ms_null ? 0 : (q)->finished_ms), "version", (json_int_t)(q)->version)
+              "created_at", mdm_adm_time((c)->pool, (q)->created_ms), "created_by", (q)->created_by, "expires_at",       \
+              mdm_adm_time((c)->pool, (q)->expires_ms), "finished_at",                                                   \
+              mdm_adm_time((c)->pool, (q)->finished_ms_null ? 0 : (q)->finished_ms), "version", (json_int_t)(q)->version, \
+              "phone", mdm_adm_text((q)->phone), "authorised_by", mdm_adm_text((q)->authorised_by), "otp",               \
+              mdm_otp_state_json((c), (q)->state, (q)->has_otp != 0, (q)->otp_expires_ms_null ? NULL : &(q)->otp_expires_ms, \
+                                 (q)->otp_used_ms_null ? NULL : &(q)->otp_used_ms, (q)->otp_tries))
 
 static int known_state(const char *s)
 {
@@ -33,7 +40,7 @@ static int known_state(const char *s)
 }
 
 typedef struct pending_filter_t {
-    const char *state, *person;
+    const char *state, *person, *origin, *platform;
     int open;
 } pending_filter_t;
 
@@ -44,11 +51,11 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
     apr_array_header_t *rows = NULL;
     int i;
     apr_status_t rv = mdm_q_admin_pending_list(db, page->first ? APR_INT64_MAX : page->num, page->id, f->open ? "" : f->state,
-                                               f->open, f->person, page->count + 1, &rows);
+                                               f->open, f->person, f->origin, f->platform, page->count + 1, &rows);
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
         const mdm_q_admin_pending_list_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_pending_list_t);
-        json_array_append_new(items, PENDING_JSON(ctx->pool, q));
+        json_array_append_new(items, PENDING_JSON(ctx, q));
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
     }
@@ -57,16 +64,21 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
 
 int mdm_adm_pending_list(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"state", "person", NULL};
+    static const char *const params[] = {"state", "person", "origin", "platform", NULL},
+                             *const origins[] = {"self", "single", "bulk", "ade", NULL}, *const platforms[] = {"ios", "android", "unknown", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    pending_filter_t f = {NULL, NULL, 0};
+    pending_filter_t f = {NULL, NULL, "", "", 0};
     mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "pending",
                            .columns = "id person:person.name login:person.login ownership level platform origin state device_id created_at "
-                                      "created_by expires_at finished_at"};
+                                      "created_by authorised_by expires_at finished_at phone otp:otp.state otp_expires_at:otp.expires_at"};
     apr_status_t rv = mdm_web_query(call->r, ctx, "state", &f.state);
 
     if (rv == APR_SUCCESS)
         rv = mdm_web_query(call->r, ctx, "person", &f.person);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "origin", origins, &f.origin);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "platform", platforms, &f.platform);
     f.state = f.state ? f.state : "";
     f.person = f.person ? f.person : "";
     f.open = strcmp(f.state, "open") == 0;
@@ -76,7 +88,7 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
         rv = mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    list.sig = apr_pstrcat(ctx->pool, "pending\n", f.state, "\n", f.person, NULL);
+    list.sig = apr_pstrcat(ctx->pool, "pending\n", f.state, "\n", f.person, "\n", f.origin, "\n", f.platform, NULL);
     return mdm_adm_list(call, &list);
 }
 
@@ -86,7 +98,7 @@ static apr_status_t pending_json(mdm_db_t *db, const char *id, json_t **out, apr
     apr_status_t rv = mdm_q_admin_pending(db, id, &q);
 
     if (rv == APR_SUCCESS) {
-        *out = PENDING_JSON(mdm_db_ctx(db)->pool, q);
+        *out = PENDING_JSON(mdm_db_ctx(db), q);
         *version = q->version;
     }
     return rv;
@@ -97,32 +109,86 @@ int mdm_adm_pending(mdm_web_call_t *call)
     return mdm_adm_one(call, pending_json);
 }
 
+/* ---------------------------------------------------------------- for somebody */
+
+/* Who authorises it gives credentials now, whoever is logged in; if the zone wants it so (PEN-01). *by: the log-in. */
+static apr_status_t authorised(mdm_web_call_t *call, json_t *given, int wanted, const char **by)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    const char *login = NULL, *password = NULL, *account;
+    const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, 200, NULL, 0, &login, NULL},
+                                   {"password", MDM_JF_STR, 1, 1, 500, NULL, 0, &password, NULL},
+                                   {NULL}};
+    apr_status_t rv;
+
+    if (!given)
+        return wanted ? mdm_fail(ctx, MDM_EINPUT, "authoriser", "is missing") : APR_SUCCESS;
+    if ((rv = mdm_json_fields(ctx, given, fields)) != APR_SUCCESS)
+        return mdm_fail(ctx, rv, apr_pstrcat(ctx->pool, "authoriser.", ctx->fail_field ? ctx->fail_field : "", NULL), "%s", ctx->fail_text);
+    account = apr_pstrcat(ctx->pool, "admin:", mdm_lower(ctx->pool, mdm_clean(ctx->pool, login, 200)), NULL);
+    if ((ctx->retry_after = mdm_adm_must_wait(call, account)) > 0)
+        return mdm_fail(ctx, MDM_ETHROTTLED, "authoriser", "Too many tries. Wait a little.");
+    rv = mdm_admin_authorise(ctx, login, password, "{\"pending\":[\"write\"]}");
+    if (rv == APR_SUCCESS || rv == MDM_EAUTH)
+        mdm_adm_note_try(call, account, rv == APR_SUCCESS);
+    if (rv == MDM_EAUTH && (rv = mdm_audit_refused(ctx, "pending.authorise", "admin", login)) == APR_SUCCESS)
+        return mdm_fail(ctx, MDM_EDENIED, "authoriser", "The log-in or the password is wrong, or this person may not authorise it.");
+    *by = login;
+    return rv;
+}
+
+static apr_status_t make(mdm_db_t *db, const char *person_id, const mdm_provision_t *how, mdm_pending_t **made, const char **token)
+{
+    mdm_person_t *person = NULL;
+    int is_new;
+    apr_status_t rv = mdm_person_get(db, person_id, &person);
+
+    if (rv == APR_NOTFOUND)
+        return mdm_fail(mdm_db_ctx(db), MDM_EINPUT, "person_id", "There is no such person.");
+    return rv == APR_SUCCESS ? mdm_pending_provision(db, person, how, made, token, &is_new) : rv;
+}
+
+static apr_status_t conf_read(mdm_web_call_t *call, mdm_otp_conf_t **conf)
+{
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_otp_conf(db, conf);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
 int mdm_adm_pending_create(mdm_web_call_t *call)
 {
-    static const char *const platforms[] = {"ios", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
+    static const char *const platforms[] = {"ios", "android", "unknown", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
                              *const levels[] = {"managed", NULL};
-    const char *person_id = NULL, *platform = "ios", *ownership = "personal", *level = "managed", *token = NULL, *base = NULL;
+    const char *person_id = NULL, *token = NULL, *base = NULL;
+    mdm_provision_t how = {.platform = "ios", .level = "managed", .origin = "single", .notify = ""};
+    json_t *body = NULL, *by = NULL;
     const mdm_jfield_t fields[] = {{"person_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &person_id, NULL},
-                                   {"platform", MDM_JF_ENUM, 0, 0, 0, platforms, 0, &platform, NULL},
-                                   {"ownership", MDM_JF_ENUM, 0, 0, 0, ownerships, 0, &ownership, NULL},
-                                   {"level", MDM_JF_ENUM, 0, 0, 0, levels, 0, &level, NULL},
+                                   {"platform", MDM_JF_ENUM, 0, 0, 0, platforms, 0, &how.platform, NULL},
+                                   {"ownership", MDM_JF_ENUM, 0, 0, 0, ownerships, 0, &how.ownership, NULL},
+                                   {"level", MDM_JF_ENUM, 0, 0, 0, levels, 0, &how.level, NULL},
+                                   {"phone", MDM_JF_STR, 0, 0, 40, NULL, 1, &how.phone, NULL},
+                                   {"notify", MDM_JF_ENUM, 0, 0, 0, mdm_adm_notify, 0, &how.notify, NULL},
+                                   {"authoriser", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &by, NULL},
                                    {NULL}};
-    mdm_person_t *person = NULL;
+    mdm_otp_conf_t *conf = NULL;
     mdm_pending_t *made = NULL;
-    json_t *body = NULL;
     apr_int64_t version = 0;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_adm_begin(call, &db);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_person_get(db, person_id, &person);
-        if (rv == APR_NOTFOUND)
-            rv = mdm_fail(call->ctx, MDM_EINPUT, "person_id", "There is no such person.");
-    }
+        rv = conf_read(call, &conf);
     if (rv == APR_SUCCESS)
-        rv = mdm_pending_create(db, person, platform, ownership, level, "single", &made, &token);
+        rv = authorised(call, by, conf->authorise, &how.authorised_by);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_begin(call, &db);
+    if (rv == APR_SUCCESS)
+        rv = make(db, person_id, &how, &made, &token);
     if (rv == APR_SUCCESS)
         rv = mdm_enroll_base(db, call->svc->public_url(call->r->server), &base);
     rv = mdm_adm_end(db, rv);

@@ -115,8 +115,7 @@ int mdm_adm_login_page(mdm_web_call_t *call)
     return page(call, HTTP_OK, SAY_NOTHING, next_page(call, next));
 }
 
-/* Both an account and an address can run out of tries. Answers seconds to wait. */
-static int must_wait(mdm_web_call_t *call, const char *account)
+int mdm_adm_must_wait(mdm_web_call_t *call, const char *account)
 {
     int a = call->svc->throttle_check("login", account);
     int b = call->svc->throttle_check("login", call->r->useragent_ip);
@@ -124,7 +123,7 @@ static int must_wait(mdm_web_call_t *call, const char *account)
     return a > b ? a : b;
 }
 
-static void note_try(mdm_web_call_t *call, const char *account, int ok)
+void mdm_adm_note_try(mdm_web_call_t *call, const char *account, int ok)
 {
     call->svc->throttle_note("login", account, ok);
     if (!ok)
@@ -168,14 +167,14 @@ int mdm_adm_login(mdm_web_call_t *call)
         return page(call, HTTP_UNAUTHORIZED, SAY_WRONG, next);
     login = mdm_clean(call->r->pool, login, LOGIN_MAX);
     account = apr_pstrcat(call->r->pool, "admin:", mdm_lower(call->r->pool, login), NULL);
-    wait = must_wait(call, account);
+    wait = mdm_adm_must_wait(call, account);
     if (wait > 0) {
         apr_table_setn(call->r->headers_out, "Retry-After", apr_psprintf(call->r->pool, "%d", wait));
         return page(call, HTTP_TOO_MANY_REQUESTS, SAY_WAIT, next);
     }
     rv = mdm_admin_login(call->ctx, login, password, &id);
     if (rv == MDM_EAUTH) {
-        note_try(call, account, 0);
+        mdm_adm_note_try(call, account, 0);
         mdm_log(call->ctx, MDM_LOG_INFO, "MDM0700", 0, "log-in of %s refused", mdm_mask(call->r->pool, login));
         rv = mdm_audit_refused(call->ctx, "session.login", "admin", login);
         if (rv == APR_SUCCESS)
@@ -189,7 +188,7 @@ int mdm_adm_login(mdm_web_call_t *call)
         apr_table_setn(call->r->headers_out, "Retry-After", "10");
         return page(call, HTTP_SERVICE_UNAVAILABLE, SAY_LATER, next);
     }
-    note_try(call, account, 1);
+    mdm_adm_note_try(call, account, 1);
     return mdm_web_redirect(call->r, next ? next : apr_pstrcat(call->r->pool, mdm_adm_req(call)->base, "/", NULL));
 }
 
@@ -231,14 +230,14 @@ int mdm_adm_me_password(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     account = apr_pstrcat(call->r->pool, "admin:", mdm_lower(call->r->pool, call->caller->login), NULL);
-    wait = must_wait(call, account);
+    wait = mdm_adm_must_wait(call, account);
     if (wait > 0) {
         call->ctx->retry_after = wait;
         return mdm_adm_fail(call, mdm_fail(call->ctx, MDM_ETHROTTLED, NULL, "Too many tries. Please wait a little."));
     }
     rv = mdm_admin_login(call->ctx, call->caller->login, old, &id);
     if (rv == MDM_EAUTH || (rv == APR_SUCCESS && strcmp(id, call->caller->id) != 0)) {
-        note_try(call, account, 0);
+        mdm_adm_note_try(call, account, 0);
         return mdm_adm_fail(call, mdm_fail(call->ctx, MDM_EINPUT, "old", "is not your password"));
     }
     if (rv == APR_SUCCESS)

@@ -122,6 +122,12 @@ int mdm_adm_sub_list(mdm_web_call_t *call, const char *what, mdm_adm_sub_fn fn);
 /* Audits an act on a device under its name; APR_NOTFOUND if there is none. */
 apr_status_t mdm_adm_audit_device(mdm_db_t *db, const char *action, const char *id, json_t *detail);
 
+/* How people are told of an enrolment: "", "mail", "sms", "both", NULL (admin_pending.c). */
+extern const char *const mdm_adm_notify[];
+/* ---- log-ins: both an account and an address can run out of tries. Answers seconds to wait (admin_session.c). */
+int mdm_adm_must_wait(mdm_web_call_t *call, const char *account);
+void mdm_adm_note_try(mdm_web_call_t *call, const char *account, int ok);
+
 /* ---- JSON bits */
 json_t *mdm_adm_time(apr_pool_t *p, apr_int64_t ms); /* null for 0 */
 json_t *mdm_adm_text(const char *s);                 /* null for NULL and "" */

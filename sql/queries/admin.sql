@@ -58,30 +58,29 @@ UPDATE person SET name = :name, mail = :mail, mail_key = :mail_key, phone = :pho
  WHERE id = :id AND version = :version;
 
 -- name: admin_pending_list :many
--- args: after:i64, after_id:text, state:text, open:i64, person:text, count:i64
--- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, expires_ms:i64, finished_ms:i64?, version:i64
+-- args: after:i64, after_id:text, state:text, open:i64, person:text, origin:text, platform:text, count:i64
+-- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64
 SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
-       e.created_by, e.expires_ms, e.finished_ms, e.version
+       e.created_by, e.expires_ms, e.finished_ms, e.version, e.phone, e.authorised_by, CASE WHEN e.otp IS NULL THEN 0 ELSE 1 END AS has_otp,
+       e.otp_expires_ms, e.otp_used_ms, e.otp_tries
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
  WHERE (e.created_ms, e.id) < (:after, :after_id)
    AND (:state = '' OR e.state = :state)
    AND (:open = 0 OR e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked'))
    AND (:person = '' OR e.person_id = :person)
+   AND (:origin = '' OR e.origin = :origin)
+   AND (:platform = '' OR e.platform = :platform)
  ORDER BY e.created_ms DESC, e.id DESC
  LIMIT :count;
 
 -- name: admin_pending :one
 -- args: id:text
--- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, expires_ms:i64, finished_ms:i64?, version:i64
+-- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64
 SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
-       e.created_by, e.expires_ms, e.finished_ms, e.version
+       e.created_by, e.expires_ms, e.finished_ms, e.version, e.phone, e.authorised_by, CASE WHEN e.otp IS NULL THEN 0 ELSE 1 END AS has_otp,
+       e.otp_expires_ms, e.otp_used_ms, e.otp_tries
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
  WHERE e.id = :id;
-
--- name: admin_pending_open :one
--- args: id:text
--- cols: state:text, platform:text, expires_ms:i64
-SELECT state, platform, expires_ms FROM pending_enrollment WHERE id = :id;
 
 -- Whose folders are limited sees what was done to devices in them.
 -- name: admin_audit_list :many

@@ -156,6 +156,16 @@ SELECT t.id, t.name, t.admin_id, a.login, t.role_id, r.name, r.rights, t.created
 -- args: id:text
 DELETE FROM api_token WHERE id = :id;
 
+-- What an administrator may do, or a person as a member of a directory's groups.
+-- name: admin_rights_of :many
+-- args: id:text
+-- cols: rights:text
+SELECT r.rights FROM admin a JOIN role r ON r.id = a.role_id
+ WHERE a.disabled = 0
+   AND (a.id = :id OR (a.kind = 'group' AND EXISTS (
+          SELECT 1 FROM user_group_member m JOIN user_group g ON g.id = m.group_id
+           WHERE m.person_id = :id AND LOWER(g.dn) = LOWER(a.login_key))));
+
 -- An administrator that another httpd module has authenticated: by name, else as a member of a directory group. A name that two
 -- people of the directories have is nobody's.
 -- name: admin_by_user :one

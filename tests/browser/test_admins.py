@@ -5,7 +5,7 @@ from pathlib import Path
 import harness
 import seed
 from lib.zonefiles import BUILD
-from clients import Console
+from clients import AUTHORISER, Console
 from test_sources import fill
 from selenium.webdriver.common.by import By
 
@@ -85,7 +85,7 @@ def test_hostile_names_fit_everywhere(zone, page):  # noqa: F811
     for i, bad in enumerate((RTL, MARKUP, LONG)):
         person = api.post("/people", {"login": f"bad{i}", "name": bad, "password": "Correct-horse-9"})["id"]
         seed.device(zone, bad, person, serial=None)
-        api.post("/pending", {"person_id": person})
+        api.post("/pending", {"person_id": person, "authoriser": AUTHORISER})
         api.post("/admins", {"login": f"bad{i}", "name": bad, "kind": "local", "password": "Correct-horse-9", "role_id": role})
         api.post("/roles", {"name": f"role {bad}", "rights": {}})
         api.post("/me/tokens", {"name": bad, "days": 1})

@@ -1,5 +1,12 @@
 """Enrolments for others in a real browser: what enrolling needs, provisioning, one-time passwords, codes (PEN-01..03, PEN-07, PEN-09, UI-05)."""
+import re
+
 import pytest
+
+import harness
+import seed
+from clients import AUTHORISER
+from selenium.webdriver.common.by import By
 
 BOTH = pytest.mark.parametrize("size, language", [((1280, 800), "en"), ((390, 844), "de")])
 
@@ -55,3 +62,100 @@ def test_settings(zone, page, console, size, language):
     finally:
         console.call("PUT", "/otp-settings", before)
         console.call("PUT", "/enrollment-settings", {"public_url": "", "agent": None})
+
+
+def made(zone, console, **more):
+    return console.post("/pending", {"person_id": seed.person_id(zone, harness.PERSON), "authoriser": AUTHORISER, **more})
+
+
+@BOTH
+def test_provision(zone, page, console, size, language):
+    """PEN-01, PEN-02: a person is found by name, the authoriser checked; then password, link and code are shown, hidden from the address, and replaced."""
+    en = language == "en"
+    p = page(size=size, language=language).log_in().open("pending?state=open")
+    p.button("Provision user" if en else "Registrierung vorbereiten").click()
+    p.find("dialog button[type=submit]").click()
+    p.find("#f-person_id[aria-invalid]").send_keys("Anna")
+    p.until(lambda: [e.text for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits bdi")][:1] == ["Anna Example"])
+    p.find("dialog .hits button").click()
+    p.find("#f-phone").send_keys("+49 170 1234567")
+    p.find("#f-authoriser-login").send_keys(AUTHORISER["login"])
+    p.find("#f-authoriser-password").send_keys(AUTHORISER["password"])
+    p.driver.execute_script("document.querySelector('dialog').scrollTo(0, 0)")
+    p.shot(f"provision-{size[0]}")
+    p.find("dialog button[type=submit]").click()
+    shown = p.text("#otp").replace(" ", "")
+    assert re.fullmatch("[0-9]{8}", shown)
+    code = p.find("dialog img.qr")
+    p.until(lambda: code.get_property("naturalWidth") > 0)
+    assert code.get_attribute("src").endswith("qr.svg?otp=1")
+    p.shot(f"otp-{size[0]}")
+    p.find("dialog input[type=checkbox]").click()
+    p.until(lambda: code.get_attribute("src").endswith("qr.svg") and code.get_property("naturalWidth") > 0)
+    assert shown not in p.driver.current_url
+    p.find("dialog .foot button").click()
+    p.closed()
+    p.has("+491701234567")
+    p.until(lambda: re.fullmatch(r"[12] ?\S+ \d+ ?\S+", p.text("time.left")))  # days and hours of 72 hours
+    p.fits()
+    p.shot(f"pending-{size[0]}")
+    p.button("Actions" if en else "Aktionen").click()
+    p.shot(f"pending-actions-{size[0]}")
+    p.button("Reset OTP" if en else "Neues Einmalpasswort", "dialog .menu").click()
+    p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, "#f-notify"))
+    p.find("#f-notify").click()
+    p.find("dialog button[type=submit]").click()
+    p.until(lambda: p.text("#otp").replace(" ", "") != shown)
+    p.driver.execute_script("document.querySelector('dialog').close()")
+    p.closed()
+    p.clean()
+    for one in console.get("/pending?state=open&limit=200")["items"]:
+        console.post(f"/pending/{one['id']}/cancel")
+
+
+def test_secrets_go_by_themselves(zone, page, console):
+    """PEN-02: what shows a one-time password closes itself if nobody touches it; a touch begins the time anew."""
+    one = made(zone, console)
+    p = page().log_in().open("overview")
+    p.driver.execute_script("window.tick = []; const real = window.setInterval; window.setInterval = (f, ms) => { if (ms === 1000) window.tick.push(f); return real(f, 1e9); }")
+    p.driver.execute_script("location.hash = '#/pending'")
+    p.button("View OTP").click()
+    p.find("#otp")
+    p.driver.execute_script("for (let i = 0; i < 100; i++) tick.forEach((f) => f())")
+    p.has("0:20", "dialog")
+    p.find("#otp").click()
+    p.has("2:00", "dialog")
+    p.driver.execute_script("for (let i = 0; i < 120; i++) tick.forEach((f) => f())")
+    p.closed()
+    p.clean()
+    console.post(f"/pending/{one['id']}/cancel")
+
+
+@BOTH
+def test_device_owner(zone, page, console, size, language):
+    """PEN-07: the code for a factory-fresh Android device: what is wrong is said at its field; the code is a picture, with a warning for the network's password."""
+    en = language == "en"
+    console.call("PUT", "/enrollment-settings", {"agent": {"component": "org.example.agent/.AdminReceiver", "url": "https://mdm.example.org/agent.apk", "checksum": "9f" * 32}})
+    one = made(zone, console, platform="unknown")
+    try:
+        p = page(size=size, language=language).log_in().open("pending?platform=unknown")
+        p.button("Actions" if en else "Aktionen").click()
+        p.button("Code for a new Android device" if en else "Code für ein neues Android-Gerät", "dialog .menu").click()
+        p.find("#f-wifi_ssid").send_keys("Büro")
+        p.find("#f-wifi_password").send_keys("short")
+        p.find("dialog button[type=submit]").click()
+        p.find("#f-wifi_password[aria-invalid]").send_keys("-but-longer")
+        p.driver.get_log("browser")
+        p.shot(f"owner-form-{size[0]}")
+        p.find("dialog button[type=submit]").click()
+        code = p.find("dialog svg.qr")
+        assert code.size["width"] > 200 and code.get_attribute("aria-label")
+        p.has("password of the network" if en else "Passwort des Netzes", "dialog")
+        p.fits()
+        p.shot(f"owner-{size[0]}")
+        p.find("dialog .foot button").click()
+        p.closed()
+        p.clean()
+    finally:
+        console.post(f"/pending/{one['id']}/cancel")
+        console.call("PUT", "/enrollment-settings", {"agent": None})

@@ -11,7 +11,7 @@ import pytest
 import harness
 import seed
 from chromium import chromium
-from clients import Console
+from clients import AUTHORISER, Console
 from lib.zonefiles import BUILD
 from pages import Page
 from test_console import PAGES
@@ -71,7 +71,7 @@ def views(zone):
     seed.record(zone, ident)
     zone.sql("INSERT INTO message (id, object_kind, object_id, at_ms, severity, code, text) VALUES (?, 'device', ?, 1, 3, 'x', 'Something happened')",
              "00000000-0000-4000-8000-0000000000aa", ident)
-    api.post("/pending", {"person_id": anna})
+    api.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
     api.post("/admins", {"login": "desk", "name": "Desk", "kind": "local", "password": "Correct-horse-9", "role_id": role})
     source = api.get("/sources")["items"][0]["id"]
     for server in ("West", "East"):
@@ -121,7 +121,7 @@ def test_dialogs(zone, axe, views, size, dark):
     p = Page(zone, size=size, dark=dark)
     try:
         p.log_in()
-        for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "New enrolment"), ("admins", "Add administrator"),
+        for view, label in (("people", "Add person"), ("eas", "Add server"), ("eas", "Test authentication"), ("pending", "Provision user"), ("otps", "Edit"), ("otps", "Set agent"), ("admins", "Add administrator"),
                             ("admins?tab=roles", "Add role"), ("admins?tab=tokens", "Add token"), ("profile", "Change password"),
                             ("schedule", "Change"), ("groups", "Policies"), ("groups", "New dynamic group"), (next(v for v in views if v.endswith("part=assignments")), "Assign"), ("devices", "Quick task"), ("devices", "Quick task/Lock"), ("devices", "Quick task/Erase everything")):
             label, _, then = label.partition("/")

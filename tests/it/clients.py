@@ -6,6 +6,10 @@ import harness
 from sim.device import Device, Http, Portal
 
 
+# Who prepares an enrolment gives credentials anew (PEN-01).
+AUTHORISER = {"login": harness.ADMIN_USER, "password": harness.ADMIN_PASSWORD}
+
+
 class Console:
     """An administrator's browser: cookie, own origin, JSON."""
 

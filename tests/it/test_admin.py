@@ -14,7 +14,7 @@ import yaml
 
 import harness
 import seed
-from clients import Console, enrolled, new_device, portal
+from clients import AUTHORISER, Console, enrolled, new_device, portal
 from sim.device import REFRESHES, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def bulk_run(console):
 def test_answers_are_as_described(zone, console, fleet, anna):
     """API-02: each GET of the API answers 200 with the members that the document names."""
     seed.record(zone, fleet[0])
-    made = console.post("/pending", {"person_id": anna})
+    made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
     ids = {"devices": fleet[0], "people": anna, "pending": made["id"], "jobs": zone.sql("SELECT id FROM job")[0][0],
            "sources": zone.sql("SELECT id FROM user_source")[0][0],
            "admins": console.get("/me")["id"], "roles": zone.sql("SELECT id FROM role")[0][0],
@@ -517,7 +517,7 @@ def test_what_is_audited(zone, console, anna):
     status = who.http.fetch("POST", f"{zone.portal_url}api/v1/session", json.dumps({"login": "nobody", "password": "wrong-Pass-9"}).encode(),
                             {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"})[0]
     assert status == 401
-    made = console.post("/pending", {"person_id": anna})
+    made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
     console.get(f"/pending/{made['id']}/link")
     console.call("GET", f"/pending/{made['id']}/qr.svg")
     console.post(f"/pending/{made['id']}/cancel")
@@ -568,7 +568,7 @@ def test_people(zone, console):
 
 def test_pending(zone, console, anna):
     """PEN: prepared for a person, shown as link and code to those entitled, audited, cancelled."""
-    status, headers, made = console.call("POST", "/pending", {"person_id": anna, "ownership": "corporate"})
+    status, headers, made = console.call("POST", "/pending", {"person_id": anna, "authoriser": AUTHORISER, "ownership": "corporate"})
     assert status == 201 and headers["Location"].endswith(made["id"]) and made["origin"] == "single"
     assert made["link"].startswith(zone.public_url + "/enroll/")
     status, _, page = zone.request("GET", urllib.parse.urlsplit(made["link"]).path)
@@ -578,15 +578,47 @@ def test_pending(zone, console, anna):
     assert status == 200 and headers["Content-Type"] == "image/svg+xml" and svg.startswith(b"<svg")
     status, headers, png = console.call("GET", f"/pending/{made['id']}/qr.png")
     assert status == 200 and headers["Content-Type"] == "image/png" and png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82")
+    assert console.get(f"/pending/{made['id']}/link?otp=1")["link"].startswith(made["link"] + "#")
     assert any(a["action"] == "pending.link" for a in console.get("/audit?limit=10")["items"])
     assert made["id"] in {p["id"] for p in console.get("/pending?state=open&limit=200")["items"]}
     assert "link" not in console.get(f"/pending/{made['id']}")
     assert console.call("POST", f"/pending/{made['id']}/cancel")[0] == 204
-    rows = zone.sql("SELECT action, actor_kind FROM audit WHERE object_id = ? AND action <> 'pending.link' ORDER BY action", made["id"])
+    rows = zone.sql("SELECT action, actor_kind FROM audit WHERE object_id = ? AND action NOT IN ('pending.link', 'pending.otp_view') ORDER BY action", made["id"])
     assert [tuple(r) for r in rows] == [("pending.cancel", "admin"), ("pending.create", "admin")]  # once each
     problem(console.call("GET", f"/pending/{made['id']}/link"), 409)
-    problem(console.call("POST", "/pending", {"person_id": NOBODY}), 400, "person_id")
+    problem(console.call("POST", "/pending", {"person_id": NOBODY, "authoriser": AUTHORISER}), 400, "person_id")
     problem(console.call("POST", "/pending", {"person_id": anna, "platform": "windows"}), 400, "platform")
+
+
+def test_provision_and_one_time_password(zone, console, anna):
+    """PEN-01, PEN-02, PEN-04: who authorises it is checked now and named; the one-time password is shown to those entitled, audited, and replaced."""
+    new = {"person_id": anna, "platform": "unknown", "phone": "+49 (170) 123 45-67", "notify": ""}
+    problem(console.call("POST", "/pending", new), 400, "authoriser")
+    problem(console.call("POST", "/pending", {**new, "authoriser": {"login": "admin"}}), 400, "authoriser.password")
+    problem(console.call("POST", "/pending", {**new, "authoriser": {"login": harness.PERSON, "password": harness.PERSON_PASSWORD}}), 403, "authoriser")
+    problem(console.call("POST", "/pending", {**new, "authoriser": {**AUTHORISER, "password": "Wrong-secret-1"}}), 403, "authoriser")
+    problem(console.call("POST", "/pending", {**new, "phone": "none", "authoriser": AUTHORISER}), 400, "phone")
+    problem(console.call("POST", "/pending", {**new, "notify": "fax", "authoriser": AUTHORISER}), 400, "notify")
+    made = console.post("/pending", {**new, "authoriser": AUTHORISER})
+    path = f"/pending/{made['id']}"
+    assert (made["phone"], made["authorised_by"], made["platform"], made["otp"]["state"], made["otp"]["tries"]) == ("+491701234567", harness.ADMIN_USER, "unknown", "open", 0)
+    assert made["id"] in {p["id"] for p in console.get("/pending?state=open&origin=single&platform=unknown&limit=200")["items"]}
+    assert made["id"] not in {p["id"] for p in console.get("/pending?state=open&origin=bulk&limit=200")["items"]}
+    status, headers, first = console.call("POST", f"{path}/otp")
+    assert (status, headers["Cache-Control"]) == (200, "no-store") and re.fullmatch("[0-9]{8}", first["otp"])
+    assert first["url"] == made["link"] and first["token"] == made["link"].rsplit("/", 1)[1] and first["expires_at"] == made["otp"]["expires_at"]
+    problem(console.call("POST", f"{path}/otp/reset", {"notify": "fax"}), 400, "notify")
+    assert console.call("POST", f"{path}/otp/reset", {"notify": ""})[0] == 204
+    second = console.call("POST", f"{path}/otp")[2]
+    assert second["otp"] != first["otp"] and second["expires_at"] >= first["expires_at"]
+    seen = [r[0] for r in zone.sql("SELECT action FROM audit WHERE object_id = ? ORDER BY at_ms, action", made["id"])]
+    assert sorted(seen) == ["pending.create", "pending.otp_reset", "pending.otp_view", "pending.otp_view"]
+    text = repr(zone.sql("SELECT detail, object_name FROM audit")) + repr(zone.sql("SELECT * FROM pending_enrollment WHERE id = ?", made["id"]))
+    assert not [x for x in (first["otp"], second["otp"], first["token"], AUTHORISER["password"], "Wrong-secret-1") if x in text]
+    assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'pending.authorise' AND outcome = 'refused'")[0][0] == 2
+    console.post(f"{path}/cancel")
+    problem(console.call("POST", f"{path}/otp"), 409)
+    problem(console.call("POST", f"{path}/otp/reset", {}), 409)
 
 
 AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://mdm.example.org/agent.apk", "checksum": "9f" * 32}
@@ -604,7 +636,7 @@ def test_settings_of_links_and_agent(zone, console, anna):
         assert console.get("/enrollment-settings") == own
         now = console.call("PUT", "/enrollment-settings", {"public_url": "https://Go.example.org:8443/"})[2]
         assert now == {**own, "public_url": "https://go.example.org:8443"}
-        made = console.post("/pending", {"person_id": anna})
+        made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
         assert made["link"].startswith("https://go.example.org:8443/enroll/")
         assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
         console.post(f"/pending/{made['id']}/cancel")
@@ -632,7 +664,7 @@ def test_otp_settings(zone, console):
 
 def test_device_owner_code(zone, console, anna):
     """PEN-07: the code for a factory-fresh Android device as SVG, PNG and text; the network's password stays nowhere, and what is refused is named."""
-    made = console.post("/pending", {"person_id": anna})
+    made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
     address, ask = f"/pending/{made['id']}/device-owner", {"wifi_ssid": "Lager", "wifi_password": "Kept-nowhere-1", "locale": "de-DE"}
     try:
         problem(console.call("POST", address, ask), 409, "platform")

@@ -44,6 +44,32 @@ apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *pass
     return rv;
 }
 
+apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const char *password, const char *rights)
+{
+    apr_array_header_t *rows = NULL;
+    mdm_person_t *person = NULL;
+    const char *id = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_admin_login(ctx, login, password, &id);
+    int i;
+
+    if (rv == MDM_EAUTH) {
+        rv = mdm_people_login(ctx, login, NULL, password, &person);
+        id = rv == APR_SUCCESS ? person->id : NULL;
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_db_open(ctx, &db);
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = mdm_q_admin_rights_of(db, id, &rows);
+    mdm_db_close(db);
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        if (mdm_rights_cover(APR_ARRAY_IDX(rows, i, mdm_q_admin_rights_of_t).rights, rights))
+            return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS ? mdm_login_refused(ctx) : rv;
+}
+
 /* ---- reading */
 
 static json_t *time_or_null(apr_pool_t *p, int null, apr_int64_t ms)

@@ -8,6 +8,9 @@
 
 /* Checks a log-in with a password kept here. MDM_EAUTH for everything that is the person's fault (R21). */
 apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id);
+/* Checks the credentials of somebody who has these rights (JSON), for one act (PEN-01): an administrator with a password kept here, or a person of a
+ * directory whose group is an administrator. MDM_EAUTH: wrong, or none of them, or without the rights. The caller throttles. */
+apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const char *password, const char *rights);
 /* Sets a password; sessions and tokens end (R35). own: whoever proved the old one needs no right over himself. */
 apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password, int own);
 

@@ -38,7 +38,7 @@ export default async function page({ main, query, signal, may, me, again }) {
     if (state.items.length === 0 && !state.next) {
       const filtered = Object.keys(filter).some((k) => k !== 'sort');
       return fill(list, empty(filtered ? t('no_match') : t('no_devices'), 'devices', filtered
-        ? h('a', { class: 'btn', href: '#/devices' }, t('reset')) : h('a', { class: 'btn primary', href: '#/pending' }, t('new_enrollment'))));
+        ? h('a', { class: 'btn', href: '#/devices' }, t('reset')) : h('a', { class: 'btn primary', href: '#/pending' }, t('provision'))));
     }
     return fill(list,
       picked.size ? h('div', { class: 'bulk' }, h('strong', {}, t('selected', null, picked.size)), may('device:task') && button(t('task_start'), 'task', () => start({ body: { devices: [...picked] }, label: t('task_selected'), may })),

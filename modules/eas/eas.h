@@ -97,10 +97,14 @@ apr_status_t eas_denied_child(apr_pool_t *p);
 /* The word that goes with (person, DeviceId), "" for none; NULL: not remembered. */
 const char *eas_denied_known(eas_call_t *c);
 void eas_denied_note(eas_call_t *c, const char *word);
+/* Enrolment policies or people have changed (mdm_change_fn). */
+apr_status_t eas_denied_forget(mdm_ctx_t *ctx);
 
 /* ---- the relay: hands an allowed request to the person's server and answers with what comes back. Held requests stay in here;
  * who calls it need not know how they wait. */
 int eas_relay(eas_call_t *c);
+/* OPTIONS of those who have no mailbox at any server: what is spoken here (PXY-05). */
+int eas_own_options(eas_call_t *c);
 
 /* ---- the back end */
 /* What a back end answered to a request of our own. http 0: nothing came. */
@@ -160,6 +164,8 @@ typedef struct eas_offer_t {
 
 /* Cuts both lists; 0 if no version is left. */
 int eas_offer_make(eas_offer_t *out, const char *server_id, const char *versions, const char *commands);
+/* All that is known here. */
+void eas_offer_own(eas_offer_t *out);
 void eas_offer_put(const eas_offer_t *offer);
 /* True and a copy if one is kept, however old. */
 int eas_offer_get(const char *server_id, eas_offer_t *out);

@@ -31,6 +31,14 @@ apr_status_t eas_denied_child(apr_pool_t *p)
     return apr_thread_mutex_create(&denied.lock, APR_THREAD_MUTEX_DEFAULT, p);
 }
 
+apr_status_t eas_denied_forget(mdm_ctx_t *ctx)
+{
+    apr_thread_mutex_lock(denied.lock);
+    memset(denied.places, 0, PLACES * sizeof(*denied.places));
+    apr_thread_mutex_unlock(denied.lock);
+    return APR_SUCCESS;
+}
+
 static place_t *place_of(eas_call_t *c, unsigned char hash[32])
 {
     const char *both = apr_pstrcat(c->r->pool, c->who.person_id, "|", c->query->device_id, NULL);

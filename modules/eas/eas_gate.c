@@ -412,7 +412,10 @@ static int gate(eas_call_t *c)
         return eas_unavailable(c, "MDM0805", rv, "a mail client's log-in can't be checked");
     }
     /* What is spoken is no secret of the device's: it is told to all who can log in. */
-    return c->query->cmd == MDM_EAS_OPTIONS ? eas_relay(c) : decide(c);
+    if (c->query->cmd == MDM_EAS_OPTIONS) {
+        return eas_servers_verdict(c, MDM_EAS_ALLOW) == MDM_EAS_ALLOW ? eas_relay(c) : eas_own_options(c);
+    }
+    return decide(c);
 }
 
 /* A new effective policy counts as well: the phone has to come to hear of it. */

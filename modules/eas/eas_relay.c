@@ -72,6 +72,14 @@ static int offer(eas_call_t *c, const eas_offer_t *o)
     return eas_answer(c, HTTP_OK, NULL, "allow", 0);
 }
 
+int eas_own_options(eas_call_t *c)
+{
+    eas_offer_t own;
+
+    eas_offer_own(&own);
+    return offer(c, &own);
+}
+
 /* The answer that stands for one that is not passed on. why: NULL for what a back end may say. */
 static void stand_in(relay_t *x, int status, const char *line, const char *why)
 {
@@ -105,7 +113,7 @@ static int answer_instead(relay_t *x)
         apr_table_unset(r->headers_out, "Content-Encoding");
     }
     if (x->why) {
-        mdm_log(c->ctx, x->headers ? MDM_LOG_WARN : MDM_LOG_INFO, "MDM0810", 0, "mail server %s, %s of %s: %s", x->server.name,
+        mdm_log(c->ctx, x->headers && x->answer.status != HTTP_UNAUTHORIZED ? MDM_LOG_WARN : MDM_LOG_INFO, "MDM0810", 0, "mail server %s, %s of %s: %s", x->server.name,
                 mdm_eas_cmd_name(c->query->cmd), mdm_mask(r->pool, c->who.login), x->why);
     }
     if (c->query->cmd == MDM_EAS_OPTIONS) {
@@ -115,6 +123,9 @@ static int answer_instead(relay_t *x)
         }
         if (eas_offer_get(x->server.id, &old)) { /* older than we like, better than nothing */
             return offer(c, &old);
+        }
+        if (x->answer.status == HTTP_UNAUTHORIZED) { /* what is spoken here is no matter of its mailbox */
+            return eas_own_options(c);
         }
         x->status = x->status == HTTP_OK ? HTTP_SERVICE_UNAVAILABLE : x->status;
     }
@@ -667,6 +678,9 @@ int eas_relay(eas_call_t *c)
     int rc;
 
     x->call = c;
+    if (rv == MDM_EDENIED && c->query->cmd == MDM_EAS_OPTIONS) {
+        return eas_own_options(c);
+    }
     if (rv != APR_SUCCESS) {
         return eas_unavailable(c, "MDM0811", MDM_EUNAVAIL, rv == APR_EAGAIN ? "the list of mail servers has not been read yet"
                                                                             : "no mail server can be asked");

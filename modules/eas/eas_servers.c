@@ -35,6 +35,7 @@ static struct {
 typedef struct learned_t {
     unsigned char person[16], server[16], home[16];
     apr_int64_t first_ms, last_ms;
+    unsigned times; /* refused */
 } learned_t;
 
 static struct {
@@ -166,12 +167,12 @@ static void home_of(const eas_call_t *c, unsigned char out[16])
     }
 }
 
-/* True if the server need not be asked. doubt: it has the mail, so it must have refused for long. */
+/* True if the server need not be asked. doubt: it has the mail, so it must have refused for long; else more than once (an account may be new there). */
 static int refuses(const eas_call_t *c, const mdm_eas_server_t *s, int doubt)
 {
     const learned_t *l = learned(c->who.person_id, s->id, 0);
 
-    return l && l->last_ms > mdm_now_ms(c->ctx) - REFUSED_MS && (!doubt || l->last_ms - l->first_ms > DOUBT_MS);
+    return l && l->last_ms > mdm_now_ms(c->ctx) - REFUSED_MS && (doubt ? l->last_ms - l->first_ms > DOUBT_MS : l->times > 1);
 }
 
 static void note_refusal(const eas_call_t *c, const mdm_eas_server_t *s)
@@ -181,8 +182,10 @@ static void note_refusal(const eas_call_t *c, const mdm_eas_server_t *s)
 
     if (l->last_ms < now - REFUSED_MS) {
         l->first_ms = now;
+        l->times = 0;
     }
     l->last_ms = now;
+    l->times++;
 }
 
 /* True if it is news. */
@@ -355,12 +358,14 @@ apr_status_t eas_server_next(eas_call_t *c, mdm_eas_server_t *out)
     return APR_SUCCESS;
 }
 
-/* The one that has the mail has refused: not before it lasts is it left. */
+/* The one that has the mail has refused: not before it lasts is it left. Any other one may have the mail until it has refused again. */
 static void doubt(eas_call_t *c, eas_walk_t *w)
 {
-    if (w->settled && w->now == w->servers && !refuses(c, w->now, 1)) {
+    int settled = w->settled && w->now == w->servers;
+
+    if (!refuses(c, w->now, settled)) {
         w->away = 1;
-        w->at = w->n;
+        w->at = settled ? w->n : w->at;
     }
 }
 
@@ -482,6 +487,14 @@ int eas_offer_make(eas_offer_t *out, const char *server_id, const char *versions
     cut(out->commands, sizeof(out->commands), commands, command_known);
     out->since = apr_time_now();
     return *out->versions != '\0';
+}
+
+void eas_offer_own(eas_offer_t *out)
+{
+    static const char all[] = "Sync,SendMail,SmartForward,SmartReply,GetAttachment,FolderSync,FolderCreate,FolderDelete,FolderUpdate,MoveItems,"
+                              "GetItemEstimate,MeetingResponse,Search,Settings,Ping,ItemOperations,Provision,ResolveRecipients,ValidateCert";
+
+    eas_offer_make(out, "", "12.1,14.0,14.1,16.0,16.1", all);
 }
 
 /* The server's own place, else a free one, else the oldest. */

@@ -9,6 +9,7 @@
 #include <http_request.h>
 #include <mod_proxy.h>
 
+#include "domain/mdm_enroll.h"
 #include "eas_back.h"
 #include "mdm_web.h"
 #include "wire/mdm_autodiscover.h"
@@ -165,6 +166,8 @@ static void retrieve(void)
     svc->change_watch(MDM_EAS_SERVER_CHANGE, eas_servers_read);
     svc->change_watch("setting", eas_servers_read);
     svc->change_watch("zone", eas_gate_read);
+    svc->change_watch(MDM_ENROLL_CHANGE, eas_denied_forget);
+    svc->change_watch("person", eas_denied_forget);
     for (s = ap_server_conf; s; s = s->next) {
         const place_t *place = ap_get_module_config(s->module_config, &mdm_eas_module);
 

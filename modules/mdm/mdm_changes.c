@@ -14,7 +14,7 @@ static struct {
     int filters;           /* address filters are among what changed */
 } own; /* steward thread only */
 
-#define MAX_WATCHES 8
+#define MAX_WATCHES 16
 
 static struct {
     const char *kind;

@@ -100,6 +100,27 @@ UPDATE source_record SET state = :state, last_seen_ms = :now WHERE id = :record_
 -- args: record_id:text
 DELETE FROM source_record WHERE id = :record_id AND device_id IS NULL;
 
+-- All live records of a device, and then itself, before anything of them is changed: in the order in which everybody takes them.
+-- name: eas_hold_device :many
+-- args: device_id:text
+-- cols: id:text
+-- only: pgsql
+WITH records AS MATERIALIZED (SELECT r.id FROM source_record r WHERE r.device_id = :device_id AND r.live = 1 ORDER BY r.id FOR NO KEY UPDATE)
+SELECT d.id FROM device d WHERE d.id = :device_id AND (SELECT COUNT(*) FROM records) >= 0 FOR NO KEY UPDATE;
+-- only: sqlite3
+SELECT id FROM device WHERE id = :device_id;
+
+-- name: eas_hold_record :many
+-- args: record_id:text
+-- cols: id:text
+-- only: pgsql
+WITH records AS MATERIALIZED (
+    SELECT r.id, r.device_id FROM source_record r
+     WHERE r.id = :record_id OR (r.live = 1 AND r.device_id = (SELECT x.device_id FROM source_record x WHERE x.id = :record_id)) ORDER BY r.id FOR NO KEY UPDATE)
+SELECT d.id FROM device d WHERE d.id IN (SELECT k.device_id FROM records k) FOR NO KEY UPDATE;
+-- only: sqlite3
+SELECT r.device_id FROM source_record r WHERE r.id = :record_id AND r.device_id IS NOT NULL;
+
 -- name: eas_wipe_device :one
 -- args: device_id:text
 -- cols: name:text, state:text

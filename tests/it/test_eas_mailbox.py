@@ -93,7 +93,7 @@ def test_each_reason_has_its_text(zone, post, policy, change, subject):
 
 
 def test_no_enrolment_policy(zone, post):
-    """GATE-02, ENR-01"""
+    """GATE-02, ENR-01; as soon as an enrolment policy is for him, the person's app is asked no more to wait."""
     rows = zone.sql("SELECT id, target_id FROM assignment WHERE object_type = 'enrollment'")
     zone.sql("UPDATE assignment SET target_id = 'none' WHERE object_type = 'enrollment'")
     try:
@@ -102,6 +102,9 @@ def test_no_enrolment_policy(zone, post):
     finally:
         for ident, target in rows:
             zone.sql("UPDATE assignment SET target_id = ? WHERE id = ?", target, ident)
+    _, head, one = post.console.call("GET", f"/assignments/{rows[0][0]}")
+    assert post.console.call("PATCH", f"/assignments/{one['id']}", {"position": one["position"]}, If_Match=head["ETag"])[0] == 200
+    harness.wait_for(lambda: phone.folder_sync() and device_of(zone, phone), timeout=50)
 
 
 def test_bad_bodies(zone, post):
@@ -199,6 +202,7 @@ def test_floods_cost_nothing(zone, post, policy):
     """GATE-02: a pending or denied device that asks again and again costs no statements; unknown DeviceIds of one person are bounded."""
     pending = post.phone(device_id="FLOODPENDING")
     message(pending)
+    harness.wait_for(lambda: zone.sql("SELECT COUNT(*) FROM recompute") == [(0,)])  # whose end is a change that is heard
     policy(platforms={"ios": True, "android": True, "eas": False})
     denied = post.phone(device_id="FLOODDENIED0")
     for phone in (pending, denied):

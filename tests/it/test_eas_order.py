@@ -78,17 +78,21 @@ def test_the_one_that_accepts_is_remembered(zone, two):
 
 
 def test_whom_none_accepts_is_server_only(zone, two):
-    """Spec 03: no linked server accepts the person: said on the device, policies go on, no mail; a change of the servers lets him try again."""
+    """Spec 03: no linked server accepts the person: said on the device, policies go on, no mail; a change of the servers lets him try again. One refusal
+    alone is answered with 503 (the account may be new there); what is spoken is told all the same (PXY-05)."""
     first, second = two
     phone, device = mail_phone(zone, second, "NOBODYS001", *CARL)
     refused = lambda: zone.sql("SELECT 1 FROM mail_home WHERE refused_ms IS NOT NULL")
-    zone.log.expect("MDM0810")
+    harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http == 503)
+    assert not refused()
     harness.wait_for(lambda: phone.post("FolderSync", FOLDERS).http and refused())
     record = next(r for r in second.console.get(f"/devices/{device}/records")["items"] if r["kind"] == "eas")
     assert (record["server"], record["withheld"]) == (None, "refused")
     assert zone.sql("SELECT text FROM message WHERE object_id = ? AND code = 'eas.refused'", device)
 
     harness.wait_for(lambda: not new(lambda: phone.post("FolderSync", FOLDERS), first, second))
+    answer = second.phone(*CARL, device_id="NOBODYS001").options()
+    assert answer.http == 200 and answer.headers["MS-ASProtocolVersions"].startswith("12.1,14.0")
     second.back.boxes[CARL[0]], second.back.users[CARL[0]] = Mailbox(CARL[0]), CARL[1]
     second.edit(name="Third")
     assert not refused()

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_recompute.h"
 #include "mdm_sql_gen.h"
@@ -238,8 +239,8 @@ static apr_status_t assign_one(mdm_db_t *db, const char *policy, const mdm_q_pol
         if (rv == MDM_ECONFLICT)
             rv = mdm_fail(ctx, rv, "", "The policy is assigned there already.");
     }
-    if (rv == APR_SUCCESS && !enrolls(q->type))
-        rv = mdm_recompute_mark(db, t.kind, t.id);
+    if (rv == APR_SUCCESS)
+        rv = enrolls(q->type) ? mdm_change_add(db, MDM_ENROLL_CHANGE, "") : mdm_recompute_mark(db, t.kind, t.id);
     if (rv == APR_SUCCESS)
         rv = mdm_assignment_json(db, id, &row, &version);
     if (rv != APR_SUCCESS)
@@ -299,8 +300,8 @@ static apr_status_t changed(mdm_db_t *db, const mdm_q_assignment_get_t *q, const
     json_object_set_new(detail, "target_kind", json_string(q->target_kind));
     json_object_set_new(detail, "target_id", json_string(q->target_id));
     mdm_json_own(ctx, detail);
-    if (rv == APR_SUCCESS && !enrolls(q->type))
-        rv = mdm_recompute_mark(db, q->target_kind, q->target_id);
+    if (rv == APR_SUCCESS)
+        rv = enrolls(q->type) ? mdm_change_add(db, MDM_ENROLL_CHANGE, "") : mdm_recompute_mark(db, q->target_kind, q->target_id);
     return rv == APR_SUCCESS ? mdm_audit(db, action, "policy", q->policy_id, q->policy_name, "done", detail) : rv;
 }
 

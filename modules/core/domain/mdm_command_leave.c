@@ -7,6 +7,7 @@
 #include "domain/mdm_apple.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_delivery.h"
+#include "domain/mdm_device.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_eas_wipe.h"
 #include "domain/mdm_log_rows.h"
@@ -51,8 +52,11 @@ apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, i
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_command_record_t *record;
     mdm_q_unenroll_device_t *device;
-    apr_status_t rv = mdm_q_command_record(db, device_id, &record);
+    apr_status_t rv = mdm_device_hold(db, device_id);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_command_record(db, device_id, &record);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -100,8 +104,11 @@ apr_status_t mdm_leave_cancel(mdm_db_t *db, const char *device_id)
 {
     mdm_q_leave_open_t *row;
     const char *was;
-    apr_status_t rv = mdm_q_leave_open(db, device_id, &row);
+    apr_status_t rv = mdm_device_hold(db, device_id);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_leave_open(db, device_id, &row);
+    }
     if (!APR_STATUS_IS_NOTFOUND(rv)) {
         return rv == APR_SUCCESS ? mdm_command_cancel(db, device_id, row->id) : rv;
     }
@@ -170,9 +177,13 @@ apr_status_t mdm_leave_give_up(mdm_db_t *db, const char *device_id, const char *
 {
     json_t *detail = mdm_json_own(mdm_db_ctx(db), json_pack("{s:s}", "reason", reason ? reason : ""));
     const char *record_id;
-    apr_status_t rv = leaving_record(db, device_id, &record_id);
-    int by_mail = APR_STATUS_IS_NOTFOUND(rv);
+    apr_status_t rv = mdm_device_hold(db, device_id);
+    int by_mail;
 
+    if (rv == APR_SUCCESS) {
+        rv = leaving_record(db, device_id, &record_id);
+    }
+    by_mail = APR_STATUS_IS_NOTFOUND(rv);
     if (by_mail && !mdm_eas_wipe_pending(db, device_id)) {
         return mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, NONE_PENDING);
     }

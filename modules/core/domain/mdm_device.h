@@ -71,6 +71,9 @@ typedef struct mdm_device_edit_t {
 /* Edits under optimistic lock, audited with before and after: MDM_ESTALE if the version is not this one, APR_NOTFOUND. In a transaction. */
 apr_status_t mdm_device_edit(mdm_db_t *db, const char *id, apr_int64_t version, const mdm_device_edit_t *edit);
 
+/* Holds all live records of the device, and then itself, until the transaction ends; to be called before any of them is changed by whoever changes
+ * several: one order for all (REL-06). */
+apr_status_t mdm_device_hold(mdm_db_t *db, const char *id);
 /* Ends management from our side without asking the device: its identities are revoked, open commands closed. In a transaction; audited.
  * Retire keeps object and history; MDM_ECONFLICT if it is retired already. */
 apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason);

@@ -9,6 +9,13 @@
 
 #define LEAVING "Its removal or wipe is still pending: take it back, or wait no longer."
 
+apr_status_t mdm_device_hold(mdm_db_t *db, const char *id)
+{
+    apr_array_header_t *rows;
+
+    return mdm_q_eas_hold_device(db, id, &rows);
+}
+
 /* Ends the live Apple record, if there is one, without asking the device. */
 static apr_status_t end_record(mdm_db_t *db, const char *id)
 {
@@ -33,8 +40,10 @@ static apr_status_t note(mdm_db_t *db, const char *action, const mdm_q_device_fu
 apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason)
 {
     mdm_q_device_full_t *d;
-    apr_status_t rv = mdm_q_device_full(db, id, &d);
+    apr_status_t rv = mdm_device_hold(db, id);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_device_full(db, id, &d);
     if (rv == APR_SUCCESS && strcmp(d->state, "retired") == 0)
         rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "The device is retired already.");
     if (rv == APR_SUCCESS && mdm_leave_pending(db, id)) /* ending the record would take it back in silence */
@@ -53,8 +62,10 @@ apr_status_t mdm_device_retire(mdm_db_t *db, const char *id, const char *reason)
 apr_status_t mdm_device_unretire(mdm_db_t *db, const char *id, const char *reason)
 {
     mdm_q_device_full_t *d;
-    apr_status_t rv = mdm_q_device_full(db, id, &d);
+    apr_status_t rv = mdm_device_hold(db, id);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_device_full(db, id, &d);
     if (rv == APR_SUCCESS && strcmp(d->state, "retired") != 0)
         rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, "state", "The device is not retired.");
     if (rv == APR_SUCCESS && mdm_leave_pending(db, id))
@@ -70,8 +81,10 @@ apr_status_t mdm_device_delete(mdm_db_t *db, const char *id, const char *reason)
 {
     mdm_q_device_full_t *d;
     int n, kept = 0;
-    apr_status_t rv = mdm_q_device_full(db, id, &d);
+    apr_status_t rv = mdm_device_hold(db, id);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_q_device_full(db, id, &d);
     if (rv == APR_SUCCESS)
         rv = mdm_leave_detach(db, id, &kept);
     if (rv == APR_SUCCESS)

@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include "base/mdm_json.h"
-#include "domain/mdm_delivery.h"
 #include "domain/mdm_device.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
@@ -93,7 +92,8 @@ static apr_status_t end_part(const ending_t *e, const mdm_q_eas_stale_one_t *q)
 static apr_status_t end_one(const ending_t *e, const char *record_id)
 {
     mdm_q_eas_stale_one_t *q;
-    apr_status_t rv = mdm_delivery_hold(e->db, mdm_json_own(e->ctx, json_pack("[s]", record_id)));
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_eas_hold_record(e->db, record_id, &rows);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_q_eas_stale_one(e->db, record_id, day_before(e->ctx, e->what->days), e->ctx->actor.limit, &q);

@@ -104,8 +104,11 @@ apr_status_t mdm_eas_unenroll(mdm_db_t *db, const char *device_id, int full, int
     mdm_q_eas_wipe_device_t *d;
     mdm_q_unenroll_device_t *device;
     int asked;
-    apr_status_t rv = mdm_q_eas_wipe_device(db, device_id, &d);
+    apr_status_t rv = mdm_device_hold(db, device_id);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_eas_wipe_device(db, device_id, &d);
+    }
     if (rv == APR_SUCCESS) {
         rv = begin_all(db, device_id, full, 0, then, d->state, &asked);
     }
@@ -224,6 +227,7 @@ static const char *const names[] = {"", "full", "account"};
 
 static apr_status_t with_record(mdm_ctx_t *ctx, const mdm_devrec_t *rec, wiping_t *w, apr_status_t (*work)(wiping_t *w))
 {
+    apr_array_header_t *rows;
     apr_status_t rv = mdm_db_open(ctx, &w->db);
 
     w->ctx = ctx;
@@ -232,7 +236,7 @@ static apr_status_t with_record(mdm_ctx_t *ctx, const mdm_devrec_t *rec, wiping_
         return rv;
     }
     if ((rv = mdm_db_begin(w->db)) == APR_SUCCESS
-        && (rv = mdm_delivery_hold(w->db, mdm_json_own(ctx, json_pack("[s]", w->record_id)))) == APR_SUCCESS
+        && (rv = mdm_q_eas_hold_record(w->db, w->record_id, &rows)) == APR_SUCCESS
         && (rv = mdm_q_eas_wipe(w->db, w->record_id, &w->row)) == APR_SUCCESS) {
         rv = work(w);
     }

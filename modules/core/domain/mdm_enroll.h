@@ -63,6 +63,7 @@ typedef struct mdm_pending_t {
     apr_int64_t created_ms, expires_ms, version;
 } mdm_pending_t; /* state is "expired" as soon as the time is over, whatever the row still says */
 
+#define MDM_ENROLL_CHANGE "enrollment" /* change row: enrolment policies, or whom they are for */
 #define MDM_PENDING_LIFE_MS (24 * 3600 * 1000LL)
 #define MDM_PENDING_MAX_OPEN 5
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll.h"
+#include "domain/mdm_log_rows.h"
 #include "domain/mdm_recompute.h"
 
 #define TEST_DEVICES 1000 /* more are marked by what the policy is assigned to */
@@ -33,7 +35,7 @@ static apr_status_t mark_sandbox(mdm_db_t *db, const mdm_q_policy_get_t *policy)
 /* Everybody whom it reaches. */
 static apr_status_t mark_all(mdm_db_t *db, const mdm_q_policy_get_t *policy)
 {
-    return mdm_policy_enrolls(policy->type) ? APR_SUCCESS : mdm_recompute_mark_policy(db, policy->id);
+    return mdm_policy_enrolls(policy->type) ? mdm_change_add(db, MDM_ENROLL_CHANGE, "") : mdm_recompute_mark_policy(db, policy->id);
 }
 
 static apr_status_t next(mdm_db_t *db, const mdm_q_policy_get_t *q, apr_int64_t published, int sandbox, int republish)

@@ -1,0 +1,120 @@
+"""What a link asks for before it hands out a profile: one-time passwords, log-ins, locks (PEN-01, PEN-03, PEN-04, PEN-09, POR-02, R20, R21, R34)."""
+import json
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+import harness
+from test_enroll import ORIGIN, Browser
+
+ZONE = {"children": 1}
+FORM = {"Content-Type": "application/x-www-form-urlencoded", **ORIGIN}
+
+
+@pytest.fixture(scope="module")
+def people(zone, console):
+    zone.ctl("user", "add", "otto", "--name", "Otto Example", "--password-stdin", stdin=harness.PERSON_PASSWORD + "\n")
+    before = console.get("/otp-settings")
+    assert console.call("PUT", "/otp-settings", {"authorise": False})[0] == 200
+    yield {login: zone.sql("SELECT id FROM person WHERE login = ?", login)[0][0] for login in (harness.PERSON, "otto")}
+    console.call("PUT", "/otp-settings", before)
+
+
+@pytest.fixture
+def provision(console, people):
+    """Makes enrolments for people: (id, path of the link, one-time password)."""
+    made = []
+
+    def make(login=harness.PERSON):
+        made.append(console.post("/pending", {"person_id": people[login], "platform": "ios"}))
+        shown = console.post(f"/pending/{made[-1]['id']}/otp")
+        return made[-1]["id"], urlsplit(made[-1]["link"]).path, shown["otp"]
+
+    yield make
+    for one in made:
+        console.call("POST", f"/pending/{one['id']}/cancel")
+
+
+def give(zone, path, **form):
+    status, headers, _ = zone.request("POST", path, urlencode(form), FORM)
+    assert status == 303, status
+    return headers["Location"], (headers["Set-Cookie"] or "").split(";")[0]
+
+
+def profile(zone, path, cookie=""):
+    return zone.request("GET", path + "/profile.mobileconfig", headers={"Cookie": cookie} if cookie else {})[0]
+
+
+def wrong(otp):
+    return ("8" if otp[0] == "7" else "7") + otp[1:]
+
+
+def test_no_profile_before_the_password(zone, provision):
+    """PEN-03, PEN-04: the server asks, whatever the page does; the right one counts once, for the browser that gave it."""
+    _, path, otp = provision()
+    status, _, page = zone.request("GET", path)
+    assert status == 200 and b'name="otp"' in page and b"Anna" not in page and b"prove.js" in page
+    assert profile(zone, path) == 303
+    assert json.loads(zone.request("GET", path + "/status")[2])["need"] == "either"
+    where, cookie = give(zone, path, otp=wrong(otp))
+    assert where.endswith("?wrong") and not cookie and b'role="alert"' in zone.request("GET", path + "?wrong")[2]
+    where, cookie = give(zone, path, otp=f"{otp[:4]}-{otp[4:]} ")
+    assert where == path and cookie.startswith("__Host-mdm_link=")
+    assert profile(zone, path) == 303 and profile(zone, path, "__Host-mdm_link=" + "x" * 32) == 303
+    assert b'id="steps"' in zone.request("GET", path, headers={"Cookie": cookie})[2]
+    assert profile(zone, path, cookie) == 200
+    assert give(zone, path, otp=otp)[0].endswith("?wrong")  # used once
+    assert zone.sql("SELECT otp, otp_used_ms > 0 FROM pending_enrollment ORDER BY created_ms DESC, id LIMIT 1")[0][0] is None
+
+
+def test_the_log_in_of_its_person(zone, provision):
+    """R34: with "either", the person's own log-in opens the link, or a session of the portal; nobody else's."""
+    _, path, _ = provision()
+    assert give(zone, path, login="otto", password=harness.PERSON_PASSWORD)[0].endswith("?wrong")
+    otto, anna = Browser(zone), Browser(zone)
+    assert otto.login("otto") == 204 and profile(zone, path, otto.cookie) == 303
+    where, cookie = give(zone, path, login=harness.PERSON, password=harness.PERSON_PASSWORD)
+    assert where == path and profile(zone, path, cookie) == 200
+    _, path, _ = provision()
+    assert profile(zone, path, cookie) == 303  # proved for another enrolment
+    assert anna.login() == 204 and profile(zone, path, anna.cookie) == 200
+
+
+def test_refused_alike_and_locked(zone, console, provision):
+    """R20, R21: wrong, used, other person's, unknown and locked are answered alike; the fifth wrong one locks, and a reset opens."""
+    key, path, otp = provision()
+    _, foreign, other = provision("otto")
+    used, used_path, used_otp = provision()
+    assert give(zone, used_path, otp=used_otp)[0] == used_path
+    answers = set()
+    for where, text in ((path, wrong(otp)), (path, other), (used_path, used_otp), ("/enroll/" + "A" * 32, otp), *[(path, wrong(otp))] * 3, (path, otp)):
+        status, headers, body = zone.request("POST", where, urlencode({"otp": text}), FORM)
+        kept = sorted((k, v.replace(where, "")) for k, v in headers.items() if k != "Date")
+        answers.add((status, str(kept), body))
+    assert len(answers) == 1, answers
+    assert console.get(f"/pending/{key}")["state"] == "locked"
+    assert zone.request("GET", path)[0] == 403
+    assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'pending.prove' AND outcome = 'refused' AND object_id = ?", key)[0][0] == 6
+    console.post(f"/pending/{key}/otp/reset", {})
+    fresh = console.post(f"/pending/{key}/otp")["otp"]
+    assert fresh != otp and give(zone, path, otp=otp)[0].endswith("?wrong") and give(zone, path, otp=fresh)[0] == path
+    assert give(zone, foreign, otp=other)[0] == foreign  # untouched by it
+
+
+def test_the_portal_asks_for_a_phone(zone, console, people):
+    """POR-02: required, in E.164, kept; a device of one's own needs no further proof."""
+    anna = Browser(zone)
+    assert anna.login() == 204 and anna.json("GET", "/api/v1/policy")[1]["phone"]["ask"] == "off"
+    assert console.call("PUT", "/otp-settings", {"phone": "required"})[0] == 200
+    try:
+        body = {"platform": "ios", "ownership": "personal"}
+        assert anna.json("GET", "/api/v1/policy")[1]["phone"]["ask"] == "required"
+        for phone in ({}, {"phone": ""}, {"phone": "12"}, {"phone": None}):
+            status, got = anna.json("POST", "/api/v1/enrollments", {**body, **phone})
+            assert (status, got["field"]) == (400, "phone"), got
+        made = anna.enrol(phone="+49 (30) 123 4567")
+        assert zone.sql("SELECT phone, notify FROM pending_enrollment WHERE id = ?", made["id"])[0][0] == "+49301234567"
+        assert profile(zone, made["path"]) == 200
+        anna.call("DELETE", f"/api/v1/enrollments/{made['id']}")
+    finally:
+        console.call("PUT", "/otp-settings", {"phone": "off"})

@@ -198,13 +198,12 @@ DELETE FROM user_group_member WHERE group_id = :group_id
 -- only: sqlite3
 DELETE FROM user_group_member WHERE group_id = :group_id AND person_id NOT IN (SELECT value FROM json_each(:people));
 
--- Only people who are still there: one may have gone since the page was read. A group may have everybody in it, and mostly nothing is new.
+-- Only people who are still there: one may have gone since the page was read. An array, since the planner of a young table expects few rows of it.
 -- name: dir_group_people_put :exec
 -- args: group_id:text, people:text
 -- only: pgsql
 INSERT INTO user_group_member (group_id, person_id)
-SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM jsonb_array_elements_text(CAST(:people AS jsonb)))
-   AND NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = :group_id AND m.person_id = p.id)
+SELECT :group_id, p.id FROM person p WHERE p.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:people AS jsonb))))
 ON CONFLICT DO NOTHING;
 -- only: sqlite3
 INSERT INTO user_group_member (group_id, person_id)

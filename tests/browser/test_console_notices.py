@@ -7,6 +7,7 @@ from selenium.webdriver.support.ui import Select
 
 import harness
 import seed
+import smsd
 import smtpd
 from clients import Console
 
@@ -140,3 +141,35 @@ def test_auditor_reads(zone, page):
     p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, "dialog iframe"))
     assert not p.driver.find_elements(By.CSS_SELECTOR, "dialog button[type=submit]")
     p.clean()
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
+def test_sms_gateway(zone, page, size):
+    """PEN-05: set it, see the request without secrets, save, and send a test message step by step."""
+    gate = smsd.Gateway()
+    try:
+        p = page(size=size).log_in().open("notifications?tab=sms")
+        p.has("No SMS gateway is set")
+        p.button("Edit").click()
+        for key, value in (("url", f"http://localhost:{gate.port}/send"), ("headers", "Content-Type: application/json\nX-Key: ${secret.key}"), ("body", '{"to":"${to}","text":"${text}"}'),
+                           ("secrets", "key = Hush-4711"), ("prefixes", "+49")):
+            p.find(f"#f-{key}").send_keys(value)
+        p.find("#f-insecure").click()
+        p.button("Preview", "dialog").click()
+        p.has("X-Key: ***", "dialog")
+        p.shot(f"{size[0]}-sms-edit")
+        p.button("Save", "dialog").click()
+        p.closed()
+        p.has("POST http://localhost")
+        assert "Hush" not in p.driver.page_source
+        p.shot(f"{size[0]}-sms")
+        p.button("Send a test SMS").click()
+        p.find("#f-to").send_keys("+49 151 1234567")
+        p.find("dialog button[type=submit]").click()
+        p.has("MESSAGE", "dialog")
+        p.until(lambda: gate.got)
+        assert gate.got[0]["headers"]["X-Key"] == "Hush-4711"
+        p.clean()
+    finally:
+        gate.stop()
+        assert Console(zone).call("PUT", "/sms-gateway", {"url": ""})[0] == 200

@@ -1,7 +1,8 @@
-// Notices by mail: what waits, was sent or failed; the texts; the mail server.
+// Notices by mail and SMS: what waits, was sent or failed; the texts; the mail server; the gateway.
 import { api, poll, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, chip, time, button, empty, dialog, toast, say, name, number, pager, tabbar, word } from '../ui.js';
 import { probe } from '../probe.js';
+import { gateway } from '../sms.js';
 import { t } from '../words.js';
 
 const modes = ['starttls', 'tls', 'none'], languages = ['en', 'de'], states = ['waiting', 'sent', 'failed'];
@@ -41,7 +42,8 @@ function server(s, write, again) {
 // ---- texts
 const preview = (r) => [h('p', {}, h('strong', {}, name(r.subject))), h('iframe', { class: 'mailview', sandbox: '', srcdoc: r.html, title: t('tpl_html') }),
   h('details', {}, h('summary', {}, t('tpl_text')), h('pre', { class: 'wrap' }, r.text)),
-  r.sms && h('div', {}, h('h3', {}, t('tpl_sms')), h('pre', { class: 'wrap' }, r.sms))];
+  r.sms && h('div', {}, h('h3', {}, t('tpl_sms')), h('pre', { class: 'wrap' }, r.sms),
+    h('p', { class: r.sms_length.parts > 3 ? 'alert warn' : 'muted' }, t('sms_parts', null, number(r.sms_length.parts), number(r.sms_length.units), t(`sms_${r.sms_length.encoding}`))))];
 
 function template(x, write, again) {
   const path = `notifications/templates/${x.event}/${x.language}`, shown = h('div', { 'aria-live': 'polite' });
@@ -91,10 +93,10 @@ async function outbox({ query, signal, again }, write) {
 
 export default async function page(view) {
   const { main, query, signal, may, again } = view, write = may('zone:write');
-  const tab = ['texts', 'server'].includes(query.tab) ? query.tab : 'outbox';
+  const tab = ['texts', 'server', 'sms'].includes(query.tab) ? query.tab : 'outbox';
   const s = (await api('GET', 'notifications/server', { signal })).data;
   const panel = h('div', { id: 'panel', role: 'tabpanel', 'aria-labelledby': `tab-${tab}` });
-  fill(panel, tab === 'server' ? server(s, write, again) : tab === 'texts' ? texts((await api('GET', 'notifications/templates', { signal })).data.items, write, again) : await outbox(view, write));
-  fill(main, head(t('notifications'), tab === 'outbox' && csvLink(url(`notices${toQuery({ state: query.state, format: 'csv' })}`), 'notices')), trouble(s),
-    tabbar([['outbox', t('nt_outbox')], ['texts', t('nt_texts')], ['server', t('nt_server')]], tab, (key) => { location.hash = `#/notifications${key === 'outbox' ? '' : `?tab=${key}`}`; }), panel);
+  fill(panel, tab === 'server' ? server(s, write, again) : tab === 'sms' ? gateway((await api('GET', 'sms-gateway', { signal })).data, write, again) : tab === 'texts' ? texts((await api('GET', 'notifications/templates', { signal })).data.items, write, again) : await outbox(view, write));
+  fill(main, head(t('notifications'), tab === 'outbox' && csvLink(url(`notices${toQuery({ state: query.state, format: 'csv' })}`), 'notices')), tab !== 'sms' && trouble(s),
+    tabbar([['outbox', t('nt_outbox')], ['texts', t('nt_texts')], ['server', t('nt_server')], ['sms', t('tpl_sms')]], tab, (key) => { location.hash = `#/notifications${key === 'outbox' ? '' : `?tab=${key}`}`; }), panel);
 }

@@ -28,7 +28,7 @@ def anna(zone):
 @pytest.fixture(autouse=True)
 def nothing_is_left(zone, console):
     yield
-    assert console.call("PUT", "/sms-gateway", {"url": "", "secrets": {"token": None}})[0] == 200
+    assert console.call("PUT", "/sms-gateway", {"url": ""})[0] == 200
     zone.sql("DELETE FROM notice")
     zone.sql("DELETE FROM notice_template")
     zone.sql("DELETE FROM pending_enrollment")
@@ -126,7 +126,7 @@ def test_language_of_the_enrolment(zone, console, anna, gateway):
     gate = gateway()
     use(console, gate)
     pending, link = enrolment(console, anna)
-    zone.sql("UPDATE pending_enrollment SET language = 'de', otp = NULL, otp_hash = NULL WHERE id = ?", pending)
+    zone.sql("UPDATE pending_enrollment SET language = 'de', otp = NULL WHERE id = ?", pending)
     ident = add(zone, pending=pending)
     hasten(zone)
     ended(zone, ident)
@@ -149,7 +149,7 @@ def test_what_cannot_be_told_any_more(zone, console, anna, gateway, why):
     if why == "cancelled":
         console.post(f"/pending/{pending}/cancel")
     if why == "no one-time password":
-        zone.sql("UPDATE pending_enrollment SET otp = NULL, otp_hash = NULL WHERE id = ?", pending)
+        zone.sql("UPDATE pending_enrollment SET otp = NULL WHERE id = ?", pending)
     ident = add(zone, "enroll_otp" if "one-time" in why else "enroll_provisioned", pending=None if why == "no enrolment" else pending, phone="0151 1" if "bad" in why else PHONE)
     hasten(zone)
     assert {"bad number": "phone number", "country": "country code"}.get(why, "enrolment is over") in ended(zone, ident, "failed")["error"]
@@ -312,6 +312,9 @@ def test_secrets_are_written_only(zone, console):
     assert (status, body["field"]) == (400, "secrets")
     assert console.call("PUT", "/sms-gateway", {"url": "http://localhost:9/other", "sender": "4711"})[2]["secrets"] == ["token"]
     assert console.call("PUT", "/sms-gateway", {"headers": [], "secrets": {"token": None}})[2]["secrets"] == []
+    use(console, 9)
+    gone = console.call("PUT", "/sms-gateway", {"url": ""})[2]
+    assert (gone["configured"], gone["secrets"], gone["headers"], gone["body"]) == (False, [], [], "")
 
 
 @pytest.mark.parametrize("field, change", [("url", {"url": "ftp://x/"}), ("url", {"insecure": False}), ("url", {"url": "http://${to}/"}), ("headers", {"headers": [{"name": "A b", "value": "x"}]}),

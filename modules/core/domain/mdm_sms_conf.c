@@ -237,11 +237,10 @@ apr_status_t mdm_sms_conf_edit(mdm_db_t *db, json_t *body)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    c.secrets = *c.url ? c.secrets : mdm_json_own(ctx, json_object()); /* with the gateway its secrets are forgotten */
     detail = mdm_json_own(ctx, json_pack("{s:o, s:o}", "before", open_json(&was), "after", open_json(&c)));
     value = mdm_json_own(ctx, open_json(&c));
     json_object_set(value, "secrets", c.secrets);
-    rv = mdm_setting_set(db, SETTING, value, 1);
+    rv = *c.url ? mdm_setting_set(db, SETTING, value, 1) : mdm_q_push_setting_drop(db, SETTING, NULL);
     if (rv == APR_SUCCESS) {
         rv = mdm_notice_back(db, &mdm_notice_sms_way);
     }

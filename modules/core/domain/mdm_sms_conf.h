@@ -19,7 +19,7 @@ typedef struct mdm_sms_conf_t {
 apr_status_t mdm_sms_conf(mdm_db_t *db, mdm_sms_conf_t **out);
 /* Settings with the names of the secrets, what waits, what was sent today, and since when the gateway is away. New reference. id: not used. */
 apr_status_t mdm_sms_conf_json(mdm_db_t *db, const char *id, json_t **out);
-/* Sets what is given; "url": "" forgets the gateway. What waits is tried at once. In a transaction; audited. */
+/* Sets what is given; "url": "" forgets the gateway with all its settings. What waits is tried at once. In a transaction; audited. */
 apr_status_t mdm_sms_conf_edit(mdm_db_t *db, json_t *body);
 /* The request that these settings would send to an invented number, without secrets: {"method", "url", "headers", "body"}. Nothing is kept. New reference. */
 apr_status_t mdm_sms_preview(mdm_db_t *db, json_t *body, json_t **out);

@@ -302,13 +302,15 @@ static void pen06_files_that_are_none(void **state)
 
 static void pen06_a_cut_run_goes_on_without_doubles(void **state)
 {
-    const char *id = sent(people(PEOPLE), NULL);
+    const mdm_bulk_options_t o = {"list.csv", "", "", "email", "", 0};
+    const char *id = sent(people(PEOPLE), &o);
     int at;
 
     left = 2;
     turn(MDM_EUNAVAIL);
     turn(APR_SUCCESS);
     assert_string_equal(told(id), "checked 120 0 0 0");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM notice"), "0");
     assert_int_equal(with(mdm_bulk_start, id), APR_SUCCESS);
     assert_int_equal(with(mdm_bulk_start, id), MDM_ECONFLICT);
     left = 2; /* a batch and its progress */
@@ -320,6 +322,8 @@ static void pen06_a_cut_run_goes_on_without_doubles(void **state)
     assert_string_equal(told(id), "done 120 0 0 120");
     assert_int_equal(enrolments(), PEOPLE);
     assert_string_equal(ask(z, "SELECT COUNT(DISTINCT person_id) FROM pending_enrollment"), "120");
+    assert_string_equal(ask(z, "SELECT COUNT(DISTINCT pending_id) FROM notice"), "120");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM notice"), "120");
 }
 
 static void pen06_a_row_that_ends_its_transaction_is_bad_alone(void **state)

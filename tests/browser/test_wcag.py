@@ -84,11 +84,14 @@ def views(zone):
     unknown = seed.device(zone, "Waits")
     seed.record(zone, unknown)
     running = api.post("/tasks", {"kind": "lock", "devices": [ident, unknown], "expires_minutes": None})["id"]
+    rows = f"username;team\n{harness.PERSON};x\nnobody;y\n".encode()
+    bulk = json.loads(api.http.fetch("POST", api.base + "/api/v1/bulk-runs", rows, {**api.headers, "Content-Type": "text/csv"})[2])["id"]
+    harness.wait_for(lambda: api.get(f"/bulk-runs/{bulk}")["state"] == "checked")
     api.post("/groups", {"name": "Kiosk"})
     policy = api.post("/policies", {"type": "security", "name": "Locks", "levels": {"corporate": "strict", "personal": "low"}, "publish": True})["id"]
     api.post("/assignments", {"policy": policy, "targets": [{"kind": "person", "id": anna}, {"kind": "folder", "id": folder}]})
     harness.wait_for(lambda: api.get(f"/policies/{policy}/status")["counts"])
-    return PAGES + ["notifications?tab=texts", "notifications?tab=server", f"policy/{policy}"] + [f"policy/{policy}?part={x}" for x in ("assignments", "delivery", "versions")] + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("policies", "apps", "commands", "timeline", "audit")]
+    return PAGES + ["notifications?tab=texts", "notifications?tab=server", f"policy/{policy}"] + [f"policy/{policy}?part={x}" for x in ("assignments", "delivery", "versions")] + ["admins?tab=roles", "admins?tab=tokens", "tasks?show=running", f"task/{task}?state=not_applicable", f"task/{running}", f"bulkrun/{bulk}", f"device/{ident}"] + [f"device/{ident}?tab={t}" for t in ("policies", "apps", "commands", "timeline", "audit")]
 
 
 @pytest.mark.parametrize("size, dark", LOOKS)

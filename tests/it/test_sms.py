@@ -9,7 +9,7 @@ import seed
 import smsd
 import smtpd
 import zonefiles as zf
-from clients import Console
+from clients import AUTHORISER, Console
 from test_bulk import result, until, upload
 
 ZONE = {"children": 1}
@@ -74,7 +74,7 @@ def add(zone, event="enroll_provisioned", phone=PHONE, pending=None):
 
 def enrolment(console, anna):
     """(id, link) of an enrolment that is open, with a one-time password."""
-    made = console.post("/pending", {"person_id": anna})
+    made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
     return made["id"], made["link"]
 
 

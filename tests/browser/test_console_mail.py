@@ -19,6 +19,8 @@ def devices(zone):
         "class": "native", "attrs": json.dumps({"type": "iPhone", "user_agent": AGENT, "version": "16.1"}),
         "match_rule": json.dumps({"tier": "exact", "rule": "easid", "value": "LEDDJVC7GT7886JH9N4T9LR1Q0", "at_ms": 1})})
     seed.mail_use(zone, managed)
+    server = seed.mail_server(zone)
+    zone.sql("INSERT INTO mail_home (person_id, server_id, accepted_ms) VALUES (?, ?, 1)", anna, server)
     return managed, seed.mail_device(zone, anna, "WAITS0000001", name="Waiting mail app")
 
 
@@ -32,6 +34,9 @@ def test_mail_on_the_device_page(zone, page, devices, size, dark, language):  # 
     p.has("73.4 MB" if language == "en" else "73,4 MB")
     p.has("<script>")
     p.has("The device itself reported this DeviceId" if language == "en" else "Das Gerät selbst hat diese DeviceId gemeldet")
+    p.button("Test authentication" if language == "en" else "Anmeldung testen").click()
+    assert p.find("dialog input[name=login]").get_attribute("value") == harness.PERSON
+    p.find("dialog .foot button").click()
     p.driver.execute_script("[...document.querySelectorAll('h2')].find((e) => e.textContent === 'ActiveSync').scrollIntoView()")
     p.shot(f"mail-{size[0]}")
     p.fits()

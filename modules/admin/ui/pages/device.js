@@ -32,7 +32,7 @@ function sentences(d, records, commands) {
 
 const part = (d, r, again) => dialog({ title: t('part'), lead: t(r.state === 'discovered' ? 'part_told_lead' : 'part_lead'), submit: t('part'),
   save: async () => { const made = await api('POST', `devices/${d.id}/split`, { body: { record: r.id } }); toast(t('saved')); again(); location.hash = `#/device/${made.data.id}`; } });
-function info(d, records, schedule, parting) {
+function info(d, records, schedule, parting, tries) {
   const channels = records.filter((r) => r.kind !== 'eas'), clients = records.filter((r) => r.kind === 'eas');
   const i = d.inventory.device || {}, sec = d.inventory.security || {}, where = d.inventory.location;
   const gb = (v) => v && t('gb', null, number(Math.round(v * 10) / 10));
@@ -50,7 +50,7 @@ function info(d, records, schedule, parting) {
     where && panel(t('position'), [[t('latitude'), where.Latitude], [t('longitude'), where.Longitude], [t('accuracy'), where.HorizontalAccuracy && t('metres', null, Math.round(where.HorizontalAccuracy))], [t('when'), where.Timestamp && time(where.Timestamp)]]),
     h('section', { class: 'panel' }, h('h2', {}, t('channels')), channels.length === 0 ? h('p', { class: 'muted' }, t('nothing')) : channels.map((r) => pairs([
       [t('kind'), `${r.kind.toUpperCase()}${r.live ? '' : ` (${t('ended')})`}`], [t('last_contact'), time(d.last_contact_at)], [t('ip'), from(d)], [t('push'), r.push_ok ? t('push_ok') : t('push_no')]]))),
-    clients.map((r) => panel(t('mail_client'), mail(d, r, parting))));
+    clients.map((r) => panel(t('mail_client'), mail(d, r, parting, tries))));
 }
 
 function grow(path, draw, none, pic) {
@@ -140,7 +140,7 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
   const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
   const parting = may('device:write') ? (r) => (d.mode.endsWith('_eas') || r.state === 'discovered') && button(t('part'), null, () => part(d, r, again)) : null;
-  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again }), parting), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
+  const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again }), parting, may('mail:write') && again), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
     certificates: grow(`${path}/certificates`, certificateList, t('nothing'), 'key'), restrictions: grow(`${path}/restrictions`, restrictionList, t('nothing'), 'off'),
     commands: (b) => fill(b, commands.length ? commandList(commands, id, may, again) : h('div', { class: 'panel' }, empty(t('no_commands'), 'jobs'))),
     timeline: grow(`${path}/events`, timeline, t('nothing'), 'wait'), ...(may('audit:read') ? { audit: grow(`${path}/audit`, auditList, t('nothing'), 'audit') } : {}) };

@@ -31,8 +31,8 @@ const edit = (s, sources, again) => dialog({ title: `${t('edit')}: ${s.name}`, l
 const remove = (s, again) => dialog({ title: `${t('src_delete')}: ${s.name}`, lead: t('eas_delete_lead'), submit: t('src_delete'), danger: true,
   save: async () => { await api('DELETE', `eas-servers/${s.id}`, { match: etag(s) }); toast(t('deleted')); again(); } });
 
-const test = (s, again) => probe({ title: `${t('eas_test')}: ${s.name}`, lead: t('eas_test_lead'), path: `eas-servers/${s.id}`, etag: etag(s), steps, again,
-  fields: [{ name: 'login', label: t('eas_test_login'), required: true, max: 256, hint: t('eas_test_login_hint') }, { name: 'password', label: t('password'), type: 'password', auto: 'off', required: true, max: 256 }] });
+export const test = (s, again, login) => probe({ title: `${t('eas_test')}: ${s.name}`, lead: t('eas_test_lead'), path: `eas-servers/${s.id}`, etag: etag(s), steps, again,
+  fields: [{ name: 'login', label: t('eas_test_login'), value: login, required: true, max: 256, hint: t('eas_test_login_hint') }, { name: 'password', label: t('password'), type: 'password', auto: 'off', required: true, max: 256 }] });
 
 // The server's own device list: a file goes up, what came of it is told, and what it has told so far can be fetched.
 const counts = ['rows', 'new', 'changed', 'same', 'errors'];

@@ -6,6 +6,7 @@
 
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
+#include "enroll_test.h"
 #include "domain/mdm_apple.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_enroll.h"
@@ -126,7 +127,7 @@ static UNUSED phone_t *dev_issue(zone_t *z, const char *udid)
     mdm_db_t *db;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_pending_create(db, z->person, "ios", "corporate", "managed", "self", &pending, &token), APR_SUCCESS);
+    assert_int_equal(pending_create(db, z->person, "ios", "corporate", "managed", "self", &pending, &token), APR_SUCCESS);
     assert_int_equal(mdm_pending_step(db, pending->id, "issued", NULL), APR_SUCCESS);
     mdm_db_close(db);
     d->udid = udid;

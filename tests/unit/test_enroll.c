@@ -3,7 +3,7 @@
 
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
-#include "domain/mdm_enroll.h"
+#include "enroll_test.h"
 
 #define ROOT "00000000-0000-4000-8000-000000000001"
 
@@ -80,7 +80,7 @@ static mdm_pending_t *pending(fix_t *f, mdm_person_t *person, const char *origin
     mdm_pending_t *e = NULL;
     const char *dummy;
 
-    assert_int_equal(mdm_pending_create(f->db, person, "ios", "personal", "managed", origin, &e, token ? token : &dummy), APR_SUCCESS);
+    assert_int_equal(pending_create(f->db, person, "ios", "personal", "managed", origin, &e, token ? token : &dummy), APR_SUCCESS);
     return e;
 }
 
@@ -235,7 +235,7 @@ static void test_policy_precedence(void **state)
     const char *token;
 
     assert_int_equal(mdm_enroll_policy(f->db, f->anna, &policy), MDM_EDENIED);
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
     sql(f, fmt(f, "INSERT INTO user_folder (id, source_id, name) VALUES ('top', '%s', 'top')", f->source, NULL));
     sql(f, fmt(f, "INSERT INTO user_folder (id, source_id, parent_id, name) VALUES ('sub', '%s', 'top', 'sub')", f->source, NULL));
     sql(f, fmt(f, "INSERT INTO user_group (id, source_id, name, position) VALUES ('g1', '%s', 'one', 1)", f->source, NULL));
@@ -291,7 +291,7 @@ static void test_pending(void **state)
     for (i = 1; i < MDM_PENDING_MAX_OPEN; ++i) {
         pending(f, f->anna, "self", NULL);
     }
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &found, &again), MDM_ECONFLICT);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &found, &again), MDM_ECONFLICT);
     pending(f, f->ben, "self", NULL); /* others have their own */
     assert_int_equal(mdm_pending_cancel(f->db, e->id), APR_SUCCESS);
     assert_int_equal(mdm_pending_cancel(f->db, e->id), MDM_ECONFLICT);
@@ -311,15 +311,15 @@ static void test_what_the_policy_forbids(void **state)
     mdm_pending_t *e;
     const char *token;
 
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "toaster", "personal", "managed", "self", &e, &token), MDM_EDENIED);
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "stolen", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "toaster", "personal", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "stolen", "managed", "self", &e, &token), MDM_EDENIED);
     settings(f, "\"level\":\"choose\"", "\"level\":\"managed\"");
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "email_only", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "personal", "email_only", "self", &e, &token), MDM_EDENIED);
     settings(f, "\"ownership\":\"choose\"", "\"ownership\":\"corporate\"");
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "corporate", "managed", "self", &e, &token), APR_SUCCESS);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "corporate", "managed", "self", &e, &token), APR_SUCCESS);
     settings(f, "\"ios\":true", "\"ios\":false");
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "corporate", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "corporate", "managed", "self", &e, &token), MDM_EDENIED);
 }
 
 static void test_max_devices(void **state)
@@ -330,7 +330,7 @@ static void test_max_devices(void **state)
 
     settings(f, "\"max_devices\":0", "\"max_devices\":1");
     enrol(f, f->anna, "UDID-1", "SER1", NULL);
-    assert_int_equal(mdm_pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
+    assert_int_equal(pending_create(f->db, f->anna, "ios", "personal", "managed", "self", &e, &token), MDM_EDENIED);
     assert_int_equal(begin(f, spare, "UDID-2", "SER2", &device, &record), MDM_EDENIED); /* made before the first was there */
     assert_int_equal(begin(f, spare, "UDID-1", "SER1", &device, &record), APR_SUCCESS); /* the same one again is no second */
 }

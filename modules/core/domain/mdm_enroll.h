@@ -67,10 +67,6 @@ typedef struct mdm_pending_t {
 #define MDM_PENDING_LIFE_MS (24 * 3600 * 1000LL)
 #define MDM_PENDING_MAX_OPEN 5
 
-/* Makes a pending enrolment for a person (at most 5 open; the number of devices is checked). *token is the link's token. */
-apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
-                                const char *level, const char *origin, mdm_pending_t **out, const char **token);
-
 /* What is said of an enrolment that is made for somebody. All texts may be NULL. */
 typedef struct mdm_provision_t {
     const char *platform, *ownership, *level;  /* "": any; as the policy fixes it, else personal, managed */

@@ -187,12 +187,3 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
     *made = 1;
     return mdm_pending_get(db, m.id, out);
 }
-
-apr_status_t mdm_pending_create(mdm_db_t *db, const mdm_person_t *person, const char *platform, const char *ownership,
-                                const char *level, const char *origin, mdm_pending_t **out, const char **token)
-{
-    const mdm_provision_t how = {.platform = platform, .ownership = ownership, .level = level, .origin = origin};
-    int made;
-
-    return mdm_pending_provision(db, person, &how, out, token, &made);
-}

@@ -22,6 +22,7 @@ static const place_t places[] = {
     {"quick_task.options", mdm_q_reseal_task},
     {"source_record.bootstrap_token", mdm_q_reseal_bootstrap_token},
     {"source_record.unlock_token", mdm_q_reseal_unlock_token},
+    {"user_source.secret", mdm_q_reseal_source},
     {"zone_setting.value", mdm_q_reseal_setting},
     {NULL, NULL}};
 

@@ -28,6 +28,7 @@ SELECT place, id, value FROM (
     UNION ALL SELECT 'quick_task.options', id, options FROM quick_task
     UNION ALL SELECT 'source_record.bootstrap_token', id, bootstrap_token FROM source_record WHERE bootstrap_token IS NOT NULL
     UNION ALL SELECT 'source_record.unlock_token', id, unlock_token FROM source_record WHERE unlock_token IS NOT NULL
+    UNION ALL SELECT 'user_source.secret', id, secret FROM user_source WHERE secret IS NOT NULL
     UNION ALL SELECT 'zone_setting.value', name, value FROM zone_setting WHERE sealed = 1
 ) AS s
 WHERE (place, id) > (:after, :after_id) AND SUBSTR(value, 1, LENGTH(:newest)) <> :newest AND value <> ''
@@ -36,7 +37,7 @@ ORDER BY place, id LIMIT :count;
 -- id: run:row
 -- name: reseal_bulk :exec
 -- args: id:text, old:text, value:text
-UPDATE bulk_row SET cells = :value WHERE run_id = SUBSTR(:id, 1, 36) AND n = CAST(SUBSTR(:id, 38) AS BIGINT) AND cells = :old;
+UPDATE bulk_row SET cells = :value WHERE run_id = SUBSTR(:id, 1, 36) AND CAST(n AS TEXT) = SUBSTR(:id, 38) AND cells = :old;
 
 -- name: reseal_ca :exec
 -- args: id:text, old:text, value:text
@@ -65,6 +66,10 @@ UPDATE source_record SET bootstrap_token = :value WHERE id = :id AND bootstrap_t
 -- name: reseal_unlock_token :exec
 -- args: id:text, old:text, value:text
 UPDATE source_record SET unlock_token = :value WHERE id = :id AND unlock_token = :old;
+
+-- name: reseal_source :exec
+-- args: id:text, old:text, value:text
+UPDATE user_source SET secret = :value WHERE id = :id AND secret = :old;
 
 -- name: reseal_setting :exec
 -- args: id:text, old:text, value:text

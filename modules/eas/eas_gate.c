@@ -460,6 +460,8 @@ int eas_handler(request_rec *r, const mdm_services_t *svc)
 
     c->svc = svc;
     c->ctx = svc->request_ctx(r);
+    apr_table_unset(r->headers_in, "Range"); /* answers of the protocol are whole: httpd would cut those that it has at once */
+    apr_table_unset(r->headers_in, "Request-Range");
     if (r->method_number != M_POST && r->method_number != M_OPTIONS) {
         apr_table_setn(r->headers_out, "Allow", "OPTIONS,POST");
         return eas_answer(c, HTTP_NOT_IMPLEMENTED, NULL, "bad request", 0);

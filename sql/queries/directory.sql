@@ -210,6 +210,26 @@ INSERT INTO user_group_member (group_id, person_id)
 SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM json_each(:people))
 ON CONFLICT DO NOTHING;
 
+-- name: dir_groups_empty :exec
+-- args: source_id:text, seen:text
+-- only: pgsql
+DELETE FROM user_group_member WHERE group_id IN (SELECT g.id FROM user_group g WHERE g.source_id = :source_id AND g.dn IS NOT NULL
+   AND g.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(CAST(:seen AS jsonb)))));
+-- only: sqlite3
+DELETE FROM user_group_member WHERE group_id IN (SELECT g.id FROM user_group g WHERE g.source_id = :source_id AND g.dn IS NOT NULL
+   AND g.id NOT IN (SELECT value FROM json_each(:seen)));
+
+-- name: dir_groups_drop :exec
+-- args: source_id:text, seen:text
+-- only: pgsql
+DELETE FROM user_group WHERE source_id = :source_id AND dn IS NOT NULL AND id <> ALL (ARRAY(SELECT jsonb_array_elements_text(CAST(:seen AS jsonb))))
+   AND NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = user_group.id)
+   AND NOT EXISTS (SELECT 1 FROM assignment a WHERE a.target_kind = 'user_group' AND a.target_id = user_group.id);
+-- only: sqlite3
+DELETE FROM user_group WHERE source_id = :source_id AND dn IS NOT NULL AND id NOT IN (SELECT value FROM json_each(:seen))
+   AND NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = user_group.id)
+   AND NOT EXISTS (SELECT 1 FROM assignment a WHERE a.target_kind = 'user_group' AND a.target_id = user_group.id);
+
 -- name: dir_person_gone :exec
 -- args: source_id:text, id:text, now:i64
 UPDATE person SET gone_ms = :now, version = version + 1 WHERE source_id = :source_id AND id = :id AND gone_ms IS NULL;

@@ -114,7 +114,7 @@ def test_nobody_shuts_themselves_out_by_mistake(zone, console, own):
             assert "your own address 198.51.100.20" in body["detail"]
         assert console.get(where(own, "admin"))["version"] == 0
         save(console, own, "admin", [rule("deny", "198.51.100.0/24")], confirm=True)
-        harness.wait_for(lambda: console.call("GET", where(own, "admin"))[0] == 403, 4)
+        harness.wait_for(lambda: console.call("GET", where(own, "admin"))[0] == 403)
     finally:
         del console.headers["X-Client"]
     save(console, own, "admin", [])

@@ -114,7 +114,7 @@ def known(device):
 
 def works(zone, device):
     """Polls, takes a command, answers; then the command is done."""
-    wait_for(lambda: known(device), 5)
+    wait_for(lambda: known(device))
     found = shown(zone, device)
     assert found["state"] == "active" and found["mode"] == "ios_mdm"
     Console(zone).post(f"/devices/{found['id']}/refresh")

@@ -345,7 +345,7 @@ def test_revocation_list_is_kept(fresh_zone):
         revoke(n, n)
         wait_for(lambda: time.monotonic() > began + 3.1)  # it is never made more often than each three seconds
         return before if fetch() == before else None  # a child that has just begun reads once more
-    first = wait_for(kept, 30)
+    first = wait_for(kept)
     assert first[0] == 200 and first[2] == "public, max-age=300" and len(serials(first[3])) >= 10000
     assert fetch(first[1])[::3] == (304, b"")
     gone.check_out()

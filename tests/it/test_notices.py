@@ -196,7 +196,7 @@ def test_a_server_that_takes_nothing(zone, console, anna, scripted, answers):
     server(console, mta.port)
     idents = [add(zone, anna) for _ in range(3)]
     hasten(zone)
-    harness.wait_for(lambda: away(zone), 20)
+    harness.wait_for(lambda: away(zone))
     assert [(row(zone, i)["state"], row(zone, i)["attempts"]) for i in idents] == [("waiting", 0)] * 3
     assert mta.connections <= 2
     told = console.get("/notifications/server")
@@ -217,7 +217,7 @@ def test_hanging_server_stops_nothing_else(zone, console, anna, scripted):
     harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'core.prune'")[0][0] > 1)
     assert row(zone, ident)["state"] == "waiting"
     mta.stop()
-    harness.wait_for(lambda: away(zone), 30)
+    harness.wait_for(lambda: away(zone))
 
 
 def test_reset_after_data(zone, console, anna, scripted):
@@ -288,7 +288,7 @@ def test_down_and_back(zone, console, anna, tls):
         zone.sql("UPDATE notice SET due_ms = 1")
         zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'mail'")
         # the job may have tried by itself meanwhile
-        harness.wait_for(lambda n=tries: away(zone) >= n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 30)
+        harness.wait_for(lambda n=tries: away(zone) >= n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"))
     assert [m["code"] for m in console.get("/messages?open=1")["items"] if m["object_id"] == "smtp"] == ["mail.away"]
     assert all(row(zone, i)["state"] == "waiting" and row(zone, i)["attempts"] == 0 for i in idents)
     mta = tls(port=port)

@@ -134,10 +134,15 @@ def test_language_of_the_enrolment(zone, console, anna, gateway):
     shown = console.get("/notifications/templates/enroll_provisioned/de")
     own = {k: shown[k] for k in ("subject", "text", "html")} | {"sms": "Grüße! ${enrol.link}\n${enrol.otp}"}
     assert console.call("PUT", "/notifications/templates/enroll_provisioned/de", own, If_Match='"0"')[0] == 200
-    ident = add(zone, pending=pending)
-    hasten(zone)
-    ended(zone, ident)
-    assert gate.texts()[1]["text"] == f"Grüße! {link}"
+    own_address = console.get("/enrollment-settings")["public_url"]
+    assert console.call("PUT", "/enrollment-settings", {"public_url": "https://go.example.org"})[0] == 200
+    try:
+        ident = add(zone, pending=pending)
+        hasten(zone)
+        ended(zone, ident)
+    finally:
+        console.call("PUT", "/enrollment-settings", {"public_url": own_address})
+    assert gate.texts()[1]["text"] == f"Grüße! https://go.example.org/enroll/{link.rsplit('/', 1)[1]}"  # PEN-09
 
 
 def test_what_cannot_be_told_any_more(zone, console, anna, gateway):

@@ -417,7 +417,9 @@ static const char *line_of(apr_pool_t *p, int titles, const mdm_csv_row_t *origi
 {
     const char **cells = apr_pcalloc(p, (apr_size_t)(titles + T_COUNT) * sizeof(*cells));
 
-    memcpy(cells, original->cells, (apr_size_t)(original->n < titles ? original->n : titles) * sizeof(*cells));
+    for (int i = 0; i < original->n && i < titles; i++) {
+        cells[i] = original->cells[i];
+    }
     memcpy(cells + titles, own, T_COUNT * sizeof(*own));
     return mdm_csv_row(p, cells, titles + T_COUNT);
 }

@@ -223,6 +223,7 @@ typedef struct sync_t {
     int lease_s;
     const mdm_dirsource_t *source;
     apr_hash_t *people; /* dn key -> person id, for the groups */
+    json_t *seen;       /* ids of groups */
     apr_int64_t began, done, disabled, groups, gone;
 } sync_t;
 
@@ -403,6 +404,7 @@ static apr_status_t store_group(sync_t *s, mdm_ctx_t *ctx, const mdm_ldap_group_
         json_decref(part);
         rv = in_tx(s, ctx, members_in, &m);
     }
+    json_array_append_new(s->seen, json_string(m.group));
     s->groups++;
     return rv;
 }
@@ -442,6 +444,16 @@ static apr_status_t walk(sync_t *s, mdm_ldap_t *l,
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
+/* A group that was not seen has nobody any more, and goes itself with the next synchronisation, unless something is assigned to it: it may come back. As
+ * with people, none at all is rather a mistake in a container. */
+static apr_status_t empty_groups(sync_t *s, mdm_db_t *db)
+{
+    const char *seen = mdm_json_text(mdm_db_ctx(db)->pool, s->seen);
+    apr_status_t rv = s->groups ? mdm_q_dir_groups_drop(db, s->source->id, seen, NULL) : APR_SUCCESS;
+
+    return s->groups && rv == APR_SUCCESS ? mdm_q_dir_groups_empty(db, s->source->id, seen, NULL) : rv;
+}
+
 /* Whoever was not seen is gone. Nobody seen at all is rather a mistake in a container than the end of all people. */
 static apr_status_t bury(sync_t *s)
 {
@@ -461,6 +473,7 @@ static apr_status_t bury(sync_t *s)
         apr_int64_t now = mdm_now_ms(s->ctx);
 
         if ((rv = mdm_db_begin(db)) == APR_SUCCESS
+            && (rv = empty_groups(s, db)) == APR_SUCCESS
             && (rv = mdm_q_dir_people_gone_note(db, s->source->id, s->began, now, NULL)) == APR_SUCCESS) {
             rv = mdm_q_dir_people_gone(db, s->source->id, s->began, now, &n);
         }
@@ -492,7 +505,7 @@ apr_status_t mdm_directory_sync(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
     mdm_dirsource_t source = {"", "", "", NULL};
     sync_t s = {.ctx = ctx, .job = job, .lease_s = lease_s, .source = &source, .people = apr_hash_make(ctx->pool),
-                .began = mdm_now_ms(ctx)};
+                .seen = mdm_json_own(ctx, json_array()), .began = mdm_now_ms(ctx)};
     mdm_ldap_conf_t *conf;
     mdm_ldap_t *l;
     apr_status_t rv = source_of(ctx, job, &source);

@@ -6,6 +6,7 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_enroll.h"
+#include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_otp.h"
 
 static void put(json_t *values, const char *name, const char *value)
@@ -47,7 +48,7 @@ static apr_status_t secret_values(mdm_notice_sending_t *r, mdm_db_t *db, const m
         return APR_SUCCESS;
     }
     if ((rv = mdm_pending_token(db, pending->id, &token)) == APR_SUCCESS) {
-        put(values, "enrol.link", apr_pstrcat(mdm_db_ctx(db)->pool, r->how->public_url, "/enroll/", token, NULL));
+        put(values, "enrol.link", mdm_enroll_link(mdm_db_ctx(db)->pool, r->base, token, NULL));
         rv = mdm_otp_reveal(db, pending->id, &otp);
         if (rv == APR_SUCCESS) {
             put(values, "enrol.otp", otp);
@@ -123,7 +124,7 @@ apr_status_t mdm_notice_fill(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice
     values = rv == APR_SUCCESS && json_is_object(values) ? values : mdm_json_own(ctx, json_object());
     put(values, "to.name", t->name);
     put(values, "device.name", t->row->device_name);
-    put(values, "portal.url", apr_pstrcat(ctx->pool, r->how->public_url, "/enroll/", NULL));
+    put(values, "portal.url", mdm_enroll_link(ctx->pool, r->base, "", NULL));
     if (!kind) {
         return MDM_EINPUT;
     }

@@ -44,6 +44,7 @@ typedef struct mdm_notice_sending_t {
     const char *language;     /* of the zone */
     mdm_notice_text_t *texts[MDM_NOTICE_LANGUAGES][MDM_NOTICE_TEXTS_MAX]; /* as they were needed, in the order of mdm_notice_kinds */
     const char *mail_host;    /* that mail apps are given */
+    const char *base;         /* that links for people begin with */
     apr_int64_t again_ms;     /* not before; 0: by what waits */
     int gone;                 /* the other side took nothing: the run is over */
     int sent, failed, later;

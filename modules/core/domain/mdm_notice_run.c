@@ -6,6 +6,7 @@
 #include <apr_uri.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_said.h"
 #include "wire/mdm_http.h"
@@ -81,6 +82,9 @@ static apr_status_t begin(run_t *r)
     }
     if (rv == APR_SUCCESS && r->conf) {
         rv = read_host(r, db);
+    }
+    if (rv == APR_SUCCESS && r->conf) {
+        rv = mdm_enroll_base(db, r->how->public_url, &r->base);
     }
     mdm_db_close(db);
     return rv;

@@ -238,7 +238,8 @@ def test_no_server_for_a_source(factory, db):
     post = Post(zone, enabled=False)
     try:
         phone = post.phone()
-        assert phone.options().http == 503 and int(phone.options().headers["Retry-After"]) > 0
+        harness.wait_for(lambda: phone.options().http == 503)
+        assert int(phone.options().headers["Retry-After"]) > 0
     finally:
         post.close()
         zone.close()

@@ -297,7 +297,7 @@ def test_dead_and_hanging_directory(zone, console, two):
         assert login(zone, "fred@fragile", "fred-Pass-2") == 503
         assert console.post(f"/sources/{made['id']}/test")["steps"][-1]["ok"] is False
         two.start()
-        assert login(zone, "fred@fragile", "fred-Pass-2") == 204
+        harness.wait_for(lambda: login(zone, "fred@fragile", "fred-Pass-2") == 204)
     finally:
         two.thaw()
         drop(console, made["id"])

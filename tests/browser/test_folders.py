@@ -1,5 +1,6 @@
 """Folders and groups in the console (DEV-01, UI-05): made, filled, looked at, deleted by clicks."""
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 import seed
 from pages import Page
@@ -9,7 +10,10 @@ HOSTILE = "<img src=x onerror=alert(1)> \u202eevil"
 
 def pick(p, count):
     for i in range(count):  # each choice draws the list anew
-        p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, "tbody .pickcell input")[i].click() or True)
+        def tick():
+            box = p.driver.find_elements(By.CSS_SELECTOR, "tbody .pickcell input")[i]
+            return box.is_selected() or box.click()
+        p.until(tick)
         p.has(f"{i + 1} selected")
 
 
@@ -17,6 +21,26 @@ def write(p, name, text):
     field = p.find(f"#f-{name}")
     field.clear()
     field.send_keys(text)
+
+
+def press(p, text):
+    """A button of the list, which is drawn anew whenever it was read again."""
+    p.until(lambda: p.button(text).click() or True)
+
+
+def folders(p, name):
+    """The links of the tree with that name, whether it is folded or not."""
+    return [a for a in p.driver.find_elements(By.CSS_SELECTOR, ".tree nav a") if name in a.get_property("textContent")]
+
+
+def enter(p, name):
+    """Goes to a folder; the page may be drawn anew, and its tree be folded again, at any time."""
+    def go():
+        tree = p.find("details.tree")
+        if not tree.get_property("open"):
+            tree.find_element(By.TAG_NAME, "summary").click()
+        folders(p, name)[0].click()
+    p.until(lambda: "folder=" in p.driver.current_url or go())
 
 
 def rows(p, count):
@@ -29,21 +53,19 @@ def test_folder_and_group_by_clicks(zone):
     p = Page(zone)
     try:
         p.log_in().open("devices")
-        p.find("details.tree summary").click()
+        p.until(lambda: p.find("details.tree summary").click() or True)
         p.button("New folder").click()
         write(p, "name", HOSTILE)
         p.button("Create", "dialog").click()
         p.closed()
+        p.until(lambda: folders(p, "evil"))  # before that it is the page of before
         pick(p, 2)
-        p.button("Move").click()
-        options = p.driver.find_elements(By.CSS_SELECTOR, "#f-folder option")
-        next(o for o in options if "evil" in o.text).click()
+        press(p, "Move")
+        p.until(lambda: next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-folder option") if "evil" in o.text).click() or True)
         p.button("Move", "dialog").click()
         p.closed()
-        p.find("details.tree summary").click()
-        p.until(lambda: next((a for a in p.driver.find_elements(By.CSS_SELECTOR, ".tree a") if "evil" in a.text), None)).click()
+        enter(p, "evil")
         rows(p, 2)
-        assert "folder=" in p.driver.current_url
         p.shot("folder")
         p.open("groups")
         p.button("New group").click()
@@ -53,10 +75,10 @@ def test_folder_and_group_by_clicks(zone):
         p.has("Tills")
         p.open("devices")
         pick(p, 3)
-        p.button("Add to group").click()
+        press(p, "Add to group")
         p.button("Add to group", "dialog").click()
         p.closed()
-        p.find("#q-group option:nth-child(2)").click()
+        p.until(lambda: "group=" in p.driver.current_url or Select(p.find("#q-group")).select_by_index(1))
         rows(p, 3)
         p.open("groups")
         p.shot("groups")

@@ -156,6 +156,7 @@ def test_enrollment_policy(zone):
         p.until(lambda: p.driver.switch_to.active_element.get_attribute("id") == "en-min_os-ios")
         p.find("#en-min_os-ios").send_keys(Keys.BACKSPACE)
         p.button("Save to sandbox").click()
+        p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".savebar:not([hidden])"))  # the page of before publishes the version of before
         p.has("Shown: Sandbox")
         ident = p.driver.current_url.rsplit("/", 1)[1]
         p.until(lambda: [r["match"] for r in api.get(f"/policies/{ident}/sandbox")["settings"]["rules"]] == [{"platform": "ios"}, {}])

@@ -21,8 +21,13 @@ function answer(e, may) {
 
 export function enrollment(person, { may }) {
   const out = h('div'), inputs = {};
+  let asked = 0;
   const look = async () => {
-    try { fill(out, answer((await api('GET', `people/${person.id}/enrollment${toQuery(Object.fromEntries(Object.entries(inputs).map(([k, el]) => [k, el.value.trim()])))}`)).data, may)); } catch (e) { say(e); }
+    const mine = ++asked;
+    try {
+      const { data } = await api('GET', `people/${person.id}/enrollment${toQuery(Object.fromEntries(Object.entries(inputs).map(([k, el]) => [k, el.value.trim()])))}`);
+      if (mine === asked) fill(out, answer(data, may)); // an earlier question may be answered later
+    } catch (e) { say(e); }
   };
   const field = (key, control) => { inputs[key] = control; control.id = `pe-${key}`; return h('div', {}, h('label', { for: control.id }, t(title[key])), control); };
   const box = dialog({ title: [t('pe_title'), ': ', name(person.name)], lead: t('pe_lead'), body: [h('div', { class: 'bar' },

@@ -147,7 +147,7 @@ sim: packages-run ## one more simulated phone for a running zone: sim LINK=<link
 	  $(if $(LINK),--link '$(LINK)',--mail '$(PERSON)' --people "$$home/run.json" --interval 5)
 
 test: packages-test ## everything; the last line adds it up (PARTS=it,guards for some)
-	@$(MAKE) -f apxs.mk -j2 all probe
+	@$(MAKE) -f apxs.mk -j2 all probe $(if $(PARTS),,$(UNIT_BIN))
 	@$(RUN_ENV) exec $(PYTHON) tests/run/suite.py
 
 # a module that only tests load

@@ -330,7 +330,8 @@ def flood(zone, method, target, admin, announced, kind, headers=()):
     ("POST", "/portal/api/v1/session", False, "application/json", {413}),
     ("POST", "/portal/login", False, "application/x-www-form-urlencoded", {413}),
     ("POST", "/portal/api/v1/enrollments", False, "application/json", {401}),
-    ("GET", "/enroll/nothing", False, "text/plain", {403}), ("POST", "/enroll/nothing", False, "text/plain", {405}),
+    ("GET", "/enroll/nothing", False, "text/plain", {403}), ("POST", "/enroll/nothing", False, "text/plain", {415}),
+    ("POST", "/enroll/nothing", False, "application/x-www-form-urlencoded", {413}),
     ("POST", "/admin/login", True, "application/x-www-form-urlencoded", {413}),
     ("POST", "/admin/api/v1/people", True, "application/json", {401})])
 def test_r09_a_gigabyte_is_not_read(zone, method, target, admin, kind, want, announced):

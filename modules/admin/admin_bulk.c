@@ -49,7 +49,7 @@ int mdm_adm_bulk_upload(mdm_web_call_t *call)
     mdm_bulk_options_t options = {NULL};
     mdm_bulk_t *b = NULL;
     json_t *body = NULL;
-    apr_int64_t version;
+    mdm_db_t *db = NULL;
     apr_status_t rv = read_options(call, &options);
 
     if (rv == APR_SUCCESS && (!type || strncasecmp(type, "text/csv", 8) != 0))
@@ -59,7 +59,11 @@ int mdm_adm_bulk_upload(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = take_file(call, b, &id);
     if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_bulk_json, id, &body, &version);
+        rv = mdm_db_open(call->ctx, &db);
+    if (rv == APR_SUCCESS) {
+        rv = mdm_bulk_json(db, id, &body);
+        mdm_db_close(db);
+    }
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     call->svc->job_wake();
@@ -82,16 +86,7 @@ int mdm_adm_bulk_runs(mdm_web_call_t *call)
 
 int mdm_adm_bulk_run(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_bulk_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_look(call, mdm_bulk_json);
 }
 
 typedef struct which_t {

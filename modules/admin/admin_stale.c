@@ -15,15 +15,11 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
 static apr_status_t read_days(mdm_web_call_t *call, apr_int64_t *days)
 {
     const char *text = NULL;
-    char *end = NULL;
     apr_status_t rv = mdm_web_query(call->r, call->ctx, "days", &text);
 
     *days = MDM_STALE_DAYS;
-    if (rv == APR_SUCCESS && text) {
-        *days = apr_strtoi64(text, &end, 10);
-        if (end == text || *end || *days < 1 || *days > MDM_STALE_DAYS_MAX)
-            rv = mdm_fail(call->ctx, MDM_EINPUT, "days", "must be a number from 1 to %d", MDM_STALE_DAYS_MAX);
-    }
+    if (rv == APR_SUCCESS && text && mdm_parse_i64(text, 1, MDM_STALE_DAYS_MAX, days) != APR_SUCCESS)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "days", "must be a number from 1 to %d", MDM_STALE_DAYS_MAX);
     return rv;
 }
 

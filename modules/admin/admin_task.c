@@ -90,7 +90,7 @@ int mdm_adm_task_create(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_task_create(db, &spec, &id);
     if (rv == APR_SUCCESS)
-        rv = mdm_task_json(db, id, &body, NULL);
+        rv = mdm_task_json(db, id, &body);
     rv = mdm_adm_end(db, rv);
     if (rv != APR_SUCCESS) {
         json_decref(body);
@@ -132,16 +132,7 @@ int mdm_adm_tasks(mdm_web_call_t *call)
 
 int mdm_adm_task(mdm_web_call_t *call)
 {
-    const char *id = NULL;
-    json_t *body = NULL;
-    apr_int64_t version;
-    apr_status_t rv = mdm_adm_id(call, &id);
-
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_params(call, NULL);
-    if (rv == APR_SUCCESS)
-        rv = mdm_adm_read(call, mdm_task_json, id, &body, &version);
-    return rv == APR_SUCCESS ? mdm_adm_json(call, body) : mdm_adm_fail(call, rv);
+    return mdm_adm_look(call, mdm_task_json);
 }
 
 static const char *const device_params[] = {"state", NULL};

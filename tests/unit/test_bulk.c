@@ -113,11 +113,10 @@ static void started(const char *id)
 static json_t *shown(const char *id)
 {
     json_t *out;
-    apr_int64_t version;
     mdm_db_t *db;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_bulk_json(db, id, &out, &version), APR_SUCCESS);
+    assert_int_equal(mdm_bulk_json(db, id, &out), APR_SUCCESS);
     mdm_db_close(db);
     return mdm_json_own(z->t->ctx, out);
 }

@@ -94,7 +94,7 @@ static json_int_t count(const char *id, const char *state)
     json_int_t n;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_task_json(db, id, &j, NULL), APR_SUCCESS);
+    assert_int_equal(mdm_task_json(db, id, &j), APR_SUCCESS);
     mdm_db_close(db);
     n = json_integer_value(json_object_get(json_object_get(j, "counts"), state));
     json_decref(j);
@@ -107,7 +107,7 @@ static const char *task_state(const char *id)
     json_t *j;
 
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_task_json(db, id, &j, NULL), APR_SUCCESS);
+    assert_int_equal(mdm_task_json(db, id, &j), APR_SUCCESS);
     mdm_db_close(db);
     text = apr_pstrdup(z->t->pool, json_string_value(json_object_get(j, "state")));
     json_decref(j);
@@ -426,8 +426,8 @@ static void test_folder_limit(void **state)
     s = spec("refresh", NULL, NULL);
     own = started(s);
     assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_task_json(db, other, &j, NULL), APR_NOTFOUND);
-    assert_int_equal(mdm_task_json(db, own, &j, NULL), APR_SUCCESS);
+    assert_int_equal(mdm_task_json(db, other, &j), APR_NOTFOUND);
+    assert_int_equal(mdm_task_json(db, own, &j), APR_SUCCESS);
     json_decref(j);
     mdm_db_close(db);
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM quick_task_device WHERE task_id = '%s'", own), "0");

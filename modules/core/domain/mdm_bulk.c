@@ -287,7 +287,7 @@ static json_t *run_json(mdm_ctx_t *ctx, const mdm_q_bulk_get_t *r)
                      "kept_until", when(p, kept ? r->changed_ms + MDM_BULK_DAYS * DAY_MS : 0), "result", ended(r->state) && !r->started_ms_null);
 }
 
-apr_status_t mdm_bulk_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
+apr_status_t mdm_bulk_json(mdm_db_t *db, const char *id, json_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_bulk_get_t *row;
@@ -295,7 +295,6 @@ apr_status_t mdm_bulk_json(mdm_db_t *db, const char *id, json_t **out, apr_int64
 
     if (rv == APR_SUCCESS) {
         *out = run_json(ctx, row);
-        *version = 0;
     }
     return rv;
 }

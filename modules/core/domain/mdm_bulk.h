@@ -39,7 +39,7 @@ void mdm_bulk_abort(mdm_bulk_t *b);
 /* ---- runs; whoever is limited to folders sees his own ones only (APR_NOTFOUND) */
 /* {"id", "state", "file", "options", "total", "walked", "good", "bad", "warned", "made", "unknown_columns", "error", "created_by", "created_at", "started_at",
  * "changed_at", "kept_until", "result"}; state: checking checked running done cancelled failed expired. New reference. */
-apr_status_t mdm_bulk_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
+apr_status_t mdm_bulk_json(mdm_db_t *db, const char *id, json_t **out);
 /* One page, newest first, onto items. */
 apr_status_t mdm_bulk_list(mdm_db_t *db, const mdm_page_t *page, json_t *items, const char **next);
 /* One page of its rows, without secrets: {"id", "line", "username", "result", "field", "note", "made"}. result: "" = all, "good", "warning", "bad". */

@@ -397,14 +397,11 @@ static apr_status_t get(mdm_db_t *db, const char *id, row_t **q)
     return mdm_q_task_get(db, id, mdm_db_ctx(db)->actor.limit, q);
 }
 
-apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version)
+apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out)
 {
     row_t *q;
     apr_status_t rv = get(db, id, &q);
 
-    if (rv == APR_SUCCESS && version) {
-        *version = 0;
-    }
     return rv == APR_SUCCESS ? row_json(db, q, LIVE_ONE, out) : rv;
 }
 

@@ -60,7 +60,7 @@ apr_status_t mdm_task_preview(mdm_db_t *db, const mdm_task_spec_t *spec, json_t 
 apr_status_t mdm_task_create(mdm_db_t *db, const mdm_task_spec_t *spec, const char **id);
 
 /* One task as API members, its counts as of now, or, if it has many devices, of counted_at. Whoever is limited to folders sees his own tasks only (APR_NOTFOUND). New reference. */
-apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out, apr_int64_t *version);
+apr_status_t mdm_task_json(mdm_db_t *db, const char *id, json_t **out);
 /* Which ones a list shows. */
 typedef struct mdm_task_filter_t {
     enum { MDM_TASK_SHOWN, MDM_TASK_HIDDEN_TOO, MDM_TASK_HIDDEN_ONLY } hidden;

@@ -20,26 +20,17 @@ static const char *addr_text(const unsigned char addr[16], char *buf, socklen_t 
     return inet_ntop(AF_INET6, addr, buf, len) ? buf : "";
 }
 
-static void uuid_text(const unsigned char d[16], char out[40])
-{
-    apr_snprintf(out, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1], d[2], d[3], d[4], d[5], d[6],
-                 d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
-}
-
-static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
+static json_t *as_json(apr_pool_t *p, const mdm_contact_t *list, apr_size_t n, int mail)
 {
     json_t *out = json_array();
     char ip[64], peer[64];
     apr_size_t i;
 
     for (i = 0; i < n; i++) {
-        char id[40];
-
         if ((list[i].kind == MDM_KIND_EAS) != mail) {
             continue;
         }
-        uuid_text(list[i].record, id);
-        json_array_append_new(out, json_pack("{s:s, s:I, s:s, s:s}", "id", id, "ms", (json_int_t)list[i].ms, "ip",
+        json_array_append_new(out, json_pack("{s:s, s:I, s:s, s:s}", "id", mdm_uuid_text(p, list[i].record), "ms", (json_int_t)list[i].ms, "ip",
                                              addr_text(list[i].addr, ip, sizeof(ip)), "peer",
                                              addr_text(list[i].peer, peer, sizeof(peer))));
     }
@@ -49,7 +40,7 @@ static json_t *as_json(const mdm_contact_t *list, apr_size_t n, int mail)
 /* One statement for those of one sort; none if there are none. */
 static apr_status_t write_some(mdm_ctx_t *ctx, const mdm_contact_t *list, apr_size_t n, int mail)
 {
-    json_t *json = as_json(list, n, mail);
+    json_t *json = as_json(ctx->pool, list, n, mail);
     const char *text = json_array_size(json) ? mdm_json_text(ctx->pool, json) : NULL;
     apr_status_t rv = APR_SUCCESS;
     mdm_db_t *db;
@@ -83,17 +74,16 @@ void mdm_contacts_flush(mdm_ctx_t *ctx)
 
 /* ---------------------------------------------------------------- what mail clients did */
 
-static json_t *sums_json(const mdm_mailsum_t *list, apr_size_t n)
+static json_t *sums_json(apr_pool_t *p, const mdm_mailsum_t *list, apr_size_t n)
 {
     json_t *out = json_array();
     apr_size_t i;
 
     for (i = 0; i < n; i++) {
         const mdm_mailsum_t *s = &list[i];
-        char id[40];
 
-        uuid_text(s->record, id);
-        json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:i, s:I, s:i}", "id", id, "requests", (json_int_t)s->requests,
+        json_array_append_new(out, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:i, s:I, s:i}", "id", mdm_uuid_text(p, s->record),
+                                             "requests", (json_int_t)s->requests,
                                              "errors", (json_int_t)s->errors, "bytes_in", (json_int_t)s->bytes_in, "bytes_out",
                                              (json_int_t)s->bytes_out, "last_ms", (json_int_t)s->last_ms, "last_cmd",
                                              mdm_eas_cmd_name(s->cmd), "sync_ms", (json_int_t)s->sync_ms, "heartbeat_s", (int)s->heartbeat_s,
@@ -104,7 +94,7 @@ static json_t *sums_json(const mdm_mailsum_t *list, apr_size_t n)
 
 static apr_status_t write_sums(mdm_ctx_t *ctx, const mdm_mailsum_t *list, apr_size_t n)
 {
-    json_t *json = sums_json(list, n);
+    json_t *json = sums_json(ctx->pool, list, n);
     const char *text = mdm_json_text(ctx->pool, json);
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);

@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_notice.h"
 #include "wire/mdm_mail.h"
 #include "wire/mdm_sms.h"
@@ -158,6 +159,20 @@ int mdm_adm_notice_template_reset(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? save(call, NULL, version) : mdm_adm_fail(call, rv);
 }
 
+static apr_status_t portal_url(mdm_web_call_t *call, const char **out)
+{
+    const char *base = NULL;
+    mdm_db_t *db = NULL;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    if ((rv = mdm_enroll_base(db, call->svc->public_url(call->r->server), &base)) == APR_SUCCESS)
+        *out = mdm_enroll_link(call->ctx->pool, base, "", NULL);
+    mdm_db_close(db);
+    return rv;
+}
+
 /* How a text looks with values of an invented person; checked as it is when it is saved. */
 int mdm_adm_notice_template_preview(mdm_web_call_t *call)
 {
@@ -165,13 +180,16 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
     mdm_ctx_t *ctx = call->ctx;
     mdm_notice_text_t t, out;
     mdm_sms_length_t len;
+    const char *url = NULL;
     apr_status_t rv = kind && mdm_notice_default(kind, call->args[1]) ? read_text(call, &t) : APR_NOTFOUND;
 
     if (rv == APR_SUCCESS)
         rv = mdm_notice_check(ctx, kind, &t);
+    if (rv == APR_SUCCESS)
+        rv = portal_url(call, &url);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, apr_pstrcat(ctx->pool, call->svc->public_url(call->r->server), "/enroll/", NULL)), &out);
+    mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, url), &out);
     mdm_sms_count(out.sms, &len);
     return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?, s:o}", "subject", out.subject, "text", out.text, "html", out.html, "sms",
                                                     mdm_notice_has_sms(kind) ? out.sms : NULL, "sms_length", mdm_notice_has_sms(kind)

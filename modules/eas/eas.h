@@ -153,6 +153,8 @@ apr_status_t eas_server_at(apr_pool_t *p, const char *host, mdm_eas_server_t *ou
 
 /* The name that mail clients are given, as the zone sets it (eas.public_host); "": the public address's. */
 const char *eas_public_host(apr_pool_t *p);
+/* What links for people begin with (mdm_enroll_base, PEN-09). */
+const char *eas_link_base(const eas_call_t *c);
 
 /* What a server offers, cut to what we know (PXY-05). */
 typedef struct eas_offer_t {

@@ -20,7 +20,7 @@ static mdm_eas_mailbox_t box_of(eas_call_t *c, mdm_eas_verdict_e verdict)
 {
     const char *language = mdm_eas_language(c->query->locale, header(c, "Accept-Language"), eas_gate_language());
     const char *word = verdict == MDM_EAS_PENDING ? "pending" : verdict == MDM_EAS_DENIED ? c->denied : "";
-    const mdm_eas_note_ask_t ask = {word, language, c->who.login, c->who.mail, c->svc->public_url(c->r->server)};
+    const mdm_eas_note_ask_t ask = {word, language, c->who.login, c->who.mail, eas_link_base(c)};
 
     return (mdm_eas_mailbox_t){mdm_eas_note(c->ctx, &ask), mdm_eas_inbox(language), c->query->version, mdm_now_ms(c->ctx)};
 }

@@ -7,6 +7,7 @@
 #include <apr_thread_rwlock.h>
 
 #include "domain/mdm_eas_home.h"
+#include "domain/mdm_enroll_conf.h"
 #include "eas.h"
 #include "mdm_web.h"
 #include "wire/mdm_breaker.h"
@@ -27,7 +28,7 @@ static struct {
     apr_thread_rwlock_t *lock;
     apr_pool_t *pool;                 /* of the list in use */
     const apr_array_header_t *routes; /* of mdm_eas_route_t; NULL: not read yet */
-    const char *public_host;
+    const char *public_host, *link_base;
     eas_offer_t offers[OFFERS];       /* server[0] = 0: free */
 } own;
 
@@ -68,7 +69,7 @@ apr_status_t eas_servers_child(apr_pool_t *p)
     return rv;
 }
 
-static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out, const char **host)
+static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out, const char **host, const char **base)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);
@@ -76,6 +77,7 @@ static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out, const char **
     if (rv == APR_SUCCESS) {
         rv = mdm_eas_routes(db, out);
         rv = rv == APR_SUCCESS ? mdm_eas_public_host(db, host) : rv;
+        rv = rv == APR_SUCCESS ? mdm_enroll_base(db, "", base) : rv;
         mdm_db_close(db);
     }
     return rv;
@@ -84,14 +86,14 @@ static apr_status_t load(mdm_ctx_t *ctx, apr_array_header_t **out, const char **
 apr_status_t eas_servers_read(mdm_ctx_t *ctx)
 {
     apr_array_header_t *routes = NULL;
-    const char *host = "";
+    const char *host = "", *base = "";
     apr_pool_t *p, *old = own.pool;
     apr_status_t rv = apr_pool_create(&p, NULL);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = load(mdm_web_services()->server_ctx(p), &routes, &host);
+    rv = load(mdm_web_services()->server_ctx(p), &routes, &host, &base);
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(p);
         return rv;
@@ -99,6 +101,7 @@ apr_status_t eas_servers_read(mdm_ctx_t *ctx)
     apr_thread_rwlock_wrlock(own.lock);
     own.routes = routes;
     own.public_host = host;
+    own.link_base = base;
     own.pool = p;
     memset(own.offers, 0, sizeof(own.offers));
     apr_thread_rwlock_unlock(own.lock);
@@ -445,6 +448,16 @@ const char *eas_public_host(apr_pool_t *p)
     host = own.public_host ? apr_pstrdup(p, own.public_host) : "";
     apr_thread_rwlock_unlock(own.lock);
     return host;
+}
+
+const char *eas_link_base(const eas_call_t *c)
+{
+    const char *base;
+
+    apr_thread_rwlock_rdlock(own.lock);
+    base = own.link_base && *own.link_base ? apr_pstrdup(c->r->pool, own.link_base) : c->svc->public_url(c->r->server);
+    apr_thread_rwlock_unlock(own.lock);
+    return base;
 }
 
 /* ---------------------------------------------------------------- what they offer */

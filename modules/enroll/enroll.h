@@ -90,8 +90,8 @@ int enroll_prove_post(mdm_web_call_t *call);
 apr_status_t enroll_check(mdm_web_call_t *call, const char *login, const char *domain, const char *password, mdm_person_t **out);
 /* Log-in with throttle; APR_SUCCESS: the cookie is set. */
 apr_status_t enroll_login(mdm_web_call_t *call, const char *login, const char *domain, const char *password);
-/* New pending enrolment for the caller. */
-apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token);
+/* New pending enrolment for the caller. link: its address for others; NULL: not asked for. */
+apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token, const char **link);
 extern const mdm_route_t enroll_portal_routes[];
 extern const int enroll_portal_nroutes;
 
@@ -117,6 +117,8 @@ int enroll_mail_complete(mdm_web_call_t *call);
 int enroll_mail_choices(mdm_web_call_t *call);
 
 /* ---- enroll_zone.c: what the zone has and lacks */
+/* The whole address of a link (PEN-09). */
+apr_status_t enroll_link_url(mdm_web_call_t *call, mdm_db_t *db, const char *token, const char **out);
 /* The push topic; "" if there is none. */
 apr_status_t enroll_topic(mdm_db_t *db, const char **topic);
 /* Roots for devices that don't trust our TLS: text of the file of MDMTrustAnchors, NULL if there is none. */

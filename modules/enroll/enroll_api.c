@@ -200,7 +200,7 @@ static apr_status_t create_in(mdm_db_t *db, mdm_web_call_t *call, const mdm_prov
     return mdm_pending_provision(db, person, &how, out, token, &made);
 }
 
-apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token)
+apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, mdm_pending_t **out, const char **token, const char **link)
 {
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
@@ -210,6 +210,9 @@ apr_status_t enroll_create(mdm_web_call_t *call, const mdm_provision_t *asked, m
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
         rv = create_in(db, call, asked, out, token);
+    }
+    if (rv == APR_SUCCESS && link) {
+        rv = enroll_link_url(call, db, *token, link);
     }
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);
@@ -222,7 +225,7 @@ static int enrollments_post(mdm_web_call_t *call)
     static const char *const ownerships[] = {"corporate", "personal", NULL};
     static const char *const levels[] = {"managed", "email_only", NULL};
     mdm_provision_t how = {.ownership = "personal", .level = "managed"};
-    const char *token, *path;
+    const char *token, *path, *link;
     const mdm_jfield_t fields[] = {
         {.name = "platform", .type = MDM_JF_ENUM, .required = 1, .choices = platforms, .out = &how.platform},
         {.name = "ownership", .type = MDM_JF_ENUM, .required = 1, .choices = ownerships, .out = &how.ownership},
@@ -233,15 +236,14 @@ static int enrollments_post(mdm_web_call_t *call)
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
     if (rv == APR_SUCCESS) {
-        rv = enroll_create(call, &how, &e, &token);
+        rv = enroll_create(call, &how, &e, &token, &link);
     }
     if (rv != APR_SUCCESS) {
         return mdm_web_problem(call->r, call->ctx, rv);
     }
     path = apr_pstrcat(call->r->pool, ENROLL_BASE "/", token, NULL);
     return mdm_web_json(call->r, HTTP_CREATED,
-                        json_pack("{s:s, s:o, s:s, s:o, s:s, s:I}", "id", e->id, "link",
-                                  json_sprintf("%s%s", call->svc->public_url(call->r->server), path), "path", path, "profile",
+                        json_pack("{s:s, s:s, s:s, s:o, s:s, s:I}", "id", e->id, "link", link, "path", path, "profile",
                                   json_sprintf("%s/profile.mobileconfig", path), "state", e->state, "expires",
                                   (json_int_t)e->expires_ms));
 }

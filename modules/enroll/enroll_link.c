@@ -388,15 +388,20 @@ static int trust_get(mdm_web_call_t *call)
 
 static int qr_get(mdm_web_call_t *call)
 {
+    const char *url;
     mdm_pending_t *e;
     mdm_blob_t out;
-    apr_status_t rv = look(call, &e, NULL);
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
 
-    if (rv == APR_SUCCESS && !mdm_pending_usable(e)) {
-        rv = MDM_EDENIED;
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_pending_by_token(db, call->args[0], &e)) == APR_SUCCESS) {
+            rv = enroll_link_url(call, db, call->args[0], &url);
+        }
+        mdm_db_close(db);
     }
     if (rv == APR_SUCCESS) {
-        rv = mdm_qr_svg(call->ctx, apr_pstrcat(call->r->pool, call->svc->public_url(call->r->server), ENROLL_BASE "/", call->args[0], NULL), &out);
+        rv = mdm_qr_svg(call->ctx, url, &out);
     }
     return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len) : bad_link(call, rv);
 }

@@ -4,6 +4,8 @@
 #include <apr_strings.h>
 #include <http_core.h>
 
+#include "domain/mdm_otp.h"
+
 static const char *file_url(const enroll_page_t *page, const char *name)
 {
     return apr_psprintf(page->call->r->pool, "%s/ui/%s?v=%s", page->conf->portal, name,
@@ -211,15 +213,20 @@ int enroll_page_login_post(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- start without scripts */
 
-static apr_status_t policy_of(mdm_web_call_t *call, mdm_enroll_policy_t **policy)
-{
+typedef struct start_t {
+    mdm_enroll_policy_t *policy;
     mdm_person_t *person;
+    mdm_otp_conf_t *conf;
+} start_t;
+
+static apr_status_t start_read(mdm_web_call_t *call, start_t *out)
+{
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
-        if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS) {
-            rv = mdm_enroll_policy(db, person, policy);
+        if ((rv = mdm_person_get(db, call->caller->id, &out->person)) == APR_SUCCESS && (rv = mdm_otp_conf(db, &out->conf)) == APR_SUCCESS) {
+            rv = mdm_enroll_policy(db, out->person, &out->policy);
         }
         mdm_db_close(db);
     }
@@ -234,53 +241,77 @@ static int refused(mdm_web_call_t *call, apr_status_t rv)
                              status == HTTP_FORBIDDEN ? "error.denied" : status == HTTP_CONFLICT ? "error.conflict" : "error.server");
 }
 
-int enroll_page_start(mdm_web_call_t *call)
+/* The form; error: what is wrong with what was given before, phone and ownership. */
+static int start_page(mdm_web_call_t *call, const start_t *s, const char *error, const char *phone, const char *ownership)
 {
-    mdm_enroll_policy_t *policy;
-    enroll_page_t *page;
-    mdm_html_t *h;
-    apr_status_t rv = policy_of(call, &policy);
+    enroll_page_t *page = enroll_page_begin(call, "enroll.title", NULL);
+    int corporate = ownership && !strcmp(ownership, "corporate"), required = !strcmp(s->conf->phone, "required");
+    mdm_html_t *h = page->h;
 
-    if (rv != APR_SUCCESS) {
-        return refused(call, rv);
-    }
-    page = enroll_page_begin(call, "enroll.title", NULL);
-    h = page->h;
     mdm_html_raw(h, "<section class=\"card narrow\"><h1>");
     enroll_page_text(page, "enroll.title");
-    mdm_html_raw(h, "</h1><form method=\"post\"");
+    mdm_html_raw(h, "</h1>");
+    if (error) {
+        mdm_html_raw(h, "<p class=\"alert\" role=\"alert\">");
+        enroll_page_text(page, error);
+        mdm_html_raw(h, "</p>");
+    }
+    mdm_html_raw(h, "<form method=\"post\"");
     mdm_html_url(h, "action", apr_pstrcat(call->r->pool, page->conf->portal, "/start", NULL));
     mdm_html_raw(h, ">");
-    if (!strcmp(policy->ownership, "choose")) {
+    if (!strcmp(s->policy->ownership, "choose")) {
         mdm_html_raw(h, "<fieldset><legend>");
         enroll_page_text(page, "enroll.whose");
-        mdm_html_raw(h, "</legend><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"personal\" checked> ");
+        mdm_html_raw(h, "</legend><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"personal\"");
+        if (!corporate) {
+            mdm_html_raw(h, " checked");
+        }
+        mdm_html_raw(h, "> ");
         enroll_page_text(page, "enroll.personal");
-        mdm_html_raw(h, "</label><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"corporate\"> ");
+        mdm_html_raw(h, "</label><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"corporate\"");
+        if (corporate) {
+            mdm_html_raw(h, " checked");
+        }
+        mdm_html_raw(h, "> ");
         enroll_page_text(page, "enroll.corporate");
         mdm_html_raw(h, "</label></fieldset>");
+    }
+    if (strcmp(s->conf->phone, "off") != 0) {
+        enroll_page_field(page, &(enroll_field_t){"phone", "tel", required ? "enroll.phone_required" : "enroll.phone_optional", "tel",
+                                                  phone ? phone : s->person->phone, required});
     }
     mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
     enroll_page_text(page, "enroll.start");
     mdm_html_raw(h, "</button></form></section>");
-    return enroll_page_end(page, HTTP_OK);
+    return enroll_page_end(page, error ? HTTP_BAD_REQUEST : HTTP_OK);
+}
+
+int enroll_page_start(mdm_web_call_t *call)
+{
+    start_t s;
+    apr_status_t rv = start_read(call, &s);
+
+    return rv == APR_SUCCESS ? start_page(call, &s, NULL, NULL, NULL) : refused(call, rv);
 }
 
 int enroll_page_start_post(mdm_web_call_t *call)
 {
-    mdm_enroll_policy_t *policy;
     const char *ownership, *token;
     mdm_pending_t *e;
     apr_table_t *form;
+    start_t s;
     apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
 
     if (rv != APR_SUCCESS) {
         return enroll_page_error(call, mdm_http_status(rv), "error.title", "error.input");
     }
-    if ((rv = policy_of(call, &policy)) == APR_SUCCESS) {
-        ownership = strcmp(policy->ownership, "choose") ? policy->ownership : apr_table_get(form, "ownership");
+    if ((rv = start_read(call, &s)) == APR_SUCCESS) {
+        ownership = strcmp(s.policy->ownership, "choose") ? s.policy->ownership : apr_table_get(form, "ownership");
         rv = enroll_create(call, &(mdm_provision_t){.platform = "ios", .ownership = ownership ? ownership : "personal", .level = "managed",
-                                                    .phone = apr_table_get(form, "phone")}, &e, &token);
+                                                    .phone = apr_table_get(form, "phone")}, &e, &token, NULL);
+        if (rv == MDM_EINPUT && call->ctx->fail_field && !strcmp(call->ctx->fail_field, "phone")) {
+            return start_page(call, &s, "enroll.phone_wrong", apr_table_get(form, "phone"), ownership);
+        }
     }
     if (rv != APR_SUCCESS) {
         return refused(call, rv);

@@ -5,7 +5,19 @@
 #include <http_protocol.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_log_rows.h"
+
+apr_status_t enroll_link_url(mdm_web_call_t *call, mdm_db_t *db, const char *token, const char **out)
+{
+    const char *base;
+    apr_status_t rv = mdm_enroll_base(db, call->svc->public_url(call->r->server), &base);
+
+    if (rv == APR_SUCCESS) {
+        *out = mdm_enroll_link(call->r->pool, base, token, NULL);
+    }
+    return rv;
+}
 
 apr_status_t enroll_topic(mdm_db_t *db, const char **topic)
 {

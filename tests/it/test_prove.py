@@ -118,3 +118,48 @@ def test_the_portal_asks_for_a_phone(zone, console, people):
         anna.call("DELETE", f"/api/v1/enrollments/{made['id']}")
     finally:
         console.call("PUT", "/otp-settings", {"phone": "off"})
+
+
+def test_the_phone_without_scripts(zone, console, people):
+    """POR-02: the plain form asks as well, keeps what was typed, says what is wrong, and the number is kept in E.164."""
+    anna = Browser(zone)
+    assert anna.login() == 204 and b'name="phone"' not in anna.call("GET", "/start")[2]
+    assert console.call("PUT", "/otp-settings", {"phone": "required"})[0] == 200
+    try:
+        page = anna.call("GET", "/start")[2]
+        assert b'name="phone"' in page and b'type="tel"' in page and b"required" in page
+        for phone in ("", "12<b>"):
+            status, _, page = anna.call("POST", "/start", urlencode({"phone": phone, "ownership": "corporate"}), headers=FORM)
+            assert status == 400 and b'role="alert"' in page and b"12<b>" not in page and (not phone or b"12&lt;b&gt;" in page)
+            assert b'value="corporate" checked' in page and b'value="personal">' in page
+        status, headers, _ = anna.call("POST", "/start", urlencode({"phone": "+49 30/123 45 67"}), headers=FORM)
+        assert status == 303 and headers["Location"].startswith("/enroll/")
+        made = anna.json("GET", "/api/v1/enrollments")[1]["enrollments"][0]
+        assert zone.sql("SELECT phone FROM pending_enrollment WHERE id = ?", made["id"])[0][0] == "+49301234567"
+        anna.call("DELETE", f"/api/v1/enrollments/{made['id']}")
+    finally:
+        console.call("PUT", "/otp-settings", {"phone": "off"})
+
+
+def test_links_begin_with_the_zones_address(zone, console, people):
+    """PEN-09: one address for every link and QR code, of console and portal; without it the server's own."""
+    anna = Browser(zone)
+    assert anna.login() == 204
+    plain = anna.enrol()
+    before = zone.request("GET", plain["path"] + "/qr.svg")[2]
+    assert plain["link"] == zone.public_url + plain["path"]
+    assert console.call("PUT", "/enrollment-settings", {"public_url": "https://go.example.org"})[0] == 200
+    try:
+        made = anna.enrol()
+        assert made["link"] == "https://go.example.org" + made["path"] and made["path"].startswith("/enroll/")
+        shown = console.post("/pending", {"person_id": people["otto"], "platform": "ios"})
+        assert shown["link"].startswith("https://go.example.org/enroll/")
+        assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
+        assert zone.request("GET", plain["path"] + "/qr.svg")[2] != before  # of the same link, by another address
+        assert zone.request("GET", made["path"] + "/qr.svg")[2] == console.call("GET", f"/pending/{made['id']}/qr.svg")[2]
+        text = console.post("/notifications/templates/enroll_provisioned/en/preview", {"subject": "x", "text": "${enrol.link}", "html": "<p>${enrol.link}</p>", "sms": "${enrol.link}"})
+        assert text["text"].startswith("https://go.example.org/enroll/")
+    finally:
+        console.call("PUT", "/enrollment-settings", {"public_url": ""})
+        for one in anna.json("GET", "/api/v1/enrollments")[1]["enrollments"]:
+            anna.call("DELETE", f"/api/v1/enrollments/{one['id']}")

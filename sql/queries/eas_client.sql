@@ -54,8 +54,8 @@ UPDATE eas_client SET back_key = 0, policy_key = 0, temp_key = 0 WHERE record_id
 -- What could be wiped on a device: mail records that have not left.
 -- name: eas_wipe_records :many
 -- args: device_id:text
--- cols: id:text, class:text, state:text, attrs:text, key_version:i64, wipe_state:text, wipe_then:text, wipe_was:text
-SELECT r.id, r.class, r.state, r.attrs, COALESCE(c.key_version, 0), COALESCE(c.wipe_state, ''), COALESCE(c.wipe_then, ''), COALESCE(c.wipe_was, '')
+-- cols: id:text, class:text, state:text, attrs:text, key_version:i64, wipe_state:text, wipe_then:text, wipe_was:text, match_rule:text
+SELECT r.id, r.class, r.state, r.attrs, COALESCE(c.key_version, 0), COALESCE(c.wipe_state, ''), COALESCE(c.wipe_then, ''), COALESCE(c.wipe_was, ''), r.match_rule
   FROM source_record r LEFT JOIN eas_client c ON c.record_id = r.id
  WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.live = 1 AND r.state NOT IN ('left', 'discovered') ORDER BY r.id;
 

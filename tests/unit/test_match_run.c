@@ -4,6 +4,7 @@
 #include "domain/mdm_eas.h"
 #include "domain/mdm_eas_discovered.h"
 #include "domain/mdm_match_run.h"
+#include "domain/mdm_command.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define IPHONE "Apple-iPhone12C8/1906.77"
@@ -489,6 +490,30 @@ static void mat07_the_older_one_gives_its_name(void **state)
     assert_string_equal(ask(z, "SELECT name FROM device WHERE id = '%s'", d->device), "Field 7");
 }
 
+static apr_status_t wipe_fn(mdm_db_t *db, const void *arg)
+{
+    return mdm_unenroll_apple(db, arg, 1, 0, NULL, "lost");
+}
+
+/* Facts 7.9, DEV-12: a wipe takes a mail app along that is certainly the phone's; a guess may have been another phone, which just gets no mail. */
+static void mat09_a_guess_is_never_wiped(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    static const char *const tiers[] = {"attr", "manual", "exact"};
+    size_t i;
+
+    run();
+    assert_string_equal(where(record), d->device);
+    for (i = 0; i < 3; i++) {
+        sql(z, "UPDATE source_record SET state = 'enrolled', match_rule = '{\"tier\":\"%s\"}' WHERE id = '%s'", tiers[i], record);
+        sql(z, "UPDATE source_record SET state = 'enrolled' WHERE id = '%s'", d->record);
+        assert_int_equal(in_transaction(wipe_fn, d->device), APR_SUCCESS);
+        assert_string_equal(ask(z, "SELECT state FROM source_record WHERE id = '%s'", record), i < 2 ? "left" : "leaving");
+        assert_string_equal(ask(z, "SELECT COUNT(*) FROM eas_client WHERE wipe_state = 'asked'"), i < 2 ? "0" : "1");
+    }
+}
+
 static void mat04_settings_and_state(void **state)
 {
     json_t *out, *body = json_pack("{s:i}", "minutes", 0);
@@ -514,7 +539,7 @@ int main(void)
         T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
-        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat04_settings_and_state)};
+        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

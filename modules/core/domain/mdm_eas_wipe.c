@@ -39,8 +39,16 @@ static apr_status_t begin_one(mdm_db_t *db, const char *record_id, const char *w
     return rv == APR_SUCCESS ? mdm_q_eas_wipe_begin(db, record_id, what, "admin", "asked", then, was, now, NULL) : rv;
 }
 
-/* Asks those clients that can do it; *asked = how many. The others leave. */
-static apr_status_t begin_all(mdm_db_t *db, const char *device_id, int full, int own_only, const char *then, const char *was, int *asked)
+/* Nothing but a certain match makes the mail client follow the phone: a wrong guess would erase another one. */
+static int follows(mdm_ctx_t *ctx, const mdm_q_eas_wipe_records_t *r)
+{
+    json_t *rule = mdm_json_own(ctx, json_loads(r->match_rule, 0, NULL));
+
+    return is(r->class, "native") && is(json_string_value(json_object_get(rule, "tier")), "exact");
+}
+
+/* Asks those clients that can do it; *asked = how many. The others leave. along: the phone is erased by its management. */
+static apr_status_t begin_all(mdm_db_t *db, const char *device_id, int full, int along, const char *then, const char *was, int *asked)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_int64_t now = mdm_now_ms(ctx);
@@ -53,7 +61,7 @@ static apr_status_t begin_all(mdm_db_t *db, const char *device_id, int full, int
     }
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_eas_wipe_records_t *r = &APR_ARRAY_IDX(rows, i, mdm_q_eas_wipe_records_t);
-        int can = is(r->state, "enrolled") && (full || version_of(ctx, r) >= ACCOUNT_ONLY) && (!own_only || is(r->class, "native"));
+        int can = is(r->state, "enrolled") && (full || version_of(ctx, r) >= ACCOUNT_ONLY) && (!along || follows(ctx, r));
 
         if (is(r->state, "leaving")) {
             return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device is being unenrolled already.");

@@ -12,7 +12,8 @@
  * mail any more. del: the object goes when all have acknowledged, else it is retired at once. APR_NOTFOUND: it has no mail client; MDM_ECONFLICT: it is
  * leaving already. */
 apr_status_t mdm_eas_unenroll(mdm_db_t *db, const char *device_id, int full, int del, const char *reason);
-/* A managed device is erased: its own mail client is told as well, others get no mail any more. */
+/* A managed device is erased: its own mail client is told as well if it is certainly its (tier "exact"); others get no mail any more, since what was matched
+ * by likeness or by hand may be on another phone. */
 apr_status_t mdm_eas_wipe_along(mdm_db_t *db, const char *device_id);
 /* Takes wipes back that no client has fetched. Nothing happens if there is none; MDM_ECONFLICT: one was fetched. *was: what the device is again; "": its
  * management decides; NULL: none was pending. */

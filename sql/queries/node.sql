@@ -60,11 +60,15 @@ SELECT id, mdm_role, default_name FROM node WHERE name = :name;
 -- args: name:text, names:text
 UPDATE node SET names = :names WHERE name = :name;
 
--- The address that the profile of an enrolment holds, and then its device's record.
+-- The address that the profile of an enrolment holds, and then its device's record; with it the account that it was begun with (IOS-08).
 -- name: pending_url :exec
 -- args: id:text, url:text
 UPDATE pending_enrollment SET base_url = :url WHERE id = :id;
 
 -- name: record_url :exec
 -- args: id:text, pending_id:text
-UPDATE source_record SET base_url = (SELECT e.base_url FROM pending_enrollment e WHERE e.id = :pending_id) WHERE id = :id;
+UPDATE source_record SET base_url = (SELECT e.base_url FROM pending_enrollment e WHERE e.id = :pending_id),
+       account = (SELECT e.account FROM pending_enrollment e WHERE e.id = :pending_id),
+       apple_account = (SELECT e.apple_account FROM pending_enrollment e WHERE e.id = :pending_id),
+       bearer = COALESCE((SELECT t.hash FROM account_token t WHERE t.pending_id = :pending_id), '')
+ WHERE id = :id;

@@ -85,6 +85,8 @@ apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)
     e->mail = row->mail;
     e->notify = row->notify;
     e->language = row->language;
+    e->account = row->account;
+    e->apple_account = row->apple_account;
     e->created_ms = row->created_ms;
     e->expires_ms = row->expires_ms;
     e->version = row->version;

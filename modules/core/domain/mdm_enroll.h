@@ -60,6 +60,7 @@ typedef struct mdm_pending_t {
     const char *expected_serial, *expected_imei; /* NULL: any */
     const char *proof_hash; /* of what a browser holds that has proved what was needed (mdm_otp_try); NULL: none yet */
     const char *phone, *mail, *notify, *language; /* "" = none, the person's, nobody is told, as the zone has it */
+    const char *account, *apple_account; /* begun on the device (IOS-08): "byod" or "adde", and the managed Apple account; else "" */
     apr_int64_t created_ms, expires_ms, version;
 } mdm_pending_t; /* state is "expired" as soon as the time is over, whatever the row still says */
 

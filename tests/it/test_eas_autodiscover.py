@@ -55,18 +55,27 @@ def test_through_the_gate_unless_policy_says_direct(zone, post):
     phone = post.phone(device_id="DISCOVER01")
     phone.post("FolderSync", Node("FH.FolderSync", Node("FH.SyncKey", "0")))
     device = zone.sql("SELECT device_id FROM source_record WHERE kind = 'eas' AND native_id = 'DISCOVER01'")[0][0]
-    result = str(uuid.uuid4())
-    zone.sql("INSERT INTO policy_result (id, type, hash, settings, created_ms) VALUES (?, 'email', 'x', ?, 0)", result,
-             json.dumps({"email.direct": {"value": True}, "email.direct_server": {"value": post.row["id"]}}))
-    zone.sql("INSERT INTO effective_policy (device_id, type, result_id, computed_ms) VALUES (?, 'email', ?, 0)", device, result)
+    zone.sql("UPDATE device SET state = 'active' WHERE id = ?", device)
+    policy = str(uuid.uuid4())
+    server = f"http://127.0.0.1:{post.back.port}/Microsoft-Server-ActiveSync"
+
+    def says(direct):
+        settings = {"email.direct": {"personal": direct}, "email.direct_server": {"personal": post.row["id"]}}
+        zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", json.dumps(settings), policy)
+        zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
+    zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'email', ?, 1, 0)", policy, policy)
+    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, '{}', 0)", policy)
+    zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
+             " VALUES (?, 'policy', ?, 'email', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), policy, device)
     try:
-        zone.sql("UPDATE device SET state = 'active', mail = 'direct' WHERE id = ?", device)
-        assert url_of(zone) == f"http://127.0.0.1:{post.back.port}/Microsoft-Server-ActiveSync"
-        zone.sql("UPDATE device SET mail = 'proxy' WHERE id = ?", device)
-        assert url_of(zone) == ours
+        says(direct=True)
+        harness.wait_for(lambda: url_of(zone) == server)
+        says(direct=False)
+        harness.wait_for(lambda: url_of(zone) == ours)
     finally:
-        zone.sql("DELETE FROM effective_policy WHERE result_id = ?", result)
-        zone.sql("DELETE FROM policy_result WHERE id = ?", result)
+        for statement in ("DELETE FROM assignment WHERE object_id = ?", "DELETE FROM policy_version WHERE policy_id = ?", "DELETE FROM policy WHERE id = ?"):
+            zone.sql(statement, policy)
+        zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
 
 
 def test_what_is_not_answered(zone, post):

@@ -22,7 +22,7 @@ static apr_status_t code_read(mdm_web_call_t *call, mdm_db_t *db, const char *id
     apr_status_t rv = mdm_pending_get(db, id, &e);
 
     out->otp = NULL;
-    if (rv == APR_SUCCESS && !mdm_pending_usable(e))
+    if (rv == APR_SUCCESS && !mdm_pending_open(e))
         rv = mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, cancelled or has expired.");
     if (rv == APR_SUCCESS)
         rv = otp ? mdm_otp_view(db, id, &out->otp, &out->token) : mdm_pending_token(db, id, &out->token);

@@ -268,7 +268,7 @@ static json_t *pending_json(mdm_web_call_t *call, mdm_db_t *db, const mdm_pendin
         json_object_set(j, "error", error);
     }
     json_decref(steps);
-    if (mdm_pending_usable(e) && mdm_pending_token(db, e->id, &token) == APR_SUCCESS) {
+    if (mdm_pending_open(e) && mdm_pending_token(db, e->id, &token) == APR_SUCCESS) {
         json_object_set_new(j, "path", json_sprintf(ENROLL_BASE "/%s", token));
     }
     return j;
@@ -318,7 +318,7 @@ static apr_status_t open_list(mdm_web_call_t *call, mdm_db_t *db, json_t *list)
 
         rv = mdm_pending_get(db, APR_ARRAY_IDX(rows, i, mdm_q_pending_of_person_t).id, &e);
         if (rv == APR_SUCCESS
-            && (mdm_pending_usable(e) || !strcmp(e->state, "issued") || !strcmp(e->state, "authenticated"))) {
+            && (mdm_pending_open(e) || !strcmp(e->state, "issued") || !strcmp(e->state, "authenticated"))) {
             json_array_append_new(list, pending_json(call, db, e));
         }
     }

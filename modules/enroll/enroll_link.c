@@ -8,6 +8,7 @@
 #include "wire/mdm_qr.h"
 
 #define NOT_YET "proof" /* field of the refusal before something was proved */
+#define EARLY "valid_from" /* before its time has begun */
 
 /* need: what this browser still has to prove; NULL: not asked. */
 static apr_status_t look(mdm_web_call_t *call, mdm_pending_t **out, const char **need)
@@ -58,11 +59,36 @@ static void note(mdm_web_call_t *call, const mdm_pending_t *e, const char *step)
     }
 }
 
+/* Before its time: from when it is good, by this server's clock. */
+static int early_page(mdm_web_call_t *call)
+{
+    enroll_page_t *page;
+    mdm_pending_t *e;
+
+    if (look(call, &e, NULL) != APR_SUCCESS) {
+        return enroll_page_error(call, HTTP_SERVICE_UNAVAILABLE, "error.title", "error.server");
+    }
+    page = enroll_page_begin(call, "link.early", NULL);
+    mdm_html_raw(page->h, "<section class=\"card narrow\"><h1>");
+    enroll_page_text(page, "link.early");
+    mdm_html_raw(page->h, "</h1><p>");
+    enroll_page_text(page, "link.early_text");
+    mdm_html_raw(page->h, " <strong><time");
+    mdm_html_attr(page->h, "datetime", mdm_time_text(call->r->pool, e->valid_from_ms));
+    mdm_html_raw(page->h, ">");
+    mdm_html_text(page->h, mdm_time_local(call->r->pool, e->valid_from_ms));
+    mdm_html_raw(page->h, "</time></strong></p></section>");
+    return enroll_page_end(page, HTTP_FORBIDDEN);
+}
+
 /* The same page for unknown, used, expired and cancelled links: it tells nothing of the organisation's people (R15). */
 static int bad_link(mdm_web_call_t *call, apr_status_t rv)
 {
     if (rv == APR_NOTFOUND || rv == MDM_EDENIED) {
-        mdm_log(call->ctx, MDM_LOG_INFO, "MDM0608", rv, "an enrolment link that is unknown, used or expired was opened");
+        mdm_log(call->ctx, MDM_LOG_INFO, "MDM0608", rv, "an enrolment link that is unknown, used, too early or expired was opened");
+        if (rv == MDM_EDENIED && call->ctx->fail_field && !strcmp(call->ctx->fail_field, EARLY)) {
+            return early_page(call);
+        }
         return enroll_page_error(call, HTTP_FORBIDDEN, "link.bad", "link.bad_text");
     }
     mdm_log(call->ctx, MDM_LOG_ERR, "MDM0609", rv, "an enrolment link can't be served: %s",
@@ -203,7 +229,7 @@ static int page_get(mdm_web_call_t *call)
     }
     usable = mdm_pending_usable(e);
     if (!usable && strcmp(e->state, "issued") && strcmp(e->state, "authenticated")) {
-        return bad_link(call, MDM_EDENIED);
+        return bad_link(call, mdm_pending_refuse(call->ctx, e));
     }
     if (usable && !call->r->header_only) {
         note(call, e, "opened");
@@ -337,7 +363,7 @@ static int profile_get(mdm_web_call_t *call)
         if (rv == APR_SUCCESS && mdm_pending_usable(e)) {
             return mdm_web_bytes(call->r, HTTP_OK, MDM_APPLE_PROFILE_TYPE, NULL, 0);
         }
-        return bad_link(call, rv == APR_SUCCESS ? MDM_EDENIED : rv);
+        return bad_link(call, rv == APR_SUCCESS ? mdm_pending_refuse(call->ctx, e) : rv);
     }
     if ((rv = mdm_db_open(call->ctx, &db)) != APR_SUCCESS) {
         return bad_link(call, rv);

@@ -112,12 +112,12 @@ VALUES (:id, :token_hash, :token, :person_id, :policy_id, :ownership, :level, :p
 -- The links of somebody who may not log in (any more) are dead (R15, R35).
 -- name: pending_get :one
 -- args: id:text
--- cols: id:text, person_id:text?, policy_id:text?, ownership:text, level:text, platform:text, origin:text, state:text, device_id:text?, step:text, person_login:text?, person_name:text?, person_mail:text?, expected_serial:text?, expected_imei:text?, proof_hash:text?, phone:text, mail:text, notify:text, language:text, account:text, apple_account:text, created_ms:i64, expires_ms:i64, version:i64
+-- cols: id:text, person_id:text?, policy_id:text?, ownership:text, level:text, platform:text, origin:text, state:text, device_id:text?, step:text, person_login:text?, person_name:text?, person_mail:text?, expected_serial:text?, expected_imei:text?, proof_hash:text?, phone:text, mail:text, notify:text, language:text, account:text, apple_account:text, created_ms:i64, valid_from_ms:i64, expires_ms:i64, folder_id:text?, version:i64
 SELECT e.id, e.person_id, e.policy_id, e.ownership, e.level, e.platform, e.origin,
        CASE WHEN (p.disabled = 1 OR p.gone_ms IS NOT NULL) AND e.state IN ('created', 'opened', 'profile') THEN 'cancelled'
             ELSE e.state END AS state, e.device_id, e.step,
        p.login AS person_login, p.name AS person_name, p.mail AS person_mail, e.expected_serial, e.expected_imei,
-       e.proof_hash, e.phone, e.mail, e.notify, e.language, e.account, e.apple_account, e.created_ms, e.expires_ms, e.version
+       e.proof_hash, e.phone, e.mail, e.notify, e.language, e.account, e.apple_account, e.created_ms, e.valid_from_ms, e.expires_ms, e.folder_id, e.version
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id WHERE e.id = :id;
 
 -- name: pending_id_by_token :one

@@ -15,3 +15,11 @@ CREATE TABLE account_token (
     used_ms BIGINT                  -- first shown
 );
 CREATE INDEX account_token_person ON account_token (person_id);
+
+-- ---------------------------------------------------------------- rows of bulk runs say more (PEN-06)
+ALTER TABLE pending_enrollment ADD COLUMN valid_from_ms BIGINT NOT NULL DEFAULT 0; -- of no use before; 0: at once
+ALTER TABLE pending_enrollment ADD COLUMN folder_id TEXT;      -- where its device comes to be; NULL: as the policy's rules say
+ALTER TABLE pending_enrollment ADD COLUMN otp_index TEXT;      -- HMAC of the one-time password, by which equal ones are found
+CREATE INDEX pending_otp ON pending_enrollment (otp_index) WHERE otp_index IS NOT NULL;
+ALTER TABLE bulk_row ADD COLUMN otp_index TEXT NOT NULL DEFAULT ''; -- as of pending_enrollment; '': none is given
+CREATE INDEX bulk_row_otp ON bulk_row (run_id, otp_index, n) WHERE otp_index <> '';

@@ -1,5 +1,6 @@
 """What a link asks for before it hands out a profile: one-time passwords, log-ins, locks (PEN-01, PEN-03, PEN-04, PEN-09, POR-02, R20, R21, R34)."""
 import json
+import time
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -163,3 +164,22 @@ def test_links_begin_with_the_zones_address(zone, console, people):
         console.call("PUT", "/enrollment-settings", {"public_url": ""})
         for one in anna.json("GET", "/api/v1/enrollments")[1]["enrollments"]:
             anna.call("DELETE", f"/api/v1/enrollments/{one['id']}")
+
+
+def test_not_before_its_time(zone, console, people):
+    """PEN-01, PEN-06, R15: prepared for later: the link says from when and gives nothing, whatever is tried; those entitled see it before."""
+    ident, answer = people["otto"], console.call("POST", "/pending", {"person_id": people["otto"], "valid_from": "next week"})
+    assert answer[0] == 400 and answer[2]["field"] == "valid_from"
+    assert console.call("POST", "/pending", {"person_id": ident, "valid_from": "2999-01-01"})[0] == 400
+    made = console.post("/pending", {"person_id": ident, "valid_from": f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 86400))}"})
+    path, otp = urlsplit(made["link"]).path, console.post(f"/pending/{made['id']}/otp")["otp"]
+    assert made["valid_from"] and made["state"] == "created" and made["expires_at"] > made["valid_from"]
+    status, _, page = zone.request("GET", path)
+    assert status == 403 and f'datetime="{made["valid_from"]}"'.encode() in page and b"Otto" not in page
+    assert zone.request("GET", path + "/qr.svg")[0] == 403 and zone.request("GET", path + "/trust.mobileconfig")[0] == 403
+    where, cookie = give(zone, path, otp=otp)
+    assert where.endswith("?wrong") and not cookie and profile(zone, path) == 403
+    zone.sql("UPDATE pending_enrollment SET valid_from_ms = 1 WHERE id = ?", made["id"])
+    where, cookie = give(zone, path, otp=otp)
+    assert where == path and profile(zone, path, cookie) == 200
+    console.call("POST", f"/pending/{made['id']}/cancel")

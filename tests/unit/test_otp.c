@@ -217,13 +217,45 @@ static void test_phone(void **state)
 
 /* ---------------------------------------------------------------- provisioning */
 
+/* PEN-06: before its time nothing can be got by it, by the path of every other refusal; those entitled see it all the same. */
+static void test_valid_from(void **state)
+{
+    fix_t *f = *state;
+    apr_int64_t from = mdm_now_ms(f->t->ctx) + 3600 * 1000;
+    mdm_provision_t how = {.origin = "single", .valid_from_ms = from, .otp_life_ms = 7200 * 1000, .platform = "ios"};
+    const char *token, *otp, *challenge, *grant, *shown;
+    mdm_pending_t *e, *found;
+    int first;
+
+    assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &e, &token, &first), APR_SUCCESS);
+    assert_true(e->early && mdm_pending_open(e) && !mdm_pending_usable(e));
+    assert_true(e->expires_ms == from + 7200 * 1000);
+    assert_int_equal(mdm_otp_view(f->db, e->id, &otp, &shown), APR_SUCCESS);
+    assert_string_equal(shown, token);
+    assert_int_equal(mdm_pending_by_token(f->db, token, &found), MDM_EDENIED);
+    assert_string_equal(f->t->ctx->fail_field, "valid_from");
+    assert_non_null(strstr(f->t->ctx->fail_text, mdm_time_local(f->t->pool, from)));
+    assert_int_equal(mdm_challenge_create(f->db, e, "CN=x", &challenge), MDM_EDENIED);
+    assert_int_equal(mdm_otp_try(f->db, token, &(mdm_otp_given_t){.otp = otp}, &grant), APR_SUCCESS);
+    assert_null(grant);
+    assert_int_equal(mdm_otp_reset(f->db, e->id, ""), APR_SUCCESS);
+    assert_int_equal(mdm_pending_get(f->db, e->id, &e), APR_SUCCESS);
+    assert_true(e->early && e->expires_ms == from + 72 * 3600 * 1000LL);
+    assert_int_equal(mdm_otp_reveal(f->db, e->id, &otp), APR_SUCCESS);
+    f->t->now += apr_time_from_sec(3600);
+    assert_int_equal(mdm_otp_try(f->db, token, &(mdm_otp_given_t){.otp = otp}, &grant), APR_SUCCESS);
+    assert_non_null(grant);
+    assert_int_equal(mdm_pending_by_token(f->db, token, &found), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_create(f->db, found, "CN=x", &challenge), APR_SUCCESS);
+}
+
 static void test_provision(void **state)
 {
     fix_t *f = *state;
     mdm_provision_t how = {.origin = "bulk", .run_id = "run", .run_row = 7, .phone = "+49 30 1234567", .mail = "home@example.org", .notify = "",
                            .expected_serial = "SER1", .expected_imei = "35 123", .language = "de"};
     const char *token, *again, *otp;
-    mdm_pending_t *e, *same;
+    mdm_pending_t *e, *same, *taken;
     int first;
 
     assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &e, &token, &first), APR_SUCCESS);
@@ -246,11 +278,22 @@ static void test_provision(void **state)
     assert_true(first && strcmp(same->id, e->id));
     assert_int_equal(mdm_otp_reveal(f->db, same->id, &otp), APR_SUCCESS);
     assert_string_equal(otp, "12345678");
+    taken = same;
     how.run_row = 9;
     how.otp = "12";
     assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &same, &again, &first), MDM_EINPUT);
     assert_string_equal(f->t->ctx->fail_field, "otp");
+    how.otp = "12345678"; /* that of another one that is open */
+    assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &same, &again, &first), MDM_EINPUT);
+    assert_non_null(strstr(f->t->ctx->fail_text, "another open enrolment"));
+    assert_int_equal(mdm_pending_cancel(f->db, taken->id), APR_SUCCESS);
+    assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &same, &again, &first), APR_SUCCESS);
+    how.run_row = 10;
     how.otp = NULL;
+    how.valid_from_ms = mdm_now_ms(f->t->ctx) + MDM_PENDING_AHEAD_MS + 1;
+    assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &same, &again, &first), MDM_EINPUT);
+    assert_string_equal(f->t->ctx->fail_field, "valid_from");
+    how.valid_from_ms = 0;
     how.phone = "12";
     assert_int_equal(mdm_pending_provision(f->db, f->anna, &how, &same, &again, &first), MDM_EINPUT);
     assert_string_equal(f->t->ctx->fail_field, "phone");
@@ -427,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),       cmocka_unit_test_setup_teardown(test_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_valid_from, setup, teardown),
         cmocka_unit_test_setup_teardown(test_phone, setup, teardown),          cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
         cmocka_unit_test_setup_teardown(test_needs, setup, teardown),          cmocka_unit_test_setup_teardown(test_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),           cmocka_unit_test_setup_teardown(test_expired, setup, teardown),

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/mdm_text.h"
 
 static apr_pool_t *pool;
@@ -162,6 +164,39 @@ static void test_times(void **state)
     assert_string_equal(mdm_time_text(pool, APR_INT64_MIN), "0001-01-01T00:00:00.000Z");
 }
 
+static void test_times_read(void **state)
+{
+    static const struct {
+        const char *text;
+        apr_int64_t ms;
+    } good[] = {{"2026-11-21T10:00:00Z", 1795255200000}, {"2026-11-21t10:00:00.987z", 1795255200000}, {"2026-11-21 11:00:00+01:00", 1795255200000},
+                {"2026-11-21T04:30-05:30", 1795255200000}, {"1970-01-01T00:00Z", 0}, {"2028-02-29T00:00Z", 1835395200000},
+                /* by the clock of the server, here Berlin: winter, summer, midnight, the hour that summer time leaves out */
+                {"2026-11-21T11:00", 1795255200000}, {"2026-07-01 12:00:00", 1782900000000}, {"2026-11-21", 1795215600000}, {"2026-03-29T02:30", 1774747800000}};
+    static const char *const bad[] = {"", "soon", "2026-11-21T", "2026-11", "21.11.2026", "2026-02-30T10:00Z", "2026-02-30", "2026-13-01", "2026-00-10", "2026-11-21T24:00",
+                                      "2026-11-21T10:60", "2026-11-21T10:00:60Z", "2026-11-21T10", "2026-11-21T10:00 Z", "2026-11-21T10:00+0100", "2026-11-21T10:00+25:00",
+                                      "1969-12-31T23:59Z", "1970-01-01T00:00+01:00", "99999-01-01", "2026-11-21T10:00Zx", " 2026-11-21"};
+    apr_int64_t ms;
+    unsigned i;
+
+    setenv("TZ", "Europe/Berlin", 1);
+    tzset();
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(mdm_time_read(good[i].text, &ms), APR_SUCCESS);
+        if (ms != good[i].ms) {
+            fail_msg("%s is %" APR_INT64_T_FMT, good[i].text, ms);
+        }
+    }
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (mdm_time_read(bad[i], &ms) != MDM_EINPUT) {
+            fail_msg("%s is taken", bad[i]);
+        }
+    }
+    assert_string_equal(mdm_time_local(pool, 1795255200000), "2026-11-21 11:00 CET");
+    unsetenv("TZ");
+    tzset();
+}
+
 static void test_mask(void **state)
 {
     assert_string_equal(mdm_mask(pool, "C02ABCDEFGH"), "C02A…");
@@ -178,7 +213,7 @@ int main(void)
         cmocka_unit_test(test_uuid),      cmocka_unit_test(test_token),
         cmocka_unit_test(test_sha256),    cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_clean),     cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_times),     cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_times), cmocka_unit_test(test_times_read),     cmocka_unit_test(test_mask),
     };
     int rc;
 

@@ -2,6 +2,7 @@
 #include "base/mdm_text.h"
 
 #include <string.h>
+#include <time.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <openssl/crypto.h>
@@ -426,6 +427,90 @@ char *mdm_time_text(apr_pool_t *p, apr_int64_t ms)
     apr_time_exp_gmt(&t, apr_time_from_sec((ms - frac) / 1000));
     return apr_psprintf(p, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t.tm_year + 1900, t.tm_mon + 1,
                         t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)frac);
+}
+
+/* n digits, not more; -1: they are none. */
+static int digits(const char **s, int n)
+{
+    int value = 0;
+
+    for (; n; n--, ++*s) {
+        if (**s < '0' || **s > '9') {
+            return -1;
+        }
+        value = value * 10 + **s - '0';
+    }
+    return value;
+}
+
+/* The next characters are a separator and two digits; else nothing is taken. */
+static int pair_after(const char **s, const char *separators, int *out)
+{
+    const char *at = *s + 1;
+    int value = **s && strchr(separators, **s) ? digits(&at, 2) : -1;
+
+    if (value < 0) {
+        return 0;
+    }
+    *out = value;
+    *s = at;
+    return 1;
+}
+
+/* "Z", "+01:00", or nothing. seconds: east of Greenwich. */
+static int offset_read(const char *s, int *known, int *seconds)
+{
+    int sign = *s == '-' ? -1 : 1, h, m = 0;
+
+    *known = *s != '\0';
+    *seconds = 0;
+    if (!*s || ((*s == 'Z' || *s == 'z') && !s[1])) {
+        return 1;
+    }
+    if (!pair_after(&s, "+-", &h) || !pair_after(&s, ":", &m) || *s || h > 23 || m > 59) {
+        return 0;
+    }
+    *seconds = sign * (h * 3600 + m * 60);
+    return 1;
+}
+
+apr_status_t mdm_time_read(const char *s, apr_int64_t *ms)
+{
+    struct tm t = {.tm_isdst = -1}, same;
+    int known, offset, month = 0;
+    time_t at;
+
+    t.tm_year = digits(&s, 4) - 1900;
+    if (t.tm_year < 70 || t.tm_year > 9998 - 1900 || !pair_after(&s, "-", &month) || !pair_after(&s, "-", &t.tm_mday)) {
+        return MDM_EINPUT;
+    }
+    t.tm_mon = month - 1;
+    if (*s && (!pair_after(&s, "Tt ", &t.tm_hour) || !pair_after(&s, ":", &t.tm_min))) {
+        return MDM_EINPUT;
+    }
+    if (pair_after(&s, ":", &t.tm_sec) && *s == '.') {
+        s += 1 + strspn(s + 1, "0123456789");
+    }
+    same = t;
+    if (!offset_read(s, &known, &offset) || t.tm_sec > 59) {
+        return MDM_EINPUT;
+    }
+    at = known ? timegm(&t) : mktime(&t);
+    /* A 31st of February becomes another day. The hour that summer time leaves out is the next one. */
+    if (at < 0 || t.tm_mday != same.tm_mday || t.tm_mon != same.tm_mon || same.tm_hour > 23 || same.tm_min > 59) {
+        return MDM_EINPUT;
+    }
+    *ms = ((apr_int64_t)at - offset) * 1000;
+    return *ms >= 0 ? APR_SUCCESS : MDM_EINPUT;
+}
+
+char *mdm_time_local(apr_pool_t *p, apr_int64_t ms)
+{
+    time_t at = (time_t)(ms / 1000);
+    struct tm t;
+    char text[80];
+
+    return localtime_r(&at, &t) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M %Z", &t) ? apr_pstrdup(p, text) : mdm_time_text(p, ms);
 }
 
 char *mdm_mask(apr_pool_t *p, const char *s)

@@ -59,6 +59,11 @@ apr_status_t mdm_parse_i64(const char *s, apr_int64_t min, apr_int64_t max, apr_
 int mdm_version_at_least(const char *a, const char *b);
 /* RFC 3339 UTC text with milliseconds for ms since 1970, e.g. 2026-11-21T10:00:00.000Z. */
 char *mdm_time_text(apr_pool_t *p, apr_int64_t ms);
+/* A moment as people and programs write it: RFC 3339 with its offset, or, without one, a time of this server's zone ("2026-12-01T08:00", with a blank for
+ * the T, with seconds or without any time of day). Years 1970 to 9998. MDM_EINPUT: neither. */
+apr_status_t mdm_time_read(const char *s, apr_int64_t *ms);
+/* As this server's clock on the wall says it: "2026-12-01 08:00 CET". */
+char *mdm_time_local(apr_pool_t *p, apr_int64_t ms);
 /* First 4 characters and "…": how identifiers look in logs at info and above. */
 char *mdm_mask(apr_pool_t *p, const char *s);
 

@@ -30,11 +30,23 @@ static int rank_of(const char *state)
     return RANK_ENDED;
 }
 
-int mdm_pending_usable(const mdm_pending_t *pending)
+int mdm_pending_open(const mdm_pending_t *pending)
 {
     int rank = rank_of(pending->state);
 
     return rank != RANK_ENDED && rank <= RANK_PROFILE;
+}
+
+int mdm_pending_usable(const mdm_pending_t *pending)
+{
+    return mdm_pending_open(pending) && !pending->early;
+}
+
+apr_status_t mdm_pending_refuse(mdm_ctx_t *ctx, const mdm_pending_t *e)
+{
+    return mdm_pending_open(e) && e->early
+               ? mdm_fail(ctx, MDM_EDENIED, "valid_from", "This link can be used from %s on.", mdm_time_local(ctx->pool, e->valid_from_ms))
+               : mdm_fail(ctx, MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
 }
 
 static const char *purpose(mdm_ctx_t *ctx, const char *id)
@@ -87,10 +99,13 @@ apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)
     e->language = row->language;
     e->account = row->account;
     e->apple_account = row->apple_account;
+    e->folder_id = row->folder_id;
     e->created_ms = row->created_ms;
+    e->valid_from_ms = row->valid_from_ms;
     e->expires_ms = row->expires_ms;
     e->version = row->version;
-    if (e->expires_ms <= mdm_now_ms(ctx) && mdm_pending_usable(e)) {
+    e->early = e->valid_from_ms > mdm_now_ms(ctx);
+    if (e->expires_ms <= mdm_now_ms(ctx) && mdm_pending_open(e)) {
         e->state = "expired";
     }
     *out = e;
@@ -117,8 +132,8 @@ apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t
     apr_status_t rv = mdm_pending_look(db, token, out);
 
     if (rv == APR_SUCCESS && !mdm_pending_usable(*out)) {
+        rv = mdm_pending_refuse(mdm_db_ctx(db), *out);
         *out = NULL;
-        rv = mdm_fail(mdm_db_ctx(db), MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
     }
     return rv;
 }
@@ -271,7 +286,7 @@ apr_status_t mdm_challenge_create_for(mdm_db_t *db, const mdm_pending_t *pending
         return MDM_EUNAVAIL;
     }
     if (!mdm_pending_usable(pending)) {
-        return mdm_fail(ctx, MDM_EDENIED, NULL, "This link is used up or too old. Start again in the portal.");
+        return mdm_pending_refuse(ctx, pending);
     }
     if ((rv = mdm_q_challenge_drop_unused(db, pending->id, NULL)) == APR_SUCCESS) {
         rv = mdm_q_challenge_add(db, mdm_sha256_hex(ctx->pool, text, strlen(text)), pending->id, subject, purpose,

@@ -61,12 +61,16 @@ typedef struct mdm_pending_t {
     const char *proof_hash; /* of what a browser holds that has proved what was needed (mdm_otp_try); NULL: none yet */
     const char *phone, *mail, *notify, *language; /* "" = none, the person's, nobody is told, as the zone has it */
     const char *account, *apple_account; /* begun on the device (IOS-08): "byod" or "adde", and the managed Apple account; else "" */
-    apr_int64_t created_ms, expires_ms, version;
+    const char *folder_id;  /* where its device comes to be; NULL: as the rules say */
+    apr_int64_t created_ms, valid_from_ms /* 0: at once */, expires_ms, version;
+    int early;              /* its time has not begun */
 } mdm_pending_t; /* state is "expired" as soon as the time is over, whatever the row still says */
 
 #define MDM_ENROLL_CHANGE "enrollment" /* change row: enrolment policies, or whom they are for */
 #define MDM_PENDING_LIFE_MS (24 * 3600 * 1000LL)
-#define MDM_PENDING_MAX_OPEN 5
+#define MDM_PENDING_MAX_OPEN 5   /* of one person, who makes them himself or for whom one is made */
+#define MDM_PENDING_MAX_BULK 20  /* with those of bulk runs */
+#define MDM_PENDING_AHEAD_MS (366 * 24 * 3600 * 1000LL) /* so far ahead one may begin */
 
 /* What is said of an enrolment that is made for somebody. All texts may be NULL. */
 typedef struct mdm_provision_t {
@@ -78,6 +82,8 @@ typedef struct mdm_provision_t {
     const char *notify;                        /* "", "mail", "sms", "both" */
     const char *otp;                           /* a given one; else one is made if enrolling can need it */
     apr_int64_t otp_life_ms;                   /* 0: as the settings say */
+    apr_int64_t valid_from_ms;                 /* of no use before; 0: at once. Its life begins then */
+    const char *folder_id;                     /* where its device comes to be, whatever the rules say; the caller may see it */
     const char *expected_serial, *expected_imei; /* only this device */
     const char *language;                      /* of the notices */
     mdm_enroll_policy_t *policy;               /* the person's, of mdm_enroll_policies(); NULL: it is looked for */
@@ -95,8 +101,12 @@ apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out);
 apr_status_t mdm_pending_by_token(mdm_db_t *db, const char *token, mdm_pending_t **out);
 /* The same in any state, for the page that shows how it goes. APR_NOTFOUND for unknown ones only. */
 apr_status_t mdm_pending_look(mdm_db_t *db, const char *token, mdm_pending_t **out);
-/* True while the link may hand out a profile: created, opened, profile. After the certificate was issued it is used up. */
+/* True until it has ended or the certificate was issued: created, opened, profile. */
+int mdm_pending_open(const mdm_pending_t *pending);
+/* True while the link may hand out a profile: open, and its time has begun. */
 int mdm_pending_usable(const mdm_pending_t *pending);
+/* MDM_EDENIED with the sentence for whoever comes with one that is not usable; of one that is too early it says from when, with the field "valid_from". */
+apr_status_t mdm_pending_refuse(mdm_ctx_t *ctx, const mdm_pending_t *pending);
 /* The token of a new link, as it is found and as it is kept. */
 typedef struct mdm_pending_link_t {
     const char *token, *hash, *sealed;

@@ -8,6 +8,7 @@
 #include "domain/mdm_command.h"
 #include "domain/mdm_eas.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_match.h"
 #include "domain/mdm_said.h"
 #include "mdm_sql_gen.h"
 
@@ -276,16 +277,12 @@ static apr_status_t same_device(mdm_begin_t *b)
                ? mdm_fail(b->ctx, MDM_EDENIED, "UDID", "This enrolment was begun by another device.") : APR_SUCCESS;
 }
 
-/* IMEIs are written with and without blanks and dashes. */
-static int same_digits(const char *a, const char *b)
+/* As matching compares them: people and devices write them in many ways (MAT-01). A device that does not tell is none that was named. */
+static int is_named(const char *(*plain)(apr_pool_t *p, const char *text), apr_pool_t *p, const char *named, const char *told)
 {
-    for (;; ++a, ++b) {
-        a += strcspn(a, "0123456789");
-        b += strcspn(b, "0123456789");
-        if (*a != *b || !*a) {
-            return *a == *b;
-        }
-    }
+    const char *want = plain(p, named), *have = told ? plain(p, told) : NULL;
+
+    return want && have ? !strcmp(want, have) : told && !strcasecmp(named, told);
 }
 
 /* May this enrolment still become a device, and this device? */
@@ -308,12 +305,12 @@ static apr_status_t admit(mdm_begin_t *b)
         }
     }
     else if (!mdm_pending_usable(e) && strcmp(e->state, "issued") != 0 && strcmp(e->state, "authenticated") != 0) {
-        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "This enrolment is over.");
+        return mdm_pending_refuse(b->ctx, e);
     }
-    if (e->expected_serial && *e->expected_serial && (!b->serial || strcasecmp(b->serial, e->expected_serial) != 0)) {
+    if (e->expected_serial && *e->expected_serial && !is_named(mdm_match_serial, b->ctx->pool, e->expected_serial, b->serial)) {
         return mdm_fail(b->ctx, MDM_EDENIED, "SerialNumber", "This enrolment was made for another device.");
     }
-    if (e->expected_imei && *e->expected_imei && (!b->imei || !same_digits(b->imei, e->expected_imei))) {
+    if (e->expected_imei && *e->expected_imei && !is_named(mdm_match_imei, b->ctx->pool, e->expected_imei, b->imei)) {
         return mdm_fail(b->ctx, MDM_EDENIED, "IMEI", "This enrolment was made for another device.");
     }
     if ((rv = same_device(b)) != APR_SUCCESS) {

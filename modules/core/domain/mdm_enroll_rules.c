@@ -216,6 +216,10 @@ apr_status_t mdm_begin_place(mdm_begin_t *b, const char **folder, const char **n
     if (rv != APR_SUCCESS || (rv = name_make(b, json_string_value(json_object_get(rule, "name")), name)) != APR_SUCCESS) {
         return rv;
     }
+    if (mdm_some(b->pending->folder_id) && (rv = mdm_q_enroll_folder_exists(b->db, b->pending->folder_id, &found)) != APR_NOTFOUND) {
+        *folder = b->pending->folder_id;
+        return rv;
+    }
     *folder = json_string_value(json_object_get(rule, "folder"));
     rv = mdm_q_enroll_folder_exists(b->db, *folder, &found);
     if (rv == APR_NOTFOUND) {

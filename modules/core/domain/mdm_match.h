@@ -41,6 +41,8 @@ typedef struct mdm_match_record_t {
 void mdm_match_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_record_t *out);
 /* The first 14 digits of an IMEI or IMEISV; NULL for a masked, placeholder or wrong one (MAT-01). */
 const char *mdm_match_imei(apr_pool_t *p, const char *text);
+/* A serial number as it is compared: capitals and digits alone; NULL for a placeholder or what is too short to be one. */
+const char *mdm_match_serial(apr_pool_t *p, const char *text);
 
 /* One managed record as candidate of a mail record. */
 typedef struct mdm_match_candidate_t {

@@ -92,12 +92,12 @@ static const char *meid(apr_pool_t *p, const char *text)
     return len == IMEI && strspn(s, "0123456789ABCDEF") == len && strpbrk(s, "ABCDEF") && !all_same(s) ? s : "";
 }
 
-static const char *serial(apr_pool_t *p, const char *text)
+const char *mdm_match_serial(apr_pool_t *p, const char *text)
 {
     static const char *const placeholders[] = {"UNKNOWN", "0123456789ABCDEF", "123456789012", "NONE", "NA", NULL};
     const char *s = squeeze(p, text);
 
-    return strlen(s) < 6 || is_one_of(s, placeholders) || all_same(s) ? "" : s;
+    return strlen(s) < 6 || is_one_of(s, placeholders) || all_same(s) ? NULL : s;
 }
 
 /* ---------------------------------------------------------------- DeviceIds that are made of something */
@@ -223,11 +223,11 @@ static const char *phone_of(apr_pool_t *p, const char *s)
 static void ids_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_record_t *out)
 {
     const char *imei[MDM_MATCH_IDS] = {mdm_match_imei(p, said->imei), mdm_match_imei(p, said->imei2)};
-    const char *key = mdm_eas_key(p, said->eas_id);
+    const char *key = mdm_eas_key(p, said->eas_id), *number = mdm_match_serial(p, said->serial);
     int i, n = 0;
 
     out->eas_id = key ? key : "";
-    out->serial = serial(p, said->serial);
+    out->serial = number ? number : "";
     out->meid = meid(p, said->meid);
     out->from_serial = *out->serial && !out->mail && !strcmp(out->platform, "ios") ? apr_pstrcat(p, "APPL", out->serial, NULL) : "";
     for (i = 0; i < MDM_MATCH_IDS; ++i) {

@@ -44,7 +44,7 @@ static apr_status_t secret_values(mdm_notice_sending_t *r, mdm_db_t *db, const m
     const char *token = NULL, *otp = NULL;
     apr_status_t rv;
 
-    if (!mdm_pending_usable(pending)) {
+    if (!mdm_pending_open(pending)) {
         return APR_SUCCESS;
     }
     if ((rv = mdm_pending_token(db, pending->id, &token)) == APR_SUCCESS) {

@@ -177,13 +177,34 @@ const char *mdm_otp_purpose(mdm_ctx_t *ctx, const char *id)
     return apr_pstrcat(ctx->pool, "pending_enrollment.otp:", id, NULL);
 }
 
+apr_status_t mdm_otp_index(mdm_ctx_t *ctx, const char *otp, const char **out)
+{
+    return mdm_seal_index(ctx, "pending_enrollment.otp", otp, out);
+}
+
+apr_status_t mdm_otp_free(mdm_db_t *db, const char *otp)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_otp_taken_t *taken;
+    const char *index;
+    apr_status_t rv = mdm_otp_index(ctx, otp, &index);
+
+    if (rv == APR_SUCCESS && (rv = mdm_q_otp_taken(db, index, mdm_now_ms(ctx), &taken)) == APR_SUCCESS) {
+        return mdm_fail(ctx, MDM_EINPUT, "otp", "is that of another open enrolment: choose another one");
+    }
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *sealed;
+    const char *sealed, *index;
     apr_status_t rv = mdm_seal(ctx, mdm_otp_purpose(ctx, pending_id), otp, strlen(otp), &sealed);
 
-    return rv == APR_SUCCESS ? mdm_q_otp_put(db, pending_id, sealed, expires_ms) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = mdm_otp_index(ctx, otp, &index);
+    }
+    return rv == APR_SUCCESS ? mdm_q_otp_put(db, pending_id, sealed, index, expires_ms) : rv;
 }
 
 apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **otp)
@@ -197,7 +218,7 @@ apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **o
     if (rv != APR_SUCCESS || (rv = mdm_q_otp_row(db, pending_id, &row)) != APR_SUCCESS) {
         return rv;
     }
-    if (!row->otp || !mdm_pending_usable(e) || row->otp_expires_ms_null || row->otp_expires_ms <= mdm_now_ms(ctx)) {
+    if (!row->otp || !mdm_pending_open(e) || row->otp_expires_ms_null || row->otp_expires_ms <= mdm_now_ms(ctx)) {
         return APR_NOTFOUND;
     }
     if ((rv = mdm_unseal(ctx, mdm_otp_purpose(ctx, pending_id), row->otp, &text)) == APR_SUCCESS) {
@@ -218,7 +239,7 @@ apr_status_t mdm_otp_view(mdm_db_t *db, const char *pending_id, const char **otp
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!mdm_pending_usable(e)) {
+    if (!mdm_pending_open(e)) {
         return mdm_fail(ctx, MDM_ECONFLICT, "state", "The link was used, locked, cancelled or has expired.");
     }
     rv = mdm_otp_reveal(db, pending_id, otp);
@@ -246,7 +267,7 @@ apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *not
     if (!strcmp(e->level, "email_only")) {
         return mdm_fail(ctx, MDM_ECONFLICT, "level", "Mail enrolments have no one-time password.");
     }
-    until = now + conf->life_ms;
+    until = (e->valid_from_ms > now ? e->valid_from_ms : now) + conf->life_ms;
     rv = strcmp(e->state, "cancelled") ? mdm_q_otp_reset(db, pending_id, apr_psprintf(ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", now), until)
                                        : APR_NOTFOUND; /* also that of a person who may not log in any more */
     if (rv == APR_NOTFOUND) {

@@ -33,6 +33,10 @@ const char *mdm_otp_need(const mdm_otp_conf_t *conf, const char *platform, const
 apr_status_t mdm_otp_text(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char **out);
 /* One that somebody chose (bulk): without blanks and dashes, in capitals. MDM_EINPUT, field "otp", if its length or a character doesn't fit. */
 apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char *text, const char **out);
+/* By which equal ones are found, and nothing else (mdm_seal_index); otp as it counts. */
+apr_status_t mdm_otp_index(mdm_ctx_t *ctx, const char *otp, const char **out);
+/* MDM_EINPUT, field "otp": an open enrolment has it already. */
+apr_status_t mdm_otp_free(mdm_db_t *db, const char *otp);
 /* Gives an enrolment this one-time password; an earlier one and what was proved by it are dead at once. In a transaction. */
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms);
 /* As it counts: blanks and dashes away, in capitals. And what it is sealed for. */

@@ -12,13 +12,7 @@
 #define TYPED_MAX 64
 #define NOTHING "*" /* no alphabet has it */
 
-/* Keyed, so that what is compared says nothing of what was typed. */
-static apr_status_t hash_of(mdm_ctx_t *ctx, const char *otp, const char **out)
-{
-    return mdm_seal_index(ctx, "pending_enrollment.otp", otp, out);
-}
-
-/* *fits: it is this one. Without a row, or without a password in it, a sealed nothing takes the place. */
+/* *fits: it is this one; compared by their keyed hashes, which say nothing of what was typed. Without a row, or without a password in it, a sealed nothing takes the place. */
 static apr_status_t compare(mdm_ctx_t *ctx, const mdm_q_otp_try_row_t *row, const char *typed, int *fits)
 {
     const char *nothing, *want, *got, *id = row ? row->id : "";
@@ -29,8 +23,8 @@ static apr_status_t compare(mdm_ctx_t *ctx, const mdm_q_otp_try_row_t *row, cons
     if (rv == APR_SUCCESS) {
         rv = mdm_unseal(ctx, mdm_otp_purpose(ctx, id), row && row->otp ? row->otp : nothing, &text);
     }
-    if (rv == APR_SUCCESS && (rv = hash_of(ctx, (const char *)text.data, &want)) == APR_SUCCESS) {
-        rv = hash_of(ctx, mdm_otp_plain(ctx->pool, len && len <= TYPED_MAX ? typed : ""), &got);
+    if (rv == APR_SUCCESS && (rv = mdm_otp_index(ctx, (const char *)text.data, &want)) == APR_SUCCESS) {
+        rv = mdm_otp_index(ctx, mdm_otp_plain(ctx->pool, len && len <= TYPED_MAX ? typed : ""), &got);
     }
     *fits = rv == APR_SUCCESS && mdm_secret_equal(want, got);
     return rv;
@@ -74,7 +68,7 @@ apr_status_t mdm_otp_try(mdm_db_t *db, const char *token, const mdm_otp_given_t 
     }
     otp = otp && row && row->otp && !row->otp_expires_ms_null && row->otp_expires_ms > now;
     login = row && given->person_id && mdm_secret_equal(row->person_id, given->person_id);
-    fits = row && row->usable && row->expires_ms > now && enough(mdm_otp_need(conf, row->platform, row->origin), otp, login);
+    fits = row && row->usable && row->valid_from_ms <= now && row->expires_ms > now && enough(mdm_otp_need(conf, row->platform, row->origin), otp, login);
     rv = mdm_q_otp_tried(db, row ? row->id : "", row ? row->version : 0, fits, fits && otp, conf->tries, now,
                          mdm_sha256_hex(ctx->pool, text, strlen(text)), &changed);
     fits = fits && changed;

@@ -41,8 +41,9 @@ apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text
     return APR_SUCCESS;
 }
 
-static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy, int self)
+static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy, const char *origin)
 {
+    int self = !strcmp(origin, "self"), most = strcmp(origin, "bulk") ? MDM_PENDING_MAX_OPEN : MDM_PENDING_MAX_BULK;
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_person_lock_t *locked;
     mdm_q_pending_counts_t *n;
@@ -51,9 +52,9 @@ static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const m
     if (rv != APR_SUCCESS || (rv = mdm_q_pending_counts(db, person->id, mdm_now_ms(ctx), &n)) != APR_SUCCESS) {
         return rv;
     }
-    if (n->open >= MDM_PENDING_MAX_OPEN) {
+    if (n->open >= most) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, self ? "You have %d unfinished enrolments. Finish or cancel one first."
-                        : "This person has %d unfinished enrolments. Cancel one first.", MDM_PENDING_MAX_OPEN);
+                        : "This person has %d unfinished enrolments. Cancel one first.", (int)n->open);
     }
     if (policy->max_devices && n->devices >= policy->max_devices) {
         return mdm_fail(ctx, MDM_EDENIED, NULL, self ? "You have reached the number of devices that you may enrol (%d)."
@@ -106,13 +107,21 @@ static apr_status_t otp_choose(make_t *m)
     const mdm_provision_t *how = m->how;
     const char *need = mdm_otp_need(m->conf, m->platform, how->origin);
     apr_int64_t life = how->otp_life_ms ? how->otp_life_ms : m->conf->life_ms;
+    apr_status_t rv;
 
-    m->expires = m->now + (m->self ? MDM_PENDING_LIFE_MS : life);
+    if (how->valid_from_ms > m->now + MDM_PENDING_AHEAD_MS) {
+        return mdm_fail(m->ctx, MDM_EINPUT, "valid_from", "is more than a year ahead");
+    }
+    m->expires = (how->valid_from_ms > m->now ? how->valid_from_ms : m->now) + (m->self ? MDM_PENDING_LIFE_MS : life);
     if (!strcmp(m->level, "email_only") || !*need || !strcmp(need, "password")) {
         m->otp = NULL;
         return APR_SUCCESS;
     }
-    return how->otp ? mdm_otp_check(m->ctx, m->conf, how->otp, &m->otp) : mdm_otp_text(m->ctx, m->conf, &m->otp);
+    if (!how->otp) {
+        return mdm_otp_text(m->ctx, m->conf, &m->otp);
+    }
+    rv = mdm_otp_check(m->ctx, m->conf, how->otp, &m->otp);
+    return rv == APR_SUCCESS ? mdm_otp_free(m->db, m->otp) : rv;
 }
 
 static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
@@ -126,8 +135,8 @@ static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
 
     if (rv == APR_SUCCESS) {
         rv = mdm_q_pending_provisioned(m->db, m->id, m->phone, text_of(how->mail), text_of(how->notify), text_of(how->language),
-                                       text_of(how->authorised_by), how->expected_serial, how->expected_imei, how->run_id,
-                                       how->run_id ? &run_row : NULL);
+                                       text_of(how->authorised_by), how->expected_serial, how->expected_imei, how->valid_from_ms, how->folder_id,
+                                       how->run_id, how->run_id ? &run_row : NULL);
     }
     if (rv == APR_SUCCESS && m->otp) {
         rv = mdm_otp_put(m->db, m->id, m->otp, m->expires);
@@ -179,7 +188,7 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
     }
     if ((rv = mdm_otp_conf(db, &m.conf)) != APR_SUCCESS || (rv = policy_check(&m)) != APR_SUCCESS
         || (rv = mdm_phone_check(ctx, "phone", text_of(how->phone), &m.phone)) != APR_SUCCESS || (rv = otp_choose(&m)) != APR_SUCCESS
-        || (rv = room_check(db, person, m.policy, m.self)) != APR_SUCCESS || (rv = mdm_pending_link_make(ctx, m.id, &link)) != APR_SUCCESS
+        || (rv = room_check(db, person, m.policy, how->origin)) != APR_SUCCESS || (rv = mdm_pending_link_make(ctx, m.id, &link)) != APR_SUCCESS
         || (rv = write_rows(&m, &link)) != APR_SUCCESS || (rv = tell(&m)) != APR_SUCCESS) {
         return rv;
     }

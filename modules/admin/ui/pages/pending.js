@@ -20,7 +20,7 @@ function menu(p, again) {
 }
 
 // What is left of the time of the one-time password, else of the link; and why the password can't be used.
-const rest = (p) => (!OPEN.includes(p.state) ? time(p.expires_at) : ['used', 'expired', 'locked'].includes(p.otp.state) ? [chip(`otp_${p.otp.state}`), h('span', { class: 'sub' }, countdown(p.expires_at))]
+const rest = (p) => (!OPEN.includes(p.state) ? time(p.expires_at) : new Date(p.valid_from) > Date.now() ? [h('span', { class: 'sub' }, t('valid_from')), time(p.valid_from)] : ['used', 'expired', 'locked'].includes(p.otp.state) ? [chip(`otp_${p.otp.state}`), h('span', { class: 'sub' }, countdown(p.expires_at))]
   : [countdown(p.otp.state === 'open' ? p.otp.expires_at : p.expires_at), h('span', { class: 'sub' }, p.otp.tries > 0 ? t('otp_wrong', null, p.otp.tries) : t(p.otp.state === 'open' ? 'otp' : 'link'))]);
 
 const columns = (write, again) => [

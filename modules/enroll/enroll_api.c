@@ -258,8 +258,8 @@ static apr_status_t own_pending(mdm_web_call_t *call, mdm_db_t *db, mdm_pending_
 
 static json_t *pending_json(mdm_web_call_t *call, mdm_db_t *db, const mdm_pending_t *e)
 {
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "id", e->id, "state", e->state, "platform", e->platform, "ownership",
-                          e->ownership, "created", (json_int_t)e->created_ms, "expires", (json_int_t)e->expires_ms);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "id", e->id, "state", e->state, "platform", e->platform, "level", e->level,
+                          "ownership", e->ownership, "created", (json_int_t)e->created_ms, "expires", (json_int_t)e->expires_ms);
     json_error_t bad;
     json_t *steps = json_loads(e->step, 0, &bad), *error = json_object_get(steps, "error");
     const char *token;
@@ -355,6 +355,7 @@ static json_t *device_json(const mdm_q_portal_devices_t *d, const mdm_enroll_pol
     json_object_set_new(j, "last_contact", contact ? json_integer(contact) : json_null());
     json_object_set_new(j, "unenroll", json_string(unenroll));
     json_object_set_new(j, "complete", json_boolean(enroll_mail_waits(policy, d->state, d->level, d->mode)));
+    json_object_set_new(j, "whose_known", json_boolean(d->promised != 0)); /* who made the enrolment has said it */
     json_object_set_new(j, "ask_which", json_boolean(policy && policy->manual_reconcile && d->unsettled)); /* it could be a managed one (MAT-05) */
     json_object_set_new(j, "mail_by_hand", json_boolean(d->by_hand != 0)); /* stands in the way of the organisation's (EML-02) */
     return j;
@@ -383,7 +384,7 @@ static apr_status_t device_list(mdm_web_call_t *call, mdm_db_t *db, json_t *list
     if (rv != APR_SUCCESS && rv != MDM_EDENIED) {
         return rv;
     }
-    rv = mdm_q_portal_devices(db, call->caller->id, &rows);
+    rv = mdm_q_portal_devices(db, call->caller->id, mdm_now_ms(call->ctx), &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_portal_devices_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_portal_devices_t);
 

@@ -184,6 +184,16 @@ UPDATE device SET state = 'pending', mode = 'eas', level = 'email_only', eas_dev
        last_eas_ms = :now, version = version + 1
  WHERE id = :id AND state = :was;
 
+-- An enrolment for mail only that was made for a person and that such a device uses up; for this system first, the oldest first.
+-- name: eas_promised :one
+-- args: person_id:text, platform:text, serial:text, now:i64
+-- cols: id:text, ownership:text
+SELECT id, ownership FROM pending_enrollment
+ WHERE person_id = :person_id AND level = 'email_only' AND state IN ('created', 'opened') AND expires_ms > :now
+   AND (platform = 'unknown' OR platform = :platform)
+   AND (expected_serial IS NULL OR UPPER(expected_serial) = UPPER(:serial)) AND expected_imei IS NULL
+ ORDER BY CASE platform WHEN 'unknown' THEN 1 ELSE 0 END, created_ms, id LIMIT 1;
+
 -- name: eas_device :one
 -- args: id:text, person_id:text
 -- cols: name:text, state:text, mode:text, level:text, platform:text, model:text, product:text, serial:text?, build:text, os_version:text, folder_kind:text

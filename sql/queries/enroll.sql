@@ -303,14 +303,16 @@ SELECT name, person_id, state FROM device WHERE id = :id;
 
 -- ---------------------------------------------------------------- the portal
 
--- unsettled: a mail app that could be one of several managed devices.
+-- unsettled: a mail app that could be one of several managed devices. promised: somebody has said whose the mail device is that waits (PEN-01).
 -- name: portal_devices :many
--- args: person_id:text
--- cols: id:text, name:text, model:text, platform:text, os_version:text, state:text, mode:text, ownership:text, level:text, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, version:i64, by_hand:i64, unsettled:i64
+-- args: person_id:text, now:i64
+-- cols: id:text, name:text, model:text, platform:text, os_version:text, state:text, mode:text, ownership:text, level:text, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, version:i64, by_hand:i64, unsettled:i64, promised:i64
 SELECT id, name, model, platform, os_version, state, mode, ownership, level, enrolled_ms, last_contact_ms, last_eas_ms, version,
        (SELECT COUNT(*) FROM delivery d WHERE d.device_id = device.id AND d.held = 1),
        (SELECT COUNT(*) FROM source_record r JOIN match_exception x ON x.record_id = r.id AND x.code = 'ambiguous'
-         WHERE r.device_id = device.id AND device.mode = 'eas' AND device.state = 'active')
+         WHERE r.device_id = device.id AND device.mode = 'eas' AND device.state = 'active'),
+       (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = device.person_id AND e.level = 'email_only' AND e.state IN ('created', 'opened')
+           AND e.expires_ms > :now AND e.ownership = device.ownership AND device.state = 'pending' AND device.mode = 'eas')
   FROM device WHERE person_id = :person_id ORDER BY name_key, id LIMIT 200;
 
 -- name: portal_device :one

@@ -533,6 +533,81 @@ static void test_complete_obeys_the_policy(void **state)
     assert_string_equal(dev(id, "name"), "iPhone Anna Example"); /* its own name is no duplicate */
 }
 
+/* An enrolment for mail only that somebody else made for the person. */
+static const char *promise(const char *platform, const char *ownership, const char *serial)
+{
+    mdm_provision_t how = {.platform = platform, .ownership = ownership, .level = "email_only", .origin = "bulk", .expected_serial = serial};
+    mdm_pending_t *e = NULL;
+    const char *token;
+    mdm_db_t *db;
+    int made;
+    apr_status_t rv;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    rv = mdm_db_begin(db);
+    rv = rv == APR_SUCCESS ? mdm_pending_provision(db, z->person, &how, &e, &token, &made) : rv;
+    assert_int_equal(mdm_db_end(db, rv), APR_SUCCESS);
+    mdm_db_close(db);
+    return apr_pstrdup(z->t->pool, e->id);
+}
+
+static const char *promise_of(const char *id, const char *column)
+{
+    return ask(z, "SELECT %s FROM pending_enrollment WHERE id = '%s'", column, id);
+}
+
+/* PEN-01, POR-05: the first mail app of the person uses it up and needs no further word; the next one waits as ever. */
+static void test_promised_mail(void **state)
+{
+    const char *any = promise("", "corporate", NULL), *android = promise("android", "personal", NULL), *old = promise("ios", "personal", NULL);
+    const char *other = promise("ios", "personal", "SERIAL00X"), *id;
+
+    sql(z, "UPDATE pending_enrollment SET expires_ms = 1 WHERE id = '%s'", old);
+    assert_int_equal(contact("PROMISED0001"), APR_SUCCESS);
+    id = record("PROMISED0001", "device_id");
+    assert_string_equal(verdict("PROMISED0001"), "allow");
+    assert_string_equal(dev(id, "ownership"), "corporate"); /* as it was made */
+    assert_string_equal(promise_of(any, "state"), "completed");
+    assert_string_equal(promise_of(any, "device_id"), id);
+    assert_string_not_equal(promise_of(any, "finished_ms"), "");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM audit WHERE action = 'pending.complete' AND object_id = '%s'", any), "1");
+    assert_string_equal(count("notice WHERE event = 'enroll_complete'"), "0");
+    assert_int_equal(contact("PROMISED0002"), APR_SUCCESS);
+    assert_string_equal(verdict("PROMISED0002"), "pending");
+    assert_int_equal(complete(record("PROMISED0002", "device_id"), "personal", NULL), APR_SUCCESS);
+    assert_string_equal(promise_of(android, "state"), "created"); /* another system */
+    assert_string_equal(promise_of(old, "state"), "created");     /* too late */
+    assert_string_equal(promise_of(other, "state"), "created");   /* another device */
+}
+
+/* What is left to ask is asked in the portal; the enrolment is used up then, and its word on whose the device is counts. */
+static void test_promised_mail_that_is_asked(void **state)
+{
+    const char *id, *p;
+
+    assert_int_equal(contact_as(z->person->id, "ASKED0000001", "Something", "x"), APR_SUCCESS); /* of what system? */
+    p = promise("", "corporate", NULL);
+    id = record("ASKED0000001", "device_id");
+    assert_string_equal(verdict("ASKED0000001"), "pending");
+    assert_int_equal(complete(id, "personal", NULL), APR_SUCCESS);
+    assert_string_equal(dev(id, "ownership"), "corporate");
+    assert_string_equal(promise_of(p, "state"), "completed");
+    assert_string_equal(promise_of(p, "device_id"), id);
+    p = promise("ios", "personal", NULL);
+    policy("\"match\":{}", "\"match\":{\"ownership\":\"corporate\"}"); /* no rule fits */
+    assert_int_equal(contact("ASKED0000002"), APR_SUCCESS);
+    assert_string_equal(verdict("ASKED0000002"), "pending");
+    assert_string_equal(promise_of(p, "state"), "created");
+    policy("\"match\":{\"ownership\":\"corporate\"}", "\"match\":{}");
+    policy("\"manual_reconcile\":false", "\"manual_reconcile\":true");
+    dev_enrolled(z, "CHOICE");
+    assert_int_equal(contact("ASKED0000003"), APR_SUCCESS); /* is it the managed one? */
+    assert_string_equal(verdict("ASKED0000003"), "pending");
+    assert_int_equal(complete(record("ASKED0000003", "device_id"), "personal", NULL), APR_SUCCESS);
+    assert_string_equal(promise_of(p, "state"), "completed");
+    assert_string_equal(count("audit WHERE action = 'pending.complete'"), "2");
+}
+
 /* ---------------------------------------------------------------- leaving */
 
 /* ENR-08, MAT-07: a retired phone stays known and refused until somebody releases it; then it continues its object. */
@@ -860,7 +935,8 @@ int main(void)
         T(test_hostile_client_texts), T(test_refusals), T(test_limits), T(test_second_person), T(test_match_by_told_id),
         T(test_match_by_serial), T(test_no_match), T(test_merge_later), T(test_merge_at_enrolment),
         T(test_merge_keeps_what_was_in_use), T(test_merge_leaves_decisions_alone), T(test_one_place_per_class), T(test_complete),
-        T(test_complete_obeys_the_policy), T(test_retire_and_return), T(test_retired_comes_back_as_the_policy_says),
+        T(test_complete_obeys_the_policy), T(test_promised_mail), T(test_promised_mail_that_is_asked),
+        T(test_retire_and_return), T(test_retired_comes_back_as_the_policy_says),
         T(test_checkout_stops_mail), T(test_managed_again_gets_its_mail_back), T(test_unenrolment_stops_mail_at_once),
         T(test_concurrent_first_contacts), T(test_mail_and_word_at_once), T(test_home),
     };

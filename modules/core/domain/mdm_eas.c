@@ -277,15 +277,18 @@ static mdm_enroll_facts_t facts_of(first_t *f)
 static apr_status_t object_add(first_t *f, const char **out)
 {
     mdm_enroll_facts_t facts = facts_of(f);
+    mdm_q_eas_promised_t *promised = NULL;
     const char *name;
     apr_status_t rv = room(f);
 
-    if (rv != APR_SUCCESS || (rv = mdm_enroll_name(f->db, f->person, &facts, NAME_PATTERN, &name)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || (rv = mdm_enroll_name(f->db, f->person, &facts, NAME_PATTERN, &name)) != APR_SUCCESS
+        || (rv = mdm_eas_promised(f->db, f->person->id, f->platform, NULL, &promised)) != APR_SUCCESS) {
         return rv;
     }
     *out = mdm_uuid(f->ctx->pool);
-    return *out ? mdm_q_eas_device_add(f->db, *out, name, mdm_lower(f->ctx->pool, name), f->person->id, ownership_of(f->policy),
-                                       f->platform, f->hw.model, f->hw.product, f->hw.build, f->client->device_id, f->now, NULL)
+    return *out ? mdm_q_eas_device_add(f->db, *out, name, mdm_lower(f->ctx->pool, name), f->person->id,
+                                       promised ? promised->ownership : ownership_of(f->policy), f->platform, f->hw.model,
+                                       f->hw.product, f->hw.build, f->client->device_id, f->now, NULL)
                 : MDM_EUNAVAIL;
 }
 
@@ -327,8 +330,12 @@ static apr_status_t make_pending(first_t *f)
     if (rv == APR_SUCCESS && (rv = object_add(f, &device_id)) == APR_SUCCESS) {
         const mdm_notice_t told = {.event = "enroll_complete", .key = apr_pstrcat(f->ctx->pool, "enroll_complete:", device_id, NULL),
                                    .device_id = device_id};
-        rv = wait_on(f, device_id, "mail.first");
-        rv = rv == APR_SUCCESS ? mdm_notice_add(f->db, &told) : rv;
+        int kept = 0;
+
+        if ((rv = wait_on(f, device_id, "mail.first")) == APR_SUCCESS) {
+            rv = mdm_eas_promise_keep(f->db, f->person->id, device_id, f->platform, f->policy, &kept);
+        }
+        rv = rv == APR_SUCCESS && !kept ? mdm_notice_add(f->db, &told) : rv;
     }
     return rv;
 }
@@ -500,6 +507,7 @@ typedef struct finish_t {
     mdm_enroll_policy_t *policy;
     mdm_q_eas_device_t *device;
     mdm_q_eas_record_of_t *record;
+    mdm_q_eas_promised_t *promised; /* NULL: none */
     const char *device_id, *ownership;
 } finish_t;
 
@@ -516,9 +524,11 @@ static apr_status_t finish_read(finish_t *f, const char *person_id)
         || (rv == APR_SUCCESS && strcmp(f->device->state, "pending") != 0 && strcmp(f->device->state, "retired") != 0)) {
         return mdm_fail(f->ctx, MDM_ECONFLICT, NULL, "This device does not wait for you to complete its enrolment.");
     }
-    if (rv != APR_SUCCESS || (rv = mdm_enroll_policy(f->db, f->person, &f->policy)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || (rv = mdm_enroll_policy(f->db, f->person, &f->policy)) != APR_SUCCESS
+        || (rv = mdm_eas_promised(f->db, person_id, f->device->platform, f->device->serial, &f->promised)) != APR_SUCCESS) {
         return rv;
     }
+    f->ownership = f->promised ? f->promised->ownership : f->ownership; /* who made it has said whose the device is */
     return mdm_enroll_allowed(f->ctx, f->policy, f->device->platform, f->ownership, "email_only");
 }
 
@@ -587,7 +597,7 @@ apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *d
         || (retired && (rv = finish_retired(&f)) != APR_SUCCESS) || (rv = finish_place(&f)) != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_q_eas_device_complete(db, f.device_id, f.device->state, ownership, now);
+    rv = mdm_q_eas_device_complete(db, f.device_id, f.device->state, f.ownership, now);
     if (rv == APR_NOTFOUND) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "Your IT support has changed this device meanwhile: look again.");
     }
@@ -597,12 +607,12 @@ apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *d
     if (final) {
         *final = f.device_id;
     }
-    detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "level", "email_only", "ownership", ownership, "device_id", f.record->native_id));
+    detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "level", "email_only", "ownership", f.ownership, "device_id", f.record->native_id));
     if ((rv = mdm_device_event(db, f.device_id, NULL, "mail.completed", detail)) == APR_SUCCESS
-        && (rv = mdm_audit(db, "device.enroll", "device", f.device_id, f.device->name, "done", detail)) == APR_SUCCESS) {
-        rv = mdm_change_add(db, "device", f.device_id);
+        && (rv = mdm_audit(db, "device.enroll", "device", f.device_id, f.device->name, "done", detail)) == APR_SUCCESS && f.promised) {
+        rv = mdm_eas_promise_use(db, f.promised->id, f.device_id, f.device->name);
     }
-    return rv;
+    return rv == APR_SUCCESS ? mdm_change_add(db, "device", f.device_id) : rv;
 }
 
 apr_status_t mdm_eas_platform_said(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform)

@@ -80,7 +80,7 @@ const mdm_eas_note_t *mdm_eas_note(mdm_ctx_t *ctx, const mdm_eas_note_ask_t *ask
 /* The person finishes a mail device in the portal (POR-05): rules of the policy applied, mail flows from then on. A retired one may be
  * finished if the policy lets people enrol again by themselves (ENR-08). *final (may be NULL) is the device's id afterwards: another one if the
  * policy asks for a new object. MDM_ECONFLICT if it isn't pending, MDM_EDENIED if the policy does not allow it, APR_NOTFOUND if it is not
- * this person's. In a transaction. */
+ * this person's. An open enrolment for mail only that was made for the person is used up by it, and says whose the device is. In a transaction. */
 apr_status_t mdm_eas_complete(mdm_db_t *db, const char *person_id, const char *device_id, const char *ownership, const char **final);
 
 /* The person says what system a mail device has that waits; does nothing if that is known, or the device is not theirs. In a transaction. */

@@ -3,6 +3,7 @@
 #define MDM_EAS_PRIV_H
 
 #include "domain/mdm_eas.h"
+#include "domain/mdm_enroll.h"
 #include "mdm_sql_gen.h"
 
 /* Holds the person's mail records for this transaction, so that no two of them are matched at once. APR_NOTFOUND: no such person. */
@@ -30,5 +31,15 @@ apr_status_t mdm_eas_join(mdm_db_t *db, const mdm_eas_join_t *join);
  * one that was only told of never takes the place of a mail client that is here.
  * The person is held. */
 apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const mdm_eas_join_t *j, int by_word);
+
+/* ---- mdm_eas_promise.c: open enrolments for mail only, made for the person. All in a transaction that holds the person. */
+
+/* The one that a device of this platform and serial number (NULL: not known) uses up: the closest, then the oldest. *out NULL: there is none. */
+apr_status_t mdm_eas_promised(mdm_db_t *db, const char *person_id, const char *platform, const char *serial, mdm_q_eas_promised_t **out);
+/* It is used up by this device; audited. */
+apr_status_t mdm_eas_promise_use(mdm_db_t *db, const char *pending_id, const char *device_id, const char *name);
+/* Finishes a device that waits for its person if such an enrolment fits and nothing is left to ask. *kept: it is active. */
+apr_status_t mdm_eas_promise_keep(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform, const mdm_enroll_policy_t *policy,
+                                  int *kept);
 
 #endif

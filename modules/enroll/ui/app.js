@@ -90,10 +90,10 @@ function pendingItem(entry) {
         await call("DELETE", `/api/v1/enrollments/${entry.id}`);
         watcher.now();
     }));
-    return el("li", { class: "card device", "data-pending": entry.id }, glyph(), el("h2", {}, t("pending.title")),
+    return el("li", { class: "card device", "data-pending": entry.id }, glyph(), el("h2", {}, t(entry.level === "email_only" ? "pending.mail_title" : "pending.title")),
         el("div", { class: "row" }, pill(state), el("span", { class: "soft" }, t("pending.since", { when: ago(entry.created) }))),
         entry.error ? el("div", { class: "alert" }, entry.error) : null,
-        el("div", { class: "row actions" }, entry.path ? el("a", { class: "button second", href: entry.path }, t("pending.continue")) : null, cancel));
+        el("div", { class: "row actions" }, entry.path ? el("a", { class: "button second", href: entry.level === "email_only" ? "#mail" : entry.path }, t("pending.continue")) : null, cancel));
 }
 
 function announce(data) {

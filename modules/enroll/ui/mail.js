@@ -38,7 +38,7 @@ export async function complete(device, wanted) {
     if (platform === null) return false;
     const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), choicesOf(device, platform)]);
     if (!policy.may) throw new Error(policy.reason);
-    let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
+    let ownership = device.whose_known ? device.ownership : policy.ownership === "choose" ? wanted : policy.ownership;
     let same_as;
     if (!wanted || !ownership || choices.items.length) {
         const parts = [!ownership && whose(), choices.items.length && which(choices.items, "complete")].filter(Boolean);

@@ -3,6 +3,9 @@
 from cgen import arguments, c
 
 
+ZONE = ["org.name", "support.mail", "support.phone"]  # every notice may use what the zone says of itself
+
+
 def words(names):
     return c(f' {" ".join(names)} ')
 
@@ -12,7 +15,9 @@ def rows(doc, section):
     for e in doc[section]:
         texts = [f'        {{{c(lang)}, {c(e[lang]["subject"])},\n         {c((chr(10) * 2).join(e[lang]["text"]) + chr(10))},\n'
                  f'         {c("".join(p + chr(10) for p in e[lang]["html"]))}, {c(e[lang].get("sms", ""))}}},' for lang in doc["languages"]]
-        out += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(e["vars"])}, {words(e["required"])}, {{', *texts, "    }},"]
+        vars = e["vars"] + (ZONE if section == "events" else [])
+        needed = [v for v in e["required"] if v not in e.get("optional", [])]
+        out += [f'    {{{c(e["id"])}, {int(e["to"] == "admin")}, {words(vars)}, {words(e["required"])}, {words(needed)}, {{', *texts, "    }},"]
     return "\n".join(out)
 
 

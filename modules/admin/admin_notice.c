@@ -8,6 +8,18 @@
 #include "wire/mdm_mail.h"
 #include "wire/mdm_sms.h"
 
+/* ---- what all of them say */
+
+int mdm_adm_notice_zone(mdm_web_call_t *call)
+{
+    return mdm_adm_look(call, mdm_notice_zone_json);
+}
+
+int mdm_adm_notice_zone_save(mdm_web_call_t *call)
+{
+    return mdm_adm_set(call, mdm_notice_zone_edit, mdm_notice_zone_json);
+}
+
 /* ---- the mail server */
 
 static apr_status_t conf_json(mdm_db_t *db, const char *id, json_t **out)
@@ -59,6 +71,7 @@ int mdm_adm_notice_server_test(mdm_web_call_t *call)
     mdm_notice_test_t t = {.ca_file = call->svc->conf_str(NULL, "MDMOutboundCAFile")};
     const mdm_jfield_t fields[] = {{"to", MDM_JF_STR, 1, 1, MDM_MAIL_ADDRESS_MAX, NULL, 0, &t.to, NULL}, {NULL}};
     mdm_notice_conf_t *conf = NULL;
+    mdm_notice_zone_t *zone = NULL;
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
@@ -69,10 +82,13 @@ int mdm_adm_notice_server_test(mdm_web_call_t *call)
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
     rv = mdm_notice_conf(db, &conf);
+    if (rv == APR_SUCCESS)
+        rv = mdm_notice_zone(db, &zone);
     mdm_db_close(db);
     if (rv == APR_NOTFOUND)
         rv = mdm_fail(call->ctx, MDM_ECONFLICT, NULL, "No mail server is set.");
     t.conf = conf;
+    t.language = zone ? zone->language : NULL;
     return rv == APR_SUCCESS ? mdm_adm_probe(call, test, &t) : mdm_adm_fail(call, rv);
 }
 
@@ -206,7 +222,7 @@ static apr_status_t outbox(mdm_db_t *db, const mdm_page_t *page, const void *sta
 
 int mdm_adm_notices(mdm_web_call_t *call)
 {
-    static const char *const params[] = {"state", NULL}, *const states[] = {"waiting", "sent", "failed", NULL};
+    static const char *const params[] = {"state", NULL}, *const states[] = {"waiting", "sent", "failed", "cancelled", NULL};
     const char *state = NULL;
     mdm_adm_list_t list = {.params = params, .read = outbox, .name = "notices",
                            .columns = "id event channel state name mail phone device:device_name attempts next_at error created_at done_at"};
@@ -227,4 +243,14 @@ static apr_status_t retry(mdm_web_call_t *call, mdm_db_t *db, const char *id, co
 int mdm_adm_notice_retry(mdm_web_call_t *call)
 {
     return mdm_adm_act(call, retry, NULL, HTTP_NO_CONTENT);
+}
+
+static apr_status_t cancel(mdm_web_call_t *call, mdm_db_t *db, const char *id, const void *arg)
+{
+    return mdm_notice_cancel(db, id);
+}
+
+int mdm_adm_notice_cancel(mdm_web_call_t *call)
+{
+    return mdm_adm_act(call, cancel, NULL, HTTP_NO_CONTENT);
 }

@@ -10,7 +10,6 @@
 #define PERIOD_MS 5000
 #define LEASE_S 600
 #define STREAMS 80 /* fewer than a connection takes before the server has said how many it allows */
-#define WATCH_MS (6 * 3600 * 1000LL)
 #define IDLE_S (12 * 3600) /* Apple wants connections kept for hours; a dead one is noticed when it is used */
 
 static struct {
@@ -116,12 +115,7 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
     return rv;
 }
 
-/* ---- the certificate: its end, and the test of this node */
-
-static apr_status_t watch(mdm_ctx_t *ctx, mdm_job_t *job)
-{
-    return mdm_push_cert_watch(ctx);
-}
+/* ---- the test of this node */
 
 static apr_status_t test(mdm_ctx_t *ctx, mdm_job_t *job)
 {
@@ -143,7 +137,6 @@ static apr_status_t test(mdm_ctx_t *ctx, mdm_job_t *job)
 }
 
 static const mdm_jobkind_t push_kind = {MDM_PUSH_JOB, "push", LEASE_S, PERIOD_MS, run};
-static const mdm_jobkind_t watch_kind = {MDM_PUSH_WATCH, "db", 60, WATCH_MS, watch};
 /* Each node has a kind of its own, so that only it claims the test that is meant for it (NOD-04). */
 static mdm_jobkind_t test_kind = {NULL, "test", 60, 0, test};
 
@@ -154,6 +147,5 @@ void ios_push_jobs(const mdm_services_t *svc)
     apr_snprintf(name, sizeof name, "%s@%s", MDM_PUSH_TEST, svc->node_name());
     test_kind.name = name;
     svc->job_kind(&push_kind);
-    svc->job_kind(&watch_kind);
     svc->job_kind(&test_kind);
 }

@@ -1,4 +1,6 @@
-/* Owns the jobs that send notices, by mail and by SMS. Whoever writes one calls its job; the period is for those that wait for another try. */
+/* Owns the jobs that send notices, by mail and by SMS. Whoever writes one calls its job; the period is for those that wait for another try. And the
+ * one that tells what ends soon. */
+#include "domain/mdm_expiry.h"
 #include "domain/mdm_notice.h"
 #include "mdm_private.h"
 
@@ -17,3 +19,12 @@ static apr_status_t run(mdm_ctx_t *ctx, mdm_job_t *job)
 
 const mdm_jobkind_t mdm_mail_kind = {.name = MDM_NOTICE_JOB, .target_class = "smtp", .lease_s = LEASE_S, .period_ms = PERIOD_MS, .run = run};
 const mdm_jobkind_t mdm_sms_kind = {.name = MDM_NOTICE_SMS_JOB, .target_class = "sms", .lease_s = LEASE_S, .period_ms = PERIOD_MS, .run = run};
+
+static apr_status_t run_expiry(mdm_ctx_t *ctx, mdm_job_t *job)
+{
+    const mdm_expiry_t what = {.public_url = mdm_core_services()->public_url(NULL)};
+
+    return mdm_expiry_run(ctx, &what);
+}
+
+const mdm_jobkind_t mdm_expiry_kind = {.name = MDM_EXPIRY_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 3600000, .run = run_expiry};

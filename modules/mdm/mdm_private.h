@@ -189,7 +189,7 @@ extern const mdm_jobkind_t mdm_commands_kind, mdm_tasks_kind; /* mdm_commands.c 
 extern const mdm_jobkind_t mdm_schedule_kinds[]; /* mdm_schedules.c; ends without a name */
 extern const mdm_jobkind_t mdm_policy_kinds[]; /* mdm_policies.c; ends without a name */
 extern const mdm_jobkind_t mdm_ldapsync_kind, mdm_login_change_kind; /* mdm_ldapsync.c */
-extern const mdm_jobkind_t mdm_mail_kind, mdm_sms_kind; /* mdm_mailer.c */
+extern const mdm_jobkind_t mdm_mail_kind, mdm_sms_kind, mdm_expiry_kind; /* mdm_mailer.c */
 apr_status_t mdm_jobs_kind(const mdm_jobkind_t *kind);
 apr_status_t mdm_jobs_start(apr_pool_t *pchild);
 void mdm_jobs_wake(void);

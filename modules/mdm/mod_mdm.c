@@ -94,6 +94,7 @@ static void register_jobs(void)
     mdm_jobs_kind(&mdm_login_change_kind);
     mdm_jobs_kind(&mdm_mail_kind);
     mdm_jobs_kind(&mdm_sms_kind);
+    mdm_jobs_kind(&mdm_expiry_kind);
 }
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)

@@ -58,18 +58,18 @@ RETURNING id;
 -- ids: a JSON list.
 -- name: notice_rows :many
 -- args: ids:text
--- cols: id:text, event:text, person_id:text?, pending_id:text?, device_name:text, to_name:text, mail:text, phone:text, vars:text, attempts:i64, created_ms:i64, person_name:text?, person_mail:text?, language:text?, created_by:text?
+-- cols: id:text, event:text, person_id:text?, pending_id:text?, device_name:text, to_name:text, mail:text, phone:text, vars:text, attempts:i64, created_ms:i64, person_name:text?, person_mail:text?, person_login:text?, device_model:text?, device_platform:text?, language:text?, created_by:text?
 -- only: pgsql
-SELECT n.id, n.event, n.person_id, n.pending_id, n.device_name, n.to_name, n.mail, n.phone, n.vars, n.attempts, n.created_ms, p.name, p.mail,
-       e.language, e.created_by
+SELECT n.id, n.event, n.person_id, n.pending_id, n.device_name, n.to_name, n.mail, n.phone, n.vars, n.attempts, n.created_ms, p.name, p.mail, p.login,
+       d.model, d.platform, e.language, e.created_by
   FROM notice n LEFT JOIN person p ON p.id = n.person_id AND p.gone_ms IS NULL AND p.disabled = 0
-  LEFT JOIN pending_enrollment e ON e.id = n.pending_id
+  LEFT JOIN pending_enrollment e ON e.id = n.pending_id LEFT JOIN device d ON d.id = n.device_id
  WHERE n.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) ORDER BY n.created_ms, n.id;
 -- only: sqlite3
-SELECT n.id, n.event, n.person_id, n.pending_id, n.device_name, n.to_name, n.mail, n.phone, n.vars, n.attempts, n.created_ms, p.name, p.mail,
-       e.language, e.created_by
+SELECT n.id, n.event, n.person_id, n.pending_id, n.device_name, n.to_name, n.mail, n.phone, n.vars, n.attempts, n.created_ms, p.name, p.mail, p.login,
+       d.model, d.platform, e.language, e.created_by
   FROM notice n LEFT JOIN person p ON p.id = n.person_id AND p.gone_ms IS NULL AND p.disabled = 0
-  LEFT JOIN pending_enrollment e ON e.id = n.pending_id
+  LEFT JOIN pending_enrollment e ON e.id = n.pending_id LEFT JOIN device d ON d.id = n.device_id
  WHERE n.id IN (SELECT value FROM json_each(:ids)) ORDER BY n.created_ms, n.id;
 
 -- Only who has the lease says what came of it.
@@ -161,12 +161,44 @@ SELECT {notice_columns} FROM notice n LEFT JOIN person p ON p.id = n.person_id W
 UPDATE notice SET state = 'waiting', attempts = 0, due_ms = :now, until_ms = :until_ms, done_ms = NULL, error = ''
  WHERE id = :id AND state <> 'sent' AND lease_until_ms <= :now;
 
+-- One that is handed over just now is not taken back.
+-- name: notice_cancel :exec
+-- args: id:text, now:i64
+UPDATE notice SET state = 'cancelled', done_ms = :now WHERE id = :id AND state = 'waiting' AND lease_until_ms <= :now;
+
 -- At most 1,000 of each are counted: this is for people.
 -- name: notice_counts :one
 -- args: channel:text
 -- cols: waiting:i64, failed:i64
 SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'waiting' AND channel = :channel LIMIT 1000) w),
        (SELECT COUNT(*) FROM (SELECT 1 AS one FROM notice WHERE state = 'failed' AND channel = :channel LIMIT 1000) f);
+
+-- ids: a JSON list of pending enrolments. What their people were told of them.
+-- part: notice_told
+n.pending_id, n.id, n.event, n.channel, n.state, n.error, n.due_ms, n.done_ms FROM notice n
+
+-- part: notice_told_which
+n.event IN ('enroll_provisioned', 'enroll_otp', 'enroll_expiring') ORDER BY n.created_ms DESC, n.id DESC LIMIT 1000
+
+-- name: notice_told_of :many
+-- args: ids:text
+-- cols: pending_id:text, id:text, event:text, channel:text, state:text, error:text, due_ms:i64, done_ms:i64?
+-- only: pgsql
+SELECT {notice_told} WHERE n.pending_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))) AND {notice_told_which};
+-- only: sqlite3
+SELECT {notice_told} WHERE n.pending_id IN (SELECT value FROM json_each(:ids)) AND {notice_told_which};
+
+-- Enrolments whose people were told of them, that were to be open for two days at least and end within the last of them; each is reminded of once.
+-- part: notice_ending
+e.state IN ('created', 'opened', 'profile') AND e.expires_ms > :now AND e.expires_ms <= :now + 86400000 AND e.notify <> ''
+   AND e.expires_ms - e.created_ms >= 172800000 AND e.reminded_ms < e.expires_ms - 86400000
+
+-- name: notice_remind :many
+-- args: now:i64, max:i64
+-- cols: id:text, notify:text
+UPDATE pending_enrollment SET reminded_ms = :now
+ WHERE id IN (SELECT e.id FROM pending_enrollment e WHERE {notice_ending} ORDER BY e.expires_ms LIMIT :max)
+RETURNING id, notify;
 
 -- Text messages that the gateway has taken since then.
 -- name: notice_sms_sent :one

@@ -23,3 +23,8 @@ ALTER TABLE pending_enrollment ADD COLUMN otp_index TEXT;      -- HMAC of the on
 CREATE INDEX pending_otp ON pending_enrollment (otp_index) WHERE otp_index IS NOT NULL;
 ALTER TABLE bulk_row ADD COLUMN otp_index TEXT NOT NULL DEFAULT ''; -- as of pending_enrollment; '': none is given
 CREATE INDEX bulk_row_otp ON bulk_row (run_id, otp_index, n) WHERE otp_index <> '';
+
+-- ---------------------------------------------------------------- notices
+ALTER TABLE pending_enrollment ADD COLUMN reminded_ms BIGINT NOT NULL DEFAULT 0; -- when its person was told that it ends soon
+CREATE INDEX notice_pending ON notice (pending_id, created_ms) WHERE pending_id IS NOT NULL;
+DELETE FROM job WHERE kind = 'apns.expiry'; -- zone.expiry watches the push certificate and all else that ends some day

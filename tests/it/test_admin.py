@@ -373,7 +373,7 @@ UNVERSIONED = {  # what has no version, or is deleted in any: one's own things, 
     "DELETE /api/v1/admins/{id}", "DELETE /api/v1/roles/{id}", "DELETE /api/v1/messages/{id}", "DELETE /api/v1/bulk-runs/{id}",
     "PUT /api/v1/schedule", "PUT /api/v1/retention", "PUT /api/v1/enrollment-settings", "PUT /api/v1/otp-settings", "PUT /api/v1/matching", "PUT /api/v1/mail-gate", "PUT /api/v1/devices/{id}/mail-gate", "PUT /api/v1/group-period", "PUT /api/v1/push/request/signed", "PUT /api/v1/push/signing",
     "PUT /api/v1/eas-servers/{id}/discovered.csv",
-    "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/sms-gateway", "PUT /api/v1/notifications/server/certificate"}
+    "PUT /api/v1/push/certificate", "PUT /api/v1/notifications/server", "PUT /api/v1/notifications/settings", "PUT /api/v1/sms-gateway", "PUT /api/v1/notifications/server/certificate"}
 
 
 def test_stale_edits_change_nothing(zone, console, anna):

@@ -175,7 +175,7 @@ def test_nod05_work_that_goes_out_is_left_to_who_can(factory):
             """Owner of the last run of a kind: nothing else changes attempts or run_at_ms."""
             return one.sql("SELECT run_at_ms FROM job WHERE kind = ? AND state = 'waiting'", kind)
         # Other periodic work, added at the same time, is done here.
-        wait_for(lambda: [x for x in served("apns.expiry") if x[0] > 0])
+        wait_for(lambda: [x for x in served("zone.expiry") if x[0] > 0])
         assert served("apns.push") == [(0,)], "nobody can push yet"
         two.start()
         outside = own(console, "outside")
@@ -185,8 +185,8 @@ def test_nod05_work_that_goes_out_is_left_to_who_can(factory):
 
         def idle():
             one.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'apns.push' AND state = 'waiting'")
-            one.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'apns.expiry' AND state = 'waiting'")
-            wait_for(lambda: [x for x in served("apns.expiry") if x[0] > 0])
+            one.sql("UPDATE job SET run_at_ms = 0 WHERE kind = 'zone.expiry' AND state = 'waiting'")
+            wait_for(lambda: [x for x in served("zone.expiry") if x[0] > 0])
             return served("apns.push") == [(0,)]
         wait_for(idle)
         assert device.poll() == []

@@ -12,7 +12,7 @@ from clients import Console, enrolled, new_device
 from mail import Post
 
 FROM = "mdm@example.org"
-PLAIN = {"tls": "none", "user": "", "password": "", "from": FROM, "from_name": "Device management", "language": "en"}
+PLAIN = {"tls": "none", "user": "", "password": "", "from": FROM, "from_name": "Device management"}
 HOSTILE = "<b>Eve</b>\r\nBcc: victim@example.org ${portal.url} \u202egnp"
 
 
@@ -120,10 +120,14 @@ def test_delivered_over_tls_with_log_in(zone, console, anna, tls, mode):
 def test_language_of_the_zone(zone, console, anna, tls):
     """MAIL-02"""
     mta = tls()
-    secure(console, mta.port, language="de")
-    ident = add(zone, anna)
-    hasten(zone)
-    ended(zone, ident)
+    secure(console, mta.port)
+    assert console.call("PUT", "/notifications/settings", {"language": "de"})[0] == 200
+    try:
+        ident = add(zone, anna)
+        hasten(zone)
+        ended(zone, ident)
+    finally:
+        assert console.call("PUT", "/notifications/settings", {"language": "en"})[0] == 200
     mail = mta.mail[0][2]
     assert mail["Subject"] == "Keine Firmen-E-Mail auf iPhone of Anna" and mail["Content-Language"] == "de"
 
@@ -373,6 +377,10 @@ def test_outbox(zone, console, anna, scripted):
     assert console.call("POST", "/notices/00000000-0000-4000-8000-00000000dead/retry")[0] == 404
     add(zone, anna, key=idents[1])
     assert console.call("POST", f"/notices/{idents[1]}/retry")[0] in (204, 409)
+    ident = add(zone, anna)
+    zone.sql("UPDATE notice SET due_ms = ? WHERE id = ?", seed.now_ms() + 3600000, ident)
+    assert console.call("POST", f"/notices/{ident}/cancel")[0] == 204 and row(zone, ident)["state"] == "cancelled"
+    assert console.call("POST", f"/notices/{ident}/cancel")[0] == 409 and [i["id"] for i in console.get("/notices?state=cancelled")["items"]] == [ident]
     assert "notice.retry" in [r[0] for r in zone.sql("SELECT action FROM audit WHERE object_id = ?", idents[0])]
 
 
@@ -427,12 +435,38 @@ def test_password_is_written_only(zone, console):
 
 
 @pytest.mark.parametrize("field, change", [("host", {"host": "a/b"}), ("host", {"host": "x y"}), ("port", {"port": 0}), ("port", {"port": 65536}), ("tls", {"tls": "maybe"}),
-                                           ("from", {"from": "nobody"}), ("from", {"from": ""}), ("tls", {"user": "u", "password": "p"}), ("language", {"language": "fr"}),
+                                           ("from", {"from": "nobody"}), ("from", {"from": ""}), ("tls", {"user": "u", "password": "p"}), ("language", {"language": "en"}),
                                            ("password", {"user": "u", "tls": "tls"}), ("colour", {"colour": "red"}), ("from_name", {"from_name": "a\r\nb"})])
 def test_wrong_settings_are_named(console, field, change):
     """API-04"""
     status, _, body = console.call("PUT", "/notifications/server", {"host": "mail.example.org", **PLAIN, **change})
     assert (status, body["field"]) == (400, field), body
+
+
+def test_what_all_notices_say(zone, console, anna, tls):
+    """MAIL-02: language, organisation and support are settings of their own, and values for every text."""
+    was = console.get("/notifications/settings")
+    assert was == {"language": "en", "organisation": "", "support_mail": "", "support_phone": ""}
+    for field, change in (("language", {"language": "fr"}), ("organisation", {"organisation": "a\nb"}), ("support_mail", {"support_mail": "nobody"}), ("support_phone", {"support_phone": "<b>"}),
+                          ("colour", {"colour": 1})):
+        status, _, body = console.call("PUT", "/notifications/settings", change)
+        assert (status, body["field"]) == (400, field), body
+    now = {"organisation": "Example & Co", "support_mail": "help@example.org", "support_phone": "+49 30 123-45"}
+    text = {"subject": "${org.name}: ${device.model}", "text": "${to.login} ${device.platform} ${support.mail} ${support.phone}", "html": "<p>${org.name}</p>"}
+    mta = tls()
+    secure(console, mta.port)
+    try:
+        assert console.call("PUT", "/notifications/settings", now)[2] == was | now
+        assert console.call("PUT", "/notifications/templates/email_none/en", text, If_Match='"0"')[0] == 200
+        ident = add(zone, anna)
+        zone.sql("UPDATE notice SET device_id = ? WHERE id = ?", seed.device(zone, "Model", anna, model="iPhone 15"), ident)
+        hasten(zone)
+        ended(zone, ident)
+        assert mta.mail[0][2]["Subject"] == "Example & Co: iPhone 15"
+        parts = [p.get_content() for p in mta.mail[0][2].iter_parts()]
+        assert parts[0].strip() == f"{harness.PERSON} ios help@example.org +49 30 123-45" and "<p>Example &amp; Co</p>" in parts[1]
+    finally:
+        assert console.call("PUT", "/notifications/settings", was)[2] == was
 
 
 def test_default_ports(console):
@@ -477,7 +511,7 @@ def test_templates_are_changed_shown_and_reset(zone, console, anna, tls):
     """MAIL-02, PEN-05: edit, preview, reset; what is sent is the changed text."""
     items = console.get("/notifications/templates")["items"]
     assert {(i["event"], i["language"]) for i in items} >= {(e, l) for e in ("email_held", "email_settings", "email_none", "email_removed", "enroll_complete",
-                                                                              "device_unenrolled", "push_expiring", "identity_expiring") for l in ("en", "de")}
+                                                                              "device_unenrolled", "push_expiring", "identity_expiring", "certificate_expiring", "enroll_expiring", "match_needed") for l in ("en", "de")}
     path, text = "/notifications/templates/email_none/en", {"subject": "Hi ${to.name}", "text": "No mail on ${device.name}", "html": "<p>No mail on ${device.name}</p>"}
     shown = console.post(path + "/preview", text)
     assert shown["subject"] == "Hi Anna Adler" and "<p>No mail on iPhone Anna Adler</p>" in shown["html"]
@@ -493,7 +527,7 @@ def test_templates_are_changed_shown_and_reset(zone, console, anna, tls):
     assert parts[0].strip() == "No mail on <x>" and "<p>No mail on &lt;x&gt;</p>" in parts[1]
     status, _, now = console.call("DELETE", path, If_Match='"1"')
     assert status == 200 and now["version"] == 0 and now["subject"] == next(i for i in items if (i["event"], i["language"]) == ("email_none", "en"))["subject"]
-    assert [r[0] for r in zone.sql("SELECT action FROM audit WHERE object_kind = 'notice_template' ORDER BY at_ms, id")] == ["notice.template", "notice.template_reset"]
+    assert [r[0] for r in zone.sql("SELECT action FROM audit WHERE object_kind = 'notice_template' ORDER BY at_ms, id")][-2:] == ["notice.template", "notice.template_reset"]
     for bad in ("/notifications/templates/none/en", "/notifications/templates/email_none/fr"):
         assert console.call("GET", bad)[0] == 404 and console.call("POST", bad + "/preview", text)[0] == 404
 

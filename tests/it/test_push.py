@@ -303,8 +303,8 @@ def test_expiry_is_told(zone, console, apple, days, severity):
     """PSH-05: 30, 14, 7 and 1 days before the end, each once: message and audit."""
     configured(console, apple, days=(-300, days))
     for _ in range(2):
-        zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'apns.expiry'")
-        wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'apns.expiry' AND state = 'waiting' AND run_at_ms > 1"))
+        zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'zone.expiry'")
+        wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'zone.expiry' AND state = 'waiting' AND run_at_ms > 1"))
     assert zone.sql("SELECT code, severity FROM message WHERE object_id = 'apns'") == [("push.expiring", severity)]
     assert console.get("/push")["certificate"]["state"] == "expiring"
     configured(console, apple)

@@ -1,5 +1,6 @@
 /* The end of the push certificate by an injected clock (PSH-05), not-yet-valid by both clocks (PSH-03), nodes and removal (NOD-03). */
 #include "apple_test.h"
+#include "domain/mdm_expiry.h"
 #include "domain/mdm_push_cert.h"
 #include "wire/mdm_x509.h"
 
@@ -46,6 +47,13 @@ static const char *count(const char *table, const char *column, const char *valu
     return ask(z, "SELECT count(*) FROM %s WHERE %s = '%s'", table, column, value);
 }
 
+static apr_status_t watch(void)
+{
+    const mdm_expiry_t what = {.public_url = ""};
+
+    return mdm_expiry_run(z->t->ctx, &what);
+}
+
 /* Each mark once, whether the message was acknowledged or not; a day that passes between two marks tells nothing. */
 static void test_expiry(void **state)
 {
@@ -59,12 +67,12 @@ static void test_expiry(void **state)
     sql(z, "INSERT INTO admin (id, login, login_key, name, mail, kind, role_id, alerts, disabled, created_ms) VALUES "
            "('a1', 'a1', 'a1', 'Root', 'root@example.org', 'local', 'r1', 1, 0, 0), ('a2', 'a2', 'a2', 'None', 'x@example.org', 'local', 'r1', 0, 0, 0), "
            "('a3', 'a3', 'a3', 'Off', 'y@example.org', 'local', 'r1', 1, 1, 0), ('a4', 'a4', 'a4', 'No mail', '', 'local', 'r1', 1, 0, 0)");
-    assert_int_equal(mdm_push_cert_watch(z->t->ctx), APR_SUCCESS); /* no certificate: nothing to tell */
+    assert_int_equal(watch(), APR_SUCCESS); /* no certificate: nothing to tell */
     assert_int_equal(import(certificate(-1, 60)), APR_SUCCESS);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         z->t->now = end - apr_time_from_sec(steps[i].days * 86400LL);
-        assert_int_equal(mdm_push_cert_watch(z->t->ctx), APR_SUCCESS);
-        assert_int_equal(mdm_push_cert_watch(z->t->ctx), APR_SUCCESS);
+        assert_int_equal(watch(), APR_SUCCESS);
+        assert_int_equal(watch(), APR_SUCCESS);
         if (strcmp(count("audit", "action", "push_certificate.expiring"), steps[i].told)) {
             fail_msg("%d days: %s", steps[i].days, count("audit", "action", "push_certificate.expiring"));
         }

@@ -192,6 +192,43 @@ apr_status_t mdm_notice_retry(mdm_db_t *db, const char *id)
     return rv == APR_SUCCESS ? mdm_audit(db, "notice.retry", "notice", id, n->event, "done", NULL) : rv;
 }
 
+apr_status_t mdm_notice_cancel(mdm_db_t *db, const char *id)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_notice_get_t *n;
+    int done = 0;
+    apr_status_t rv = mdm_q_notice_get(db, id, ctx->actor.limit, &n);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_notice_cancel(db, id, mdm_now_ms(ctx), &done);
+    }
+    if (rv == APR_SUCCESS && !done) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This notice does not wait any more, or is being sent now.");
+    }
+    return rv == APR_SUCCESS ? mdm_audit(db, "notice.cancel", "notice", id, n->event, "done", NULL) : rv;
+}
+
+apr_status_t mdm_notice_told(mdm_db_t *db, const json_t *pending_ids, json_t **out)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_notice_told_of(db, mdm_json_text(ctx->pool, pending_ids), &rows);
+
+    *out = rv == APR_SUCCESS ? json_object() : NULL;
+    for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
+        const mdm_q_notice_told_of_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_notice_told_of_t);
+        json_t *list = json_object_get(*out, q->pending_id);
+
+        if (!list) {
+            json_object_set_new(*out, q->pending_id, list = json_array());
+        }
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", q->id, "event", q->event, "channel", q->channel, "state", q->state,
+            "error", q->error, "next_at", when(ctx->pool, strcmp(q->state, "waiting") ? 0 : q->due_ms), "done_at",
+            when(ctx->pool, q->done_ms_null ? 0 : q->done_ms)));
+    }
+    return rv;
+}
+
 /* ---------------------------------------------------------------- templates */
 
 static json_t *names(mdm_ctx_t *ctx, const char *list)

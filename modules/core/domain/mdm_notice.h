@@ -42,6 +42,12 @@ apr_status_t mdm_notice_list(mdm_db_t *db, const mdm_page_t *page, const char *s
 /* Tries one again at once: one that failed, or waits for its next try. MDM_ECONFLICT: it was sent, or a newer one of the same key waits. Audited. */
 apr_status_t mdm_notice_retry(mdm_db_t *db, const char *id);
 
+/* Takes one back that waits. MDM_ECONFLICT: it does not, or is being sent. Audited. */
+apr_status_t mdm_notice_cancel(mdm_db_t *db, const char *id);
+/* What people were told of their pending enrolments, the latest first: {"<pending>": [{"id", "event", "channel", "state", "error", "next_at", "done_at"}]}
+ * of a JSON list of ids. New reference. */
+apr_status_t mdm_notice_told(mdm_db_t *db, const json_t *pending_ids, json_t **out);
+
 /* ---- templates */
 /* [{event, audience, language, variables, required, subject, text, html, sms (null: by mail only), changed, changed_at, version}] of all; version 0: as
  * shipped. */
@@ -52,9 +58,22 @@ apr_status_t mdm_notice_template_save(mdm_db_t *db, const char *event, const cha
 /* The text that counts now; in ctx's pool. */
 apr_status_t mdm_notice_text(mdm_db_t *db, const mdm_notice_kind_t *kind, const char *language, mdm_notice_text_t *out);
 
+/* ---- what the zone says of itself in its notices */
+typedef struct mdm_notice_zone_t {
+    const char *language;                         /* for whom no other one is known */
+    const char *org, *support_mail, *support_phone; /* "": not said */
+} mdm_notice_zone_t;
+
+/* In ctx's pool. */
+apr_status_t mdm_notice_zone(mdm_db_t *db, mdm_notice_zone_t **out);
+/* {"language", "organisation", "support_mail", "support_phone"}. New reference. id: not used. */
+apr_status_t mdm_notice_zone_json(mdm_db_t *db, const char *id, json_t **out);
+/* Sets what is given. MDM_EINPUT names the member. In a transaction; audited. */
+apr_status_t mdm_notice_zone_edit(mdm_db_t *db, json_t *body);
+
 /* ---- the mail server */
 typedef struct mdm_notice_conf_t {
-    const char *host, *tls /* none starttls tls */, *user, *password, *from, *from_name, *language, *pin;
+    const char *host, *tls /* none starttls tls */, *user, *password, *from, *from_name, *pin;
     int port;
 } mdm_notice_conf_t;
 
@@ -69,7 +88,7 @@ apr_status_t mdm_notice_conf_pin(mdm_db_t *db, const char *sha256);
 /* A test message to an address, step by step. Holds no connection to the database. */
 typedef struct mdm_notice_test_t {
     const mdm_notice_conf_t *conf;
-    const char *ca_file, *to;
+    const char *ca_file, *to, *language;
 } mdm_notice_test_t;
 void mdm_notice_test(mdm_probe_t *p, const mdm_notice_test_t *t);
 

@@ -30,20 +30,10 @@ static apr_status_t read_conf(mdm_db_t *db, mdm_notice_conf_t *c)
     apr_status_t rv = mdm_setting_get(db, MDM_NOTICE_SETTING, &j);
 
     *c = (mdm_notice_conf_t){text_of(ctx, j, "host"), text_of(ctx, j, "tls"), text_of(ctx, j, "user"), text_of(ctx, j, "password"),
-                             text_of(ctx, j, "from"), text_of(ctx, j, "from_name"), text_of(ctx, j, "language"), text_of(ctx, j, "pin"),
+                             text_of(ctx, j, "from"), text_of(ctx, j, "from_name"), text_of(ctx, j, "pin"),
                              (int)json_integer_value(json_object_get(j, "port"))};
     c->tls = *c->tls ? c->tls : modes[1];
-    c->language = *c->language ? c->language : mdm_notice_languages[0];
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
-}
-
-apr_status_t mdm_notice_language(mdm_db_t *db, const char **out)
-{
-    mdm_notice_conf_t c;
-    apr_status_t rv = read_conf(db, &c);
-
-    *out = c.language;
-    return rv;
 }
 
 apr_status_t mdm_notice_conf(mdm_db_t *db, mdm_notice_conf_t **out)
@@ -58,8 +48,8 @@ apr_status_t mdm_notice_conf(mdm_db_t *db, mdm_notice_conf_t **out)
 /* Without the password. */
 static json_t *open_json(const mdm_notice_conf_t *c)
 {
-    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:s, s:s, s:s, s:s?}", "host", c->host, "port", c->port, "tls", c->tls, "user", c->user, "password_set",
-                     *c->password != '\0', "from", c->from, "from_name", c->from_name, "language", c->language, "pin", *c->pin ? c->pin : NULL);
+    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:s, s:s, s:s?}", "host", c->host, "port", c->port, "tls", c->tls, "user", c->user, "password_set",
+                     *c->password != '\0', "from", c->from, "from_name", c->from_name, "pin", *c->pin ? c->pin : NULL);
 }
 
 static json_t *time_or_null(apr_pool_t *p, const json_t *j, const char *name)
@@ -174,7 +164,6 @@ apr_status_t mdm_notice_conf_edit(mdm_db_t *db, json_t *body)
                                    {"password", MDM_JF_STR, 0, 0, SECRET_MAX, NULL, 0, &c.password, NULL},
                                    {"from", MDM_JF_STR, 0, 0, MDM_MAIL_ADDRESS_MAX, NULL, 0, &c.from, NULL},
                                    {"from_name", MDM_JF_STR, 0, 0, TEXT_MAX, NULL, 0, &c.from_name, NULL},
-                                   {"language", MDM_JF_ENUM, 0, 0, 0, mdm_notice_languages, 0, &c.language, NULL},
                                    {NULL}};
 
     c = was;
@@ -253,8 +242,8 @@ static void on_step(void *baton, mdm_smtp_step_e step, const char *words)
 static int test_message(mdm_probe_t *p, const mdm_notice_test_t *t, mdm_smtp_msg_t *m)
 {
     const mdm_notice_conf_t *c = t->conf;
-    int german = !strcmp(c->language, "de");
-    const mdm_mail_t mail = {.from = c->from, .from_name = c->from_name, .to = t->to, .language = c->language, .id = mdm_uuid(p->ctx->pool),
+    int german = !strcmp(t->language, "de");
+    const mdm_mail_t mail = {.from = c->from, .from_name = c->from_name, .to = t->to, .language = t->language, .id = mdm_uuid(p->ctx->pool),
         .date_ms = mdm_now_ms(p->ctx), .subject = german ? "Testnachricht der Geräteverwaltung" : "Test message of the device management",
         .text = german ? "Diese Nachricht kam an: Die Geräteverwaltung kann E-Mails senden.\n"
                        : "This message has arrived: the device management can send mail.\n",

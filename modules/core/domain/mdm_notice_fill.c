@@ -14,6 +14,11 @@ static void put(json_t *values, const char *name, const char *value)
     json_object_set_new(values, name, json_string(value));
 }
 
+static const char *text_of(const char *s)
+{
+    return s ? s : "";
+}
+
 /* "2031-05-12 16:30 UTC" */
 static const char *minute_text(apr_pool_t *p, apr_int64_t ms)
 {
@@ -48,6 +53,7 @@ static apr_status_t secret_values(mdm_notice_sending_t *r, mdm_db_t *db, const m
         return APR_SUCCESS;
     }
     if ((rv = mdm_pending_token(db, pending->id, &token)) == APR_SUCCESS) {
+        put(values, "enrol.token", token);
         put(values, "enrol.link", mdm_enroll_link(mdm_db_ctx(db)->pool, r->base, token, NULL));
         rv = mdm_otp_reveal(db, pending->id, &otp);
         if (rv == APR_SUCCESS) {
@@ -69,6 +75,7 @@ static apr_status_t pending_values(mdm_notice_sending_t *r, mdm_db_t *db, const 
     put(values, "person.name", pending->person_name ? pending->person_name : "");
     put(values, "person.login", pending->person_login ? pending->person_login : "");
     put(values, "admin.name", n->created_by ? n->created_by : "");
+    put(values, "enrol.ownership", pending->ownership);
     put(values, "enrol.expires", minute_text(p, pending->expires_ms));
     return strstr(kind->vars, " enrol.link ") ? secret_values(r, db, pending, values) : APR_SUCCESS;
 }
@@ -123,7 +130,13 @@ apr_status_t mdm_notice_fill(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice
 
     values = rv == APR_SUCCESS && json_is_object(values) ? values : mdm_json_own(ctx, json_object());
     put(values, "to.name", t->name);
+    put(values, "to.login", text_of(t->row->person_login));
     put(values, "device.name", t->row->device_name);
+    put(values, "device.model", text_of(t->row->device_model));
+    put(values, "device.platform", text_of(t->row->device_platform));
+    put(values, "org.name", r->zone->org);
+    put(values, "support.mail", r->zone->support_mail);
+    put(values, "support.phone", r->zone->support_phone);
     put(values, "portal.url", mdm_enroll_link(ctx->pool, r->base, "", NULL));
     if (!kind) {
         return MDM_EINPUT;
@@ -133,7 +146,7 @@ apr_status_t mdm_notice_fill(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice
     }
     rv = read_values(r, db, kind, t, values);
     if (rv == APR_SUCCESS) {
-        rv = find_text(r, db, kind, t->row->language && *t->row->language ? t->row->language : r->language, &text);
+        rv = find_text(r, db, kind, t->row->language && *t->row->language ? t->row->language : r->zone->language, &text);
     }
     mdm_db_close(db);
     if (rv == APR_SUCCESS && !mdm_notice_tellable(kind, values)) {

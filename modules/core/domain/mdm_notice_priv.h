@@ -41,7 +41,7 @@ typedef struct mdm_notice_sending_t {
     void *conf;               /* the way's settings; NULL: none */
     void *link;               /* the way's connection */
     json_t *away;             /* NULL: the other side is not known to be away */
-    const char *language;     /* of the zone */
+    const mdm_notice_zone_t *zone;
     mdm_notice_text_t *texts[MDM_NOTICE_LANGUAGES][MDM_NOTICE_TEXTS_MAX]; /* as they were needed, in the order of mdm_notice_kinds */
     const char *mail_host;    /* that mail apps are given */
     const char *base;         /* that links for people begin with */
@@ -72,8 +72,6 @@ apr_status_t mdm_notice_hasten(mdm_db_t *db, const char *job);
 apr_status_t mdm_notice_back(mdm_db_t *db, const mdm_notice_way_t *way);
 /* {"waiting", "failed", "away_since", "next_try", "trouble"} of a way, into a JSON object. */
 apr_status_t mdm_notice_state_json(mdm_db_t *db, const mdm_notice_way_t *way, json_t *out);
-/* The language of notices for whom nothing else is known. */
-apr_status_t mdm_notice_language(mdm_db_t *db, const char **out);
 /* Text and values of a notice, filled in; t->row and t->name are set. MDM_EINPUT: what it was to tell is not there any more. */
 apr_status_t mdm_notice_fill(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice_try_t *t);
 /* A client for this server, in ctx's pool. peer may be NULL. */

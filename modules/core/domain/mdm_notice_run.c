@@ -78,7 +78,10 @@ static apr_status_t begin(run_t *r)
         rv = APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
     }
     if (rv == APR_SUCCESS && r->conf) {
-        rv = mdm_notice_language(db, &r->language);
+        mdm_notice_zone_t *zone;
+
+        rv = mdm_notice_zone(db, &zone);
+        r->zone = zone;
     }
     if (rv == APR_SUCCESS && r->conf) {
         rv = read_host(r, db);

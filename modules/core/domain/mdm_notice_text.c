@@ -269,7 +269,7 @@ int mdm_notice_tellable(const mdm_notice_kind_t *kind, const json_t *values)
     char name[64];
     apr_size_t len;
 
-    for (const char *s = kind->required + 1; *s; s += len + 1) {
+    for (const char *s = kind->needed + 1; *s; s += len + 1) {
         len = strcspn(s, " ");
         apr_cpystrn(name, s, len < sizeof(name) ? len + 1 : sizeof(name));
         if (len && !json_object_get(values, name)) {
@@ -284,7 +284,10 @@ json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url)
     static const char *const samples[][2] = {{"to.name", "Anna Adler"}, {"person.name", "Anna Adler"}, {"person.login", "anna"}, {"admin.name", "Ada Okoye"},
                                              {"device.name", "iPhone Anna Adler"}, {"date", "2031-05-12"}, {"days", "14"}, {"mail.server", "mail.example.org"},
                                              {"mail.user", "EXAMPLE\\anna"}, {"mail.address", "anna.adler@example.org"}, {"enrol.otp", "4093 7716"},
-                                             {"enrol.expires", "2031-05-12 16:30 UTC"}};
+                                             {"enrol.expires", "2031-05-12 16:30 UTC"}, {"enrol.token", "mS7xq0YbT1aVwR4k2LdN9g"},
+                                             {"enrol.ownership", "corporate"}, {"to.login", "anna"}, {"device.model", "iPhone 15"}, {"device.platform", "ios"},
+                                             {"certificate.name", "mdm.example.org"}, {"org.name", "Example"}, {"support.mail", "help@example.org"},
+                                             {"support.phone", "+49 30 1234567"}};
     json_t *values = mdm_json_own(ctx, json_object());
 
     for (unsigned i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {

@@ -23,6 +23,7 @@ typedef struct mdm_notice_kind_t {
     int admins;           /* 1: goes to administrators who receive alerts, else to a person */
     const char *vars;     /* " a b ": what the template may use, each with a blank before and behind it */
     const char *required; /* of these, what each form must hold */
+    const char *needed;   /* of these, what must have a value when it is told */
     mdm_notice_text_t texts[MDM_NOTICE_LANGUAGES]; /* in the order of mdm_notice_languages */
 } mdm_notice_kind_t;
 
@@ -42,7 +43,7 @@ apr_status_t mdm_notice_check(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, con
 /* Fills in: values {"device.name": "…"}; what has no value is empty, and a line that names a one-time password is left out where there is none. In HTML values
  * are text, whatever they hold; elsewhere they are one line. The HTML becomes a whole document. */
 void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *values, mdm_notice_text_t *out);
-/* True if all that the kind requires has a value: what it was to tell is still there. */
+/* True if all that the kind needs has a value: what it was to tell is still there. */
 int mdm_notice_tellable(const mdm_notice_kind_t *kind, const json_t *values);
 /* Values that show how it will look. Owned by the pool of ctx. */
 json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url);

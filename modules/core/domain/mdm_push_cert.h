@@ -5,9 +5,9 @@
 #include <jansson.h>
 
 #include "db/mdm_db.h"
+#include "wire/mdm_x509.h"
 
 #define MDM_PUSH_TEST "apns.test"     /* job kind "apns.test@<node>": each node runs its own (NOD-04) */
-#define MDM_PUSH_WATCH "apns.expiry"
 
 /* What stands in the request. Organisation, country and mail (the Apple account that will own the certificate) are needed. */
 typedef struct mdm_push_subject_t {
@@ -46,8 +46,8 @@ apr_status_t mdm_push_cert_brief(mdm_db_t *db, mdm_push_brief_t *out);
 /* Forgets certificate and request: the last node lost the MDM role (NOD-03). In the caller's transaction. */
 apr_status_t mdm_push_cert_remove(mdm_db_t *db);
 
-/* Warns 30, 14, 7 and 1 days before the end, and after it: message and audit row, once each. */
-apr_status_t mdm_push_cert_watch(mdm_ctx_t *ctx);
+/* APR_NOTFOUND: there is none. In ctx's pool. */
+apr_status_t mdm_push_cert_info(mdm_db_t *db, mdm_certinfo_t *info);
 
 /* Asks every node with the MDM role and outbound access to test the certificate. */
 apr_status_t mdm_push_test_ask(mdm_db_t *db);

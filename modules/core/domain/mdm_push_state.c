@@ -20,8 +20,7 @@ static json_t *time_json(apr_pool_t *p, apr_int64_t ms)
     return json_string(mdm_time_text(p, ms));
 }
 
-static const int warn_days[] = {30, 14, 7, 1};
-#define WARN_DAYS (sizeof warn_days / sizeof warn_days[0])
+#define WARN_DAYS 30
 
 /* Days that are left, rounded up; 0 or less: over. */
 static int days_left(apr_int64_t now, apr_int64_t until)
@@ -29,7 +28,7 @@ static int days_left(apr_int64_t now, apr_int64_t until)
     return (int)((until - now + (until > now ? DAY_MS - 1 : 0)) / DAY_MS);
 }
 
-static apr_status_t cert_read(mdm_db_t *db, mdm_certinfo_t *info)
+apr_status_t mdm_push_cert_info(mdm_db_t *db, mdm_certinfo_t *info)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_cert_t *cert = NULL;
@@ -56,7 +55,7 @@ static apr_status_t cert_json(mdm_db_t *db, json_t **out)
     apr_int64_t now = mdm_now_ms(ctx);
     mdm_q_push_devices_t *n;
     mdm_certinfo_t i;
-    apr_status_t rv = cert_read(db, &i);
+    apr_status_t rv = mdm_push_cert_info(db, &i);
 
     *out = NULL;
     if (rv == APR_SUCCESS) {
@@ -67,7 +66,7 @@ static apr_status_t cert_json(mdm_db_t *db, json_t **out)
         *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:s, s:I}", "subject", i.subject, "issuer", i.issuer, "topic",
                          i.uid ? i.uid : "", "serial", i.serial, "key", i.key_text, "not_before", time_json(ctx->pool, i.not_before_ms),
                          "not_after", time_json(ctx->pool, i.not_after_ms), "days_left", days, "state",
-                         days <= 0 ? "expired" : now < i.not_before_ms ? "not_yet" : days <= warn_days[0] ? "expiring" : "valid",
+                         days <= 0 ? "expired" : now < i.not_before_ms ? "not_yet" : days <= WARN_DAYS ? "expiring" : "valid",
                          "devices", (json_int_t)n->n);
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
@@ -157,14 +156,14 @@ apr_status_t mdm_push_cert_brief(mdm_db_t *db, mdm_push_brief_t *out)
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_certinfo_t info;
     json_t *found;
-    apr_status_t rv = cert_read(db, &info);
+    apr_status_t rv = mdm_push_cert_info(db, &info);
 
     *out = (mdm_push_brief_t){0};
     if (rv == APR_SUCCESS) {
         int days = days_left(mdm_now_ms(ctx), info.not_after_ms);
 
         out->there = 1;
-        out->trouble = days <= warn_days[0] ? ending(ctx->pool, &info, days) : NULL;
+        out->trouble = days <= WARN_DAYS ? ending(ctx->pool, &info, days) : NULL;
         rv = mdm_setting_get(db, "apns.stopped", &found);
         if (rv == APR_SUCCESS && !out->trouble && json_is_string(json_object_get(found, "reason"))) {
             out->trouble = mdm_said(ctx->pool, "said_push_refused", json_string_value(json_object_get(found, "reason")), NULL);
@@ -173,73 +172,6 @@ apr_status_t mdm_push_cert_brief(mdm_db_t *db, mdm_push_brief_t *out)
         out->request = json_object_get(found, "signed") ? MDM_PUSH_SIGNED : MDM_PUSH_MADE;
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
-}
-
-/* ---------------------------------------------------------------- warnings (PSH-05) */
-
-/* The mark that has been passed: 30, 14, 7, 1, or 0 when it is over; -1: none yet. */
-static int mark(int days)
-{
-    int passed = -1;
-
-    for (size_t i = 0; i < WARN_DAYS; i++) {
-        passed = days <= warn_days[i] ? warn_days[i] : passed;
-    }
-    return days <= 0 ? 0 : passed;
-}
-
-static int warned(mdm_db_t *db, const char *serial, int now)
-{
-    const char *of = NULL;
-    int at = 0;
-    json_t *j;
-
-    return mdm_setting_get(db, "apns.warned", &j) == APR_SUCCESS && json_unpack(j, "{s:s, s:i}", "serial", &of, "mark", &at) == 0
-           && !strcmp(of, serial) && at <= now;
-}
-
-static apr_status_t warn(mdm_db_t *db, const mdm_certinfo_t *info, int days, int now)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *until = mdm_time_text(ctx->pool, info->not_after_ms);
-    json_t *detail = mdm_json_own(ctx, json_pack("{s:s, s:i}", "until", until, "days", days));
-    json_t *note = mdm_json_own(ctx, json_pack("{s:s, s:i}", "serial", info->serial, "mark", now));
-    apr_status_t rv = mdm_message(db, "zone", "apns", now > 7 ? MDM_MSG_WARNING : MDM_MSG_ERROR, "push.expiring",
-                                  ending(ctx->pool, info, now ? days : 0));
-
-    mdm_log(ctx, MDM_LOG_NOTICE, "MDM0502", 0, "the Apple push certificate ends on %s", until);
-    if (rv == APR_SUCCESS) {
-        rv = mdm_audit(db, "push_certificate.expiring", "zone", "apns", info->uid ? info->uid : "", "done", detail);
-    }
-    if (rv == APR_SUCCESS) {
-        const mdm_notice_t told = {.event = "push_expiring", .key = "push_expiring", .vars = mdm_json_own(ctx,
-            json_pack("{s:o, s:o}", "date", json_sprintf("%.10s", until), "days", json_sprintf("%d", days > 0 ? days : 0)))};
-        rv = mdm_notice_admins(db, &told);
-    }
-    return rv == APR_SUCCESS ? mdm_setting_set(db, "apns.warned", note, 0) : rv;
-}
-
-apr_status_t mdm_push_cert_watch(mdm_ctx_t *ctx)
-{
-    mdm_certinfo_t info;
-    mdm_db_t *db;
-    int days, now;
-    apr_status_t rv = mdm_db_open(ctx, &db);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_db_begin(db);
-    if (rv == APR_SUCCESS && (rv = cert_read(db, &info)) == APR_SUCCESS) {
-        days = days_left(mdm_now_ms(ctx), info.not_after_ms);
-        now = mark(days);
-        if (now >= 0 && !warned(db, info.serial, now)) {
-            rv = warn(db, &info, days, now);
-        }
-    }
-    rv = mdm_db_end(db, APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv);
-    mdm_db_close(db);
-    return rv;
 }
 
 /* ---------------------------------------------------------------- the test on every node (NOD-04) */

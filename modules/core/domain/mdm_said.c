@@ -11,6 +11,8 @@ const mdm_said_t mdm_said_table[] = {
     {"said_identity_ended", "The device's identity has ended and could not be renewed. The device has to be enrolled again."},
     {"said_push_ending", "The Apple push certificate ends on {0}, in days: {1}. Renew it at Apple with the same Apple account."},
     {"said_push_ended", "The Apple push certificate ended on {0}: no Apple device can be woken. Renew it at Apple, do not make a new one."},
+    {"said_certificate_ending", "The certificate {2} ends on {0}, in days: {1}. Replace it before then."},
+    {"said_certificate_ended", "The certificate {2} ended on {0}. Replace it."},
     {"said_push_unconfigured", "Devices wait to be woken, but there is no Apple push certificate."},
     {"said_push_refused", "Apple's push service refuses our certificate or topic ({0}): devices can't be woken."},
     {"said_push_fault", "Apple's push service does not understand our requests ({0}): please report this."},

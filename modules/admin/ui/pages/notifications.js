@@ -5,7 +5,7 @@ import { probe } from '../probe.js';
 import { gateway } from '../sms.js';
 import { t } from '../words.js';
 
-const modes = ['starttls', 'tls', 'none'], languages = ['en', 'de'], states = ['waiting', 'sent', 'failed'];
+const modes = ['starttls', 'tls', 'none'], languages = ['en', 'de'], states = ['waiting', 'sent', 'failed', 'cancelled'];
 const steps = ['dns', 'tcp', 'connect', 'tls', 'login', 'sender', 'recipient', 'message'];
 const title = (event) => word('notice', event);
 
@@ -17,8 +17,7 @@ const edit = (s, again) => dialog({ title: t('smtp_edit'), submit: t('save'), fi
   { name: 'user', label: t('smtp_user'), value: s.user, max: 200, hint: t('smtp_user_hint') },
   { name: 'password', label: t('password'), type: 'password', auto: 'new-password', max: 500, hint: s.password_set ? t('smtp_password_kept') : null },
   { name: 'from', label: t('smtp_from'), type: 'email', value: s.from, max: 254 },
-  { name: 'from_name', label: t('smtp_from_name'), value: s.from_name, max: 200 },
-  { name: 'language', label: t('smtp_language'), type: 'select', value: s.language, options: languages.map((l) => [l, word('lang', l)]) }],
+  { name: 'from_name', label: t('smtp_from_name'), value: s.from_name, max: 200 }],
 save: async ({ port, password, ...v }) => {
   await api('PUT', 'notifications/server', { body: { ...v, host: v.host.trim(), port: port ? Number(port) : null, ...(password ? { password } : {}) } });
   toast(t('saved'));
@@ -33,11 +32,22 @@ const trouble = (s) => [!s.configured && h('p', { class: 'alert warn' }, t('smtp
 
 function server(s, write, again) {
   const rows = [['smtp_host', s.configured ? h('code', { class: 'mono' }, `${s.host}:${s.port}`) : '–'], ['smtp_tls', word('smtp_tls', s.tls)], ['smtp_user', name(s.user || '–')],
-    ['smtp_from', [name(s.from_name), s.from_name && ' · ', name(s.from || '–')]], ['smtp_language', word('lang', s.language)], s.pin && ['smtp_pin', h('code', { class: 'mono' }, s.pin)],
+    ['smtp_from', [name(s.from_name), s.from_name && ' · ', name(s.from || '–')]], s.pin && ['smtp_pin', h('code', { class: 'mono' }, s.pin)],
     ['smtp_waiting', number(s.waiting)], s.next_try && ['smtp_next', time(s.next_try)]].filter(Boolean);
   return h('section', { class: 'panel' }, h('dl', {}, rows.map(([k, v]) => [h('dt', {}, t(k)), h('dd', {}, v)])),
     write && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => edit(s, again), s.configured ? '' : 'primary'), s.configured && button(t('smtp_test'), 'ok', () => test(again))));
 }
+
+// ---- what all of them say
+const about = ['organisation', 'support_mail', 'support_phone'];
+const generalEdit = (s, again) => dialog({ title: t('nt_general'), submit: t('save'), fields: [
+  { name: 'language', label: t('nt_language'), type: 'select', value: s.language, options: languages.map((l) => [l, word('lang', l)]) },
+  ...about.map((k) => ({ name: k, label: t(`nt_${k}`), value: s[k], type: { support_mail: 'email', support_phone: 'tel' }[k], max: k === 'support_phone' ? 40 : 200 }))],
+save: async (v) => { await api('PUT', 'notifications/settings', { body: v }); toast(t('saved')); again(); } });
+
+const general = (s, write, again) => h('section', { class: 'panel' }, h('p', { class: 'muted' }, t('nt_general_lead')),
+  h('dl', {}, [h('dt', {}, t('nt_language')), h('dd', {}, word('lang', s.language))], about.map((k) => [h('dt', {}, t(`nt_${k}`)), h('dd', {}, name(s[k] || '–'))])),
+  write && h('div', { class: 'acts' }, button(t('edit'), 'edit', () => generalEdit(s, again))));
 
 // ---- texts
 const preview = (r) => [h('p', {}, h('strong', {}, name(r.subject))), h('iframe', { class: 'mailview', sandbox: '', srcdoc: r.html, title: t('tpl_html') }),
@@ -69,13 +79,16 @@ const texts = (items, write, again) => h('div', { class: 'panel flush' }, table(
   { label: '', cell: (x) => h('div', { class: 'acts' }, button(t(write ? 'edit' : 'tpl_show'), write ? 'edit' : 'search', () => template(x, write, again))) }], items));
 
 // ---- the outbox
-const columns = (write, retry) => [
+const cancel = (n, again) => dialog({ title: t('notice_cancel'), lead: [h('p', {}, title(n.event), ': ', name(n.name || '–')), h('p', {}, t('notice_cancel_lead'))], submit: t('notice_cancel'), danger: true,
+  save: async () => { await api('POST', `notices/${n.id}/cancel`); toast(t('saved')); again(); } });
+
+const columns = (write, retry, again) => [
   { label: t('notice'), lead: true, cell: (n) => [h('span', { class: 'main' }, title(n.event)), n.device_id && n.device_name ? h('span', { class: 'sub' }, h('a', { href: `#/device/${n.device_id}` }, name(n.device_name))) : null,
     n.error && h('span', { class: 'sub' }, name(n.error))] },
   { label: t('tpl_to'), fair: true, cell: (n) => [h('span', {}, name(n.name || '–')), h('span', { class: 'sub' }, name(n.channel === 'sms' ? n.phone : n.mail))] },
   { label: t('state'), tight: true, cell: (n) => [chip(n.state === 'sent' ? 'mail_sent' : n.state), n.attempts > 1 && h('span', { class: 'sub' }, t('attempts'), `: ${number(n.attempts)}`)] },
   { label: t('created'), tight: true, cell: (n) => time(n.created_at) }, { label: t('run_or_end'), tight: true, cell: (n) => time(n.next_at || n.done_at) },
-  { label: '', cell: (n) => write && n.state !== 'sent' && h('div', { class: 'acts' }, button(t('notice_retry'), 'refresh', () => retry(n))) }];
+  { label: '', cell: (n) => write && n.state !== 'sent' && h('div', { class: 'acts' }, button(t('notice_retry'), 'refresh', () => retry(n)), n.state === 'waiting' && button(t('notice_cancel'), 'off', () => cancel(n, again))) }];
 
 async function outbox({ query, signal, again }, write) {
   const filter = { state: query.state || '' }, path = `notices${toQuery(filter)}`, list = h('div', { class: 'panel flush' });
@@ -84,7 +97,7 @@ async function outbox({ query, signal, again }, write) {
   const more = async () => {
     try { const r = await api('GET', `notices${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   };
-  const draw = () => fill(list, state.items.length === 0 ? empty(t('no_notices'), 'mail') : [table(columns(write, retry), state.items), pager(list, state, more)]);
+  const draw = () => fill(list, state.items.length === 0 ? empty(t('no_notices'), 'mail') : [table(columns(write, retry, again), state.items), pager(list, state, more)]);
   draw();
   poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } });
   return [h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/notifications${toQuery({ state: e.target.value })}`; } },
@@ -93,10 +106,13 @@ async function outbox({ query, signal, again }, write) {
 
 export default async function page(view) {
   const { main, query, signal, may, again } = view, write = may('zone:write');
-  const tab = ['texts', 'server', 'sms'].includes(query.tab) ? query.tab : 'outbox';
-  const s = (await api('GET', 'notifications/server', { signal })).data;
+  const tabs = { outbox: 'nt_outbox', texts: 'nt_texts', general: 'nt_general', server: 'nt_server', sms: 'tpl_sms' };
+  const tab = query.tab in tabs ? query.tab : 'outbox', read = async (path) => (await api('GET', path, { signal })).data;
+  const s = await read('notifications/server');
   const panel = h('div', { id: 'panel', role: 'tabpanel', 'aria-labelledby': `tab-${tab}` });
-  fill(panel, tab === 'server' ? server(s, write, again) : tab === 'sms' ? gateway((await api('GET', 'sms-gateway', { signal })).data, write, again) : tab === 'texts' ? texts((await api('GET', 'notifications/templates', { signal })).data.items, write, again) : await outbox(view, write));
+  const draw = { outbox: () => outbox(view, write), texts: async () => texts((await read('notifications/templates')).items, write, again), general: async () => general(await read('notifications/settings'), write, again),
+    server: () => server(s, write, again), sms: async () => gateway(await read('sms-gateway'), write, again) };
+  fill(panel, await draw[tab]());
   fill(main, head(t('notifications'), tab === 'outbox' && csvLink(url(`notices${toQuery({ state: query.state, format: 'csv' })}`), 'notices')), tab !== 'sms' && trouble(s),
-    tabbar([['outbox', t('nt_outbox')], ['texts', t('nt_texts')], ['server', t('nt_server')], ['sms', t('tpl_sms')]], tab, (key) => { location.hash = `#/notifications${key === 'outbox' ? '' : `?tab=${key}`}`; }), panel);
+    tabbar(Object.entries(tabs).map(([k, l]) => [k, t(l)]), tab, (key) => { location.hash = `#/notifications${key === 'outbox' ? '' : `?tab=${key}`}`; }), panel);
 }

@@ -215,6 +215,25 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
 
 /* ---- the outbox */
 
+apr_status_t mdm_adm_told(mdm_db_t *db, json_t *items)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    json_t *ids = mdm_json_own(ctx, json_array()), *told = NULL, *item;
+    apr_status_t rv = APR_SUCCESS;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+        json_array_append(ids, json_object_get(item, "id"));
+    if (json_array_size(ids))
+        rv = mdm_notice_told(db, ids, &told);
+    mdm_json_own(ctx, told);
+    json_array_foreach(items, i, item) {
+        json_t *list = json_object_get(told, json_string_value(json_object_get(item, "id")));
+        json_object_set_new(item, "notices", list ? json_incref(list) : json_array());
+    }
+    return rv;
+}
+
 static apr_status_t outbox(mdm_db_t *db, const mdm_page_t *page, const void *state, json_t *items, const char **next)
 {
     return mdm_notice_list(db, page, state, items, next);

@@ -59,7 +59,7 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
     }
-    return rv;
+    return rv == APR_SUCCESS ? mdm_adm_told(db, items) : rv;
 }
 
 int mdm_adm_pending_list(mdm_web_call_t *call)
@@ -98,7 +98,10 @@ static apr_status_t pending_json(mdm_db_t *db, const char *id, json_t **out, apr
     apr_status_t rv = mdm_q_admin_pending(db, id, &q);
 
     if (rv == APR_SUCCESS) {
-        *out = PENDING_JSON(mdm_db_ctx(db), q);
+        json_t *one = mdm_json_own(mdm_db_ctx(db), json_pack("[o]", PENDING_JSON(mdm_db_ctx(db), q)));
+
+        rv = mdm_adm_told(db, one);
+        *out = json_incref(json_array_get(one, 0));
         *version = q->version;
     }
     return rv;

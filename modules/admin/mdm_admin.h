@@ -124,6 +124,8 @@ apr_status_t mdm_adm_audit_device(mdm_db_t *db, const char *action, const char *
 
 /* How people are told of an enrolment: "", "mail", "sms", "both", NULL (admin_pending.c). */
 extern const char *const mdm_adm_notify[];
+/* "notices" for each of these pending enrolments (objects with "id"): what their people were told (PEN-05). admin_notice.c */
+apr_status_t mdm_adm_told(mdm_db_t *db, json_t *items);
 /* ---- log-ins: both an account and an address can run out of tries. Answers seconds to wait (admin_session.c). */
 int mdm_adm_must_wait(mdm_web_call_t *call, const char *account);
 void mdm_adm_note_try(mdm_web_call_t *call, const char *account, int ok);

@@ -182,6 +182,9 @@ def test_provisioned_for_somebody(zone, console, anna, gateway, tls):
         parts = [p.get_content() for p in mail.iter_parts()]
         assert len(gate.got) == 1 and len(otp) >= 6 and all(link in t and otp in t for t in parts + [gate.texts()[0]["text"]]) and f'href="{link}"' in parts[1]
         assert len(zone.sql("SELECT id FROM notice WHERE event = 'enroll_provisioned_admin'")) == 1  # a bulk run has its page
+        last = harness.wait_for(lambda: (p := console.get("/pending")["items"][0]) and all(n["state"] == "sent" for n in p["notices"]) and p, 40)
+        assert sorted(n["channel"] for n in last["notices"]) == ["mail", "sms"] and all(n["done_at"] and not n["error"] for n in last["notices"])
+        assert console.get(f"/pending/{last['id']}")["notices"] == last["notices"] and console.get(f"/pending/{pending}")["notices"] == []
     finally:
         zone.sql("UPDATE admin SET mail = '', alerts = 0")
         assert console.call("PUT", "/notifications/server", {"host": ""})[0] == 200

@@ -23,9 +23,13 @@ function menu(p, again) {
 const rest = (p) => (!OPEN.includes(p.state) ? time(p.expires_at) : new Date(p.valid_from) > Date.now() ? [h('span', { class: 'sub' }, t('valid_from')), time(p.valid_from)] : ['used', 'expired', 'locked'].includes(p.otp.state) ? [chip(`otp_${p.otp.state}`), h('span', { class: 'sub' }, countdown(p.expires_at))]
   : [countdown(p.otp.state === 'open' ? p.otp.expires_at : p.expires_at), h('span', { class: 'sub' }, p.otp.tries > 0 ? t('otp_wrong', null, p.otp.tries) : t(p.otp.state === 'open' ? 'otp' : 'link'))]);
 
+// Whether its person has heard of it: the latest by each way (PEN-05).
+const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel === c)).filter(Boolean)
+  .map((n) => h('span', { class: 'sub' }, t(`told_${n.channel}_${n.state}`), ' ', n.state === 'sent' ? time(n.done_at) : n.error && name(n.error)));
+
 const columns = (write, again) => [
   { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone))] },
-  { label: t('state'), tight: true, cell: (p) => chip(p.state) },
+  { label: t('state'), tight: true, cell: (p) => [chip(p.state), told(p)] },
   { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership))] },
   { label: t('origin'), tight: true, cell: (p) => word('origin', p.origin) },
   { label: t('expires'), tight: true, cell: rest },

@@ -13,7 +13,7 @@
 const char *const mdm_adm_notify[] = {"", "mail", "sms", "both", NULL};
 
 #define PENDING_JSON(c, q)                                                                                              \
-    json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "id", (q)->id, "person", \
+    json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "id", (q)->id, "token", mdm_adm_text((q)->token_head), "person", \
               (q)->person_id ? json_pack("{s:s, s:s, s:s}", "id", (q)->person_id, "name", (q)->person_name, "login",     \
                                          (q)->person_login)                                                             \
                              : json_null(),                                                                             \
@@ -40,6 +40,7 @@ static int known_state(const char *s)
 }
 
 typedef struct pending_filter_t {
+    const char *token; /* NULL: the others count */
     const char *state, *person, *origin, *platform;
     int open;
 } pending_filter_t;
@@ -62,33 +63,65 @@ static apr_status_t page_of(mdm_db_t *db, const mdm_page_t *page, const void *ar
     return rv == APR_SUCCESS ? mdm_adm_told(db, items) : rv;
 }
 
-int mdm_adm_pending_list(mdm_web_call_t *call)
+/* The same of those whose token begins so. */
+static apr_status_t page_by_token(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
 {
-    static const char *const params[] = {"state", "person", "origin", "platform", NULL},
-                             *const origins[] = {"self", "single", "bulk", "ade", NULL}, *const platforms[] = {"ios", "android", "unknown", NULL};
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const pending_filter_t *f = arg;
+    apr_array_header_t *rows = NULL;
+    int i;
+    apr_status_t rv = mdm_q_admin_pending_by_token(db, f->token, page->first ? APR_INT64_MAX : page->num, page->id, page->count + 1, &rows);
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
+        const mdm_q_admin_pending_by_token_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_admin_pending_by_token_t);
+        json_array_append_new(items, PENDING_JSON(ctx, q));
+        if (i == page->count - 1 && rows->nelts > page->count)
+            *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
+    }
+    return rv;
+}
+
+static apr_status_t filter_read(mdm_web_call_t *call, pending_filter_t *f)
+{
+    static const char *const origins[] = {"self", "single", "bulk", "ade", NULL}, *const platforms[] = {"ios", "android", "unknown", NULL};
     mdm_ctx_t *ctx = call->ctx;
-    pending_filter_t f = {NULL, NULL, "", "", 0};
-    mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "pending",
-                           .columns = "id person:person.name login:person.login ownership level platform origin state device_id created_at "
-                                      "created_by authorised_by valid_from expires_at finished_at phone otp:otp.state otp_expires_at:otp.expires_at"};
-    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &f.state);
+    const char *token = NULL;
+    apr_status_t rv = mdm_web_query(call->r, ctx, "state", &f->state);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_web_query(call->r, ctx, "person", &f.person);
+        rv = mdm_web_query(call->r, ctx, "person", &f->person);
     if (rv == APR_SUCCESS)
-        rv = mdm_adm_word(call, "origin", origins, &f.origin);
+        rv = mdm_web_query(call->r, ctx, "token", &token);
     if (rv == APR_SUCCESS)
-        rv = mdm_adm_word(call, "platform", platforms, &f.platform);
-    f.state = f.state ? f.state : "";
-    f.person = f.person ? f.person : "";
-    f.open = strcmp(f.state, "open") == 0;
-    if (rv == APR_SUCCESS && *f.state && !f.open && !known_state(f.state))
+        rv = mdm_adm_word(call, "origin", origins, &f->origin);
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "platform", platforms, &f->platform);
+    f->state = f->state ? f->state : "";
+    f->person = f->person ? f->person : "";
+    f->open = strcmp(f->state, "open") == 0;
+    if (rv == APR_SUCCESS && *f->state && !f->open && !known_state(f->state))
         rv = mdm_fail(ctx, MDM_EINPUT, "state", "is none of the known values");
-    if (rv == APR_SUCCESS && *f.person && !mdm_is_uuid(f.person))
+    if (rv == APR_SUCCESS && *f->person && !mdm_is_uuid(f->person))
         rv = mdm_fail(ctx, MDM_EINPUT, "person", "must be a UUID");
+    if (rv == APR_SUCCESS && token && *token && !(f->token = mdm_pending_head(ctx->pool, token)))
+        rv = mdm_fail(ctx, MDM_EINPUT, "token", "must be a link or the first %d characters of its token", MDM_PENDING_HEAD);
+    return rv;
+}
+
+int mdm_adm_pending_list(mdm_web_call_t *call)
+{
+    static const char *const params[] = {"state", "person", "origin", "platform", "token", NULL};
+    pending_filter_t f = {NULL, NULL, NULL, "", "", 0};
+    mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "pending",
+                           .columns = "id token person:person.name login:person.login ownership level platform origin state device_id created_at "
+                                      "created_by authorised_by valid_from expires_at finished_at phone otp:otp.state otp_expires_at:otp.expires_at"};
+    apr_status_t rv = filter_read(call, &f);
+
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    list.sig = apr_pstrcat(ctx->pool, "pending\n", f.state, "\n", f.person, "\n", f.origin, "\n", f.platform, NULL);
+    if (f.token)
+        list.read = page_by_token;
+    list.sig = apr_pstrcat(call->ctx->pool, "pending\n", f.token ? f.token : "", "\n", f.state, "\n", f.person, "\n", f.origin, "\n", f.platform, NULL);
     return mdm_adm_list(call, &list);
 }
 

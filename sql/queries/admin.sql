@@ -57,13 +57,19 @@ SELECT p.id, p.login, p.name, p.mail, p.phone, u.name, u.kind, p.disabled, p.gon
 UPDATE person SET name = :name, mail = :mail, mail_key = :mail_key, phone = :phone, disabled = :disabled, version = version + 1
  WHERE id = :id AND version = :version;
 
--- name: admin_pending_list :many
--- args: after:i64, after_id:text, state:text, open:i64, person:text, origin:text, platform:text, count:i64
--- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, valid_from_ms:i64, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64
+-- part: admin_pending_cols
+id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, valid_from_ms:i64, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64, token_head:text
+
+-- part: admin_pending_rows
 SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
        e.created_by, e.valid_from_ms, e.expires_ms, e.finished_ms, e.version, e.phone, e.authorised_by, CASE WHEN e.otp IS NULL THEN 0 ELSE 1 END AS has_otp,
-       e.otp_expires_ms, e.otp_used_ms, e.otp_tries
+       e.otp_expires_ms, e.otp_used_ms, e.otp_tries, e.token_head
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
+
+-- name: admin_pending_list :many
+-- args: after:i64, after_id:text, state:text, open:i64, person:text, origin:text, platform:text, count:i64
+-- cols: {admin_pending_cols}
+{admin_pending_rows}
  WHERE (e.created_ms, e.id) < (:after, :after_id)
    AND (:state = '' OR e.state = :state)
    AND (:open = 0 OR e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked'))
@@ -73,13 +79,19 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
  ORDER BY e.created_ms DESC, e.id DESC
  LIMIT :count;
 
+-- By what people read out of their link; in any state.
+-- name: admin_pending_by_token :many
+-- args: head:text, after:i64, after_id:text, count:i64
+-- cols: {admin_pending_cols}
+{admin_pending_rows}
+ WHERE LOWER(e.token_head) = LOWER(:head) AND e.token_head <> '' AND (e.created_ms, e.id) < (:after, :after_id)
+ ORDER BY e.created_ms DESC, e.id DESC
+ LIMIT :count;
+
 -- name: admin_pending :one
 -- args: id:text
--- cols: id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, valid_from_ms:i64, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64
-SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
-       e.created_by, e.valid_from_ms, e.expires_ms, e.finished_ms, e.version, e.phone, e.authorised_by, CASE WHEN e.otp IS NULL THEN 0 ELSE 1 END AS has_otp,
-       e.otp_expires_ms, e.otp_used_ms, e.otp_tries
-  FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
+-- cols: {admin_pending_cols}
+{admin_pending_rows}
  WHERE e.id = :id;
 
 -- Whose folders are limited sees what was done to devices in them.

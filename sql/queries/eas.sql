@@ -187,9 +187,9 @@ UPDATE device SET state = 'pending', mode = 'eas', level = 'email_only', eas_dev
 -- An enrolment for mail only that was made for a person and that such a device uses up; for this system first, the oldest first.
 -- name: eas_promised :one
 -- args: person_id:text, platform:text, serial:text, now:i64
--- cols: id:text, ownership:text
-SELECT id, ownership FROM pending_enrollment
- WHERE person_id = :person_id AND level = 'email_only' AND state IN ('created', 'opened') AND expires_ms > :now
+-- cols: id:text, ownership:text, folder_id:text?
+SELECT id, ownership, folder_id FROM pending_enrollment
+ WHERE person_id = :person_id AND level = 'email_only' AND state IN ('created', 'opened') AND expires_ms > :now AND valid_from_ms <= :now
    AND (platform = 'unknown' OR platform = :platform)
    AND (expected_serial IS NULL OR UPPER(expected_serial) = UPPER(:serial)) AND expected_imei IS NULL
  ORDER BY CASE platform WHEN 'unknown' THEN 1 ELSE 0 END, created_ms, id LIMIT 1;

@@ -103,10 +103,10 @@ SELECT (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = :person_id
            AND d.state IN ('pending', 'active', 'wipe_pending', 'blocked')) AS devices;
 
 -- name: pending_add :exec
--- args: id:text, token_hash:text, token:text, person_id:text, policy_id:text, ownership:text, level:text, platform:text, origin:text, step:text, now:i64, created_by:text, expires_ms:i64
-INSERT INTO pending_enrollment (id, token_hash, token, person_id, policy_id, ownership, level, platform, origin, state,
+-- args: id:text, token_hash:text, token:text, token_head:text, person_id:text, policy_id:text, ownership:text, level:text, platform:text, origin:text, step:text, now:i64, created_by:text, expires_ms:i64
+INSERT INTO pending_enrollment (id, token_hash, token, token_head, person_id, policy_id, ownership, level, platform, origin, state,
                                 step, created_ms, created_by, expires_ms)
-VALUES (:id, :token_hash, :token, :person_id, :policy_id, :ownership, :level, :platform, :origin, 'created',
+VALUES (:id, :token_hash, :token, :token_head, :person_id, :policy_id, :ownership, :level, :platform, :origin, 'created',
         :step, :now, :created_by, :expires_ms);
 
 -- The links of somebody who may not log in (any more) are dead (R15, R35).
@@ -312,7 +312,7 @@ SELECT id, name, model, platform, os_version, state, mode, ownership, level, enr
        (SELECT COUNT(*) FROM source_record r JOIN match_exception x ON x.record_id = r.id AND x.code = 'ambiguous'
          WHERE r.device_id = device.id AND device.mode = 'eas' AND device.state = 'active'),
        (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = device.person_id AND e.level = 'email_only' AND e.state IN ('created', 'opened')
-           AND e.expires_ms > :now AND e.ownership = device.ownership AND device.state = 'pending' AND device.mode = 'eas')
+           AND e.expires_ms > :now AND e.valid_from_ms <= :now AND e.ownership = device.ownership AND device.state = 'pending' AND device.mode = 'eas')
   FROM device WHERE person_id = :person_id ORDER BY name_key, id LIMIT 200;
 
 -- name: portal_device :one

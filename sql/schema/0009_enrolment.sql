@@ -28,3 +28,7 @@ CREATE INDEX bulk_row_otp ON bulk_row (run_id, otp_index, n) WHERE otp_index <> 
 ALTER TABLE pending_enrollment ADD COLUMN reminded_ms BIGINT NOT NULL DEFAULT 0; -- when its person was told that it ends soon
 CREATE INDEX notice_pending ON notice (pending_id, created_ms) WHERE pending_id IS NOT NULL;
 DELETE FROM job WHERE kind = 'apns.expiry'; -- zone.expiry watches the push certificate and all else that ends some day
+
+-- ---------------------------------------------------------------- a link is named by its beginning (PEN-02)
+ALTER TABLE pending_enrollment ADD COLUMN token_head TEXT NOT NULL DEFAULT ''; -- the first characters of its token, which people read out; not enough to use it
+CREATE INDEX pending_token_head ON pending_enrollment (LOWER(token_head)) WHERE token_head <> '';

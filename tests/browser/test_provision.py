@@ -97,6 +97,14 @@ def test_provision(zone, page, console, size, language):
     p.closed()
     p.has("+491701234567")
     p.until(lambda: re.fullmatch(r"[12] ?\S+ \d+ ?\S+", p.text("time.left")))  # days and hours of 72 hours
+    one = console.get("/pending?state=open")["items"][0]
+    p.find("#q-token").send_keys("too-sho\n")
+    assert p.driver.execute_script("return document.getElementById('q-token').validationMessage") and "token" not in p.driver.current_url
+    p.find("#q-token").clear()
+    p.find("#q-token").send_keys(console.get(f"/pending/{one['id']}/link")["link"] + "\n")
+    p.until(lambda: p.driver.current_url.endswith(f"token={one['token']}"))  # the rest of a link stays out of histories
+    p.until(lambda: p.find("#q-token").get_property("value") == one["token"])
+    p.has(one["token"])
     p.fits()
     p.shot(f"pending-{size[0]}")
     p.button("Actions" if en else "Aktionen").click()

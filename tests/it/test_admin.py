@@ -604,6 +604,15 @@ def test_provision_and_one_time_password(zone, console, anna):
     assert (made["phone"], made["authorised_by"], made["platform"], made["otp"]["state"], made["otp"]["tries"]) == ("+491701234567", harness.ADMIN_USER, "unknown", "open", 0)
     assert made["id"] in {p["id"] for p in console.get("/pending?state=open&origin=single&platform=unknown&limit=200")["items"]}
     assert made["id"] not in {p["id"] for p in console.get("/pending?state=open&origin=bulk&limit=200")["items"]}
+    head = made["link"].rsplit("/", 1)[1][:8]
+    assert made["token"] == head
+    for token in (head, head.swapcase(), made["link"].replace("#", "%23"), made["link"].rsplit("/", 1)[1]):
+        assert [(p["id"], p["token"]) for p in console.get(f"/pending?token={token}&state=cancelled")["items"]] == [(made["id"], head)]
+    rows = list(csv.DictReader(io.StringIO(console.call("GET", f"/pending?format=csv&token={head}")[2].decode("utf-8-sig"))))
+    assert [(r["id"], r["token"].lstrip("'")) for r in rows] == [(made["id"], head)] and made["link"].rsplit("/", 1)[1] not in repr(rows)
+    assert console.get("/pending?token=AAAAAAAA")["items"] == []
+    for token in ("AAAAAAA", "%2A%2A%2A%2A%2A%2A%2A%2A"):
+        problem(console.call("GET", f"/pending?token={token}"), 400, "token")
     status, headers, first = console.call("POST", f"{path}/otp")
     assert (status, headers["Cache-Control"]) == (200, "no-store") and re.fullmatch("[0-9]{8}", first["otp"])
     assert first["url"] == made["link"] and first["token"] == made["link"].rsplit("/", 1)[1] and first["expires_at"] == made["otp"]["expires_at"]

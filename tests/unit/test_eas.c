@@ -560,13 +560,17 @@ static const char *promise_of(const char *id, const char *column)
 static void test_promised_mail(void **state)
 {
     const char *any = promise("", "corporate", NULL), *android = promise("android", "personal", NULL), *old = promise("ios", "personal", NULL);
-    const char *other = promise("ios", "personal", "SERIAL00X"), *id;
+    const char *other = promise("ios", "personal", "SERIAL00X"), *early = promise("ios", "personal", NULL), *id;
 
     sql(z, "UPDATE pending_enrollment SET expires_ms = 1 WHERE id = '%s'", old);
+    sql(z, "UPDATE pending_enrollment SET valid_from_ms = expires_ms - 1 WHERE id = '%s'", early);
+    sql(z, "INSERT INTO folder (id, parent_id, name) SELECT 'aaaaaaaa-0000-4000-8000-000000000001', id, 'Promised' FROM folder WHERE kind = 'root'");
+    sql(z, "UPDATE pending_enrollment SET folder_id = 'aaaaaaaa-0000-4000-8000-000000000001' WHERE id = '%s'", any);
     assert_int_equal(contact("PROMISED0001"), APR_SUCCESS);
     id = record("PROMISED0001", "device_id");
     assert_string_equal(verdict("PROMISED0001"), "allow");
     assert_string_equal(dev(id, "ownership"), "corporate"); /* as it was made */
+    assert_string_equal(dev(id, "folder_id"), "aaaaaaaa-0000-4000-8000-000000000001");
     assert_string_equal(promise_of(any, "state"), "completed");
     assert_string_equal(promise_of(any, "device_id"), id);
     assert_string_not_equal(promise_of(any, "finished_ms"), "");
@@ -578,6 +582,7 @@ static void test_promised_mail(void **state)
     assert_string_equal(promise_of(android, "state"), "created"); /* another system */
     assert_string_equal(promise_of(old, "state"), "created");     /* too late */
     assert_string_equal(promise_of(other, "state"), "created");   /* another device */
+    assert_string_equal(promise_of(early, "state"), "created");   /* not yet */
 }
 
 /* What is left to ask is asked in the portal; the enrolment is used up then, and its word on whose the device is counts. */

@@ -567,6 +567,7 @@ static apr_status_t finish_place(finish_t *f)
     const mdm_q_eas_device_t *d = f->device;
     mdm_enroll_facts_t facts = {.kind = "eas", .model = d->model, .product = d->product, .serial = d->serial, .build = d->build,
                                 .os_version = d->os_version, .platform = d->platform};
+    mdm_q_enroll_folder_exists_t *there;
     const char *folder, *name;
     apr_status_t rv;
 
@@ -574,6 +575,11 @@ static apr_status_t finish_place(finish_t *f)
         return APR_SUCCESS;
     }
     rv = mdm_enroll_place(f->db, f->person, f->policy, &facts, f->ownership, "email_only", f->device_id, &folder, &name);
+    if (rv == APR_SUCCESS && f->promised && f->promised->folder_id
+        && (rv = mdm_q_enroll_folder_exists(f->db, f->promised->folder_id, &there)) != APR_NOTFOUND) {
+        folder = f->promised->folder_id;
+    }
+    rv = rv == APR_NOTFOUND ? APR_SUCCESS : rv;
     if (rv == APR_SUCCESS && (rv = mdm_q_eas_device_place(f->db, f->device_id, name, mdm_lower(f->ctx->pool, name), folder)) == APR_SUCCESS) {
         f->device->name = name;
     }

@@ -62,7 +62,16 @@ apr_status_t mdm_pending_link_make(mdm_ctx_t *ctx, const char *id, mdm_pending_l
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no random numbers");
     }
     out->hash = mdm_sha256_hex(ctx->pool, out->token, strlen(out->token));
+    out->head = apr_pstrmemdup(ctx->pool, out->token, MDM_PENDING_HEAD);
     return mdm_seal(ctx, purpose(ctx, id), out->token, strlen(out->token), &out->sealed);
+}
+
+const char *mdm_pending_head(apr_pool_t *p, const char *given)
+{
+    const char *path = strstr(given, "/enroll/"), *s = path ? path + sizeof("/enroll/") - 1 : given + strspn(given, " ");
+    apr_size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+
+    return n >= MDM_PENDING_HEAD ? apr_pstrmemdup(p, s, MDM_PENDING_HEAD) : NULL;
 }
 
 apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out)

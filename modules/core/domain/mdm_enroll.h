@@ -109,8 +109,12 @@ int mdm_pending_usable(const mdm_pending_t *pending);
 apr_status_t mdm_pending_refuse(mdm_ctx_t *ctx, const mdm_pending_t *pending);
 /* The token of a new link, as it is found and as it is kept. */
 typedef struct mdm_pending_link_t {
-    const char *token, *hash, *sealed;
+    const char *token, *hash, *sealed, *head;
 } mdm_pending_link_t;
+/* So many characters name a link where the whole must not stand; what is left of it is more than 128 bits. */
+#define MDM_PENDING_HEAD 8
+/* Those of a link, a token, or a token's beginning; NULL: there are not so many. */
+const char *mdm_pending_head(apr_pool_t *p, const char *given);
 apr_status_t mdm_pending_link_make(mdm_ctx_t *ctx, const char *id, mdm_pending_link_t *out);
 /* The link's token again, for its owner. */
 apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token);

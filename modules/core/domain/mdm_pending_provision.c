@@ -130,7 +130,7 @@ static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
     apr_int64_t run_row = how->run_row;
     const char *step = apr_psprintf(m->ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", m->now);
     json_t *detail = NULL;
-    apr_status_t rv = mdm_q_pending_add(m->db, m->id, link->hash, link->sealed, m->person->id, m->policy->policy_id, m->ownership, m->level,
+    apr_status_t rv = mdm_q_pending_add(m->db, m->id, link->hash, link->sealed, link->head, m->person->id, m->policy->policy_id, m->ownership, m->level,
                                         m->platform, how->origin, step, m->now, m->ctx->actor.name, m->expires, NULL);
 
     if (rv == APR_SUCCESS) {

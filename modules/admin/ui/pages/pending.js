@@ -30,20 +30,31 @@ const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel =
 const columns = (write, again) => [
   { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone))] },
   { label: t('state'), tight: true, cell: (p) => [chip(p.state), told(p)] },
-  { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership))] },
-  { label: t('origin'), tight: true, cell: (p) => word('origin', p.origin) },
+  { label: t('token'), tight: true, cell: (p) => p.token && h('span', { class: 'mono' }, p.token) },
+  { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership)), p.level === 'email_only' && h('span', { class: 'sub' }, word('level', 'email_only'))] },
   { label: t('expires'), tight: true, cell: rest },
-  { label: t('created'), tight: true, cell: (p) => [time(p.created_at), h('span', { class: 'sub' }, name(p.created_by || '')), p.authorised_by && p.authorised_by !== p.created_by && h('span', { class: 'sub' }, t('authorised_by', null, p.authorised_by))] },
+  { label: `${t('origin')} · ${t('created')}`, tight: true, cell: (p) => [word('origin', p.origin), h('span', { class: 'sub' }, time(p.created_at)), h('span', { class: 'sub' }, name(p.created_by || '')), p.authorised_by && p.authorised_by !== p.created_by && h('span', { class: 'sub' }, t('authorised_by', null, p.authorised_by))] },
   { label: '', cell: (p) => h('div', { class: 'acts' }, p.device_id && h('a', { class: 'btn', href: `#/device/${p.device_id}` }, t('device')),
     write && fresh(p) && button(t(p.otp.state === 'open' ? 'view_otp' : 'show_link'), 'qr', () => show(p).catch(say)),
     write && (OPEN.includes(p.state) || p.state === 'expired' && p.otp.state !== 'none') && button(t('actions'), null, () => menu(p, again))) }];
 
+// A link or what somebody reads out of one; of a link only what the list shows goes on, since the address of a page is kept in histories.
+function byToken(shown, go) {
+  const field = h('input', { id: 'q-token', type: 'search', value: shown ?? '', maxlength: 300, placeholder: t('token_hint'), autocomplete: 'off', spellcheck: 'false', onchange: () => {
+    const head = field.value.trim().replace(/^.*\/enroll\//, '').slice(0, 8);
+    field.value = head;
+    field.setCustomValidity(head && !/^[\w-]{8}$/.test(head) ? t('token_hint') : '');
+    if (field.reportValidity() && (head || shown)) go({ token: head });
+  }, oninput: () => field.setCustomValidity('') });
+  return h('div', {}, h('label', { for: 'q-token' }, t('token')), field);
+}
+
 export default async function page({ main, query, signal, may, again }) {
-  const filter = { state: query.state ?? 'open', origin: query.origin ?? '', platform: query.platform ?? '' };
+  const filter = query.token ? { token: query.token } : { state: query.state ?? 'open', origin: query.origin ?? '', platform: query.platform ?? '' };
   const path = `pending${toQuery(filter)}`;
   const state = (await api('GET', path, { signal })).data;
   const list = h('div', { class: 'panel flush' }), write = may('pending:write');
-  const go = (change) => { const f = { ...filter, ...change }; location.hash = `#/pending?${new URLSearchParams(Object.entries(f).filter(([k, v]) => v || k === 'state'))}`; };
+  const go = (change) => { const f = 'token' in change ? change : { ...filter, token: '', ...change }; location.hash = `#/pending?${new URLSearchParams(Object.entries(f).filter(([k, v]) => v || k === 'state'))}`; };
   const more = async () => {
     try { const r = await api('GET', `pending${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   };
@@ -53,7 +64,7 @@ export default async function page({ main, query, signal, may, again }) {
     options.map(([v, l]) => h('option', { value: v, selected: v === filter[key] }, l))));
   fill(main, head(t('pending'), csvLink(url(`pending${toQuery({ ...filter, format: 'csv' })}`), 'pending'), write && button(t('provision'), 'plus', () => provision({ again, may }).catch(say), 'primary')),
     h('div', { class: 'bar' }, choose('state', t('state'), [['open', t('open_ones')], ['', t('all')], ...['locked', 'completed', 'expired', 'cancelled'].map((s) => [s, word('s', s)])]),
-      choose('origin', t('origin'), [['', t('all')], ...ORIGINS.map((o) => [o, word('origin', o)])]), choose('platform', t('platform'), [['', t('all')], ...PLATFORMS.map((o) => [o, word('plat', o)])])), list);
+      choose('origin', t('origin'), [['', t('all')], ...ORIGINS.map((o) => [o, word('origin', o)])]), choose('platform', t('platform'), [['', t('all')], ...PLATFORMS.map((o) => [o, word('plat', o)])]), byToken(filter.token, go)), list);
   tick(list, signal);
   poll(path, signal, (d) => { if (state.items.length <= d.items.length || !state.next) { Object.assign(state, d); draw(); } });
 }

@@ -78,7 +78,7 @@ static apr_status_t page_by_token(mdm_db_t *db, const mdm_page_t *page, const vo
         if (i == page->count - 1 && rows->nelts > page->count)
             *next = mdm_page_next_num(ctx, page, q->created_ms, q->id);
     }
-    return rv;
+    return rv == APR_SUCCESS ? mdm_adm_told(db, items) : rv;
 }
 
 static apr_status_t filter_read(mdm_web_call_t *call, pending_filter_t *f)

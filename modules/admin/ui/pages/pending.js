@@ -29,11 +29,11 @@ const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel =
 
 const columns = (write, again) => [
   { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone))] },
-  { label: t('state'), tight: true, cell: (p) => [chip(p.state), told(p)] },
+  { label: t('state'), fair: true, cell: (p) => [chip(p.state), told(p)] },
   { label: t('token'), tight: true, cell: (p) => p.token && h('span', { class: 'mono' }, p.token) },
   { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership)), p.level === 'email_only' && h('span', { class: 'sub' }, word('level', 'email_only'))] },
-  { label: t('expires'), tight: true, cell: rest },
-  { label: `${t('origin')} · ${t('created')}`, tight: true, cell: (p) => [word('origin', p.origin), h('span', { class: 'sub' }, time(p.created_at)), h('span', { class: 'sub' }, name(p.created_by || '')), p.authorised_by && p.authorised_by !== p.created_by && h('span', { class: 'sub' }, t('authorised_by', null, p.authorised_by))] },
+  { label: t('expires'), fair: true, cell: rest },
+  { label: `${t('origin')} · ${t('created')}`, fair: true, cell: (p) => [word('origin', p.origin), h('span', { class: 'sub' }, time(p.created_at)), h('span', { class: 'sub' }, name(p.created_by || '')), p.authorised_by && p.authorised_by !== p.created_by && h('span', { class: 'sub' }, t('authorised_by', null, p.authorised_by))] },
   { label: '', cell: (p) => h('div', { class: 'acts' }, p.device_id && h('a', { class: 'btn', href: `#/device/${p.device_id}` }, t('device')),
     write && fresh(p) && button(t(p.otp.state === 'open' ? 'view_otp' : 'show_link'), 'qr', () => show(p).catch(say)),
     write && (OPEN.includes(p.state) || p.state === 'expired' && p.otp.state !== 'none') && button(t('actions'), null, () => menu(p, again))) }];

@@ -50,13 +50,18 @@ static apr_status_t session_begin(mdm_web_call_t *call, const mdm_person_t *pers
 apr_status_t enroll_check(mdm_web_call_t *call, const char *login, const char *domain, const char *password, mdm_person_t **out)
 {
     mdm_ctx_t *ctx = call->ctx;
+    mdm_login_t *who;
     const char *account, *name = mdm_lower(ctx->pool, mdm_clean(ctx->pool, login ? login : "", 256));
-    apr_status_t rv = mdm_people_account(ctx, login, domain, &account);
+    apr_status_t rv = mdm_login_find(ctx, login, domain, &who);
 
-    if (rv != APR_SUCCESS || (rv = throttled(call, account)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_people_login(ctx, login, domain, password, out);
+    account = mdm_login_account(who);
+    if ((rv = throttled(call, account)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mdm_login_check(ctx, who, password, out);
     if (rv == MDM_EAUTH) {
         call->svc->throttle_note("login", account, 0);
         call->svc->throttle_note("login", call->r->useragent_ip, 0);

@@ -67,16 +67,18 @@ static apr_status_t check(mdm_ctx_t *ctx, const char *typed, const char *passwor
     apr_uint64_t ticket = mdm_logincache_ticket(mdm_core.logins);
     mdm_person_t *person;
     const char *account;
-    apr_status_t rv = mdm_people_account(ctx, typed, NULL, &account);
+    mdm_login_t *login;
+    apr_status_t rv = mdm_login_find(ctx, typed, NULL, &login);
 
-    if (rv == APR_SUCCESS && !known) {
-        rv = may_try(ctx, account);
-    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    account = mdm_login_account(login);
+    if (!known && (rv = may_try(ctx, account)) != APR_SUCCESS) {
+        return rv;
+    }
     MDM_COUNT(mail_checked);
-    rv = mdm_people_login(ctx, typed, NULL, password, &person);
+    rv = mdm_login_check(ctx, login, password, &person);
     if (rv == APR_SUCCESS) {
         describe(ctx, person, out);
         mdm_logincache_put(mdm_core.logins, key, ticket, mdm_now_ms(ctx), out);

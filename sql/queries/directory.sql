@@ -173,6 +173,20 @@ INSERT INTO user_group (id, source_id, name, dn) VALUES (:id, :source_id, :name,
 INSERT INTO user_group (id, source_id, name, dn) VALUES (:id, :source_id, :name, :dn)
 ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
 
+-- Somebody as stored, with everything that a log-in may bring up to date: mostly nothing is new, and nothing is written. groups: ids in order.
+-- name: dir_person_now :one
+-- args: id:text
+-- cols: folder_id:text?, login:text, name:text, mail:text, phone:text, dn:text?, gone_ms:i64?, disabled:i64, version:i64, groups:text
+-- only: pgsql
+SELECT p.folder_id, p.login, p.name, p.mail, p.phone, p.dn, p.gone_ms, p.disabled, p.version,
+       (SELECT COALESCE(string_agg(m.group_id, ',' ORDER BY m.group_id COLLATE "C"), '') FROM user_group_member m WHERE m.person_id = p.id)
+  FROM person p WHERE p.id = :id;
+-- only: sqlite3
+SELECT p.folder_id, p.login, p.name, p.mail, p.phone, p.dn, p.gone_ms, p.disabled, p.version,
+       (SELECT COALESCE(group_concat(m.group_id, ','), '')
+          FROM (SELECT group_id FROM user_group_member WHERE person_id = p.id ORDER BY group_id) m)
+  FROM person p WHERE p.id = :id;
+
 -- name: dir_person_groups :many
 -- args: person_id:text
 -- cols: group_id:text

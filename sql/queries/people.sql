@@ -29,19 +29,19 @@ SELECT p.id, s.id AS source_id, s.kind AS source_kind, p.login_key, p.password, 
  ORDER BY p.id LIMIT 2;
 
 -- name: user_source_simple :one
--- cols: id:text, kind:text, enabled:i64
-SELECT id, kind, enabled FROM user_source WHERE simple = 1;
+-- cols: id:text, kind:text, enabled:i64, name:text, config:text, secret:text?
+SELECT id, kind, enabled, name, config, secret FROM user_source WHERE simple = 1;
 
 -- name: user_source_by_domain :one
 -- args: domain:text
--- cols: id:text, kind:text, enabled:i64
-SELECT s.id, s.kind, s.enabled FROM user_domain d JOIN user_source s ON s.id = d.source_id WHERE d.domain = :domain;
+-- cols: id:text, kind:text, enabled:i64, name:text, config:text, secret:text?
+SELECT s.id, s.kind, s.enabled, s.name, s.config, s.secret FROM user_domain d JOIN user_source s ON s.id = d.source_id WHERE d.domain = :domain;
 
 -- A source without simple log-in and without an alias is known by its name (USR-05).
 -- name: user_source_by_name :one
 -- args: name:text
--- cols: id:text, kind:text, enabled:i64
-SELECT s.id, s.kind, s.enabled FROM user_source s
+-- cols: id:text, kind:text, enabled:i64, name:text, config:text, secret:text?
+SELECT s.id, s.kind, s.enabled, s.name, s.config, s.secret FROM user_source s
  WHERE LOWER(s.name) = :name AND s.simple = 0
    AND NOT EXISTS (SELECT 1 FROM user_domain d WHERE d.source_id = s.id)
  ORDER BY s.position, s.id LIMIT 1;

@@ -56,12 +56,18 @@ static const char *folder_name(apr_pool_t *p, const char *dn)
     return n ? mdm_clean(p, apr_pstrmemdup(p, from + 1, n), 200) : mdm_clean(p, dn, 200);
 }
 
+static const char *folder_row(apr_pool_t *p, const char *source_id, const char *dn)
+{
+    const char *key = mdm_ldap_dn_key(p, dn);
+
+    return row_id(p, "folder", source_id, key ? key : dn);
+}
+
 static apr_status_t put_folder(mdm_db_t *db, const char *source_id, const char *dn, const char **id)
 {
     apr_pool_t *p = mdm_db_ctx(db)->pool;
-    const char *key = mdm_ldap_dn_key(p, dn);
 
-    *id = row_id(p, "folder", source_id, key ? key : dn);
+    *id = folder_row(p, source_id, dn);
     return mdm_q_dir_folder_put(db, *id, source_id, folder_name(p, dn), dn, NULL);
 }
 
@@ -140,24 +146,90 @@ static apr_status_t put_groups_of(mdm_db_t *db, const char *source_id, const cha
 
 /* ---------------------------------------------------------------- log-in */
 
-static apr_status_t remember(mdm_ctx_t *ctx, const char *source_id, const mdm_ldap_person_t *who,
-                             const apr_array_header_t *groups, const char **id)
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Ids of groups as dir_person_now lists them. */
+static const char *ids_of(apr_pool_t *p, const char *source_id, const apr_array_header_t *groups)
+{
+    apr_array_header_t *ids = apr_array_make(p, groups->nelts, sizeof(const char *));
+    apr_array_header_t *once = apr_array_make(p, groups->nelts, sizeof(const char *));
+
+    for (int i = 0; i < groups->nelts; i++) {
+        APR_ARRAY_PUSH(ids, const char *) = group_row(p, source_id, &APR_ARRAY_IDX(groups, i, mdm_ldap_group_t));
+    }
+    qsort(ids->elts, (size_t)ids->nelts, (size_t)ids->elt_size, by_text);
+    for (int i = 0; i < ids->nelts; i++) { /* containers may lie inside each other */
+        if (!i || strcmp(APR_ARRAY_IDX(ids, i, const char *), APR_ARRAY_IDX(ids, i - 1, const char *)) != 0) {
+            APR_ARRAY_PUSH(once, const char *) = APR_ARRAY_IDX(ids, i, const char *);
+        }
+    }
+    return apr_array_pstrcat(p, once, ',');
+}
+
+/* True if everything is stored already as the directory says it: then a log-in only reads, and waits for nobody who writes. */
+static int known_so(apr_pool_t *p, const char *source_id, const mdm_ldap_person_t *who, const apr_array_header_t *groups,
+                    const mdm_q_dir_person_now_t *row)
+{
+    return row->gone_ms_null && row->folder_id && !strcmp(row->folder_id, folder_row(p, source_id, who->container))
+           && !strcmp(row->login, who->login) && !strcmp(row->name, who->name) && !strcmp(row->mail, who->mail)
+           && !strcmp(row->phone, who->phone) && row->dn && !strcmp(row->dn, who->dn)
+           && !strcmp(row->groups, ids_of(p, source_id, groups));
+}
+
+static apr_status_t remember(mdm_db_t *db, const char *source_id, const mdm_ldap_person_t *who, const apr_array_header_t *groups,
+                             const char *id)
 {
     const char *folder;
+    apr_status_t rv = mdm_db_begin(db);
+
+    if (rv == APR_SUCCESS && (rv = put_folder(db, source_id, who->container, &folder)) == APR_SUCCESS
+        && (rv = put_person(db, source_id, folder, who, id)) == APR_SUCCESS) {
+        rv = put_groups_of(db, source_id, id, groups);
+    }
+    return mdm_db_end(db, rv);
+}
+
+static apr_status_t person_of(mdm_ctx_t *ctx, const char *source_id, const mdm_ldap_person_t *who, const apr_array_header_t *groups,
+                              mdm_person_t **out)
+{
+    const char *id = person_row(ctx->pool, source_id, who);
+    mdm_q_dir_person_now_t *row;
+    mdm_person_t *person;
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    *id = person_row(ctx->pool, source_id, who);
-    if ((rv = mdm_db_begin(db)) == APR_SUCCESS && (rv = put_folder(db, source_id, who->container, &folder)) == APR_SUCCESS
-        && (rv = put_person(db, source_id, folder, who, *id)) == APR_SUCCESS) {
-        rv = put_groups_of(db, source_id, *id, groups);
+    rv = mdm_q_dir_person_now(db, id, &row);
+    if (rv == APR_SUCCESS && known_so(ctx->pool, source_id, who, groups, row)) {
+        person = apr_pcalloc(ctx->pool, sizeof(*person));
+        *person = (mdm_person_t){.id = id, .source_id = source_id, .folder_id = row->folder_id, .login = row->login, .name = row->name,
+                                 .mail = row->mail, .phone = row->phone, .disabled = row->disabled != 0, .version = row->version};
+        *out = person;
     }
-    rv = mdm_db_end(db, rv);
+    else if (rv == APR_SUCCESS || rv == APR_NOTFOUND) {
+        rv = remember(db, source_id, who, groups, id);
+        rv = rv == APR_SUCCESS ? mdm_person_get(db, id, out) : rv;
+    }
     mdm_db_close(db);
     return rv;
+}
+
+/* One of the groups that the directory has just named is among those whose members may authorise (PEN-01). */
+static int may_authorise(const mdm_ldap_conf_t *conf, const apr_array_header_t *groups)
+{
+    for (int i = 0; i < groups->nelts; i++) {
+        for (int k = 0; k < conf->authorisers->nelts; k++) {
+            if (!strcmp(APR_ARRAY_IDX(groups, i, mdm_ldap_group_t).dn_key, APR_ARRAY_IDX(conf->authorisers, k, const char *))) {
+                return 1;
+            }
+        }
+    }
+    return 0;
 }
 
 static apr_status_t find(mdm_ldap_t *l, const char *user, const char *mail, mdm_ldap_person_t **who)
@@ -188,7 +260,7 @@ static apr_status_t ask(mdm_ldap_t *l, const char *user, const char *mail, const
 }
 
 apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, const char *user, const char *mail,
-                                 const char *password, int ask_nobody, const char **person_id)
+                                 const char *password, int ask_nobody, mdm_person_t **out)
 {
     apr_array_header_t *groups = NULL;
     mdm_ldap_person_t *who = NULL;
@@ -212,7 +284,11 @@ apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, 
     if (rv == APR_SUCCESS && !who) {
         return MDM_EAUTH; /* nobody never logs in */
     }
-    return rv == APR_SUCCESS ? remember(ctx, source->id, who, groups, person_id) : rv;
+    if (rv == APR_SUCCESS && (rv = person_of(ctx, source->id, who, groups, out)) == APR_SUCCESS) {
+        (*out)->directory = source->name;
+        (*out)->authoriser = may_authorise(conf, groups);
+    }
+    return rv;
 }
 
 /* ---------------------------------------------------------------- sync */

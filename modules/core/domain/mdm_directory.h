@@ -4,6 +4,7 @@
 
 #include "domain/mdm_job.h"
 #include "domain/mdm_ldap.h"
+#include "domain/mdm_people.h"
 
 /* A source as stored, read before any network is touched. */
 typedef struct mdm_dirsource_t {
@@ -14,11 +15,11 @@ typedef struct mdm_dirsource_t {
 apr_status_t mdm_directory_conf(mdm_ctx_t *ctx, const mdm_dirsource_t *source, mdm_ldap_conf_t **out);
 
 /* Logs somebody in: finds the person (by log-in `user` if not NULL, else or then by address `mail` if not NULL), checks the
- * password by bind, refreshes the cached row, and answers its id. MDM_EAUTH: unknown, wrong, locked. APR_NOTFOUND: unknown, when
+ * password by bind, brings the cached row up to date if anything in it is new, and answers it. MDM_EAUTH: unknown, wrong, locked. APR_NOTFOUND: unknown, when
  * `ask_nobody` is 0 (another source may know; else nobody's password is checked at the same cost, R21). MDM_EUNAVAIL: the
  * directory can't be asked. Holds no database connection while it asks. */
 apr_status_t mdm_directory_login(mdm_ctx_t *ctx, const mdm_dirsource_t *source, const char *user, const char *mail,
-                                 const char *password, int ask_nobody, const char **person_id);
+                                 const char *password, int ask_nobody, mdm_person_t **out);
 
 /* Runs one sync of job->payload's "source" (job kind "ldap.sync"); progress is kept with the job. Sets job->again_ms while the
  * source exists and is enabled. */

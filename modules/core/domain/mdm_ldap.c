@@ -1,8 +1,9 @@
-/* One connection to a directory per call: opened, judged, used by one thread, closed. Every wait has a limit. */
+/* One connection to a directory per call: opened and judged, or taken from those that were kept, used by one thread. Every wait has a limit. */
 #include "domain/mdm_ldap.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/time.h>
@@ -20,6 +21,7 @@
 
 static apr_status_t away(mdm_ldap_t *l, const char *doing, int rc)
 {
+    l->whole = 0;
     l->lost |= rc == LDAP_SERVER_DOWN || rc == LDAP_TIMEOUT || rc == LDAP_CONNECT_ERROR || rc == LDAP_TIMELIMIT_EXCEEDED
                || rc == LDAP_UNAVAILABLE || rc == LDAP_BUSY;
     return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "%s: %s", doing, ldap_err2string(rc));
@@ -36,14 +38,40 @@ static apr_status_t closed(void *data)
     return APR_SUCCESS;
 }
 
+void mdm_ldap_line_end(mdm_ldap_line_t *line)
+{
+    if (line->ld) {
+        line->until = 0; /* a good-bye that can't be said at once is not said */
+        ldap_unbind_ext_s(line->ld, NULL, NULL);
+    }
+    free(line);
+}
+
+/* How a line was made and judged: one that was made otherwise is another one. Who is bound is asked anew each time. */
+static const char *line_key(const mdm_ldap_t *l)
+{
+    const mdm_ldap_conf_t *c = l->conf;
+
+    return apr_psprintf(l->ctx->pool, "%d %d %s %s", (int)c->tls, c->timeout_ms, c->pin,
+                        *c->ca ? mdm_sha256_hex(l->ctx->pool, c->ca, strlen(c->ca)) : "");
+}
+
+static void put_down(mdm_ldap_t *l)
+{
+    if (l->line && l->place && l->whole) {
+        mdm_ldap_gate_keep(l->ctx, l->place, line_key(l), l->line, l->made);
+    }
+    else if (l->line) {
+        mdm_ldap_line_end(l->line);
+    }
+    l->line = NULL;
+    l->ld = NULL;
+}
+
 void mdm_ldap_close(mdm_ldap_t *l)
 {
     apr_pool_cleanup_kill(l->ctx->pool, l, closed);
-    if (l->ld) {
-        l->until = 0; /* a good-bye that can't be said at once is not said */
-        ldap_unbind_ext_s(l->ld, NULL, NULL);
-        l->ld = NULL;
-    }
+    put_down(l);
     if (l->place) {
         mdm_ldap_gate_leave(l->ctx, l->place, !l->lost);
         l->place = NULL;
@@ -59,10 +87,13 @@ const apr_array_header_t *mdm_ldap_containers(const mdm_ldap_t *l)
 /* Called with the address that a connection has come about to, before anything is sent. */
 static int on_connect(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *addr, struct ldap_conncb *cb)
 {
-    mdm_ldap_t *l = cb->lc_arg;
+    mdm_ldap_line_t *line = cb->lc_arg;
 
-    l->refused = mdm_addr_refused(l->ctx, addr);
-    return l->refused ? -1 : 0;
+    if (line->made) {
+        return -1;
+    }
+    line->refused = mdm_addr_refused(line->ctx, addr);
+    return line->refused ? -1 : 0;
 }
 
 static void on_close(LDAP *ld, Sockbuf *sb, struct ldap_conncb *cb)
@@ -76,8 +107,8 @@ static int options(mdm_ldap_t *l)
     ber_len_t most = ANSWER_MAX;
     Sockbuf *sb = NULL;
 
-    l->on_connect = (struct ldap_conncb){on_connect, on_close, l};
-    if (ldap_set_option(l->ld, LDAP_OPT_CONNECT_CB, &l->on_connect) || ldap_set_option(l->ld, LDAP_OPT_PROTOCOL_VERSION, &v3)
+    l->line->on_connect = (struct ldap_conncb){on_connect, on_close, l->line};
+    if (ldap_set_option(l->ld, LDAP_OPT_CONNECT_CB, &l->line->on_connect) || ldap_set_option(l->ld, LDAP_OPT_PROTOCOL_VERSION, &v3)
         || ldap_set_option(l->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF)
         || ldap_set_option(l->ld, LDAP_OPT_NETWORK_TIMEOUT, &tv) || ldap_set_option(l->ld, LDAP_OPT_TIMEOUT, &tv)
         || ldap_set_option(l->ld, LDAP_OPT_DEREF, &deref) || ldap_set_option(l->ld, LDAP_OPT_SIZELIMIT, &none)) {
@@ -104,8 +135,8 @@ static int io_setup(Sockbuf_IO_Desc *d, void *arg)
 
 static int io_ready(Sockbuf_IO_Desc *d, short events)
 {
-    mdm_ldap_t *l = d->sbiod_pvt;
-    apr_interval_time_t left = l->until - mdm_ticks();
+    const mdm_ldap_line_t *line = d->sbiod_pvt;
+    apr_interval_time_t left = line->until - mdm_ticks();
     ber_socket_t fd = -1;
     struct pollfd p;
 
@@ -138,7 +169,7 @@ static const Sockbuf_IO io_limited = {io_setup, NULL, io_ctrl, io_read, io_write
 /* Each operation has the source's time from here on. */
 static LDAP *armed(mdm_ldap_t *l)
 {
-    l->until = mdm_ticks() + apr_time_from_msec(l->conf->timeout_ms);
+    l->line->until = mdm_ticks() + apr_time_from_msec(l->conf->timeout_ms);
     return l->ld;
 }
 
@@ -148,7 +179,7 @@ static int put_limit(mdm_ldap_t *l)
 
     /* libldap does not write into the table, it only forgot to say so */
     return ldap_get_option(l->ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS && sb
-                   && ber_sockbuf_add_io(sb, (Sockbuf_IO *)&io_limited, LBER_SBIOD_LEVEL_PROVIDER + 5, l) == 0
+                   && ber_sockbuf_add_io(sb, (Sockbuf_IO *)&io_limited, LBER_SBIOD_LEVEL_PROVIDER + 5, l->line) == 0
                ? LDAP_SUCCESS : LDAP_LOCAL_ERROR;
 }
 
@@ -179,14 +210,17 @@ apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_l
     *out = l;
     l->ctx = ctx;
     l->conf = conf;
-    if ((rc = ldap_initialize(&l->ld, uri)) != LDAP_SUCCESS) {
-        l->ld = NULL;
-        return away(l, "set-up", rc);
-    }
+    l->made = mdm_ticks();
     apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
-    if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(armed(l))) != LDAP_SUCCESS || (rc = put_limit(l)) != LDAP_SUCCESS) {
-        return l->refused ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, MDM_ADDR_REFUSED) : away(l, "connection", rc);
+    if (!(l->line = calloc(1, sizeof(*l->line))) || (rc = ldap_initialize(&l->line->ld, uri)) != LDAP_SUCCESS) {
+        return away(l, "set-up", LDAP_NO_MEMORY);
     }
+    l->ld = l->line->ld;
+    l->line->ctx = ctx;
+    if ((rc = options(l)) != LDAP_SUCCESS || (rc = ldap_connect(armed(l))) != LDAP_SUCCESS || (rc = put_limit(l)) != LDAP_SUCCESS) {
+        return l->line->refused ? mdm_fail(ctx, MDM_EUNAVAIL, NULL, MDM_ADDR_REFUSED) : away(l, "connection", rc);
+    }
+    l->line->made = 1;
     return conf->tls == MDM_LDAP_NONE ? APR_SUCCESS : secure(l);
 }
 
@@ -197,15 +231,52 @@ static int bind_as(mdm_ldap_t *l, const char *dn, const char *password)
     return ldap_sasl_bind_s(armed(l), dn, LDAP_SASL_SIMPLE, &cred, NULL, NULL, NULL);
 }
 
+/* A bind without one succeeds as nobody. */
+static int has_password(const mdm_ldap_conf_t *conf)
+{
+    return !*conf->bind_dn || *conf->bind_password;
+}
+
+static int service_bind(mdm_ldap_t *l)
+{
+    return bind_as(l, l->conf->bind_dn, *l->conf->bind_dn ? l->conf->bind_password : "");
+}
+
 apr_status_t mdm_ldap_bind(mdm_ldap_t *l)
 {
     int rc;
 
-    if (*l->conf->bind_dn && !*l->conf->bind_password) {
+    if (!has_password(l->conf)) {
         return mdm_fail(l->ctx, MDM_EUNAVAIL, NULL, "bind: the source's account has no password");
     }
-    rc = bind_as(l, l->conf->bind_dn, *l->conf->bind_dn ? l->conf->bind_password : "");
+    rc = service_bind(l);
     return rc == LDAP_SUCCESS ? APR_SUCCESS : away(l, "bind", rc);
+}
+
+/* A connection of an earlier call, bound again as the source's account. NULL: there is none, or it has gone meanwhile. *rv: it is there, and does
+ * not answer, or refuses the account. */
+static mdm_ldap_t *reopen(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_place_t *place, apr_status_t *rv)
+{
+    mdm_ldap_t *l = apr_pcalloc(ctx->pool, sizeof(*l));
+    int rc = LDAP_SERVER_DOWN;
+
+    *l = (mdm_ldap_t){.ctx = ctx, .conf = conf};
+    while (place && has_password(conf) && (l->line = mdm_ldap_gate_take(ctx, place, line_key(l), &l->made))) {
+        l->ld = l->line->ld;
+        rc = service_bind(l);
+        if (rc == LDAP_SUCCESS || rc == LDAP_TIMEOUT || LDAP_SECURITY_ERROR(rc)) {
+            break;
+        }
+        mdm_ldap_line_end(l->line);
+        l->line = NULL;
+    }
+    if (!l->line) {
+        return NULL;
+    }
+    l->place = place;
+    apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
+    *rv = rc == LDAP_SUCCESS ? APR_SUCCESS : away(l, "bind", rc);
+    return l;
 }
 
 apr_status_t mdm_ldap_open(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap_t **out)
@@ -217,14 +288,17 @@ apr_status_t mdm_ldap_open(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_ldap
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_ldap_connect(ctx, conf, out);
-    (*out)->place = place;
-    if (rv == APR_SUCCESS && conf->tls != MDM_LDAP_NONE) {
-        rv = mdm_ldap_judge(ctx, conf, (*out)->cert);
+    if (!(*out = reopen(ctx, conf, place, &rv))) {
+        rv = mdm_ldap_connect(ctx, conf, out);
+        (*out)->place = place;
+        if (rv == APR_SUCCESS && conf->tls != MDM_LDAP_NONE) {
+            rv = mdm_ldap_judge(ctx, conf, (*out)->cert);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = mdm_ldap_bind(*out);
+        }
     }
-    if (rv == APR_SUCCESS) {
-        rv = mdm_ldap_bind(*out);
-    }
+    (*out)->whole = rv == APR_SUCCESS;
     if (rv != APR_SUCCESS) {
         mdm_ldap_close(*out);
         *out = NULL;

@@ -25,6 +25,7 @@ typedef struct mdm_ldap_conf_t {
     const char *bind_dn;             /* "" = anonymous */
     const char *bind_password;       /* set by the caller; not part of the JSON */
     apr_array_header_t *containers;  /* of const char * */
+    apr_array_header_t *authorisers; /* of const char *, dn keys: groups whose members may authorise enrolments (PEN-01) */
     int ignore_dynamic;
     int timeout_ms, sync_minutes;
     const char *pin;                 /* SHA-256 of the accepted server certificate, 64 hex; "" = none */

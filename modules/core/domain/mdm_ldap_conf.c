@@ -6,6 +6,7 @@
 #include <ldap.h>
 
 #define CONTAINERS_MAX 50
+#define AUTHORISERS_MAX 50
 #define DN_MAX 1000
 
 const char *const mdm_ldap_attr_names[MDM_LA_COUNT + 1] = {
@@ -82,6 +83,23 @@ static apr_status_t read_containers(mdm_ctx_t *ctx, json_t *list, mdm_ldap_conf_
     return APR_SUCCESS;
 }
 
+static apr_status_t read_authorisers(mdm_ctx_t *ctx, json_t *list, mdm_ldap_conf_t *c)
+{
+    json_t *v;
+    size_t i;
+
+    c->authorisers = apr_array_make(ctx->pool, 4, sizeof(const char *));
+    json_array_foreach(list, i, v) {
+        const char *dn = json_string_value(v), *key = dn && *dn && strlen(dn) <= DN_MAX ? mdm_ldap_dn_key(ctx->pool, dn) : NULL;
+
+        if (!key) {
+            return mdm_fail(ctx, MDM_EINPUT, "authorisers", "must be distinguished names of groups");
+        }
+        APR_ARRAY_PUSH(c->authorisers, const char *) = key;
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t check_rest(mdm_ctx_t *ctx, const mdm_ldap_conf_t *c)
 {
     if (!mdm_is_host(c->host)) {
@@ -105,7 +123,7 @@ apr_status_t mdm_ldap_conf(mdm_ctx_t *ctx, json_t *config, mdm_ldap_conf_t **out
     mdm_ldap_conf_t *c = apr_pcalloc(ctx->pool, sizeof(*c));
     const char *tls = "ldaps";
     apr_int64_t port = 0, timeout = 5, sync = 60;
-    json_t *containers = NULL, *attrs = NULL;
+    json_t *containers = NULL, *attrs = NULL, *authorisers = NULL;
     const mdm_jfield_t fields[] = {{"type", MDM_JF_ENUM, 1, 0, 0, mdm_ldap_types, 0, &c->type, NULL},
                                    {"host", MDM_JF_STR, 1, 1, 255, NULL, 0, &c->host, NULL},
                                    {"port", MDM_JF_INT, 0, 1, 65535, NULL, 1, &port, NULL},
@@ -113,6 +131,7 @@ apr_status_t mdm_ldap_conf(mdm_ctx_t *ctx, json_t *config, mdm_ldap_conf_t **out
                                    {"root", MDM_JF_STR, 0, 0, DN_MAX, NULL, 0, &c->root, NULL},
                                    {"bind_dn", MDM_JF_STR, 0, 0, DN_MAX, NULL, 0, &c->bind_dn, NULL},
                                    {"containers", MDM_JF_ARRAY, 1, 1, CONTAINERS_MAX, NULL, 0, &containers, NULL},
+                                   {"authorisers", MDM_JF_ARRAY, 0, 0, AUTHORISERS_MAX, NULL, 0, &authorisers, NULL},
                                    {"ignore_dynamic", MDM_JF_BOOL, 0, 0, 0, NULL, 0, &c->ignore_dynamic, NULL},
                                    {"timeout_s", MDM_JF_INT, 0, 1, 30, NULL, 0, &timeout, NULL},
                                    {"sync_minutes", MDM_JF_INT, 0, 5, 10080, NULL, 0, &sync, NULL},
@@ -134,7 +153,8 @@ apr_status_t mdm_ldap_conf(mdm_ctx_t *ctx, json_t *config, mdm_ldap_conf_t **out
     c->port = port ? (int)port : c->tls == MDM_LDAP_LDAPS ? 636 : 389;
     c->timeout_ms = (int)timeout * 1000;
     c->sync_minutes = (int)sync;
-    if ((rv = check_rest(ctx, c)) == APR_SUCCESS && (rv = read_containers(ctx, containers, c)) == APR_SUCCESS && attrs) {
+    if ((rv = check_rest(ctx, c)) == APR_SUCCESS && (rv = read_containers(ctx, containers, c)) == APR_SUCCESS
+        && (rv = read_authorisers(ctx, authorisers, c)) == APR_SUCCESS && attrs) {
         rv = read_attrs(ctx, attrs, c);
     }
     if (rv == APR_SUCCESS) {

@@ -1,6 +1,7 @@
 /* Places and breakers of directories. */
 #include "domain/mdm_ldap_gate.h"
 
+#include <string.h>
 #include <apr_hash.h>
 #include <apr_strings.h>
 #include "base/mdm_wait.h"
@@ -12,9 +13,21 @@
 #define RETRY_S 10
 #define TARGETS_MAX 256
 
+#define LINES_MAX 8
+#define LINE_IDLE apr_time_from_sec(60)
+#define LINE_LIFE apr_time_from_sec(300)
+#define KEY_BYTES 160
+
+typedef struct kept_t {
+    mdm_ldap_line_t *line; /* NULL: free */
+    char key[KEY_BYTES];
+    apr_time_t made, left;
+} kept_t;
+
 struct mdm_ldap_place_t { /* one for each directory */
     mdm_breaker_t *breaker;
     int in_use;
+    kept_t kept[LINES_MAX];
 };
 
 struct mdm_ldap_gate_t {
@@ -48,6 +61,20 @@ apr_status_t mdm_ldap_gate_make(apr_pool_t *p, int places, mdm_ldap_gate_t **out
     return rv;
 }
 
+static apr_status_t end_all(void *data)
+{
+    mdm_ldap_place_t *d = data;
+    int i;
+
+    for (i = 0; i < LINES_MAX; i++) {
+        if (d->kept[i].line) {
+            mdm_ldap_line_end(d->kept[i].line);
+            d->kept[i].line = NULL;
+        }
+    }
+    return APR_SUCCESS;
+}
+
 /* Sources come and go: their addresses are forgotten when there are many. */
 static mdm_ldap_place_t *directory_of(mdm_ldap_gate_t *g, const char *target)
 {
@@ -59,6 +86,7 @@ static mdm_ldap_place_t *directory_of(mdm_ldap_gate_t *g, const char *target)
     if (!(d = apr_hash_get(g->directories, target, APR_HASH_KEY_STRING))) {
         d = apr_pcalloc(g->pool, sizeof(*d));
         d->breaker = mdm_breaker_for(g->breakers, target);
+        apr_pool_cleanup_register(g->pool, d, end_all, apr_pool_cleanup_null);
         apr_hash_set(g->directories, apr_pstrdup(g->pool, target), APR_HASH_KEY_STRING, d);
     }
     return d;
@@ -119,6 +147,66 @@ void mdm_ldap_gate_leave(mdm_ctx_t *ctx, mdm_ldap_place_t *place, int answered)
     mdm_breaker_note(ctx, place->breaker, answered ? MDM_BR_ANSWERED : MDM_BR_AWAY);
     mdm_wait_wake_all(g->lock);
     mdm_wait_unlock(g->lock);
+}
+
+/* With the lock held: the freshest one that fits; those that are too old are ended. */
+static kept_t *fitting(mdm_ldap_place_t *d, const char *key)
+{
+    apr_time_t now = mdm_ticks();
+    kept_t *best = NULL;
+    int i;
+
+    for (i = 0; i < LINES_MAX; i++) {
+        kept_t *k = &d->kept[i];
+
+        if (k->line && (now - k->left > LINE_IDLE || now - k->made > LINE_LIFE)) {
+            mdm_ldap_line_end(k->line); /* says no good-bye, so it waits for nothing */
+            k->line = NULL;
+        }
+        if (k->line && !strcmp(k->key, key) && (!best || k->left > best->left)) {
+            best = k;
+        }
+    }
+    return best;
+}
+
+mdm_ldap_line_t *mdm_ldap_gate_take(mdm_ctx_t *ctx, mdm_ldap_place_t *place, const char *key, apr_time_t *made)
+{
+    mdm_ldap_gate_t *g = ctx->env->ldap_gate;
+    mdm_ldap_line_t *line = NULL;
+    kept_t *k;
+
+    mdm_wait_lock(g->lock);
+    if ((k = fitting(place, key))) {
+        line = k->line;
+        *made = k->made;
+        k->line = NULL;
+    }
+    mdm_wait_unlock(g->lock);
+    return line;
+}
+
+void mdm_ldap_gate_keep(mdm_ctx_t *ctx, mdm_ldap_place_t *place, const char *key, mdm_ldap_line_t *line, apr_time_t made)
+{
+    mdm_ldap_gate_t *g = ctx->env->ldap_gate;
+    kept_t *k = NULL;
+    int i;
+
+    mdm_wait_lock(g->lock);
+    (void)fitting(place, key);
+    for (i = 0; i < LINES_MAX && !k && strlen(key) < KEY_BYTES; i++) {
+        k = place->kept[i].line ? NULL : &place->kept[i];
+    }
+    if (k) {
+        k->line = line;
+        k->made = made;
+        k->left = mdm_ticks();
+        apr_cpystrn(k->key, key, sizeof(k->key));
+    }
+    mdm_wait_unlock(g->lock);
+    if (!k) {
+        mdm_ldap_line_end(line);
+    }
 }
 
 apr_uint64_t mdm_ldap_gate_refused(mdm_ldap_gate_t *g)

@@ -6,15 +6,25 @@
 #include "domain/mdm_ldap.h"
 #include "domain/mdm_ldap_gate.h"
 
+/* A connection. One that was of use and stayed whole outlives the call that made it (mdm_ldap_gate.h). */
+struct mdm_ldap_line_t {
+    LDAP *ld;
+    struct ldap_conncb on_connect;
+    const mdm_ctx_t *ctx; /* while it is being made */
+    int made;             /* libldap would connect again by itself, to a server that nobody has judged: it may not */
+    int refused;          /* by us: the server has a local address (SEC-08) */
+    apr_time_t until;     /* when the operation under way must have ended */
+};
+
 struct mdm_ldap_t {
     mdm_ctx_t *ctx;
     const mdm_ldap_conf_t *conf;
-    LDAP *ld;
-    struct ldap_conncb on_connect;
-    int refused;     /* by us: the server has a local address (SEC-08) */
-    apr_time_t until;  /* when the operation under way must have ended */
+    LDAP *ld; /* the line's */
+    mdm_ldap_line_t *line;
+    apr_time_t made; /* the line, ticks */
     mdm_blob_t cert; /* what the server showed, DER */
     int lost;        /* it did not answer */
+    int whole;       /* judged and bound, and everything was answered since: the line may be kept */
     mdm_ldap_place_t *place; /* of the process's gate; NULL: none was taken */
 };
 

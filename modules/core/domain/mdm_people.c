@@ -85,9 +85,12 @@ typedef struct candidate_t {
 } candidate_t;
 
 typedef struct source_t {
-    const char *id, *kind;
+    const char *kind;
     int enabled;
+    mdm_dirsource_t dir;
 } source_t;
+
+#define SOURCE(q) {(q)->kind, (int)(q)->enabled, {(q)->id, (q)->name, (q)->config, (q)->secret}}
 
 static apr_status_t source_find(mdm_db_t *db, const char *domain, source_t *out)
 {
@@ -98,26 +101,26 @@ static apr_status_t source_find(mdm_db_t *db, const char *domain, source_t *out)
 
     if (!*domain) {
         if ((rv = mdm_q_user_source_simple(db, &simple)) == APR_SUCCESS) {
-            *out = (source_t){simple->id, simple->kind, (int)simple->enabled};
+            *out = (source_t)SOURCE(simple);
         }
         return rv;
     }
     if ((rv = mdm_q_user_source_by_domain(db, domain, &alias)) == APR_SUCCESS) {
-        *out = (source_t){alias->id, alias->kind, (int)alias->enabled};
+        *out = (source_t)SOURCE(alias);
         return rv;
     }
     if (rv == APR_NOTFOUND && (rv = mdm_q_user_source_by_name(db, domain, &named)) == APR_SUCCESS) {
-        *out = (source_t){named->id, named->kind, (int)named->enabled};
+        *out = (source_t)SOURCE(named);
     }
     return rv;
 }
 
-static void ask_add(mdm_ctx_t *ctx, candidate_t *out, const char *id, const char *name, const char *config, const char *secret)
+static void ask_add(mdm_ctx_t *ctx, candidate_t *out, mdm_dirsource_t source)
 {
     if (!out->ask) {
         out->ask = apr_array_make(ctx->pool, 1, sizeof(mdm_dirsource_t));
     }
-    APR_ARRAY_PUSH(out->ask, mdm_dirsource_t) = (mdm_dirsource_t){id, name, config, secret};
+    APR_ARRAY_PUSH(out->ask, mdm_dirsource_t) = source;
 }
 
 static apr_status_t ask_source(mdm_db_t *db, const char *id, candidate_t *out)
@@ -126,7 +129,7 @@ static apr_status_t ask_source(mdm_db_t *db, const char *id, candidate_t *out)
     apr_status_t rv = mdm_q_source_ask(db, id, &row);
 
     if (rv == APR_SUCCESS) {
-        ask_add(mdm_db_ctx(db), out, row->id, row->name, row->config, row->secret);
+        ask_add(mdm_db_ctx(db), out, (mdm_dirsource_t){row->id, row->name, row->config, row->secret});
     }
     return rv;
 }
@@ -141,7 +144,7 @@ static apr_status_t ask_all(mdm_db_t *db, candidate_t *out)
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_source_ask_all_t *row = &APR_ARRAY_IDX(rows, i, mdm_q_source_ask_all_t);
 
-        ask_add(mdm_db_ctx(db), out, row->id, row->name, row->config, row->secret);
+        ask_add(mdm_db_ctx(db), out, (mdm_dirsource_t){row->id, row->name, row->config, row->secret});
     }
     return rv == APR_SUCCESS && !out->ask ? APR_NOTFOUND : rv;
 }
@@ -156,16 +159,17 @@ static apr_status_t by_login(mdm_db_t *db, const char *user, const char *domain,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    out->source_id = source.id;
+    out->source_id = source.dir.id;
     out->login = mdm_lower(ctx->pool, user);
     if (!source.enabled) {
         return APR_NOTFOUND;
     }
     if (strcmp(source.kind, "local") != 0) {
         out->user = user;
-        return ask_source(db, source.id, out);
+        ask_add(ctx, out, source.dir);
+        return APR_SUCCESS;
     }
-    rv = mdm_q_person_login_local(db, source.id, out->login, &row);
+    rv = mdm_q_person_login_local(db, source.dir.id, out->login, &row);
     if (rv == APR_SUCCESS) {
         out->id = row->id;
         out->password = row->disabled || !row->gone_ms_null ? NULL : row->password;
@@ -229,14 +233,14 @@ apr_status_t mdm_login_refused(mdm_ctx_t *ctx)
 }
 
 /* Asks the directories in their order. One that can't be asked might be the one that knows: then nobody is refused for good. */
-static apr_status_t ask_directories(mdm_ctx_t *ctx, const candidate_t *who, const char *password, const char **id)
+static apr_status_t ask_directories(mdm_ctx_t *ctx, const candidate_t *who, const char *password, mdm_person_t **out)
 {
     apr_status_t rv = APR_NOTFOUND, away = APR_SUCCESS;
     int i;
 
     for (i = 0; rv == APR_NOTFOUND && i < who->ask->nelts; i++) {
         rv = mdm_directory_login(ctx, &APR_ARRAY_IDX(who->ask, i, mdm_dirsource_t), who->user, who->mail, password,
-                                 i == who->ask->nelts - 1 && away == APR_SUCCESS, id);
+                                 i == who->ask->nelts - 1 && away == APR_SUCCESS, out);
         if (rv == MDM_EUNAVAIL) {
             away = rv;
             rv = APR_NOTFOUND;
@@ -257,51 +261,70 @@ apr_status_t mdm_login_password(mdm_ctx_t *ctx, const char *password, const char
     return rv == APR_SUCCESS && !fits ? MDM_EAUTH : rv;
 }
 
-apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password,
-                              mdm_person_t **out)
+struct mdm_login_t {
+    candidate_t who;
+    const char *account;
+};
+
+apr_status_t mdm_login_find(mdm_ctx_t *ctx, const char *typed, const char *domain, mdm_login_t **out)
 {
-    candidate_t who = {NULL};
+    mdm_login_t *l = apr_pcalloc(ctx->pool, sizeof(*l));
+    apr_status_t rv = candidate_find(ctx, typed ? typed : "", domain, &l->who);
+    const char *name = typed ? trimmed(ctx->pool, mdm_clean(ctx->pool, typed, LOGIN_MAX)) : "";
+
+    *out = l;
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    l->account = apr_pstrcat(ctx->pool, "user:", l->who.source_id ? l->who.source_id : "", ":",
+                             l->who.source_id ? l->who.login : mdm_lower(ctx->pool, name), NULL);
+    return APR_SUCCESS;
+}
+
+const char *mdm_login_account(const mdm_login_t *login)
+{
+    return login->account;
+}
+
+static apr_status_t check_local(mdm_ctx_t *ctx, const candidate_t *who, const char *password, mdm_person_t **out)
+{
     mdm_db_t *db;
+    apr_status_t rv = mdm_login_password(ctx, password, who->password);
+
+    if (rv == APR_SUCCESS && (rv = mdm_db_open(ctx, &db)) == APR_SUCCESS) {
+        rv = mdm_person_get(db, who->id, out);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+apr_status_t mdm_login_check(mdm_ctx_t *ctx, const mdm_login_t *login, const char *password, mdm_person_t **out)
+{
+    const candidate_t *who = &login->who;
     apr_status_t rv;
 
     *out = NULL;
     if (!password || !*password) {
         return mdm_login_refused(ctx);
     }
-    rv = candidate_find(ctx, typed, domain, &who);
-    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
-        return rv;
-    }
-    if (who.ask) {
-        rv = strlen(password) <= PASSWORD_MAX ? ask_directories(ctx, &who, password, &who.id) : MDM_EAUTH;
+    if (who->ask) {
+        rv = strlen(password) <= PASSWORD_MAX ? ask_directories(ctx, who, password, out) : MDM_EAUTH;
     }
     else {
-        rv = mdm_login_password(ctx, password, who.password);
+        rv = check_local(ctx, who, password, out);
     }
-    if (rv == MDM_EAUTH) {
-        return mdm_login_refused(ctx);
-    }
-    if (rv != APR_SUCCESS || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = mdm_person_get(db, who.id, out);
-    mdm_db_close(db);
-    /* Disabled or removed while we were hashing. */
-    return rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? mdm_login_refused(ctx) : rv;
+    /* Disabled or removed while we were asking. */
+    return rv == MDM_EAUTH || rv == APR_NOTFOUND || (rv == APR_SUCCESS && (*out)->disabled) ? mdm_login_refused(ctx) : rv;
 }
 
-apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out)
+apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password,
+                              mdm_person_t **out)
 {
-    candidate_t who = {NULL};
-    apr_status_t rv = candidate_find(ctx, typed ? typed : "", domain, &who);
-    const char *name = typed ? trimmed(ctx->pool, mdm_clean(ctx->pool, typed, LOGIN_MAX)) : "";
+    mdm_login_t *login;
+    apr_status_t rv = password && *password ? mdm_login_find(ctx, typed, domain, &login) : mdm_login_refused(ctx);
 
-    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
-        return rv;
-    }
-    *out = apr_pstrcat(ctx->pool, "user:", who.source_id ? who.source_id : "", ":",
-                       who.source_id ? who.login : mdm_lower(ctx->pool, name), NULL);
-    return APR_SUCCESS;
+    *out = NULL;
+    return rv == APR_SUCCESS ? mdm_login_check(ctx, login, password, out) : rv;
 }
 
 apr_status_t mdm_people_known(mdm_ctx_t *ctx, const char *typed, mdm_person_t **out)

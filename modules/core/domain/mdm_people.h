@@ -8,19 +8,28 @@ typedef struct mdm_person_t {
     const char *id, *source_id, *login, *name, *mail, *phone, *folder_id; /* folder_id may be NULL */
     int disabled;
     apr_int64_t version;
+    /* After a log-in through a directory: its name, and whether one of the groups whose members may authorise has this person, as the
+     * directory has said just now (PEN-01). NULL and 0 otherwise. */
+    const char *directory;
+    int authoriser;
 } mdm_person_t;
 
 /* Splits what somebody typed: user, DOMAIN\user, user@domain, plus a domain field (may be NULL or ""). */
 apr_status_t mdm_login_split(mdm_ctx_t *ctx, const char *typed, const char *domain_field, const char **user, const char **domain);
 
-/* Checks a log-in. MDM_EAUTH for everything that is the person's fault (unknown, wrong, disabled: same work, same answer, R21),
+/* Whom a log-in leads to, found before its password is looked at. */
+typedef struct mdm_login_t mdm_login_t;
+/* Finds out; a name that leads nowhere is found as well. Opens and closes its own connection. */
+apr_status_t mdm_login_find(mdm_ctx_t *ctx, const char *typed, const char *domain, mdm_login_t **out);
+/* What failed log-ins are counted by (USR-10): every way to write one log-in of one source (blanks, case, domain alias, a known
+ * address) gives the same text, which is no address of a client. */
+const char *mdm_login_account(const mdm_login_t *login);
+/* Checks the password. MDM_EAUTH for everything that is the person's fault (unknown, wrong, disabled: same work, same answer, R21),
  * MDM_EUNAVAIL if the source can't be asked. An empty password is MDM_EAUTH without asking. The caller throttles.
  * Opens and closes its own connections: hashing and directories never hold one. */
+apr_status_t mdm_login_check(mdm_ctx_t *ctx, const mdm_login_t *login, const char *password, mdm_person_t **out);
+/* Both at once. */
 apr_status_t mdm_people_login(mdm_ctx_t *ctx, const char *typed, const char *domain, const char *password, mdm_person_t **out);
-
-/* What failed log-ins are counted by (USR-10): every way to write one log-in of one source (blanks, case, domain alias, a known
- * address) gives the same text, which is no address of a client. Opens and closes its own connection. */
-apr_status_t mdm_people_account(mdm_ctx_t *ctx, const char *typed, const char *domain, const char **out);
 
 /* The person here that a log-in leads to, without asking any directory or password; APR_NOTFOUND: none that may log in. Opens and
  * closes its own connection. */

@@ -147,11 +147,36 @@ int mdm_adm_pending(mdm_web_call_t *call)
 
 /* ---------------------------------------------------------------- for somebody */
 
-/* Who authorises it gives credentials now, whoever is logged in; if the zone wants it so (PEN-01). *by: the log-in. */
+/* Tries of an administrator's log-in and of a person's are counted apart, as where they log in themselves (USR-10). */
+static apr_status_t ask(mdm_web_call_t *call, const char *login, const char *password, const char **by)
+{
+    mdm_ctx_t *ctx = call->ctx;
+    const char *admin = apr_pstrcat(ctx->pool, "admin:", mdm_lower(ctx->pool, mdm_clean(ctx->pool, login, 200)), NULL), *account;
+    mdm_login_t *who = NULL;
+    int wait, person = 0;
+    apr_status_t rv = mdm_login_find(ctx, login, NULL, &who);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    account = mdm_login_account(who);
+    wait = call->svc->throttle_check("login", account);
+    if ((ctx->retry_after = mdm_adm_must_wait(call, admin)) < wait)
+        ctx->retry_after = wait;
+    if (ctx->retry_after > 0)
+        return mdm_fail(ctx, MDM_ETHROTTLED, "authoriser", "Too many tries. Wait a little.");
+    rv = mdm_admin_authorise(ctx, login, who, password, "{\"pending\":[\"write\"]}", by, &person);
+    if (rv == APR_SUCCESS || rv == MDM_EAUTH)
+        mdm_adm_note_try(call, person ? account : admin, rv == APR_SUCCESS);
+    if (rv == MDM_EAUTH)
+        call->svc->throttle_note("login", person ? admin : account, 0);
+    return rv;
+}
+
+/* Who authorises it gives credentials now, whoever is logged in; if the zone wants it so (PEN-01). *by: who it was. */
 static apr_status_t authorised(mdm_web_call_t *call, json_t *given, int wanted, const char **by)
 {
     mdm_ctx_t *ctx = call->ctx;
-    const char *login = NULL, *password = NULL, *account;
+    const char *login = NULL, *password = NULL;
     const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, 200, NULL, 0, &login, NULL},
                                    {"password", MDM_JF_STR, 1, 1, 500, NULL, 0, &password, NULL},
                                    {NULL}};
@@ -161,15 +186,9 @@ static apr_status_t authorised(mdm_web_call_t *call, json_t *given, int wanted, 
         return wanted ? mdm_fail(ctx, MDM_EINPUT, "authoriser", "is missing") : APR_SUCCESS;
     if ((rv = mdm_json_fields(ctx, given, fields)) != APR_SUCCESS)
         return mdm_fail(ctx, rv, apr_pstrcat(ctx->pool, "authoriser.", ctx->fail_field ? ctx->fail_field : "", NULL), "%s", ctx->fail_text);
-    account = apr_pstrcat(ctx->pool, "admin:", mdm_lower(ctx->pool, mdm_clean(ctx->pool, login, 200)), NULL);
-    if ((ctx->retry_after = mdm_adm_must_wait(call, account)) > 0)
-        return mdm_fail(ctx, MDM_ETHROTTLED, "authoriser", "Too many tries. Wait a little.");
-    rv = mdm_admin_authorise(ctx, login, password, "{\"pending\":[\"write\"]}");
-    if (rv == APR_SUCCESS || rv == MDM_EAUTH)
-        mdm_adm_note_try(call, account, rv == APR_SUCCESS);
+    rv = ask(call, login, password, by);
     if (rv == MDM_EAUTH && (rv = mdm_audit_refused(ctx, "pending.authorise", "admin", login)) == APR_SUCCESS)
         return mdm_fail(ctx, MDM_EDENIED, "authoriser", "The log-in or the password is wrong, or this person may not authorise it.");
-    *by = login;
     return rv;
 }
 

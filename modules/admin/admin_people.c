@@ -75,7 +75,7 @@ int mdm_adm_people(mdm_web_call_t *call)
 
 /* Groups and folders of people come from their sources: shown, so that something can be assigned to them. */
 typedef struct sets_t {
-    const char *kind, *q;
+    const char *kind, *q, *source;
 } sets_t;
 
 static apr_status_t sets_page(mdm_db_t *db, const mdm_page_t *page, const void *arg, json_t *items, const char **next)
@@ -83,7 +83,7 @@ static apr_status_t sets_page(mdm_db_t *db, const mdm_page_t *page, const void *
     const sets_t *f = arg;
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     apr_array_header_t *rows = NULL;
-    apr_status_t rv = mdm_q_admin_user_sets(db, f->kind, page->key, page->id, mdm_lower(ctx->pool, f->q), page->count + 1, &rows);
+    apr_status_t rv = mdm_q_admin_user_sets(db, f->kind, f->source, page->key, page->id, mdm_lower(ctx->pool, f->q), page->count + 1, &rows);
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts && i < page->count; i++) {
@@ -98,17 +98,22 @@ static apr_status_t sets_page(mdm_db_t *db, const mdm_page_t *page, const void *
 
 static int sets(mdm_web_call_t *call, const char *kind, const char *name)
 {
-    static const char *const params[] = {"q", NULL};
-    sets_t f = {kind, NULL};
+    static const char *const params[] = {"q", "source", NULL};
+    sets_t f = {kind, NULL, NULL};
     mdm_adm_list_t list = {.params = params, .read = sets_page, .arg = &f, .name = name, .columns = "id name dn source:source.name"};
     apr_status_t rv = mdm_web_query(call->r, call->ctx, "q", &f.q);
 
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, call->ctx, "source", &f.source);
     f.q = f.q ? f.q : "";
+    f.source = f.source ? f.source : "";
     if (rv == APR_SUCCESS && strlen(f.q) > TEXT_MAX)
         rv = mdm_fail(call->ctx, MDM_EINPUT, "q", "must be at most %d bytes", TEXT_MAX);
+    if (rv == APR_SUCCESS && *f.source && !mdm_is_uuid(f.source))
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "source", "must be a UUID");
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    list.sig = apr_pstrcat(call->ctx->pool, name, "|", f.q, NULL);
+    list.sig = apr_pstrcat(call->ctx->pool, name, "|", f.source, "|", f.q, NULL);
     return mdm_adm_list(call, &list);
 }
 

@@ -34,14 +34,14 @@ SELECT p.id, p.login, p.name, p.mail, p.phone, u.name, u.kind, p.disabled, p.gon
  ORDER BY p.name, p.id
  LIMIT :count;
 
--- Groups (kind user_group) or folders (user_folder) of people, as their sources have them; q: part of the name, '' = all.
+-- Groups (kind user_group) or folders (user_folder) of people, as their sources have them; q: part of the name, source: id of one; '' = all.
 -- name: admin_user_sets :many
--- args: kind:text, after:text, after_id:text, q:text, count:i64
+-- args: kind:text, source:text, after:text, after_id:text, q:text, count:i64
 -- cols: id:text, name:text, dn:text?, source_id:text, source_name:text
 SELECT x.id, x.name, x.dn, u.id, u.name
   FROM (SELECT g.id, g.name, g.dn, g.source_id FROM user_group g WHERE :kind = 'user_group'
         UNION ALL SELECT f.id, f.name, f.dn, f.source_id FROM user_folder f WHERE :kind = 'user_folder') x JOIN user_source u ON u.id = x.source_id
- WHERE (x.name, x.id) > (:after, :after_id) AND (:q = '' OR REPLACE(LOWER(x.name), :q, '') <> LOWER(x.name))
+ WHERE (x.name, x.id) > (:after, :after_id) AND (:source = '' OR x.source_id = :source) AND (:q = '' OR REPLACE(LOWER(x.name), :q, '') <> LOWER(x.name))
  ORDER BY x.name, x.id LIMIT :count;
 
 -- name: admin_person :one

@@ -1,4 +1,4 @@
-"""User sources in the console, with a real directory (USR-01..04, USR-08)."""
+"""User sources in the console, with a real directory (USR-01..04, USR-08, PEN-01)."""
 from selenium.webdriver.common.by import By
 
 import harness
@@ -21,7 +21,8 @@ def choose(p, name, value):
 def test_directory_from_adding_to_deleting(zone):
     """Added, tested step by step, its certificate compared and accepted, used for a log-in, made simple and deleted."""
     zone.log.expect("MDM0121")  # the first synchronisation comes before the certificate was accepted
-    directory = Slapd([("carla", "carla-Pass-1", "carla@example.net", "<img src=x onerror=alert(1)>")])
+    directory = Slapd([("carla", "carla-Pass-1", "carla@example.net", "<img src=x onerror=alert(1)>")],
+                      [("staff & more", ["carla"]), ("board", ["carla"])])
     p = Page(zone)
     try:
         p.log_in().open("sources")
@@ -45,6 +46,16 @@ def test_directory_from_adding_to_deleting(zone):
         p.button("Close", "dialog").click()
         p.closed()
         portal(zone, "carla@example.org", "carla-Pass-1")
+        harness.wait_for(lambda: zone.sql("SELECT COUNT(*) FROM user_group")[0][0] == 2)
+        for chosen in (True, False):  # and let go again
+            p.button("Edit").click()
+            group = p.until(lambda: next(x for x in p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits button") if "staff & more" in x.text))
+            assert group.get_attribute("aria-pressed") == str(not chosen).lower()
+            p.driver.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", group)
+            p.shot(f"source-authorisers-{chosen}")
+            p.button("Save", "dialog").click()
+            p.closed()
+            harness.wait_for(lambda: ("cn=staff & more,ou=groups" in zone.sql("SELECT config FROM user_source WHERE kind = 'ldap'")[0][0]) == chosen)
         p.button("Simple enrolment").click()
         p.button("Simple enrolment", "dialog").click()
         p.closed()

@@ -133,6 +133,12 @@ class Slapd:
         self._run("ldapadd", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", ROOT_DN, "-w", ROOT_PASSWORD,
                   stdin="\n\n".join(ldifs) + "\n")
 
+    def put_group(self, name, members):
+        """The group as it should be, whether it was there or not."""
+        subprocess.run(["ldapdelete", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", ROOT_DN, "-w", ROOT_PASSWORD, f"cn={name},ou=groups,dc=example,dc=org"],
+                       capture_output=True, env={"PATH": "/usr/bin:/bin", "LDAPNOINIT": "1"})
+        self.add(self.group_ldif(name, members))
+
     def remove(self, uid):
         self._run("ldapdelete", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", ROOT_DN, "-w", ROOT_PASSWORD, self.dn(uid))
 

@@ -1,4 +1,4 @@
-"""LDAP user sources against a real directory (USR-01..05, USR-07, USR-08, USR-11, R21, R27, R30, R46, SEC-05, REL-04)."""
+"""LDAP user sources against a real directory (USR-01..05, USR-07, USR-08, USR-10, USR-11, PEN-01, R21, R27, R30, R46, SEC-05, REL-04)."""
 import http.client
 import json
 import time
@@ -427,3 +427,69 @@ def test_devices_of_a_removed_source(zone, console, one):
     finally:
         for ident in (*mine, *others):
             zone.sql("DELETE FROM device WHERE id = ?", ident)
+
+
+def authorise(console, who, typed, password):
+    """An enrolment for `who`, authorised by these credentials: status and answer."""
+    status, _, got = console.call("POST", "/pending", {"person_id": who, "platform": "ios", "authoriser": {"login": typed, "password": password}})
+    if status == 201:
+        console.post(f"/pending/{got['id']}/cancel")
+    return status, got
+
+
+def test_who_may_authorise(zone, console, one, two, source):
+    """PEN-01: members of the groups that the source names, as the directory says it at that moment; everybody else is refused alike."""
+    board, anna = "cn=board,ou=groups,dc=example,dc=org", seed.person_id(zone, harness.PERSON)
+    members = lambda *who: one.modify(f"dn: {board}\nchangetype: modify\nreplace: member\n" + "".join(f"member: {one.dn(w)}\n" for w in who))  # noqa: E731
+    two.add(two.group_ldif("board", ["fred"]))  # a group of that name elsewhere is another one
+    other = add(console, two, "Elsewhere", domains=["elsewhere"])
+
+    def allow(groups):
+        now = console.get(f"/sources/{source['id']}")
+        return console.call("PATCH", f"/sources/{source['id']}", {"config": {**{k: v for k, v in now["config"].items() if k != "pin"}, "authorisers": groups}},
+                            If_Match=f'"{now["version"]}"')
+    try:
+        for wrong in (["board"], [1], [""], "board", [board] * 51):
+            status, _, said = allow(wrong)
+            assert (status, said["field"]) == (400, "authorisers"), said
+        assert authorise(console, anna, "carla@corp", "carla-Pass-1")[0] == 403, "nobody was named yet"
+        status, _, made = allow([board.replace("cn=board,", "CN=Board, ")])
+        assert status == 200 and len(made["config"]["authorisers"]) == 1
+        status, made = authorise(console, anna, "carla@corp", "carla-Pass-1")
+        assert status == 201 and made["authorised_by"] == "carla (Corp)"
+        detail = zone.sql("SELECT detail FROM audit WHERE action = 'pending.create' AND object_id = ?", made["id"])[0][0]
+        assert "carla (Corp)" in detail and "carla-Pass-1" not in detail
+        assert authorise(console, anna, "carla@corp", "")[1]["field"] == "authoriser.password"
+        refused = [authorise(console, anna, *given) for given in (
+            ("carla@corp", "wrong-Pass-1"), ("dora@corp", "dora-Pass-1"), ("fred@elsewhere", "fred-Pass-2"), ("nobody@corp", "carla-Pass-1"), ("carla", "carla-Pass-1"))]
+        members("emil")  # nothing is synchronised: our rows still say carla
+        assert zone.sql("SELECT COUNT(*) FROM user_group_member m JOIN user_group g ON g.id = m.group_id JOIN person p ON p.id = m.person_id "
+                        "WHERE g.source_id = ? AND g.name = 'board' AND p.login = 'carla'", source["id"])[0][0] == 1
+        refused.append(authorise(console, anna, "carla@corp", "carla-Pass-1"))
+        assert authorise(console, anna, "emil@corp", "emil-Pass-1")[1]["authorised_by"] == "emil (Corp)"
+        zone.sql("UPDATE person SET disabled = 1 WHERE source_id = ? AND login = 'emil'", source["id"])
+        refused.append(authorise(console, anna, "emil@corp", "emil-Pass-1"))
+        zone.sql("UPDATE person SET disabled = 0 WHERE source_id = ? AND login = 'emil'", source["id"])
+        one.modify(f"dn: {board}\nchangetype: delete\n")
+        refused.append(authorise(console, anna, "emil@corp", "emil-Pass-1"))
+        assert {(status, said["detail"], said["field"]) for status, said in refused} == {(403, refused[0][1]["detail"], "authoriser")}, refused
+        assert zone.sql("SELECT COUNT(*) FROM audit WHERE action = 'pending.authorise' AND outcome = 'refused'")[0][0] == 1 + len(refused)
+    finally:
+        drop(console, other["id"])
+        two.modify(f"dn: {board}\nchangetype: delete\n")
+        one.put_group("board", ["carla"])
+
+
+def test_guessing_as_authoriser_counts(zone, console, one, source):
+    """USR-10, PEN-01: wrong passwords of an authoriser are wrong log-ins of that person, wherever the next one is tried; a dead directory is no wrong password."""
+    anna = seed.person_id(zone, harness.PERSON)
+    assert login(zone, "dora@corp", "dora-Pass-1") == 204
+    assert [authorise(console, anna, "corp\\Dora", f"guess-{i}-Word")[0] for i in range(5)] == [403] * 5
+    assert authorise(console, anna, "dora@corp", "dora-Pass-1")[0] == 429 and login(zone, "dora@corp", "dora-Pass-1") == 429
+    assert login(zone, "carla@corp", "carla-Pass-1") == 204
+    zone.log.expect("MDM0120")
+    one.stop()
+    try:
+        assert authorise(console, anna, "carla@corp", "carla-Pass-1")[0] == 503
+    finally:
+        one.start()

@@ -84,6 +84,35 @@ static void test_presets(void **state)
     assert_string_equal(c->attr[MDM_LA_LOGIN], "cn");
     assert_string_equal(c->attr[MDM_LA_PHONE], "");
     assert_string_equal(c->attr[MDM_LA_MAIL], "mail");
+    assert_int_equal(c->authorisers->nelts, 0);
+    assert_int_equal(conf(t, "{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"authorisers\":[\"CN=Board , O=x\"]}", &c), APR_SUCCESS);
+    assert_string_equal(APR_ARRAY_IDX(c->authorisers, 0, const char *), "cn=board,o=x"); /* PEN-01: compared as names */
+}
+
+/* USR-01: what each kind of directory calls things. */
+static void test_preset_names(void **state)
+{
+    static const struct {
+        const char *type, *person, *login, *guid, *group, *disabled;
+    } rows[] = {{"edirectory", "inetOrgPerson", "cn", "GUID", "groupOfNames", "loginDisabled"},
+                {"active_directory", "user", "sAMAccountName", "objectGUID", "group", "userAccountControl"},
+                {"openldap", "inetOrgPerson", "uid", "entryUUID", "groupOfNames", "pwdAccountLockedTime"},
+                {"dsfw", "user", "sAMAccountName", "objectGUID", "group", "loginDisabled"}};
+    dbtest_t *t = *state;
+    mdm_ldap_conf_t *c;
+    unsigned i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(conf(t, apr_psprintf(t->pool, "{\"type\":\"%s\",\"host\":\"h\",\"containers\":[\"o=x\"]}", rows[i].type), &c), APR_SUCCESS);
+        assert_string_equal(c->attr[MDM_LA_PERSON_CLASS], rows[i].person);
+        assert_string_equal(c->attr[MDM_LA_LOGIN], rows[i].login);
+        assert_string_equal(c->attr[MDM_LA_MAIL], "mail");
+        assert_string_equal(c->attr[MDM_LA_GUID], rows[i].guid);
+        assert_string_equal(c->attr[MDM_LA_GROUP_CLASS], rows[i].group);
+        assert_string_equal(c->attr[MDM_LA_MEMBER], "member");
+        assert_string_equal(c->attr[MDM_LA_DISABLED], rows[i].disabled);
+        assert_string_equal(c->root, ""); /* optional */
+    }
 }
 
 /* Wrong configuration is refused by the name of its field. */
@@ -107,6 +136,8 @@ static void test_refused(void **state)
         {"{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"attributes\":{\"login\":\"\"}}", "attributes"},
         {"{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"attributes\":{\"other\":\"x\"}}", "other"},
         {"{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"other\":1}", "other"},
+        {"{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"authorisers\":\"cn=x\"}", "authorisers"},
+        {"{\"type\":\"dsfw\",\"host\":\"h\",\"containers\":[\"o=x\"],\"authorisers\":[\"board\"]}", "authorisers"},
     };
     dbtest_t *t = *state;
     mdm_ldap_conf_t *c;
@@ -144,7 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_escape, setup, teardown), cmocka_unit_test_setup_teardown(test_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_presets, setup, teardown), cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_away, setup, teardown)};
+        cmocka_unit_test_setup_teardown(test_preset_names, setup, teardown), cmocka_unit_test_setup_teardown(test_away, setup, teardown)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,8 @@
 #include "ctxtest.h"
 
 #include <apr_strings.h>
-#include "domain/mdm_ldap_gate.h"
+#include "base/mdm_wait.h"
+#include "domain/mdm_ldap_priv.h"
 
 static apr_time_t now;
 static mdm_env_t env;
@@ -150,6 +151,43 @@ static void many_addresses_are_forgotten(void **state)
     }
 }
 
+static mdm_ldap_line_t *line(void)
+{
+    return calloc(1, sizeof(mdm_ldap_line_t)); /* not connected; mdm_ldap_line_end() frees it */
+}
+
+/* USR-07: a connection that was left is for who comes with the same key, once, and not for ever; there are few of them. */
+static void lines_are_kept_for_the_same_key(void **state)
+{
+    mdm_ldap_place_t *here = enter("here"), *there = enter("there");
+    mdm_ldap_line_t *mine = line(), *more[12];
+    apr_time_t made = 0, now_ticks = mdm_ticks();
+    int i, n = 0;
+
+    mdm_ldap_gate_keep(ctx, here, "key", mine, now_ticks);
+    assert_null(mdm_ldap_gate_take(ctx, here, "other key", &made));
+    assert_null(mdm_ldap_gate_take(ctx, there, "key", &made));
+    assert_ptr_equal(mdm_ldap_gate_take(ctx, here, "key", &made), mine);
+    assert_int_equal(made, now_ticks);
+    assert_null(mdm_ldap_gate_take(ctx, here, "key", &made));
+    mdm_ldap_gate_keep(ctx, here, "key", mine, now_ticks - apr_time_from_sec(301));
+    assert_null(mdm_ldap_gate_take(ctx, here, "key", &made)); /* too old, and freed: the sanitizer would tell of a leak */
+    for (i = 0; i < 12; i++) {
+        mdm_ldap_gate_keep(ctx, here, i % 2 ? "a" : "b", line(), now_ticks);
+    }
+    for (i = 0; i < 12; i++) {
+        if ((more[n] = mdm_ldap_gate_take(ctx, here, i % 2 ? "a" : "b", &made))) {
+            n++;
+        }
+    }
+    assert_int_equal(n, 8);
+    for (i = 0; i < n; i++) {
+        mdm_ldap_gate_keep(ctx, there, "left behind", more[i], now_ticks); /* ends with the gate */
+    }
+    mdm_ldap_gate_leave(ctx, here, 1);
+    mdm_ldap_gate_leave(ctx, there, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +197,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_places_taken_refuses_at_once, gate_setup, teardown),
         cmocka_unit_test_setup_teardown(a_place_that_comes_free_is_waited_for, gate_setup, teardown),
         cmocka_unit_test_setup_teardown(many_addresses_are_forgotten, gate_setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_are_kept_for_the_same_key, gate_setup, teardown),
     };
 
     apr_initialize();

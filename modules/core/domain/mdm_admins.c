@@ -6,7 +6,6 @@
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_log_rows.h"
-#include "domain/mdm_people.h"
 #include "domain/mdm_roles.h"
 #include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
@@ -44,21 +43,13 @@ apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *pass
     return rv;
 }
 
-apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const char *password, const char *rights)
+static apr_status_t has_rights(mdm_ctx_t *ctx, const char *id, const char *rights)
 {
     apr_array_header_t *rows = NULL;
-    mdm_person_t *person = NULL;
-    const char *id = NULL;
     mdm_db_t *db;
-    apr_status_t rv = mdm_admin_login(ctx, login, password, &id);
+    apr_status_t rv = mdm_db_open(ctx, &db);
     int i;
 
-    if (rv == MDM_EAUTH) {
-        rv = mdm_people_login(ctx, login, NULL, password, &person);
-        id = rv == APR_SUCCESS ? person->id : NULL;
-    }
-    if (rv == APR_SUCCESS)
-        rv = mdm_db_open(ctx, &db);
     if (rv != APR_SUCCESS)
         return rv;
     rv = mdm_q_admin_rights_of(db, id, &rows);
@@ -68,6 +59,22 @@ apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const char *
             return APR_SUCCESS;
     }
     return rv == APR_SUCCESS ? mdm_login_refused(ctx) : rv;
+}
+
+apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const mdm_login_t *who, const char *password, const char *rights,
+                                 const char **by, int *person)
+{
+    mdm_person_t *found = NULL;
+    const char *id = NULL;
+    apr_status_t rv = mdm_admin_login(ctx, login, password, &id);
+
+    *person = rv == MDM_EAUTH;
+    *by = mdm_clean(ctx->pool, login, LOGIN_MAX);
+    if (*person && (rv = mdm_login_check(ctx, who, password, &found)) == APR_SUCCESS) {
+        id = found->id;
+        *by = found->directory ? apr_psprintf(ctx->pool, "%s (%s)", found->login, found->directory) : found->login;
+    }
+    return rv != APR_SUCCESS || (found && found->authoriser) ? rv : has_rights(ctx, id, rights);
 }
 
 /* ---- reading */

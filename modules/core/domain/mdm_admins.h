@@ -5,12 +5,15 @@
 #include <jansson.h>
 #include "db/mdm_db.h"
 #include "domain/mdm_page.h"
+#include "domain/mdm_people.h"
 
 /* Checks a log-in with a password kept here. MDM_EAUTH for everything that is the person's fault (R21). */
 apr_status_t mdm_admin_login(mdm_ctx_t *ctx, const char *login, const char *password, const char **id);
-/* Checks the credentials of somebody who has these rights (JSON), for one act (PEN-01): an administrator with a password kept here, or a person of a
- * directory whose group is an administrator. MDM_EAUTH: wrong, or none of them, or without the rights. The caller throttles. */
-apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const char *password, const char *rights);
+/* Checks the credentials of somebody who may authorise an act, now (PEN-01): an administrator with a password kept here who has these rights (JSON); a
+ * person of a directory whose group is such an administrator, or is among those whose members may authorise. who: where the log-in leads as that
+ * of a person. MDM_EAUTH: wrong, or none of them. The caller throttles. *by: the log-in, with the directory's name if it is a person's (*person). */
+apr_status_t mdm_admin_authorise(mdm_ctx_t *ctx, const char *login, const mdm_login_t *who, const char *password, const char *rights,
+                                 const char **by, int *person);
 /* Sets a password; sessions and tokens end (R35). own: whoever proved the old one needs no right over himself. */
 apr_status_t mdm_admin_password(mdm_ctx_t *ctx, const char *id, const char *password, int own);
 

@@ -1,8 +1,8 @@
 // User sources: where people come from and who answers for their passwords.
-import { api } from '../api.js';
+import { api, query as toQuery } from '../api.js';
 import { h, fill, head, table, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { probe } from '../probe.js';
-import { shown } from '../assign.js';
+import { finder, shown } from '../assign.js';
 import { t } from '../words.js';
 
 const types = ['edirectory', 'active_directory', 'openldap', 'dsfw'];
@@ -16,7 +16,15 @@ function guess(v) {
   return dc.length ? dc.join('.') : /[a-z]/i.test(v.host) ? v.host.split('.').slice(1).join('.') : '';
 }
 
-function fields(s) {
+// Groups of the source as it shows them, by DN, which is what is kept.
+function chooser(s) {
+  const find = async (q) => (await api('GET', `user-groups${toQuery({ source: s.id, q, limit: 20 })}`)).data.items.filter((g) => g.dn).map((g) => ({ id: g.dn, name: g.name, sub: g.dn }));
+  const made = finder({ id: 'authorisers', label: t('src_authorisers_find'), most: 50, find, changed: () => {} });
+  for (const dn of s.config.authorisers || []) made.chosen.set(dn, { id: dn, name: dn.replace(/^[^=]*=|,.*$/g, '') });
+  return made;
+}
+
+function fields(s, groups) {
   const c = s?.config || {};
   return [{ name: 'name', label: t('name'), value: s?.name, required: true, max: 200 },
     { name: 'type', label: t('src_type'), type: 'select', value: c.type || 'edirectory', options: types.map((x) => [x, t(`src_${x}`)]) },
@@ -30,6 +38,7 @@ function fields(s) {
     { name: 'domains', label: t('src_domains'), type: 'area', value: (s?.domains || []).join('\n'), hint: t('src_domains_hint') },
     { name: 'ca', label: t('src_ca'), type: 'area', value: c.ca, hint: t('src_ca_hint') },
     { name: 'attributes', label: t('src_attributes'), type: 'area', value: Object.entries(c.attributes || {}).map((x) => x.join('=')).join('\n'), hint: t('src_attributes_hint', null, attrs.join(', ')) },
+    ...(groups ? [{ name: 'authorisers', label: t('src_authorisers'), type: 'own', input: groups.input, node: groups.node, hint: t('src_authorisers_hint'), read: () => [...groups.chosen.keys()] }] : []),
     { name: 'sync_minutes', label: t('src_sync_minutes'), type: 'number', value: c.sync_minutes || 60 },
     { name: 'position', label: t('src_position'), type: 'number', value: s?.position ?? 100 },
     { name: 'ignore_dynamic', label: t('src_ignore_dynamic'), type: 'check', value: c.ignore_dynamic },
@@ -39,7 +48,7 @@ function fields(s) {
 function body(v, s) {
   const { pin, ...rest } = s?.config || {};
   const config = { ...rest, type: v.type, host: v.host.trim(), tls: v.tls, root: v.root.trim(), bind_dn: v.bind_dn.trim(), containers: lines(v.containers), ca: v.ca.trim(),
-    ignore_dynamic: v.ignore_dynamic, sync_minutes: Number(v.sync_minutes) || 60, attributes: Object.fromEntries(lines(v.attributes).map((x) => x.split('=').map((y) => y.trim()))) };
+    ignore_dynamic: v.ignore_dynamic, ...(v.authorisers ? { authorisers: v.authorisers } : {}), sync_minutes: Number(v.sync_minutes) || 60, attributes: Object.fromEntries(lines(v.attributes).map((x) => x.split('=').map((y) => y.trim()))) };
   if (v.port) config.port = Number(v.port); else delete config.port;
   const domains = lines(v.domains);
   if (!s && !domains.length && guess(v)) domains.push(guess(v));
@@ -60,8 +69,11 @@ async function put(method, path, body, match, done) {
 const add = (again) => dialog({ title: t('src_add'), lead: t('src_add_lead'), submit: t('create'), fields: fields(),
   save: (v) => put('POST', 'sources', body(v), undefined, again) });
 
-const edit = (s, again) => dialog({ title: `${t('edit')}: ${s.name}`, submit: t('save'), fields: fields(s),
-  save: (v) => put('PATCH', `sources/${s.id}`, body(v, s), etag(s), again) });
+function edit(s, again, may) {
+  const groups = may('person:read') && chooser(s);
+  dialog({ title: `${t('edit')}: ${s.name}`, submit: t('save'), fields: fields(s, groups), save: (v) => put('PATCH', `sources/${s.id}`, body(v, s), etag(s), again) });
+  if (groups) groups.look();
+}
 
 const remove = (s, again) => dialog({ title: `${t('src_delete')}: ${s.name}`, lead: t('src_delete_lead', null, number(s.people), number(s.devices)), submit: t('src_delete'), danger: true,
   save: async () => { await api('DELETE', `sources/${s.id}`, { match: etag(s) }); toast(t('deleted')); again(); } });
@@ -76,7 +88,7 @@ export default async function page({ main, signal, may, me, again }) {
   const write = may('source:write');
   const sync = async (s) => { try { await api('POST', `sources/${s.id}/sync`); toast(t('src_sync_asked')); } catch (e) { say(e); } };
   const acts = (s) => h('div', { class: 'acts' }, may('policy:read') && button(t('policies'), 'shield', () => shown({ kind: 'user_source', id: s.id, name: s.name }, { may, me })), write && !s.simple && button(t('src_simple'), 'me', () => simple(s, again)), write && s.kind === 'ldap' && [button(t('src_test'), 'ok', () => test(s, again)),
-    button(t('src_sync'), 'refresh', () => sync(s)), button(t('edit'), 'edit', () => edit(s, again)), button(t('src_delete'), 'trash', () => remove(s, again), 'danger')]);
+    button(t('src_sync'), 'refresh', () => sync(s)), button(t('edit'), 'edit', () => edit(s, again, may)), button(t('src_delete'), 'trash', () => remove(s, again), 'danger')]);
   const list = items.length === 0 ? empty(t('nothing'), 'people') : table([
     { label: t('name'), lead: true, cell: (s) => [h('span', { class: 'main' }, name(s.name)), h('span', { class: 'sub' }, s.kind === 'local' ? t('src_local') : `${t(`src_${s.config.type}`)} · ${s.config.host}`)] },
     { label: t('state'), tight: true, cell: (s) => chip(s.enabled ? 'enabled' : 'disabled') },

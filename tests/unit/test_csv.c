@@ -25,7 +25,7 @@ static void test_cells(void **state)
         const char *cell, *want;
     } cases[] = {{"plain", "\"plain\""}, {"", ""}, {"a\"b,c;d", "\"a\"\"b,c;d\""}, {"=1+1", "\"'=1+1\""}, {"+49 30", "\"'+49 30\""},
                  {"-cmd", "\"'-cmd\""}, {"@x", "\"'@x\""}, {"-5", "\"'-5\""}, {"5", "\"5\""},
-                 {"-", "\"'-\""}, {"\t=1", "\" =1\""}, {"a\r\nb", "\"a  b\""}, {"\x7f", "\" \""},
+                 {"-", "\"'-\""}, {"\t=1", "\"' =1\""}, {"\r\n@x", "\"'  @x\""}, {"a\r\nb", "\"a  b\""}, {"\x7f", "\" \""},
                  {"\xf0\x9f\x93\xb1 \xe2\x80\xae", "\"\xf0\x9f\x93\xb1 \xe2\x80\xae\""}, {"\"\"\"", "\"\"\"\"\"\"\"\""}};
     unsigned i;
 
@@ -101,6 +101,28 @@ static void test_reading(void **state)
     READS("M\xc3\xbcller,\xf0\x9f\x93\xb1", "1:M\xc3\xbcller|\xf0\x9f\x93\xb1\n");
 }
 
+static void test_tabs_and_utf16(void **state)
+{
+    static const char broken[] = "1!the row is not UTF-16: save the file as \"CSV UTF-8\"\n";
+
+    READS("a\tb,c;d\r\n\"e\tf\"\tg\r\n", "1:a|b,c;d\n2:e\tf|g\n");
+    READS("a,b\tc\n", "1:a|b\tc\n");
+    READS("sep=\t\na\tb\n", "2:a|b\n");
+    READS("\xff\xfe" "a\0\t\0\xfc\0\r\0\n\0=\xd8\xf1\xdc\t\0\xac\x20", "1:a|\xc3\xbc\n2:\xf0\x9f\x93\xb1|\xe2\x82\xac\n");
+    READS("\xfe\xff" "\0a\0;\0\xfc\0\n\xd8=\xdc\xf1", "1:a|\xc3\xbc\n2:\xf0\x9f\x93\xb1\n");
+    READS("\xff\xfe", "");
+    READS("\xff", "1!the row is not UTF-8: save the file as \"CSV UTF-8\"\n");
+    READS("\xfe" "a\nb", "1!the row is not UTF-8: save the file as \"CSV UTF-8\"\n2:b\n");
+    /* halves of characters: the end of the file, a first without a second, a second without a first */
+    READS("\xff\xfe" "a\0b", broken);
+    READS("\xff\xfe" "a\0=\xd8", broken);
+    READS("\xff\xfe=\xd8" "b\0\n\0c\0", apr_pstrcat(P, broken, "2:c\n", NULL));
+    READS("\xff\xfe=\xd8=\xd8\xf1\xdc\n\0c\0", apr_pstrcat(P, broken, "2:c\n", NULL));
+    READS("\xfe\xff\xdc\xf1\0\n\0c", apr_pstrcat(P, broken, "2:c\n", NULL));
+    READS("\xff\xfe" "a\0\0\0\n\0c\0", "1!the row holds a NUL byte: save the file as \"CSV UTF-8\"\n2:c\n");
+    READS("a\0,\0b\0", "1!the row holds a NUL byte: save the file as \"CSV UTF-8\"\n"); /* no mark */
+}
+
 static void test_rows_that_are_wrong(void **state)
 {
     READS("a,M\xfcller\nb", "1!the row is not UTF-8: save the file as \"CSV UTF-8\"\n2:b\n");
@@ -124,7 +146,11 @@ static void test_sizes(void **state)
     reads_as(big, 1 << 20, "1!the row is too long\n2:y\n");
     big[0] = big[(1 << 20) - 4] = '"'; /* the same in quotes, with a line end in it */
     big[70000] = '\n';
-    reads_as(big, 1 << 20, "1!the row is too long\n3:y\n");
+    reads_as(big, 1 << 20, "1!a quoted cell is too long, or is not closed\n2!the row is too long\n3:y\n");
+    memset(big, 'x', 1 << 20); /* a quote that was forgotten ends with the line in which the row gets too long */
+    memcpy(big, "\"a\nb\n", 5);
+    memcpy(big + 66000, "\n\"y\"\nz", 6);
+    reads_as(big, 66006, "1!a quoted cell is too long, or is not closed\n4:y\n5:z\n");
     text = apr_palloc(P, MDM_CSV_CELLS_MAX + 2);
     memset(text, ',', MDM_CSV_CELLS_MAX);
     memcpy(text + MDM_CSV_CELLS_MAX, "\nz", 2);
@@ -194,7 +220,7 @@ static void test_titles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cells), cmocka_unit_test(test_long_and_empty_rows),
-                                       cmocka_unit_test(test_reading), cmocka_unit_test(test_rows_that_are_wrong),
+                                       cmocka_unit_test(test_reading), cmocka_unit_test(test_tabs_and_utf16), cmocka_unit_test(test_rows_that_are_wrong),
                                        cmocka_unit_test(test_sizes), cmocka_unit_test(test_the_taker_ends_it),
                                        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_titles)};
     int failed;

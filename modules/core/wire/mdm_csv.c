@@ -14,7 +14,7 @@ static char *put(char *o, const char *s)
     if (!s || !*s)
         return o;
     *o++ = '"';
-    if (strchr("=+-@", *s))
+    if (strchr("=+-@\t\r\n", *s))
         *o++ = '\'';
     for (; *s; s++) {
         if (*s == '"')

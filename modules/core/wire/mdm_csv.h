@@ -7,8 +7,8 @@
 
 #define MDM_CSV_BOM "\xef\xbb\xbf" /* spreadsheets take a file without it for the system's old code page */
 
-/* One row with CRLF in p. NULL cells are empty. Control characters become spaces; a text that begins with = + - @ gets an
- * apostrophe before it. */
+/* One row with CRLF in p. NULL cells are empty. Control characters become spaces; a text that begins with = + - @, a tab or
+ * a line end gets an apostrophe before it. */
 char *mdm_csv_row(apr_pool_t *p, const char *const *cells, int n);
 
 /* ---- reading */
@@ -28,9 +28,10 @@ typedef struct mdm_csv_row_t {
 typedef apr_status_t (*mdm_csv_fn)(void *data, const mdm_csv_row_t *row);
 
 typedef struct mdm_csv_reader_t mdm_csv_reader_t;
-/* A reader in p. A byte order mark is passed over; the first unquoted comma or semicolon decides what separates cells, for the whole file ("sep=;"
- * in the first line says the same); lines end with CRLF, LF or CR; empty lines are no rows. A row that is wrong (too long, not UTF-8, a
- * NUL, a quote in the wrong place) is brought with its error, and the next one is read. */
+/* A reader in p. A byte order mark is passed over: that of UTF-16, which spreadsheets write as "Unicode text", makes it read that, else it is UTF-8. The first
+ * unquoted comma, semicolon or tab decides what separates cells, for the whole file ("sep=;" in the first line says the same); lines end with
+ * CRLF, LF or CR; empty lines are no rows. A row that is wrong (too long, no such text, a NUL, a quote in the wrong place) is brought with its
+ * error, and the next one is read. */
 mdm_csv_reader_t *mdm_csv_reader(apr_pool_t *p, mdm_csv_fn fn, void *data);
 /* The next piece of the file, of any length. */
 apr_status_t mdm_csv_feed(mdm_csv_reader_t *reader, const char *data, apr_size_t len);

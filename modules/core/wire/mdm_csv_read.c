@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #define TITLE_MAX 100
+#define BROKEN '\xff' /* no character of UTF-8 has it */
 
 typedef enum {
     AT_START, /* of a cell */
@@ -15,12 +16,24 @@ typedef enum {
     AT_QUOTE  /* behind a quote in quotes: the end of the cell, or half of a doubled one */
 } place_e;
 
+typedef enum {
+    UTF_8,
+    UTF_16LE,
+    UTF_16BE
+} encoding_e;
+
 struct mdm_csv_reader_t {
     mdm_csv_fn fn;
     void *data;
     place_e at;
     int line, begun;    /* where we are; where the row began */
-    int first, bom;     /* no row was brought yet; bytes of the mark that were seen, -1: no longer looked for */
+    int first;          /* no row was brought yet */
+    int bom;            /* bytes of a mark that were seen, -1: no longer looked for */
+    unsigned char mark[3];
+    encoding_e encoding;
+    unsigned unit;      /* UTF-16: its first byte, */
+    int half;           /* if this is set; */
+    unsigned high;      /* a first surrogate that waits for its second one, or 0 */
     char sep;           /* 0: not known yet */
     char last;          /* the byte before: a line feed behind CR ends no further line */
     int n, anything;    /* cells begun in this row; anything in it but line ends */
@@ -73,7 +86,7 @@ static void begin_cell(mdm_csv_reader_t *r)
 static void end_cell(mdm_csv_reader_t *r)
 {
     if (!r->error && !mdm_utf8_valid(r->cells[r->n - 1], (apr_size_t)(r->text + r->used - r->cells[r->n - 1]))) {
-        wrong(r, "the row is not UTF-8: save the file as \"CSV UTF-8\"");
+        wrong(r, r->encoding == UTF_8 ? "the row is not UTF-8: save the file as \"CSV UTF-8\"" : "the row is not UTF-16: save the file as \"CSV UTF-8\"");
     }
     if (r->used >= MDM_CSV_ROW_MAX) {
         wrong(r, "the row is too long");
@@ -111,7 +124,7 @@ static apr_status_t end_row(mdm_csv_reader_t *r)
 
 static int is_separator(mdm_csv_reader_t *r, char c)
 {
-    if (!r->sep && (c == ',' || c == ';')) {
+    if (!r->sep && (c == ',' || c == ';' || c == '\t')) {
         r->sep = c;
     }
     return c == r->sep && c;
@@ -121,6 +134,9 @@ static void in_quotes(mdm_csv_reader_t *r, char c)
 {
     if (c == '"') {
         r->at = AT_QUOTE;
+    } else if (r->used >= MDM_CSV_ROW_MAX) {
+        wrong(r, "a quoted cell is too long, or is not closed");
+        r->at = IN_PLAIN; /* the row ends with its line: a forgotten quote doesn't take all others with it */
     } else {
         put(r, c);
     }
@@ -173,52 +189,117 @@ static apr_status_t take(mdm_csv_reader_t *r, char c)
     return outside(r, c);
 }
 
-/* Only at the very beginning; a beginning of it that goes on otherwise is text. */
-static apr_status_t past_mark(mdm_csv_reader_t *r, char c, int *taken)
-{
-    static const char mark[] = MDM_CSV_BOM;
-    apr_status_t rv = APR_SUCCESS;
-    int i, seen = r->bom;
+/* ---------------------------------------------------------------- bytes of the file */
 
-    *taken = c == mark[seen];
-    if (*taken) {
-        r->bom = mark[seen + 1] ? seen + 1 : -1;
-        return rv;
+static apr_status_t take_code(mdm_csv_reader_t *r, unsigned c)
+{
+    char text[4];
+    int i, n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = n - 1; i > 0; i--, c >>= 6) {
+        text[i] = (char)(0x80 | (c & 0x3f));
     }
-    r->bom = -1;
-    for (i = 0; i < seen && rv == APR_SUCCESS; i++) {
-        rv = take(r, mark[i]);
+    text[0] = (char)(n == 1 ? c : (0xf00u >> n & 0xf0) | c);
+    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
+        rv = take(r, text[i]);
     }
     return rv;
+}
+
+/* Half a character is told as what is no text. */
+static apr_status_t take_unit(mdm_csv_reader_t *r, unsigned u)
+{
+    unsigned high = r->high;
+    int low = u >= 0xdc00 && u < 0xe000;
+    apr_status_t rv;
+
+    r->high = 0;
+    if (high && low) {
+        return take_code(r, 0x10000 + ((high - 0xd800) << 10) + (u - 0xdc00));
+    }
+    rv = high ? take(r, BROKEN) : APR_SUCCESS;
+    if (rv != APR_SUCCESS || low) {
+        return rv == APR_SUCCESS ? take(r, BROKEN) : rv;
+    }
+    if (u >= 0xd800 && u < 0xdc00) {
+        r->high = u;
+        return APR_SUCCESS;
+    }
+    return take_code(r, u);
+}
+
+static apr_status_t take_byte(mdm_csv_reader_t *r, char c)
+{
+    unsigned byte = (unsigned char)c;
+
+    if (r->encoding == UTF_8) {
+        return take(r, c);
+    }
+    if (!r->half) {
+        r->unit = byte;
+        r->half = 1;
+        return APR_SUCCESS;
+    }
+    r->half = 0;
+    return take_unit(r, r->encoding == UTF_16LE ? r->unit | byte << 8 : r->unit << 8 | byte);
+}
+
+static const struct {
+    const char *mark;
+    encoding_e encoding;
+} marks[] = {{MDM_CSV_BOM, UTF_8}, {"\xff\xfe", UTF_16LE}, {"\xfe\xff", UTF_16BE}};
+enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
+
+/* What began like a mark and goes on otherwise is text. */
+static apr_status_t no_mark(mdm_csv_reader_t *r)
+{
+    int i, n = r->bom;
+    apr_status_t rv = APR_SUCCESS;
+
+    r->bom = -1;
+    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
+        rv = take(r, (char)r->mark[i]);
+    }
+    return rv;
+}
+
+/* Only at the very beginning. */
+static apr_status_t past_mark(mdm_csv_reader_t *r, char c)
+{
+    int i, may = 0;
+
+    r->mark[r->bom++] = (unsigned char)c;
+    for (i = 0; i < MARKS; i++) {
+        if (!memcmp(r->mark, marks[i].mark, (apr_size_t)r->bom)) {
+            if (!marks[i].mark[r->bom]) {
+                r->encoding = marks[i].encoding;
+                r->bom = -1;
+                return APR_SUCCESS;
+            }
+            may = 1;
+        }
+    }
+    return may ? APR_SUCCESS : no_mark(r);
 }
 
 apr_status_t mdm_csv_feed(mdm_csv_reader_t *r, const char *data, apr_size_t len)
 {
     apr_status_t rv = APR_SUCCESS;
     apr_size_t i;
-    int taken = 0;
 
     for (i = 0; i < len && rv == APR_SUCCESS; i++) {
-        if (r->bom >= 0) {
-            rv = past_mark(r, data[i], &taken);
-            if (taken || rv != APR_SUCCESS) {
-                continue;
-            }
-        }
-        rv = take(r, data[i]);
+        rv = r->bom >= 0 ? past_mark(r, data[i]) : take_byte(r, data[i]);
     }
     return rv;
 }
 
 apr_status_t mdm_csv_end(mdm_csv_reader_t *r)
 {
-    static const char mark[] = MDM_CSV_BOM;
-    apr_status_t rv = APR_SUCCESS;
-    int i, seen = r->bom;
+    apr_status_t rv = no_mark(r);
 
-    r->bom = -1;
-    for (i = 0; i < seen && rv == APR_SUCCESS; i++) {
-        rv = take(r, mark[i]);
+    if (rv == APR_SUCCESS && (r->half || r->high)) {
+        rv = take(r, BROKEN);
     }
     if (r->at == IN_QUOTES) {
         r->error = "a quoted cell is not closed";

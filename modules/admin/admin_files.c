@@ -18,7 +18,8 @@ static const struct {
 } types[] = {{".html", "text/html; charset=utf-8"},     {".js", "text/javascript; charset=utf-8"},
              {".css", "text/css; charset=utf-8"},       {".svg", "image/svg+xml"},
              {".json", "application/json"},             {".yaml", "application/yaml; charset=utf-8"},
-             {".png", "image/png"},                     {".woff2", "font/woff2"}};
+             {".png", "image/png"},                     {".woff2", "font/woff2"},
+             {".csv", "text/csv; charset=utf-8"}};
 
 static const char *type_of(const char *name)
 {

@@ -18,16 +18,16 @@ SELECT r.id, {bulk_state} AS state, r.file, r.options, r.titles, r.total, r.walk
 INSERT INTO bulk_run (id, state, file, options, titles, admin_id, limit_admin, created_by, created_ms, changed_ms)
 VALUES (:id, 'uploading', :file, :options, :titles, :admin_id, :limit_admin, :created_by, :now, :now);
 
--- list: JSON [{"n", "line", "cells", "result", "field", "note"}]
+-- list: JSON [{"n", "line", "cells", "otp", "result", "field", "note"}]; otp: its index
 -- name: bulk_rows_add :exec
 -- args: run_id:text, list:text
 -- only: pgsql
-INSERT INTO bulk_row (run_id, n, line, cells, result, field, note)
-SELECT :run_id, v.n, v.line, v.cells, v.result, v.field, v.note
-  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (n bigint, line bigint, cells text, result text, field text, note text);
+INSERT INTO bulk_row (run_id, n, line, cells, otp_index, result, field, note)
+SELECT :run_id, v.n, v.line, v.cells, v.otp, v.result, v.field, v.note
+  FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS v (n bigint, line bigint, cells text, otp text, result text, field text, note text);
 -- only: sqlite3
-INSERT INTO bulk_row (run_id, n, line, cells, result, field, note)
-SELECT :run_id, json_extract(value, '$.n'), json_extract(value, '$.line'), json_extract(value, '$.cells'), json_extract(value, '$.result'),
+INSERT INTO bulk_row (run_id, n, line, cells, otp_index, result, field, note)
+SELECT :run_id, json_extract(value, '$.n'), json_extract(value, '$.line'), json_extract(value, '$.cells'), json_extract(value, '$.otp'), json_extract(value, '$.result'),
        json_extract(value, '$.field'), json_extract(value, '$.note') FROM json_each(:list);
 
 -- name: bulk_uploaded :exec1
@@ -176,6 +176,26 @@ WITH asked AS MATERIALIZED (
       FROM (SELECT json_extract(value, '$.k') AS k, json_extract(value, '$.u') AS u, json_extract(value, '$.d') AS d,
                    json_extract(value, '$.m') AS m FROM json_each(:list)) AS a)
 {bulk_found};
+
+-- ---------------------------------------------------------------- what rows name
+
+-- The folders that somebody may see.
+-- name: bulk_folders :many
+-- args: admin:text, max:i64
+-- cols: id:text, parent_id:text?, name:text, kind:text
+SELECT f.id, f.parent_id, f.name, f.kind FROM folder f
+ WHERE :admin = '' OR EXISTS (SELECT 1 FROM folder_above s JOIN admin_folder l ON l.folder_id = s.above_id
+                               WHERE s.folder_id = f.id AND l.admin_id = :admin)
+ ORDER BY f.id LIMIT :max;
+
+-- Rows whose one-time password an earlier row has, and its line.
+-- name: bulk_otp_twice :many
+-- args: run_id:text, least:i64, most:i64
+-- cols: n:i64, line:i64
+SELECT b.n, f.line FROM bulk_row b
+  JOIN bulk_row f ON f.run_id = b.run_id
+   AND f.n = (SELECT o.n FROM bulk_row o WHERE o.run_id = b.run_id AND o.otp_index = b.otp_index AND o.otp_index <> '' ORDER BY o.n LIMIT 1)
+ WHERE b.run_id = :run_id AND b.n >= :least AND b.n <= :most AND b.otp_index <> '' AND f.n < b.n;
 
 -- ---------------------------------------------------------------- age
 

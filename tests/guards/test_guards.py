@@ -187,6 +187,17 @@ def test_nothing_unfinished_and_no_machine_paths():
     assert not wrong
 
 
+def test_columns_of_bulk_files_are_documented():
+    """PEN-06: the example, the help and the API name every column that a file may have, and no other."""
+    source = (ROOT / "modules/core/domain/mdm_bulk_row.c").read_text()
+    columns = re.findall(r'\[MDM_BULK_\w+\] = \{"([a-z_]+)', source)
+    assert len(columns) > 12
+    assert (ROOT / "modules/admin/ui/bulk-example.csv").read_text().split("\n")[0].strip().split(",") == columns
+    assert re.search(r"Columns: ([a-z_, ]+)'", (ROOT / "docs/openapi.yaml").read_text())[1].split(", ") == columns
+    table = (ROOT / "docs/enrollment.md").read_text().split("## Enrolments by CSV")[1].split("What a row leaves empty")[0]
+    assert [c for line in re.findall(r"^\| (`.*?) \|", table, re.M) for c in re.findall(r"`(\w+)`", line)] == columns
+
+
 def test_packages_are_listed_once():
     text = (ROOT / "apxs.mk").read_text()
     names = [n for block in re.findall(r"^PKG_\w+ *:=((?:.*\\\n)*.*)", text, re.M) for n in block.replace("\\", " ").split()]

@@ -2,6 +2,7 @@
 #include "apple_test.h"
 
 #include "domain/mdm_bulk.h"
+#include "domain/mdm_folder.h"
 #include "domain/mdm_retention.h"
 
 #define PEOPLE 120
@@ -237,6 +238,54 @@ static void pen06_one_time_passwords_stand_in_the_result_alone(void **state)
     assert_null(strstr(result(id), "\",\"84736251\",\"https://"));
 }
 
+static apr_status_t folder(const char *parent, const char *name, const char **id)
+{
+    mdm_db_t *db;
+    apr_status_t rv;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    rv = mdm_db_begin(db);
+    rv = mdm_db_end(db, rv == APR_SUCCESS ? mdm_folder_create(db, parent, name, id) : rv);
+    mdm_db_close(db);
+    return rv;
+}
+
+/* Facts 8.3: a device, a place, a time, a way of enrolling, one person's many; and what can't be one. */
+static void pen06_columns_that_say_more(void **state)
+{
+    const char *from = mdm_time_text(z->t->pool, mdm_now_ms(z->t->ctx) + 10 * 86400000LL), *id, *europe, *berlin, *other, *first;
+
+    assert_int_equal(folder(MDM_FOLDER_ROOT, "Europe", &europe), APR_SUCCESS);
+    assert_int_equal(folder(europe, "Berlin", &berlin), APR_SUCCESS);
+    assert_int_equal(folder(MDM_FOLDER_ROOT, "America", &other), APR_SUCCESS);
+    assert_int_equal(folder(other, "Berlin", &other), APR_SUCCESS);
+    first = apr_psprintf(z->t->pool, "p1,%s,mdm,europe / Berlin,84736251,c02-abc 123,35 2099-001761481,de-AT,1\n", from);
+    id = sent(apr_pstrcat(z->t->pool, "username,valid_from,Mode,folder,otp,serial,imei,language,count\n", first, "p2,,,,8473 6251,,,,\np3,,,Berlin,,,,,\n"
+                          "p4,,,nowhere,,,,,\np5,,,Pending Enrollment,,,,,\np6,tomorrow,,,,,,,\np7,,agent,,,,,,\np8,,mail,,,,352099001761481,,\np9,2020-01-01,,,,,,,\n"
+                          "p10,,mail,,,,,,\np11,,,", europe, ",,,,,20\np12,,,,,,352099001761482,,\np13,,,,,,,fr,\np14,2999-01-01,,,,,,,\np15,,,,,UNKNOWN,,,\n", NULL), NULL);
+    turn(APR_SUCCESS);
+    assert_string_equal(faults(id), "3 p2 otp|4 p3 folder|5 p4 folder|6 p5 folder|7 p6 valid_from|8 p7 mode|9 p8 imei|13 p12 imei|14 p13 language|"
+                                    "15 p14 valid_from|16 p15 serial|");
+    assert_string_equal(told(id), "checked 4 11 1 0");
+    started(id);
+    assert_string_equal(told(id), "done 4 11 1 23");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM pending_enrollment WHERE expected_serial = 'C02ABC123' AND expected_imei = '35209900176148' AND language = 'de' "
+                               "AND level = 'managed' AND folder_id = '%s' AND valid_from_ms - created_ms > 86400000 AND expires_ms > valid_from_ms", berlin), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM pending_enrollment WHERE level = 'email_only' AND otp IS NULL"), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM pending_enrollment WHERE folder_id = '%s'", europe), "20");
+    assert_non_null(strstr(result(id), "\"otp: is that of line 2 too\""));
+
+    id = sent(apr_pstrcat(z->t->pool, "username,otp,count\np1,84736251,1\np11,,1\np1,,19\np1,,1\n", NULL), NULL); /* open ones of other runs count as well */
+    turn(APR_SUCCESS);
+    assert_string_equal(faults(id), "2 p1 otp|3 p11 |5 p1 |");
+    z->t->ctx->actor.limit = "somebody"; /* who may see one of the folders, and knows it by its name then */
+    sql(z, "INSERT INTO admin (id, kind, login, login_key, role_id, created_ms) SELECT 'somebody', 'local', 'x', 'x', id, 1 FROM role ORDER BY id LIMIT 1");
+    sql(z, "INSERT INTO admin_folder (admin_id, folder_id) VALUES ('somebody', '%s')", berlin);
+    id = sent("username,folder\np20,Berlin\np21,Europe\np22,Europe/Berlin\n", NULL);
+    turn(APR_SUCCESS);
+    assert_string_equal(faults(id), "3 p21 folder|4 p22 folder|");
+}
+
 static void pen06_bad_rows_are_told_and_stop_nobody(void **state)
 {
     char *big = apr_palloc(z->t->pool, 1100000), *file;
@@ -406,6 +455,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pen06_a_file_as_spreadsheets_write_it, setup, teardown),
         cmocka_unit_test_setup_teardown(pen06_one_time_passwords_stand_in_the_result_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(pen06_columns_that_say_more, setup, teardown),
         cmocka_unit_test_setup_teardown(pen06_bad_rows_are_told_and_stop_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(pen06_files_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(pen06_a_cut_run_goes_on_without_doubles, setup, teardown),

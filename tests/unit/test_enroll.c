@@ -491,6 +491,36 @@ static void test_min_os_and_serial(void **state)
     assert_int_equal(begin(f, e, "", "abc", &device, &record), MDM_EINPUT);
 }
 
+/* PEN-06: a new device comes to be where its enrolment says, whatever the rules say, while that is there; named devices are told apart as matching does. */
+static void test_named_folder_and_device(void **state)
+{
+    fix_t *f = *state;
+    mdm_enroll_facts_t facts = {.kind = "mdm", .native_id = "UDID-1", .udid = "UDID-1", .serial = "C02 ABC-123", .os_version = "17.5", .platform = "ios"};
+    const char *folder = "11111111-1111-4111-8111-111111111111", *device, *record;
+    mdm_q_folder_get_t *there;
+    mdm_pending_t *e = pending(f, f->anna, "self", NULL);
+
+    sql(f, fmt(f, "INSERT INTO folder (id, parent_id, name) VALUES ('%s', '" ROOT "', 'Phones')", folder, NULL));
+    sql(f, fmt(f, "UPDATE pending_enrollment SET folder_id = '%s', expected_serial = 'C02ABC123', expected_imei = '35209900176148'", folder, NULL));
+    assert_int_equal(mdm_enroll_preview(f->db, e, &facts), APR_SUCCESS); /* as it was read */
+    assert_int_equal(mdm_pending_get(f->db, e->id, &e), APR_SUCCESS);
+    assert_int_equal(mdm_enroll_preview(f->db, e, &facts), MDM_EDENIED); /* it does not tell its IMEI */
+    assert_string_equal(f->t->ctx->fail_field, "IMEI");
+    facts.imei = "35 209900 176149 1";
+    assert_int_equal(mdm_enroll_preview(f->db, e, &facts), MDM_EDENIED);
+    facts.imei = "35 209900 176148 1";
+    assert_int_equal(mdm_db_begin(f->db), APR_SUCCESS);
+    assert_int_equal(mdm_enroll_begin(f->db, e, &facts, &device, &record), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(f->db), APR_SUCCESS);
+    assert_int_equal(mdm_q_folder_get(f->db, folder, "", &there), APR_SUCCESS);
+    assert_int_equal(there->devices, 1);
+    e = pending(f, f->ben, "self", NULL);
+    sql(f, "UPDATE pending_enrollment SET folder_id = '22222222-1111-4111-8111-111111111111'"); /* that is gone */
+    assert_int_equal(begin(f, e, "UDID-2", "SER2", &device, &record), APR_SUCCESS);
+    assert_int_equal(mdm_q_folder_get(f->db, ROOT, "", &there), APR_SUCCESS);
+    assert_int_equal(there->devices, 1);
+}
+
 static apr_int64_t count(fix_t *f, const char *what)
 {
     mdm_q_enroll_live_record_t *row;
@@ -726,7 +756,7 @@ int main(void)
         T(test_damaged_policy), T(test_pending), T(test_what_the_policy_forbids), T(test_max_devices), T(test_steps),
         T(test_challenge), T(test_challenge_bad), T(test_new_device), T(test_duplicate_names), T(test_rules),
         T(test_min_os_and_serial), T(test_again), T(test_other_person), T(test_other_person_when_contact_is_not_written),
-        T(test_retired_blocked_leaving), T(test_person_gone), T(test_why)};
+        T(test_retired_blocked_leaving), T(test_person_gone), T(test_why), T(test_named_folder_and_device)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,7 +167,7 @@ static const char *unreadable(const mdm_bulk_t *b, const mdm_csv_row_t *row)
 static apr_status_t take_row(void *data, const mdm_csv_row_t *row)
 {
     mdm_bulk_t *b = data;
-    const char *sealed = "", *error;
+    const char *sealed = "", *otp = "", *error;
     apr_status_t rv = APR_SUCCESS;
 
     if (!b->titles) {
@@ -179,9 +179,10 @@ static apr_status_t take_row(void *data, const mdm_csv_row_t *row)
     error = unreadable(b, row);
     if (!error) {
         rv = seal_cells(b->sub, b->id, b->rows, row, &sealed);
+        rv = rv == APR_SUCCESS ? mdm_bulk_row_otp(b->sub, row, b->at[MDM_BULK_OTP], &otp) : rv;
     }
-    json_array_append_new(b->batch, json_pack("{s:I, s:i, s:s, s:s, s:s, s:s}", "n", (json_int_t)b->rows, "line", row->line, "cells", sealed, "result",
-                                              error ? "bad" : "", "field", "", "note", error ? error : ""));
+    json_array_append_new(b->batch, json_pack("{s:I, s:i, s:s, s:s, s:s, s:s, s:s}", "n", (json_int_t)b->rows, "line", row->line, "cells", sealed, "otp", otp,
+                                              "result", error ? "bad" : "", "field", "", "note", error ? error : ""));
     return rv == APR_SUCCESS && json_array_size(b->batch) >= UPLOAD_BATCH ? flush(b) : rv;
 }
 

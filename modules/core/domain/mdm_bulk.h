@@ -64,14 +64,16 @@ apr_status_t mdm_bulk_result_begin(mdm_ctx_t *ctx, const char *id, const char *p
 apr_status_t mdm_bulk_result_next(mdm_ctx_t *ctx, mdm_bulk_result_t *r, const char **text);
 
 /* ---- one row: no database (mdm_bulk_row.c) */
-enum { MDM_BULK_USERNAME, MDM_BULK_EMAIL, MDM_BULK_MOBILE, MDM_BULK_OWNERSHIP, MDM_BULK_PLATFORM, MDM_BULK_OTP, MDM_BULK_OTP_HOURS, MDM_BULK_NOTIFY,
-       MDM_BULK_LANGUAGE, MDM_BULK_SERIAL, MDM_BULK_IMEI, MDM_BULK_COUNT_OF, MDM_BULK_COLUMNS };
+enum { MDM_BULK_USERNAME, MDM_BULK_EMAIL, MDM_BULK_MOBILE, MDM_BULK_OWNERSHIP, MDM_BULK_PLATFORM, MDM_BULK_MODE, MDM_BULK_COUNT_OF, MDM_BULK_OTP,
+       MDM_BULK_OTP_HOURS, MDM_BULK_VALID_FROM, MDM_BULK_NOTIFY, MDM_BULK_LANGUAGE, MDM_BULK_SERIAL, MDM_BULK_IMEI, MDM_BULK_FOLDER, MDM_BULK_COLUMNS };
 extern const mdm_csv_column_t mdm_bulk_columns[MDM_BULK_COLUMNS];
 
 typedef struct mdm_bulk_row_t {
-    const char *user, *mail, *phone, *otp, *serial, *imei; /* as typed, phone in E.164; "" = nothing said */
-    const char *ownership, *platform, *notify, *language;  /* in the words of mdm_provision_t; ownership, platform, language: "" = nothing said */
-    apr_int64_t otp_life_ms, count;
+    const char *user, *mail, *phone, *otp, *folder; /* as typed, phone in E.164; "" = nothing said */
+    const char *serial, *imei;                      /* as matching compares them; "" = any device */
+    const char *ownership, *platform, *level, *notify, *language; /* in the words of mdm_provision_t; all but notify: "" = nothing said */
+    const char *folder_id;                          /* NULL: none is named, or not looked for yet */
+    apr_int64_t otp_life_ms, valid_from_ms, count;
     const char *warning;       /* NULL: none */
     const char *field, *error; /* why nothing can be done; NULL: it can */
 } mdm_bulk_row_t;
@@ -79,8 +81,17 @@ typedef struct mdm_bulk_row_t {
 void mdm_bulk_row_read(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, const int at[MDM_BULK_COLUMNS], const mdm_bulk_options_t *options, mdm_bulk_row_t *out);
 /* What is said of a row whose person is known: an address that is another one, a number that is missing. */
 void mdm_bulk_row_person(mdm_bulk_row_t *row, const mdm_person_t *person);
+/* By which the one-time passwords of rows, and of enrolments, are found equal; "": the row gives none. */
+apr_status_t mdm_bulk_row_otp(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, int at, const char **index);
 /* MDM_EINPUT, field and sentence: an option is none of the words that a column may have. */
 apr_status_t mdm_bulk_options_check(mdm_ctx_t *ctx, const mdm_bulk_options_t *options);
+
+/* ---- folders as rows name them (mdm_bulk_folder.c): by id, by name, or by the end of the path, "Berlin/Sales"; capitals don't matter */
+typedef struct mdm_bulk_folders_t mdm_bulk_folders_t;
+/* Those that the actor may see, in ctx's pool. */
+apr_status_t mdm_bulk_folders(mdm_db_t *db, mdm_bulk_folders_t **out);
+/* NULL, and *id; or what is wrong with the text. */
+const char *mdm_bulk_folder(apr_pool_t *p, const mdm_bulk_folders_t *folders, const char *text, const char **id);
 
 /* ---- background (mdm_bulk_run.c) */
 /* The job MDM_BULK_JOB: one for each run. Batches of one transaction each that also says how far it is, so that it may be cut anywhere and goes on from

@@ -2,19 +2,24 @@
 #include "domain/mdm_bulk.h"
 
 #include <string.h>
-#include <apr_lib.h>
 #include <apr_strings.h>
+#include "domain/mdm_match.h"
+#include "domain/mdm_notice_text.h"
+#include "domain/mdm_otp.h"
 
 #define USER_MAX 256
 #define MAIL_MAX 254
 #define HOURS_MAX 720
 #define HOUR_MS (3600 * 1000LL)
+#define SERIAL_MAX 40
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 const mdm_csv_column_t mdm_bulk_columns[MDM_BULK_COLUMNS] = {
     [MDM_BULK_USERNAME] = {"username|user|login|upn", 1}, [MDM_BULK_EMAIL] = {"email|mail", 0}, [MDM_BULK_MOBILE] = {"mobile|phone", 0},
-    [MDM_BULK_OWNERSHIP] = {"ownership", 0}, [MDM_BULK_PLATFORM] = {"platform", 0}, [MDM_BULK_OTP] = {"otp", 0},
-    [MDM_BULK_OTP_HOURS] = {"otp_ttl_hours|otp_hours", 0}, [MDM_BULK_NOTIFY] = {"notify", 0}, [MDM_BULK_LANGUAGE] = {"language", 0},
-    [MDM_BULK_SERIAL] = {"serial|serial_number", 0}, [MDM_BULK_IMEI] = {"imei", 0}, [MDM_BULK_COUNT_OF] = {"count", 0}};
+    [MDM_BULK_OWNERSHIP] = {"ownership", 0}, [MDM_BULK_PLATFORM] = {"platform", 0}, [MDM_BULK_MODE] = {"mode", 0}, [MDM_BULK_COUNT_OF] = {"count", 0},
+    [MDM_BULK_OTP] = {"otp", 0}, [MDM_BULK_OTP_HOURS] = {"otp_ttl_hours|otp_hours", 0}, [MDM_BULK_VALID_FROM] = {"valid_from", 0},
+    [MDM_BULK_NOTIFY] = {"notify", 0}, [MDM_BULK_LANGUAGE] = {"language", 0}, [MDM_BULK_SERIAL] = {"serial|serial_number", 0},
+    [MDM_BULK_IMEI] = {"imei", 0}, [MDM_BULK_FOLDER] = {"folder", 0}};
 
 /* ---------------------------------------------------------------- words */
 
@@ -23,7 +28,8 @@ typedef struct word_t {
 } word_t;
 
 static const word_t ownerships[] = {{"corporate", "corporate"}, {"c", "corporate"}, {"personal", "personal"}, {"p", "personal"}, {NULL, NULL}};
-static const word_t platforms[] = {{"any", ""}, {"ios", "ios"}, {"android", "android"}, {"macos", "macos"}, {"windows", "windows"}, {NULL, NULL}};
+static const word_t platforms[] = {{"any", ""}, {"ios", "ios"}, {"android", "android"}, {NULL, NULL}};
+static const word_t modes[] = {{"mdm", "managed"}, {"mail", "email_only"}, {NULL, NULL}};
 static const word_t notifies[] = {{"none", ""}, {"email", "mail"}, {"mail", "mail"}, {"sms", "sms"}, {"both", "both"}, {NULL, NULL}};
 
 /* NULL: none of them. */
@@ -37,20 +43,18 @@ static const char *meaning(const word_t *words, const char *said)
     return NULL;
 }
 
-static int is_language(const char *s)
+/* The language of templates that is meant: "de" for "de-AT" too. NULL: there are none in it. */
+static const char *language_of(const char *said)
 {
-    apr_size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    apr_size_t n = strcspn(said, "-_");
+    int i;
 
-    if (n < 2 || n > 8 || strlen(s) > 35) {
-        return 0;
-    }
-    for (s += n; *s == '-'; s += n) {
-        n = strspn(++s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
-        if (!n || n > 8) {
-            return 0;
+    for (i = 0; mdm_notice_languages[i]; i++) {
+        if (!strncasecmp(mdm_notice_languages[i], said, n) && !mdm_notice_languages[i][n]) {
+            return mdm_notice_languages[i];
         }
     }
-    return !*s;
+    return NULL;
 }
 
 /* What an address must be like to be written to; that it exists is for the mail server to say. */
@@ -67,37 +71,6 @@ static int is_mail(const char *s)
         }
     }
     return at - s <= 64;
-}
-
-/* Upper case, without what people put in between; "" if it can't be one. */
-static const char *serial_of(apr_pool_t *p, const char *s)
-{
-    char *out = apr_palloc(p, strlen(s) + 1), *o = out;
-
-    for (; *s; s++) {
-        if (apr_isalnum(*s)) {
-            *o++ = (char)apr_toupper(*s);
-        } else if (!strchr(" -.:/", *s)) {
-            return "";
-        }
-    }
-    *o = '\0';
-    return o - out >= 4 && o - out <= 40 ? out : "";
-}
-
-static const char *imei_of(apr_pool_t *p, const char *s)
-{
-    char *out = apr_palloc(p, strlen(s) + 1), *o = out;
-
-    for (; *s; s++) {
-        if (apr_isdigit(*s)) {
-            *o++ = *s;
-        } else if (!strchr(" -./", *s)) {
-            return "";
-        }
-    }
-    *o = '\0';
-    return o - out >= 14 && o - out <= 16 ? out : "";
 }
 
 /* ---------------------------------------------------------------- the row */
@@ -137,15 +110,31 @@ static void numbers(apr_pool_t *p, const mdm_csv_row_t *cells, const int *at, co
     }
 }
 
+/* As matching reads them: what it takes for no number of a device would never come back from one. */
 static void identifiers(apr_pool_t *p, const char *serial, const char *imei, mdm_bulk_row_t *out)
 {
-    out->serial = serial_of(p, serial);
-    out->imei = imei_of(p, imei);
-    if (*serial && !*out->serial) {
+    const char *number = strspn(serial, LETTERS "0123456789 -.:/_") == strlen(serial) ? mdm_match_serial(p, serial) : NULL, *id = mdm_match_imei(p, imei);
+
+    out->serial = number && *serial ? number : "";
+    out->imei = id && *imei ? id : "";
+    if (*serial && (!*out->serial || strlen(out->serial) > SERIAL_MAX)) {
         wrong(out, MDM_BULK_SERIAL, "is no serial number");
     }
     if (*imei && !*out->imei) {
-        wrong(out, MDM_BULK_IMEI, "is no IMEI: 14 to 16 digits");
+        wrong(out, MDM_BULK_IMEI, "is no IMEI: 14 to 16 digits, of which the 15th fits the others");
+    }
+    if (*imei && !strcmp(out->level, "email_only")) {
+        wrong(out, MDM_BULK_IMEI, "can't be held against a mail app");
+    }
+}
+
+static void times(apr_pool_t *p, apr_int64_t now, const char *from, mdm_bulk_row_t *out)
+{
+    if (*from && mdm_time_read(from, &out->valid_from_ms) != APR_SUCCESS) {
+        wrong(out, MDM_BULK_VALID_FROM, "must be a time like 2026-12-01T08:00, or with an offset, 2026-12-01T08:00+01:00");
+    } else if (*from && out->valid_from_ms < now) {
+        out->warning = "valid_from is over: it can be used at once.";
+        out->valid_from_ms = 0;
     }
 }
 
@@ -157,6 +146,16 @@ static const char *word(mdm_bulk_row_t *out, int column, const word_t *words, co
         wrong(out, column, error);
     }
     return means ? means : "";
+}
+
+static const char *languages(mdm_bulk_row_t *out, const char *said, const char *otherwise)
+{
+    const char *found = *said || *otherwise ? language_of(*said ? said : otherwise) : "";
+
+    if (!found) {
+        wrong(out, MDM_BULK_LANGUAGE, "is none of the languages that notices are written in");
+    }
+    return found ? found : "";
 }
 
 void mdm_bulk_row_read(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, const int at[MDM_BULK_COLUMNS], const mdm_bulk_options_t *o, mdm_bulk_row_t *out)
@@ -177,14 +176,12 @@ void mdm_bulk_row_read(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, const int at[
         wrong(out, MDM_BULK_MOBILE, ctx->fail_text);
     }
     out->ownership = word(out, MDM_BULK_OWNERSHIP, ownerships, cell(p, cells, at[MDM_BULK_OWNERSHIP]), o->ownership, "must be corporate or personal");
-    out->platform = word(out, MDM_BULK_PLATFORM, platforms, cell(p, cells, at[MDM_BULK_PLATFORM]), o->platform,
-                         "must be any, ios, android, macos or windows");
+    out->platform = word(out, MDM_BULK_PLATFORM, platforms, cell(p, cells, at[MDM_BULK_PLATFORM]), o->platform, "must be any, ios or android");
+    out->level = word(out, MDM_BULK_MODE, modes, cell(p, cells, at[MDM_BULK_MODE]), "", "must be mdm or mail");
     out->notify = word(out, MDM_BULK_NOTIFY, notifies, cell(p, cells, at[MDM_BULK_NOTIFY]), o->notify, "must be email, sms, both or none");
-    out->language = cell(p, cells, at[MDM_BULK_LANGUAGE]);
-    out->language = *out->language ? out->language : o->language;
-    if (*out->language && !is_language(out->language)) {
-        wrong(out, MDM_BULK_LANGUAGE, "is no language: de and en-GB are");
-    }
+    out->language = languages(out, cell(p, cells, at[MDM_BULK_LANGUAGE]), o->language);
+    out->folder = cell(p, cells, at[MDM_BULK_FOLDER]);
+    times(p, mdm_now_ms(ctx), cell(p, cells, at[MDM_BULK_VALID_FROM]), out);
     identifiers(p, cell(p, cells, at[MDM_BULK_SERIAL]), cell(p, cells, at[MDM_BULK_IMEI]), out);
     numbers(p, cells, at, o, out);
     if (out->field) {
@@ -204,6 +201,14 @@ void mdm_bulk_row_person(mdm_bulk_row_t *row, const mdm_person_t *person)
     }
 }
 
+apr_status_t mdm_bulk_row_otp(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, int at, const char **index)
+{
+    const char *otp = mdm_otp_plain(ctx->pool, cell(ctx->pool, cells, at));
+
+    *index = "";
+    return *otp ? mdm_otp_index(ctx, otp, index) : APR_SUCCESS;
+}
+
 static apr_status_t option(mdm_ctx_t *ctx, const char *name, const word_t *words, const char *said)
 {
     return !*said || meaning(words, said) ? APR_SUCCESS : mdm_fail(ctx, MDM_EINPUT, name, "is none of the known values");
@@ -215,8 +220,8 @@ apr_status_t mdm_bulk_options_check(mdm_ctx_t *ctx, const mdm_bulk_options_t *o)
 
     rv = rv == APR_SUCCESS ? option(ctx, "platform", platforms, o->platform) : rv;
     rv = rv == APR_SUCCESS ? option(ctx, "notify", notifies, o->notify) : rv;
-    if (rv == APR_SUCCESS && *o->language && !is_language(o->language)) {
-        rv = mdm_fail(ctx, MDM_EINPUT, "language", "is no language");
+    if (rv == APR_SUCCESS && *o->language && !language_of(o->language)) {
+        rv = mdm_fail(ctx, MDM_EINPUT, "language", "is none of the languages that notices are written in");
     }
     if (rv == APR_SUCCESS && (o->otp_hours < 0 || o->otp_hours > HOURS_MAX)) {
         rv = mdm_fail(ctx, MDM_EINPUT, "otp_hours", "must be from 1 to %d", HOURS_MAX);

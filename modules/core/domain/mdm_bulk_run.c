@@ -164,6 +164,50 @@ static apr_status_t find_people(run_t *r)
     return rv;
 }
 
+/* ---------------------------------------------------------------- what else rows name */
+
+static apr_status_t find_folders(run_t *r)
+{
+    mdm_bulk_folders_t *folders = NULL;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < r->n; i++) {
+        item_t *it = &r->items[i];
+        const char *fault;
+
+        if (*it->result == 'b' || !*it->row.folder || (!folders && (rv = mdm_bulk_folders(r->db, &folders)) != APR_SUCCESS)) {
+            continue;
+        }
+        if ((fault = mdm_bulk_folder(r->ctx->pool, folders, it->row.folder, &it->row.folder_id)) != NULL) {
+            bad(it, "folder", fault);
+        }
+    }
+    return rv;
+}
+
+/* A check is rolled back, so that enrolments alone don't tell of a one-time password that an earlier row has. */
+static apr_status_t find_twins(run_t *r)
+{
+    apr_array_header_t *rows;
+    int i, given = 0;
+    apr_status_t rv;
+
+    for (i = 0; i < r->n; i++) {
+        given |= *r->items[i].result != 'b' && *r->items[i].row.otp;
+    }
+    rv = given ? mdm_q_bulk_otp_twice(r->db, r->id, r->items[0].n, r->items[r->n - 1].n, &rows) : APR_SUCCESS;
+    for (i = 0; rv == APR_SUCCESS && given && i < rows->nelts; i++) {
+        const mdm_q_bulk_otp_twice_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_bulk_otp_twice_t);
+        item_t *it = &r->items[q->n - r->items[0].n];
+
+        if (*it->result != 'b') {
+            bad(it, "otp", apr_psprintf(r->ctx->pool, "is that of line %" APR_INT64_T_FMT " too", q->line));
+        }
+    }
+    return rv;
+}
+
 /* For the whole batch at once: alone it is the dearest question of an enrolment. */
 static apr_status_t find_policies(run_t *r)
 {
@@ -197,9 +241,10 @@ static int of_the_row(apr_status_t rv)
 static apr_status_t provision(run_t *r, item_t *it)
 {
     const mdm_bulk_row_t *row = &it->row;
-    mdm_provision_t how = {.platform = row->platform, .ownership = row->ownership, .level = "", .phone = *row->phone ? row->phone : NULL,
+    mdm_provision_t how = {.platform = row->platform, .ownership = row->ownership, .level = row->level, .phone = *row->phone ? row->phone : NULL,
                            .mail = *row->mail ? row->mail : NULL, .origin = "bulk", .authorised_by = r->work->created_by, .run_id = r->id,
                            .notify = row->notify, .otp = *row->otp ? row->otp : NULL, .otp_life_ms = row->otp_life_ms,
+                           .valid_from_ms = row->valid_from_ms, .folder_id = row->folder_id,
                            .expected_serial = *row->serial ? row->serial : NULL, .expected_imei = *row->imei ? row->imei : NULL,
                            .language = *row->language ? row->language : NULL, .policy = it->policy};
     apr_status_t rv = APR_SUCCESS;
@@ -313,6 +358,8 @@ static apr_status_t rows_step(run_t *r)
         return mdm_q_bulk_ended(r->db, r->id, r->work->state, r->real ? "done" : "checked", mdm_now_ms(r->ctx));
     }
     rv = rv == APR_SUCCESS ? find_people(r) : rv;
+    rv = rv == APR_SUCCESS ? find_folders(r) : rv;
+    rv = rv == APR_SUCCESS ? find_twins(r) : rv;
     rv = rv == APR_SUCCESS ? find_policies(r) : rv;
     if (rv != APR_SUCCESS) {
         return rv;

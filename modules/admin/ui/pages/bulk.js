@@ -8,8 +8,8 @@ const choice = (key, label, values, words) => ({ name: key, label, type: 'select
 
 // The file goes up as it is: the server reads it row by row.
 function upload() {
-  const input = h('input', { type: 'file', accept: '.csv,text/csv', required: true, 'aria-label': t('bulk_file') });
-  dialog({ title: t('bulk_new'), lead: [t('bulk_new_lead'), h('p', {}, h('a', { href: 'help/enrollment.html#enrolments-by-csv', target: 'mdm-help', rel: 'noopener' }, t('bulk_columns')))], submit: t('bulk_check'), fields: [
+  const input = h('input', { type: 'file', accept: '.csv,.tsv,.txt,text/csv', required: true, 'aria-label': t('bulk_file') });
+  dialog({ title: t('bulk_new'), lead: [t('bulk_new_lead'), h('p', {}, h('a', { href: 'help/enrollment.html#enrolments-by-csv', target: 'mdm-help', rel: 'noopener' }, t('bulk_columns')), ' · ', h('a', { href: 'bulk-example.csv', download: 'bulk-example.csv' }, t('bulk_example')))], submit: t('bulk_check'), fields: [
     { name: 'file', label: t('bulk_file'), type: 'own', input, node: input, read: () => input.files[0], hint: t('bulk_file_hint') },
     choice('ownership', t('ownership'), ['', 'corporate', 'personal'], (v) => (v ? t(`own_${v}`) : t('bulk_by_policy'))),
     choice('notify', t('bulk_notify'), ['', 'email', 'sms', 'both'], (v) => t(`bulk_notify_${v || 'none'}`)),

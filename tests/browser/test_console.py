@@ -48,7 +48,7 @@ def test_getting_started(zone, page, size, language):
     """Spec 12, Getting started: marks in words, each line leads to its page and to its section of the manual; a mark changes by itself when the thing is done."""
     p = page(size=size, language=language).log_in().open("start")
     rows = {li.get_attribute("data-step"): li for li in p.driver.find_elements(By.CSS_SELECTOR, ".steps li")}
-    assert list(rows) == ["source", "enrollment", "node", "push", "eas", "email", "smtp", "security", "device"]
+    assert list(rows) == ["source", "enrollment", "node", "push", "eas", "email", "smtp", "security", "sms", "device"]
     assert all(li.find_element(By.CSS_SELECTOR, ".sr").get_attribute("textContent") and "help/" in li.find_element(By.CSS_SELECTOR, ".help").get_attribute("href") for li in rows.values())
     assert rows["node"].get_attribute("data-state") == "done" and rows["eas"].get_attribute("data-state") == "open"
     p.shot(f"start-{size[0]}")

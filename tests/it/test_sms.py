@@ -328,7 +328,7 @@ def test_secrets_are_written_only(zone, console):
                                            ("headers", {"headers": [{"name": "A"}]}), ("headers", {"headers": "x"}), ("body", {"body": "${text}"}), ("body", {"body": "${to|x}${text}"}),
                                            ("body", {"method": "GET"}), ("secrets", {"secrets": {"A B": "x"}}), ("secrets", {"secrets": {"a": 1}}), ("secrets", {"secrets": {"a": "x\ny"}}),
                                            ("sender", {"sender": "much too long"}), ("country", {"country": "0"}), ("prefixes", {"prefixes": ["49"]}), ("per_second", {"per_second": 0}),
-                                           ("daily_cap", {"daily_cap": -1}), ("ok_pointer", {"ok_pointer": "status"}), ("colour", {"colour": 1}), ("method", {"method": "DELETE"})])
+                                           ("daily_cap", {"daily_cap": -1}), ("ok_pointer", {"ok_pointer": "status"}), ("id_pointer", {"id_pointer": "re:(a"}), ("networks", {"networks": ["10.0.0.0/99"]}), ("networks", {"networks": [1]}), ("colour", {"colour": 1}), ("method", {"method": "DELETE"})])
 def test_wrong_settings(console, field, change):
     """API-04: in the preview and when saving alike."""
     settings = {**SETTINGS, "url": "http://localhost:9/send", **change}
@@ -354,6 +354,10 @@ def test_preview_and_test(zone, console, gateway):
     assert (steps[-1]["ok"], steps[-1]["text"]) == (False, "HTTP 401: wrong token")
     for wrong in ({"to": "0151", "text": "x"}, {"to": PHONE}, {"to": PHONE, "text": ""}, {"to": PHONE, "text": "x" * 1001}):
         assert console.call("POST", "/sms-gateway/test", wrong)[0] == 400
+    use(console, gate, url="http://10.255.255.1/send")  # no public address: it is not even tried (SEC-08)
+    steps = console.post("/sms-gateway/test", {"to": PHONE, "text": "x"})["steps"]
+    assert [(s["step"], s["ok"]) for s in steps] == [("request", True), ("dns", False)] and "allowed network" in steps[-1]["text"]
+    assert use(console, gate, networks=["10.255.0.0/16", "fd00::/8"])["networks"] == ["10.255.0.0/16", "fd00::/8"]
     use(console, gate, prefixes=["+43"])
     assert console.call("POST", "/sms-gateway/test", {"to": PHONE, "text": "x"})[2]["field"] == "to"
 

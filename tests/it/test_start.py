@@ -21,7 +21,15 @@ def test_getting_started_is_computed(zone, console):
     for page, section in (x["help"].split("#") for x in seen["items"]):
         assert f'id="{section}"'.encode() in console.http.fetch("GET", f"{console.base}/help/{page}", headers=console.headers)[2], (page, section)
     now("source", "done"), now("enrollment", "done"), now("node", "done"), now("device", "done")
-    now("smtp", "open", "said_start_no_smtp")
+    for name, path, none, server in (("smtp", "/notifications/server", {"host": ""}, {"host": "mail.example.org", "tls": "none", "from": "mdm@example.org"}),
+                                     ("sms", "/sms-gateway", {"url": ""}, {"url": "https://sms.example.org/${to}/${text}", "method": "GET"})):
+        now(name, "open", f"said_start_no_{name}")
+        assert console.call("PUT", path, server)[0] == 200
+        now(name, "done")
+        zone.sql("INSERT INTO zone_setting (name, value, updated_ms) VALUES (?, ?, 1)", f"{name}.away", '{"since": 1, "next": 9999999999999, "tries": 1, "why": "no answer"}')
+        assert now(name, "attention", f"said_start_{name}_away")["said"]["values"] == ["no answer"]
+        assert console.call("PUT", path, none)[0] == 200
+        now(name, "open", f"said_start_no_{name}")
     for type_, name in (("email", "email"), ("device_control", "security")):  # both kinds protect devices
         now(name, "open", "said_start_no_policy")
         zone.sql("INSERT INTO policy (id, type, name, created_ms) VALUES (?, ?, 'Start', 1)", policy, type_)

@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <apr_date.h>
 #include <apr_general.h>
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
 #include "domain/mdm_notice_text.h"
+#include "domain/mdm_sms_conf.h"
+#include "domain/mdm_cidr.h"
 #include "wire/mdm_sms.h"
 
 static apr_pool_t *pool;
@@ -220,6 +223,61 @@ static void test_pointers(void **state)
     assert_int_equal(said(g, 200, NULL, "{\"ok\": true}").result, MDM_SMS_SENT);
 }
 
+/* What answers that are no JSON say; the first group, else all that fits. */
+static void test_regular_expressions(void **state)
+{
+    mdm_sms_gate_t g = gate();
+
+    g.ok_pointer = "re:^OK ";
+    g.id_pointer = "re:^OK ([0-9]+)";
+    g.error_pointer = "re:ERR [0-9]+: [^\n]*";
+    assert_int_equal(said(g, 200, NULL, "OK 4711\n").result, MDM_SMS_SENT);
+    assert_string_equal(said(g, 200, NULL, "OK 4711\n").ref, "4711");
+    assert_int_equal(said(g, 200, NULL, "NOT OK 1").result, MDM_SMS_REFUSED);
+    assert_string_equal(said(g, 200, NULL, "x ERR 7: no credit\nmore").words, "HTTP 200: ERR 7: no credit");
+    assert_string_equal(said(g, 500, NULL, "in disorder").words, "HTTP 500: in disorder");
+    assert_int_equal(said(g, 200, NULL, apr_psprintf(pool, "%5000sOK ", "")).result, MDM_SMS_REFUSED);
+    g.ok_pointer = "re:status=([A-Z]*)";
+    g.ok_value = "SENT";
+    assert_int_equal(said(g, 200, NULL, "status=SENT;id=1").result, MDM_SMS_SENT);
+    assert_int_equal(said(g, 200, NULL, "status=LOST;id=1").result, MDM_SMS_REFUSED);
+    for (unsigned i = 0; i < 6; i++) {
+        static const char *const bad[] = {"re:", "re:(", "re:(a)\\1", "re:a{255}{255}", "OK", "re:[z-a]"};
+        g = gate();
+        g.id_pointer = bad[i];
+        refused(g, "id_pointer");
+    }
+}
+
+/* SEC-08: by the address that is connected: public ones, allowed networks, and this host only if it is allowed as a whole. */
+static void test_where_a_gateway_may_be(void **state)
+{
+    static const struct {
+        const char *addr;
+        int plain, local; /* without and with MDMOutboundLocal */
+    } rows[] = {{"192.0.2.1", 1, 1}, {"10.1.2.3", 1, 1}, {"10.2.0.1", 0, 0}, {"172.16.0.1", 0, 0}, {"172.32.0.1", 1, 1}, {"192.168.1.1", 0, 0}, {"100.64.0.1", 0, 0},
+                {"127.0.0.1", 0, 1}, {"169.254.169.254", 0, 1}, {"2001:db8::1", 1, 1}, {"fd00::1", 0, 0}, {"fd12::5", 1, 1}, {"fe80::1", 0, 1}, {"::1", 0, 1},
+                {"::ffff:10.1.2.3", 1, 1}, {"::ffff:10.2.2.3", 0, 0}, {"64:ff9b::a02:1", 0, 0}, {"2002:a02:1::1", 0, 0}};
+    apr_array_header_t *networks;
+    mdm_sms_conf_t conf = {.local = 0};
+
+    assert_int_equal(mdm_cidr_parse(ctx, "networks", "10.1.0.0/16, fd12::/64", &networks, NULL), APR_SUCCESS);
+    conf.networks = networks;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct sockaddr_in four = {.sin_family = AF_INET};
+        struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+        const struct sockaddr *sa = strchr(rows[i].addr, ':') ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
+
+        assert_int_equal(inet_pton(sa->sa_family, rows[i].addr, sa->sa_family == AF_INET ? (void *)&four.sin_addr : (void *)&six.sin6_addr), 1);
+        conf.local = 0;
+        if (mdm_sms_may(&conf, sa) != rows[i].plain) {
+            fail_msg("%s", rows[i].addr);
+        }
+        conf.local = 1;
+        assert_int_equal(mdm_sms_may(&conf, sa), rows[i].local);
+    }
+}
+
 static void test_no_answer(void **state)
 {
     static const struct {
@@ -356,7 +414,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_are_written_as_their_place_wants_them), cmocka_unit_test(test_encoders), cmocka_unit_test(test_numbers_of_other_countries),
         cmocka_unit_test(test_the_url_and_headers), cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_numbers), cmocka_unit_test(test_what_answers_mean),
-        cmocka_unit_test(test_retry_after), cmocka_unit_test(test_pointers), cmocka_unit_test(test_no_answer), cmocka_unit_test(test_echoes_are_redacted),
+        cmocka_unit_test(test_retry_after), cmocka_unit_test(test_pointers), cmocka_unit_test(test_no_answer), cmocka_unit_test(test_regular_expressions),
+        cmocka_unit_test(test_where_a_gateway_may_be), cmocka_unit_test(test_echoes_are_redacted),
         cmocka_unit_test(test_lengths), cmocka_unit_test(test_shipped_texts_are_short), cmocka_unit_test(test_lines_without_a_one_time_password),
         cmocka_unit_test(test_sms_templates)};
     static mdm_env_t env;

@@ -29,7 +29,7 @@ static apr_status_t open_way(mdm_notice_sending_t *r, mdm_db_t *db)
     if (rv == APR_SUCCESS && (rv = mdm_q_notice_sms_sent(db, link->day * DAY_MS, &sent)) == APR_SUCCESS) {
         link->sent = sent->n;
     }
-    return rv == APR_SUCCESS ? mdm_sms_client(r->ctx, r->how->ca_file, &link->http) : rv;
+    return rv == APR_SUCCESS ? mdm_sms_client(r->ctx, link->conf, r->how->ca_file, &link->http) : rv;
 }
 
 /* 0: no more today; t says so. */

@@ -61,6 +61,8 @@ const mdm_said_t mdm_said_table[] = {
     {"said_start_eas_unlinked", "No server is both switched on and linked with a user source."},
     {"said_start_no_smtp", "No mail server is set: notices wait, at most seven days."},
     {"said_start_smtp_away", "The mail server takes no mail: {0}"},
+    {"said_start_no_sms", "Only needed for SMS: no gateway is set."},
+    {"said_start_sms_away", "The SMS gateway takes nothing: {0}"},
     {"said_start_no_device", "No device has enrolled yet."},
     /* of settings, as domain/mdm_compile.c says them */
     {"out_nothing", "This value asks for nothing here."},

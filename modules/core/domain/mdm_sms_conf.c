@@ -2,18 +2,21 @@
 #include "domain/mdm_sms_conf.h"
 
 #include <stdlib.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <apr_uri.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_cidr.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice_priv.h"
 
 #define SETTING "sms"
 #define SECRETS_MAX 20
 #define PREFIXES_MAX 50
+#define NETWORKS_MAX 50
 #define DAY_MS (24 * 3600 * 1000LL)
 
 static const char *const methods[] = {"POST", "GET", "PUT", NULL};
@@ -21,7 +24,7 @@ static const char *const methods[] = {"POST", "GET", "PUT", NULL};
 /* Settings as they are stored; strings are JSON members of the same name. */
 typedef struct stored_t {
     const char *method, *url, *body, *sender, *country, *ok_pointer, *ok_value, *id_pointer, *error_pointer;
-    json_t *headers, *secrets, *prefixes;
+    json_t *headers, *secrets, *prefixes, *networks;
     apr_int64_t per_second, daily_cap;
     int insecure;
 } stored_t;
@@ -43,6 +46,7 @@ static apr_status_t read_fields(mdm_ctx_t *ctx, json_t *body, stored_t *c)
                                    {"per_second", MDM_JF_INT, 0, 1, 100, NULL, 0, &c->per_second, NULL},
                                    {"daily_cap", MDM_JF_INT, 0, 0, 10000000, NULL, 0, &c->daily_cap, NULL},
                                    {"prefixes", MDM_JF_ARRAY, 0, 0, PREFIXES_MAX, NULL, 0, &c->prefixes, NULL},
+                                   {"networks", MDM_JF_ARRAY, 0, 0, NETWORKS_MAX, NULL, 0, &c->networks, NULL},
                                    {NULL}};
 
     return mdm_json_fields(ctx, body, fields);
@@ -55,7 +59,7 @@ static apr_status_t read_stored(mdm_db_t *db, stored_t *c)
     apr_status_t rv = mdm_setting_get(db, SETTING, &j);
 
     *c = (stored_t){methods[0], "", "", "", "", "", "", "", "", mdm_json_own(ctx, json_array()), mdm_json_own(ctx, json_object()),
-                    mdm_json_own(ctx, json_array()), 5, 1000, 0};
+                    mdm_json_own(ctx, json_array()), mdm_json_own(ctx, json_array()), 5, 1000, 0};
     return rv == APR_SUCCESS ? read_fields(ctx, j, c) : APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;
 }
 
@@ -66,13 +70,33 @@ static mdm_sms_gate_t gate_of(const stored_t *c)
                             .error_pointer = c->error_pointer, .insecure = c->insecure};
 }
 
+/* As one list of ranges. */
+static apr_status_t read_networks(mdm_ctx_t *ctx, const json_t *list, apr_array_header_t **out)
+{
+    const char *text = "";
+    json_t *item;
+    size_t i;
+
+    *out = apr_array_make(ctx->pool, 1, sizeof(mdm_range_t));
+    json_array_foreach(list, i, item) {
+        if (!json_is_string(item) || json_string_length(item) > 100 || strchr(json_string_value(item), ',')) {
+            return mdm_fail(ctx, MDM_EINPUT, "networks", "must be addresses, networks like 10.1.0.0/16, or ranges");
+        }
+        text = apr_pstrcat(ctx->pool, text, *text ? ", " : "", json_string_value(item), NULL);
+    }
+    return *text ? mdm_cidr_parse(ctx, "networks", text, out, NULL) : APR_SUCCESS;
+}
+
 apr_status_t mdm_sms_conf(mdm_db_t *db, mdm_sms_conf_t **out)
 {
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_array_header_t *networks = NULL;
     stored_t c;
     apr_status_t rv = read_stored(db, &c);
 
-    *out = apr_palloc(mdm_db_ctx(db)->pool, sizeof(**out));
-    **out = (mdm_sms_conf_t){gate_of(&c), (int)c.per_second, (int)c.daily_cap, c.prefixes};
+    *out = apr_palloc(ctx->pool, sizeof(**out));
+    rv = rv == APR_SUCCESS ? read_networks(ctx, c.networks, &networks) : rv;
+    **out = (mdm_sms_conf_t){gate_of(&c), (int)c.per_second, (int)c.daily_cap, c.prefixes, networks, ctx->env && ctx->env->outbound_local};
     return rv == APR_SUCCESS && !*c.url ? APR_NOTFOUND : rv;
 }
 
@@ -88,10 +112,10 @@ static json_t *open_json(const stored_t *c)
     json_object_foreach(c->secrets, name, value) {
         json_array_append_new(names, json_string(name));
     }
-    return json_pack("{s:s, s:s, s:O, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:O}", "method", c->method, "url", c->url, "headers", c->headers,
+    return json_pack("{s:s, s:s, s:O, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:O, s:O}", "method", c->method, "url", c->url, "headers", c->headers,
                      "body", c->body, "secrets", names, "sender", c->sender, "country", c->country, "ok_pointer", c->ok_pointer, "ok_value", c->ok_value,
                      "id_pointer", c->id_pointer, "error_pointer", c->error_pointer, "insecure", c->insecure, "per_second", (json_int_t)c->per_second,
-                     "daily_cap", (json_int_t)c->daily_cap, "prefixes", c->prefixes);
+                     "daily_cap", (json_int_t)c->daily_cap, "prefixes", c->prefixes, "networks", c->networks);
 }
 
 apr_status_t mdm_sms_conf_json(mdm_db_t *db, const char *id, json_t **out)
@@ -190,8 +214,10 @@ static apr_status_t check(mdm_ctx_t *ctx, const stored_t *c)
 {
     const mdm_sms_gate_t gate = gate_of(c);
     apr_size_t n = strlen(c->sender), digits = strspn(c->sender, "0123456789");
+    apr_array_header_t *networks;
     apr_status_t rv = check_lists(ctx, c);
 
+    rv = rv == APR_SUCCESS ? read_networks(ctx, c->networks, &networks) : rv;
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -319,11 +345,52 @@ apr_status_t mdm_sms_allowed(mdm_ctx_t *ctx, const mdm_sms_conf_t *conf, const c
     return json_array_size(conf->prefixes) ? mdm_fail(ctx, MDM_EINPUT, "to", "begins with a country code that the settings don't allow") : APR_SUCCESS;
 }
 
-apr_status_t mdm_sms_client(mdm_ctx_t *ctx, const char *ca_file, mdm_http_t **out)
+static mdm_addr_t addr_of(const struct sockaddr *sa)
 {
-    const mdm_http_conf_t conf = {.ca_file = ca_file, .max_parallel = 1, .max_connections = 1, .deny_local = !(ctx->env && ctx->env->outbound_local)};
+    unsigned char a[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    mdm_addr_t out = {0, 0};
 
-    return mdm_http_make(ctx, ctx->pool, &conf, out);
+    if (sa->sa_family == AF_INET) {
+        memcpy(a + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+    } else {
+        memcpy(a, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+    }
+    for (int i = 0; i < 8; i++) {
+        out.hi = out.hi << 8 | a[i];
+        out.lo = out.lo << 8 | a[8 + i];
+    }
+    return out;
+}
+
+static int reaches(const mdm_addr_t *a, const mdm_addr_t *b)
+{
+    return a->hi < b->hi || (a->hi == b->hi && a->lo <= b->lo);
+}
+
+int mdm_sms_may(void *baton, const struct sockaddr *sa)
+{
+    const mdm_sms_conf_t *conf = baton;
+    mdm_addr_t a;
+
+    if (mdm_addr_local(sa) || !mdm_addr_private(sa)) {
+        return conf->local || !mdm_addr_local(sa);
+    }
+    a = addr_of(sa);
+    for (int i = 0; i < conf->networks->nelts; i++) {
+        const mdm_range_t *r = &APR_ARRAY_IDX(conf->networks, i, mdm_range_t);
+
+        if (reaches(&r->from, &a) && reaches(&a, &r->to)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+apr_status_t mdm_sms_client(mdm_ctx_t *ctx, const mdm_sms_conf_t *conf, const char *ca_file, mdm_http_t **out)
+{
+    const mdm_http_conf_t http = {.ca_file = ca_file, .max_parallel = 1, .max_connections = 1, .may = mdm_sms_may, .may_baton = (void *)conf};
+
+    return mdm_http_make(ctx, ctx->pool, &http, out);
 }
 
 static int reach(mdm_probe_t *p, const char *url)
@@ -347,10 +414,13 @@ void mdm_sms_test(mdm_probe_t *p, const mdm_sms_test_t *t)
 
     mdm_probe_step(p, "request", 1, mdm_json_text(p->ctx->pool, shown));
     mdm_sms_request(p->ctx->pool, &t->conf->gate, &m, &req);
+    p->may = mdm_sms_may;
+    p->may_baton = (void *)t->conf;
+    p->may_words = MDM_SMS_DENIED;
     if (!reach(p, req.url)) {
         return;
     }
-    if (mdm_sms_client(p->ctx, t->ca_file, &http) != APR_SUCCESS) {
+    if (mdm_sms_client(p->ctx, t->conf, t->ca_file, &http) != APR_SUCCESS) {
         mdm_probe_step(p, "answer", 0, p->ctx->fail_text);
         return;
     }

@@ -13,6 +13,8 @@ typedef struct mdm_sms_conf_t {
     int per_second;       /* 1 … 100 */
     int daily_cap;        /* messages of a day (UTC); 0: no limit */
     const json_t *prefixes; /* ["+49"]: where it may send to; empty: everywhere */
+    const apr_array_header_t *networks; /* of mdm_range_t: where a gateway may be that has no public address */
+    int local;            /* MDMOutboundLocal */
 } mdm_sms_conf_t;
 
 /* APR_NOTFOUND: no gateway is set. In ctx's pool. */
@@ -25,8 +27,11 @@ apr_status_t mdm_sms_conf_edit(mdm_db_t *db, json_t *body);
 apr_status_t mdm_sms_preview(mdm_db_t *db, json_t *body, json_t **out);
 /* MDM_EINPUT, field "to": no number, or one that the settings don't allow. */
 apr_status_t mdm_sms_allowed(mdm_ctx_t *ctx, const mdm_sms_conf_t *conf, const char *to);
-/* A client for the gateway, in ctx's pool. */
-apr_status_t mdm_sms_client(mdm_ctx_t *ctx, const char *ca_file, mdm_http_t **out);
+/* True if a gateway may have this address: a public one, or one of the allowed networks; one of this host is the business of MDMOutboundLocal alone.
+ * conf: const mdm_sms_conf_t *. */
+int mdm_sms_may(void *conf, const struct sockaddr *sa);
+/* A client for the gateway, in ctx's pool; conf outlives it. It connects to public addresses and those of the allowed networks only. */
+apr_status_t mdm_sms_client(mdm_ctx_t *ctx, const mdm_sms_conf_t *conf, const char *ca_file, mdm_http_t **out);
 
 /* A message to a number, step by step. Holds no connection to the database. */
 typedef struct mdm_sms_test_t {

@@ -8,6 +8,7 @@
 #include "domain/mdm_notice.h"
 #include "domain/mdm_push_cert.h"
 #include "domain/mdm_said.h"
+#include "domain/mdm_sms_conf.h"
 #include "mdm_sql_gen.h"
 
 enum { ENROLLMENT, EMAIL, SECURITY, POLICIES };
@@ -21,7 +22,7 @@ typedef struct facts_t {
     } policies[POLICIES];
     const char *unsynced, *unsynced_why; /* a source that its directory does not answer; NULL */
     mdm_push_brief_t push;
-    json_t *smtp;
+    json_t *smtp, *sms;
 } facts_t;
 
 /* What a line says: not done, and why. */
@@ -97,14 +98,25 @@ static verdict_t eas(const facts_t *f)
                   mdm_said(f->p, f->n->eas_servers ? "said_start_eas_unlinked" : "said_start_no_eas", NULL));
 }
 
+/* A way out of notices: set, and taking them. */
+static verdict_t way_out(const facts_t *f, const json_t *way, const char *none, const char *away)
+{
+    const char *why = json_string_value(json_object_get(way, "trouble"));
+
+    if (!json_is_true(json_object_get(way, "configured"))) {
+        return unless(0, "open", mdm_said(f->p, none, NULL));
+    }
+    return unless(json_is_null(json_object_get(way, "away_since")), "attention", mdm_said(f->p, away, why ? why : "", NULL));
+}
+
 static verdict_t smtp(const facts_t *f)
 {
-    const char *why = json_string_value(json_object_get(f->smtp, "trouble"));
+    return way_out(f, f->smtp, "said_start_no_smtp", "said_start_smtp_away");
+}
 
-    if (!json_is_true(json_object_get(f->smtp, "configured"))) {
-        return unless(0, "open", mdm_said(f->p, "said_start_no_smtp", NULL));
-    }
-    return unless(json_is_null(json_object_get(f->smtp, "away_since")), "attention", mdm_said(f->p, "said_start_smtp_away", why ? why : "", NULL));
+static verdict_t sms(const facts_t *f)
+{
+    return way_out(f, f->sms, "said_start_no_sms", "said_start_sms_away");
 }
 
 static verdict_t device(const facts_t *f)
@@ -123,6 +135,7 @@ static const struct {
              {"email", "first", "policies?type=email", "policy:read", "policies.html#the-mail-account", email},
              {"smtp", "first", "notifications?tab=server", "zone:read", "notifications.html#the-mail-server", smtp},
              {"security", "then", "policies?type=security", "policy:read", "policies.html#who-gets-which-policy", security},
+             {"sms", "then", "notifications?tab=sms", "zone:read", "notifications.html#the-sms-gateway", sms},
              {"device", "then", "pending", "pending:read", "iphone.html#4-safari", device}};
 #define LINES (sizeof lines / sizeof lines[0])
 
@@ -183,6 +196,9 @@ static apr_status_t read_facts(mdm_db_t *db, facts_t *f)
     }
     if (rv == APR_SUCCESS && (rv = mdm_notice_conf_json(db, &f->smtp)) == APR_SUCCESS) {
         mdm_json_own(ctx, f->smtp);
+    }
+    if (rv == APR_SUCCESS && (rv = mdm_sms_conf_json(db, NULL, &f->sms)) == APR_SUCCESS) {
+        mdm_json_own(ctx, f->sms);
     }
     return rv;
 }

@@ -124,7 +124,9 @@ static curl_socket_t on_socket(void *baton, curlsocktype purpose, struct curl_so
 {
     xfer_t *x = baton;
 
-    if (x->h->conf.deny_local && mdm_addr_local(&a->addr)) {
+    const mdm_http_conf_t *c = &x->h->conf;
+
+    if ((c->deny_local && mdm_addr_local(&a->addr)) || (c->may && !c->may(c->may_baton, &a->addr))) {
         x->denied = 1;
         return CURL_SOCKET_BAD;
     }

@@ -5,6 +5,8 @@
 #include <apr_tables.h>
 #include "base/mdm_text.h"
 
+struct sockaddr;
+
 typedef struct mdm_http_t mdm_http_t; /* a client: connections live as long as it does; one thread at a time */
 
 typedef struct mdm_http_conf_t {
@@ -19,6 +21,8 @@ typedef struct mdm_http_conf_t {
     int max_connections;   /* per host (default 4) */
     int idle_s;            /* a connection idle for longer is not used again (default: libcurl's two minutes) */
     int deny_local;        /* refuse loopback, link-local and metadata addresses after resolution (SEC-08) */
+    int (*may)(void *baton, const struct sockaddr *sa); /* who may be connected beside that; NULL: all */
+    void *may_baton;
 } mdm_http_conf_t;
 
 typedef struct mdm_http_req_t {

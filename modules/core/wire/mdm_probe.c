@@ -35,23 +35,45 @@ static int v4_local(apr_uint32_t a)
     return 0;
 }
 
-static int v6_local(const unsigned char *a)
+/* The IPv4 address that an IPv6 one hides; NULL: none. */
+static const unsigned char *v4_in(const unsigned char *a)
 {
     static const unsigned char zero[16];
     static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    static const unsigned char metadata[16] = {0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0,
-                                               0,    0,    0,    0,    0, 0, 0x02, 0x54};
-    const unsigned char *v4 = NULL;
 
     if (memcmp(a, zero, 12) == 0 || memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0)
-        v4 = a + 12; /* ::, ::1 and the old form ::a.b.c.d fall into 0.0.0.0/8 or are judged as IPv4 */
-    else if (a[0] == 0x20 && a[1] == 0x02)
-        v4 = a + 2; /* 6to4 */
+        return a + 12; /* ::, ::1 and the old form ::a.b.c.d fall into 0.0.0.0/8 or are judged as IPv4 */
+    return a[0] == 0x20 && a[1] == 0x02 ? a + 2 : NULL; /* 6to4 */
+}
+
+static apr_uint32_t v4_of(const unsigned char *a)
+{
+    return (apr_uint32_t)a[0] << 24 | (apr_uint32_t)a[1] << 16 | (apr_uint32_t)a[2] << 8 | a[3];
+}
+
+static int v6_local(const unsigned char *a)
+{
+    static const unsigned char metadata[16] = {0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0,
+                                               0,    0,    0,    0,    0, 0, 0x02, 0x54};
+    const unsigned char *v4 = v4_in(a);
+
     if (v4)
-        return v4_local((apr_uint32_t)v4[0] << 24 | (apr_uint32_t)v4[1] << 16 |
-                        (apr_uint32_t)v4[2] << 8 | v4[3]);
+        return v4_local(v4_of(v4));
     return a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) || memcmp(a, metadata, 16) == 0;
+}
+
+static int v4_private(apr_uint32_t a)
+{
+    static const struct {
+        apr_uint32_t net, mask;
+    } nets[] = {{0x0a000000, 0xff000000}, {0xac100000, 0xfff00000}, {0xc0a80000, 0xffff0000}, {0x64400000, 0xffc00000}, {0xc6120000, 0xfffe0000}};
+
+    for (unsigned i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+        if ((a & nets[i].mask) == nets[i].net)
+            return 1;
+    }
+    return v4_local(a);
 }
 
 int mdm_addr_local(const struct sockaddr *sa)
@@ -61,6 +83,19 @@ int mdm_addr_local(const struct sockaddr *sa)
     if (sa->sa_family == AF_INET6)
         return v6_local(((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr);
     return 1;
+}
+
+int mdm_addr_private(const struct sockaddr *sa)
+{
+    const unsigned char *a, *v4;
+
+    if (sa->sa_family == AF_INET)
+        return v4_private(ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr));
+    if (sa->sa_family != AF_INET6)
+        return 1;
+    a = ((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr;
+    v4 = v4_in(a);
+    return v4 ? v4_private(v4_of(v4)) : (a[0] & 0xfe) == 0xfc || (a[0] == 0xfe && (a[1] & 0xc0) == 0xc0) || v6_local(a);
 }
 
 int mdm_addr_refused(const mdm_ctx_t *ctx, const struct sockaddr *sa)
@@ -128,9 +163,9 @@ static int reach_one(const struct addrinfo *ai, int timeout_ms)
 }
 
 /* The first address that may be asked; NULL: none. */
-static const struct addrinfo *allowed(const mdm_ctx_t *ctx, const struct addrinfo *ai)
+static const struct addrinfo *allowed(const mdm_probe_t *p, const struct addrinfo *ai)
 {
-    while (ai && mdm_addr_refused(ctx, ai->ai_addr)) {
+    while (ai && (mdm_addr_refused(p->ctx, ai->ai_addr) || (p->may && !p->may(p->may_baton, ai->ai_addr)))) {
         ai = ai->ai_next;
     }
     return ai;
@@ -145,11 +180,11 @@ static const struct addrinfo *resolve(mdm_probe_t *p, const char *host, int port
 
     *found = NULL;
     rc = getaddrinfo(host, apr_itoa(p->ctx->pool, port), &hints, found);
-    ai = rc ? NULL : allowed(p->ctx, *found);
+    ai = rc ? NULL : allowed(p, *found);
     if (ai) {
         getnameinfo(ai->ai_addr, ai->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
     }
-    mdm_probe_step(p, "dns", ai != NULL, rc ? gai_strerror(rc) : ai ? text : MDM_ADDR_REFUSED);
+    mdm_probe_step(p, "dns", ai != NULL, rc ? gai_strerror(rc) : ai ? text : p->may ? p->may_words : MDM_ADDR_REFUSED);
     return ai;
 }
 
@@ -163,7 +198,7 @@ int mdm_probe_reach(mdm_probe_t *p, const char *host, int port, int timeout_ms)
     p->began = apr_time_now();
     ai = resolve(p, host, port, &found);
     if (ai) {
-        for (tries = 0; ai && err && tries < 4; ai = allowed(p->ctx, ai->ai_next), tries++) {
+        for (tries = 0; ai && err && tries < 4; ai = allowed(p, ai->ai_next), tries++) {
             err = reach_one(ai, timeout_ms);
         }
         apr_strerror(APR_FROM_OS_ERROR(err), text, sizeof(text));

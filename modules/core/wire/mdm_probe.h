@@ -14,12 +14,18 @@ int mdm_addr_local(const struct sockaddr *sa);
 int mdm_addr_refused(const mdm_ctx_t *ctx, const struct sockaddr *sa);
 #define MDM_ADDR_REFUSED "this is a loopback, link-local or metadata address; MDMOutboundLocal allows them"
 
+/* True for addresses that the internet does not route to a place of its own: private ones of IPv4 and IPv6, shared ones of providers, and the local ones. */
+int mdm_addr_private(const struct sockaddr *sa);
+
 /* A test under way. */
 typedef struct mdm_probe_t {
     mdm_ctx_t *ctx;
     json_t *steps; /* array of {step, ok, ms, text}, "tls" also with "certificate"; the caller's */
     void (*told)(void *baton, const json_t *step); /* each step as soon as it has ended; may be NULL */
     void *baton;
+    int (*may)(void *baton, const struct sockaddr *sa); /* which addresses may be asked beside those that mdm_addr_refused() lets; NULL: all */
+    void *may_baton;
+    const char *may_words; /* why another one is not */
     apr_time_t began; /* the step under way; mdm_probe_step() begins the next one */
 } mdm_probe_t;
 

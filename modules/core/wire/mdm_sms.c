@@ -1,6 +1,7 @@
 /* The gateway's templates: read, checked, filled in. */
 #include "wire/mdm_sms.h"
 
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -307,6 +308,23 @@ static apr_status_t check_headers(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, int *
     return rv;
 }
 
+/* What could take long or much memory is none of ours: back-references, counts. */
+static int regex_ok(const char *s)
+{
+    apr_size_t n = strlen(MDM_SMS_REGEX);
+    regex_t re;
+    int ok = !strncmp(s, MDM_SMS_REGEX, n) && s[n] && !strchr(s, '{');
+
+    for (const char *c = s; ok && (c = strchr(c, '\\')) != NULL; c += 2) {
+        ok = c[1] && !apr_isdigit(c[1]);
+    }
+    if (!ok || regcomp(&re, s + n, REG_EXTENDED)) {
+        return 0;
+    }
+    regfree(&re);
+    return 1;
+}
+
 static apr_status_t check_pointers(mdm_ctx_t *ctx, const mdm_sms_gate_t *g)
 {
     const struct {
@@ -314,8 +332,11 @@ static apr_status_t check_pointers(mdm_ctx_t *ctx, const mdm_sms_gate_t *g)
     } pointers[] = {{"ok_pointer", g->ok_pointer}, {"id_pointer", g->id_pointer}, {"error_pointer", g->error_pointer}};
 
     for (unsigned i = 0; i < sizeof(pointers) / sizeof(pointers[0]); i++) {
-        if (*pointers[i].value && *pointers[i].value != '/') {
-            return mdm_fail(ctx, MDM_EINPUT, pointers[i].field, "must be a JSON pointer like /messages/0/id");
+        const char *s = pointers[i].value;
+
+        if (*s && *s != '/' && !regex_ok(s)) {
+            return mdm_fail(ctx, MDM_EINPUT, pointers[i].field, "must be a JSON pointer like /messages/0/id, or re: and an extended regular expression "
+                            "without back-references and counts in braces");
         }
     }
     return *g->ok_value && !*g->ok_pointer ? mdm_fail(ctx, MDM_EINPUT, "ok_value", "needs ok_pointer") : APR_SUCCESS;

@@ -12,6 +12,8 @@
 
 #define MDM_SMS_HEADERS_MAX 20
 #define MDM_SMS_ANSWER_MAX 65536
+#define MDM_SMS_REGEX "re:"
+#define MDM_SMS_DENIED "this address may not be asked: it is not public and in no allowed network; for addresses of this host MDMOutboundLocal decides"
 
 typedef struct mdm_sms_gate_t {
     const char *method;         /* GET, POST, PUT */
@@ -21,10 +23,11 @@ typedef struct mdm_sms_gate_t {
     const json_t *secrets;      /* {"name": "value"} */
     const char *sender;
     const char *country;        /* "49": numbers of this country are national ones; "" = none is */
-    const char *ok_pointer;     /* JSON pointer of what says that it went well, besides a status 200 to 299; "" = nothing else does */
+    /* Places in the answer: a JSON pointer, or "re:" and an extended regular expression, whose first group counts, else all that fits. */
+    const char *ok_pointer;     /* what says that it went well, besides a status 200 to 299; "" = nothing else does */
     const char *ok_value;       /* what stands there then; "" = anything but null and false */
-    const char *id_pointer;     /* of what the gateway calls the message; "" = nothing */
-    const char *error_pointer;  /* of its words about an error; "" = the beginning of the answer */
+    const char *id_pointer;     /* what the gateway calls the message; "" = nothing */
+    const char *error_pointer;  /* its words about an error; "" = the beginning of the answer */
     int insecure;               /* http: is allowed */
 } mdm_sms_gate_t;
 

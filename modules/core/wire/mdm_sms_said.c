@@ -1,6 +1,7 @@
 /* What a gateway answers, and how long a text is. */
 #include "wire/mdm_sms.h"
 
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <apr_date.h>
@@ -12,6 +13,7 @@
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define WORDS_MAX 300
+#define REGEX_TEXT_MAX 4096 /* of an answer that is searched */
 #define NEEDLE_MIN 4
 #define HIDDEN "***"
 
@@ -92,13 +94,40 @@ static const json_t *find(apr_pool_t *p, const json_t *j, const char *pointer)
     return j;
 }
 
-/* What stands there as text; NULL: nothing. */
-static const char *text_at(apr_pool_t *p, const json_t *answer, const char *pointer)
+/* What came: as it is, and as JSON if it is some. */
+typedef struct answer_t {
+    const char *text;
+    json_t *json;
+} answer_t;
+
+static const char *fitting(apr_pool_t *p, const char *text, const char *pattern)
 {
-    const json_t *j = *pointer ? find(p, answer, pointer) : NULL;
+    const char *piece = apr_pstrndup(p, text, REGEX_TEXT_MAX), *out = NULL;
+    regmatch_t m[2];
+    regex_t re;
+    int k;
+
+    if (regcomp(&re, pattern, REG_EXTENDED)) {
+        return NULL;
+    }
+    if (!regexec(&re, piece, 2, m, 0)) {
+        k = re.re_nsub && m[1].rm_so >= 0;
+        out = apr_pstrmemdup(p, piece + m[k].rm_so, (apr_size_t)(m[k].rm_eo - m[k].rm_so));
+    }
+    regfree(&re);
+    return out;
+}
+
+/* What stands at a place, as text; NULL: nothing. */
+static const char *text_at(apr_pool_t *p, const answer_t *answer, const char *place)
+{
+    const json_t *j = *place == '/' ? find(p, answer->json, place) : NULL;
     char *text;
     const char *out = NULL;
 
+    if (!strncmp(place, MDM_SMS_REGEX, strlen(MDM_SMS_REGEX))) {
+        return fitting(p, answer->text, place + strlen(MDM_SMS_REGEX));
+    }
     if (!j || json_is_string(j)) {
         return json_string_value(j);
     }
@@ -134,7 +163,7 @@ static int listed(int status, const int *list)
 }
 
 /* An answer came. */
-static void judge_answer(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, const mdm_http_req_t *req, const json_t *answer, mdm_sms_said_t *out)
+static void judge_answer(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, const mdm_http_req_t *req, const answer_t *answer, mdm_sms_said_t *out)
 {
     static const int wrong[] = {400, 406, 409, 410, 413, 414, 415, 416, 422, 0}; /* it is about this message */
     static const int busy[] = {429, 503, 0};                                      /* it is about all of them */
@@ -163,7 +192,7 @@ static void judge_failure(mdm_ctx_t *ctx, const mdm_http_req_t *req, mdm_sms_sai
     }
     out->result = req->rv == MDM_ETOOBIG || req->rv == MDM_EINPUT ? MDM_SMS_REFUSED : MDM_SMS_AWAY;
     out->touched = !unsaid[i] && req->rv != MDM_EDENIED;
-    out->words = req->rv == MDM_EDENIED ? MDM_ADDR_REFUSED
+    out->words = req->rv == MDM_EDENIED ? MDM_SMS_DENIED
                : req->rv == MDM_ETOOBIG ? "The gateway's answer is too large: whether the message was sent is not known."
                : req->detail            ? apr_pstrcat(ctx->pool, req->error, ": ", req->detail, NULL)
                                         : req->error;
@@ -172,7 +201,7 @@ static void judge_failure(mdm_ctx_t *ctx, const mdm_http_req_t *req, mdm_sms_sai
 void mdm_sms_judge(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, const mdm_sms_t *m, const mdm_http_req_t *req, mdm_sms_said_t *out)
 {
     const char *text = req->rv == APR_SUCCESS && req->response.len ? (const char *)req->response.data : "", *words, *ref;
-    json_t *answer = NULL;
+    answer_t answer = {text, NULL};
     mdm_ctx_t quiet = *ctx; /* that it is no JSON is no failure of the call */
 
     *out = (mdm_sms_said_t){.words = "", .ref = ""};
@@ -182,11 +211,11 @@ void mdm_sms_judge(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, const mdm_sms_t *m, 
         return;
     }
     if (strchr("{[", text[strspn(text, " \t\r\n")]) && *text) {
-        mdm_json_parse(&quiet, text, strlen(text), &answer);
+        mdm_json_parse(&quiet, text, strlen(text), &answer.json);
     }
-    judge_answer(ctx, g, req, answer, out);
-    words = text_at(ctx->pool, answer, g->error_pointer);
-    ref = text_at(ctx->pool, answer, g->id_pointer);
+    judge_answer(ctx, g, req, &answer, out);
+    words = text_at(ctx->pool, &answer, g->error_pointer);
+    ref = text_at(ctx->pool, &answer, g->id_pointer);
     words = mdm_sms_redact(ctx->pool, g, m, words ? words : text, WORDS_MAX);
     out->words = apr_psprintf(ctx->pool, "HTTP %d%s%s", req->status, *words ? ": " : "", words);
     out->ref = ref ? mdm_sms_redact(ctx->pool, g, m, ref, 100) : "";

@@ -10,12 +10,12 @@ SELECT id FROM person WHERE id = :person_id FOR NO KEY UPDATE;
 SELECT id FROM person WHERE id = :person_id;
 
 -- part: eas_record_cols
-id:text, native_id:text, class:text, state:text, attrs:text, device_id:text?, device_name:text, device_state:text, device_mode:text, device_level:text, device_platform:text, device_told:text?
+id:text, native_id:text, class:text, state:text, attrs:text, device_id:text?, device_name:text, device_state:text, device_mode:text, device_level:text, device_platform:text, match_rule:text, device_told:text?
 
 -- What the device itself has told as its DeviceId contradicts another one.
 -- part: eas_record_row
 SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, COALESCE(d.name, ''), COALESCE(d.state, ''), COALESCE(d.mode, ''), COALESCE(d.level, ''),
-       COALESCE(d.platform, 'unknown'),
+       COALESCE(d.platform, 'unknown'), r.match_rule,
        (SELECT MAX(k.value) FROM source_record s JOIN match_key k ON k.record_id = s.id AND k.space = 'easid'
          WHERE s.device_id = d.id AND s.kind = 'mdm' AND s.live = 1)
   FROM source_record r LEFT JOIN device d ON d.id = r.device_id
@@ -97,9 +97,10 @@ RETURNING id;
 -- Who holds the place of this class on the device.
 -- name: eas_slot :one
 -- args: device_id:text, class:text, record_id:text
--- cols: id:text, state:text
-SELECT id, state FROM source_record
- WHERE device_id = :device_id AND kind = 'eas' AND class = :class AND live = 1 AND id <> :record_id;
+-- cols: id:text, state:text, match_rule:text, last_ms:i64
+SELECT r.id, r.state, r.match_rule, COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms)
+  FROM source_record r
+ WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.class = :class AND r.live = 1 AND r.id <> :record_id;
 
 -- name: eas_record_end :exec
 -- args: id:text, now:i64

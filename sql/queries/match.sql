@@ -28,7 +28,9 @@ INSERT INTO match_mark (person_id) VALUES (:person_id);
 INSERT INTO match_mark (person_id)
 SELECT d.person_id FROM device d WHERE d.mode = 'eas' AND d.person_id IS NOT NULL
  UNION SELECT r.person_id FROM source_record r WHERE r.kind = 'eas' AND r.live = 1 AND r.state = 'discovered' AND r.device_id IS NULL
-   AND r.person_id IS NOT NULL;
+   AND r.person_id IS NOT NULL
+ UNION SELECT r.person_id FROM source_record r WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id IS NOT NULL AND r.match_rule <> '{}'
+   AND r.match_rule NOT LIKE '%"tier":"exact"%';
 
 -- Whoever is at work with one of them goes first: the matcher waits for nobody, and looks again at its next run.
 -- name: match_hold_people :many
@@ -72,12 +74,13 @@ SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.matc
        (SELECT MAX(k.value) FROM match_key k WHERE k.record_id = r.id AND k.space = 'easid'),
        (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
          WHERE r.kind = 'eas' AND (d.id IS NULL OR d.mode = 'eas') AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1
-           AND s.person_id <> r.person_id)
+           AND s.person_id <> r.person_id),
+       COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms)
 
 -- Living records of these people and what is known of their phones. foreign_key: the DeviceId is one that another person's device has told.
 -- name: match_records :many
 -- args: ids:text
--- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64
+-- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64, last_ms:i64
 -- only: pgsql
 {match_records}
   FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x
@@ -173,9 +176,22 @@ SELECT r.id, r.person_id, r.native_id, r.class, r.state, r.attrs, {match_device}
 
 -- name: match_target :one
 -- args: id:text
--- cols: person_id:text?, state:text, mode:text, platform:text
-SELECT d.person_id, d.state, d.mode, d.platform FROM device d
- WHERE d.id = :id AND EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('mdm', 'agent') AND r.state = 'enrolled');
+-- cols: person_id:text?, state:text, mode:text, level:text, platform:text, ownership:text, managed:i64
+SELECT d.person_id, d.state, d.mode, d.level, d.platform, d.ownership,
+       (SELECT COUNT(*) FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('mdm', 'agent') AND r.state = 'enrolled')
+  FROM device d WHERE d.id = :id;
+
+-- Devices with mail alone whose place for this kind of client is free: what waits for its phone to come back is first.
+-- name: match_mail_devices :many
+-- args: person_id:text, device_id:text, class:text, since:i64
+-- cols: id:text, name:text, model:text, product:text, os_version:text, platform:text, state:text, serial:text?, imei:text?, last_ms:i64
+SELECT d.id, d.name, d.model, d.product, d.os_version, d.platform, d.state, d.serial, d.imei, COALESCE(d.last_eas_ms, 0)
+  FROM device d
+ WHERE d.person_id = :person_id AND d.id <> :device_id AND d.level = 'email_only' AND d.mode IN ('eas', 'unknown') AND d.state IN ('active', 'removed')
+   AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.kind = 'eas' AND r.live = 1 AND r.class = :class
+                      AND r.state NOT IN ('left', 'discovered')
+                      AND COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms) > :since)
+ ORDER BY CASE d.state WHEN 'removed' THEN 0 ELSE 1 END, d.name_key, d.id LIMIT 50;
 
 -- The device whose only mail client was parted from it.
 -- name: match_left :exec
@@ -186,6 +202,109 @@ UPDATE device SET mode = REPLACE(mode, '_eas', ''), eas_device_id = NULL, versio
 -- name: match_rule_set :exec1
 -- args: record_id:text, match_rule:text
 UPDATE source_record SET match_rule = :match_rule WHERE id = :record_id;
+
+-- ---------------------------------------------------------------- what a match took away, and its return
+
+-- name: match_undo_drop :exec
+-- args: record_id:text
+DELETE FROM match_undo WHERE record_id = :record_id;
+
+-- part: undo_into
+INSERT INTO match_undo (record_id, device_id, at_ms, by_person, id, name, name_key, folder_id, state, ownership, platform, model, product, build, os_version,
+                        imei, department, site, location, notes, created_ms, enrolled_ms, kept_name, kept_name_key, kept_folder_id, kept_department,
+                        kept_site, kept_location, kept_notes, kept_created_ms, event_ids, group_ids, assignment_ids)
+SELECT :record_id, t.id, :now, :by_person, f.id, f.name, f.name_key, f.folder_id, f.state, f.ownership, f.platform, f.model, f.product, f.build, f.os_version,
+       f.imei, f.department, f.site, f.location, f.notes, f.created_ms, f.enrolled_ms, t.name, t.name_key, t.folder_id, t.department, t.site, t.location,
+       t.notes, t.created_ms,
+
+-- part: undo_events
+(SELECT e.id AS x FROM device_event e WHERE e.device_id = f.id ORDER BY e.at_ms DESC, e.id LIMIT 500) AS v
+
+-- part: undo_groups
+(SELECT m.group_id AS x FROM device_group_member m WHERE m.device_id = f.id
+    AND NOT EXISTS (SELECT 1 FROM device_group_member o WHERE o.device_id = t.id AND o.group_id = m.group_id)) AS v
+
+-- part: undo_assignments
+(SELECT a.id AS x FROM assignment a WHERE a.target_kind = 'device' AND a.target_id = f.id
+    AND NOT EXISTS (SELECT 1 FROM assignment o WHERE o.object_id = a.object_id AND o.target_kind = 'device' AND o.target_id = t.id)) AS v
+
+-- Before the two become one.
+-- name: match_undo_put :exec
+-- args: record_id:text, from_id:text, to_id:text, by_person:i64, now:i64
+-- only: pgsql
+{undo_into}
+       (SELECT COALESCE(CAST(jsonb_agg(v.x) AS TEXT), '[]') FROM {undo_events}), (SELECT COALESCE(CAST(jsonb_agg(v.x) AS TEXT), '[]') FROM {undo_groups}),
+       (SELECT COALESCE(CAST(jsonb_agg(v.x) AS TEXT), '[]') FROM {undo_assignments})
+  FROM device f, device t WHERE f.id = :from_id AND t.id = :to_id;
+-- only: sqlite3
+{undo_into}
+       (SELECT json_group_array(v.x) FROM {undo_events}), (SELECT json_group_array(v.x) FROM {undo_groups}), (SELECT json_group_array(v.x) FROM {undo_assignments})
+  FROM device f, device t WHERE f.id = :from_id AND t.id = :to_id;
+
+-- What stands for this record as long as it is where that match has brought it, and nobody has its object's id.
+-- name: match_undo :one
+-- args: record_id:text, device_id:text
+-- cols: id:text, state:text, event_ids:text, group_ids:text, assignment_ids:text
+SELECT u.id, u.state, u.event_ids, u.group_ids, u.assignment_ids FROM match_undo u
+ WHERE u.record_id = :record_id AND u.device_id = :device_id AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id);
+
+-- The record that this person has said to be on this device, not long ago.
+-- name: match_undo_said :one
+-- args: device_id:text, person_id:text, since:i64
+-- cols: record_id:text
+SELECT u.record_id FROM match_undo u JOIN source_record r ON r.id = u.record_id
+ WHERE u.device_id = :device_id AND u.by_person = 1 AND u.at_ms > :since AND r.device_id = u.device_id AND r.person_id = :person_id AND r.state = 'enrolled'
+   AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id)
+ ORDER BY u.at_ms DESC, u.record_id LIMIT 1;
+
+-- What was pending, and is to have mail, stands beside the device that it was on.
+-- name: match_undo_device :exec1
+-- args: record_id:text, state:text, now:i64
+INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, level, ownership, platform, model, product, build, os_version, imei, department, site,
+                    location, notes, created_ms, enrolled_ms, eas_device_id, last_eas_ms)
+SELECT u.id, u.name, u.name_key, CASE WHEN u.state = :state THEN COALESCE((SELECT f.id FROM folder f WHERE f.id = u.folder_id), t.folder_id) ELSE t.folder_id END,
+       r.person_id, :state, 'eas', 'email_only', u.ownership, u.platform, u.model, u.product, u.build, u.os_version, u.imei, u.department, u.site, u.location,
+       u.notes, u.created_ms, CASE WHEN :state = 'pending' THEN u.enrolled_ms ELSE COALESCE(u.enrolled_ms, :now) END, r.native_id, r.last_seen_ms
+  FROM match_undo u JOIN source_record r ON r.id = u.record_id JOIN device t ON t.id = u.device_id
+ WHERE u.record_id = :record_id;
+
+-- The device is called and stands again as before, unless somebody has named or moved it since.
+-- name: match_undo_kept :exec
+-- args: record_id:text
+UPDATE device SET (name, name_key, folder_id, department, site, location, notes, created_ms) =
+       (SELECT CASE WHEN device.name = u.name THEN u.kept_name ELSE device.name END, CASE WHEN device.name = u.name THEN u.kept_name_key ELSE device.name_key END,
+               CASE WHEN device.folder_id = u.folder_id THEN COALESCE((SELECT f.id FROM folder f WHERE f.id = u.kept_folder_id), device.folder_id)
+                    ELSE device.folder_id END,
+               CASE WHEN device.department = u.department THEN u.kept_department ELSE device.department END,
+               CASE WHEN device.site = u.site THEN u.kept_site ELSE device.site END,
+               CASE WHEN device.location = u.location THEN u.kept_location ELSE device.location END,
+               CASE WHEN device.notes = u.notes THEN u.kept_notes ELSE device.notes END, u.kept_created_ms
+          FROM match_undo u WHERE u.record_id = :record_id), version = version + 1
+ WHERE id = (SELECT u.device_id FROM match_undo u WHERE u.record_id = :record_id);
+
+-- name: match_undo_events :exec
+-- args: ids:text, device_id:text
+-- only: pgsql
+UPDATE device_event SET device_id = :device_id WHERE id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x);
+-- only: sqlite3
+UPDATE device_event SET device_id = :device_id WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: match_undo_groups :exec
+-- args: ids:text, device_id:text, left_id:text
+-- only: pgsql
+UPDATE device_group_member SET device_id = :device_id
+ WHERE device_id = :left_id AND group_id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x);
+-- only: sqlite3
+UPDATE device_group_member SET device_id = :device_id WHERE device_id = :left_id AND group_id IN (SELECT value FROM json_each(:ids));
+
+-- name: match_undo_assignments :exec
+-- args: ids:text, device_id:text, left_id:text
+-- only: pgsql
+UPDATE assignment SET target_id = :device_id
+ WHERE target_kind = 'device' AND target_id = :left_id AND id IN (SELECT x FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x);
+-- only: sqlite3
+UPDATE assignment SET target_id = :device_id
+ WHERE target_kind = 'device' AND target_id = :left_id AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: match_split_add :exec
 -- args: mail_id:text, device_id:text, now:i64

@@ -481,10 +481,17 @@ static void test_one_place_per_class(void **state)
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM source_record WHERE device_id = '%s' AND kind = 'eas' AND live = 1", d->device), "1");
     d = dev_enrolled(z, "TAKEN");
     sql(z, "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms) "
-           "VALUES ('%s', '%s', '%s', 'eas', 'native', 'FIRSTCLIENT01', 'enrolled', 0, 0)", mdm_uuid(z->t->pool), d->device, z->person->id);
+           "VALUES ('%s', '%s', '%s', 'eas', 'native', 'FIRSTCLIENT01', 'enrolled', 0, %" APR_INT64_T_FMT ")", mdm_uuid(z->t->pool), d->device, z->person->id,
+        mdm_now_ms(z->t->ctx));
     assert_int_equal(contact("APPLSNTAKEN"), APR_SUCCESS);
     assert_string_equal(verdict("APPLSNTAKEN"), "pending");
     assert_string_equal(verdict("FIRSTCLIENT01"), "allow");
+    d = dev_enrolled(z, "SILENT");
+    sql(z, "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms) "
+           "VALUES ('%s', '%s', '%s', 'eas', 'native', 'LONGSILENT01', 'enrolled', 0, 0)", mdm_uuid(z->t->pool), d->device, z->person->id);
+    assert_int_equal(contact("APPLSNSILENT"), APR_SUCCESS); /* facts 7.4: a month without a word holds no place */
+    assert_string_equal(verdict("APPLSNSILENT"), "allow");
+    assert_string_equal(record("LONGSILENT01", "id"), "");
 }
 
 /* ---------------------------------------------------------------- finishing */

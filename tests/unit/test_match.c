@@ -181,7 +181,7 @@ static void mat09_one_living_client_of_a_class(void **state)
     mdm_match_said_t there = mail("e0", "androidc100200300", "Android", ""), app = mail("e2", "00112233445566778899aabbccddeeff", "Outlook", "");
 
     there.device_id = "d1";
-    there.linked = 1;
+    there.linked = MDM_MATCH_FIRM;
     put(galaxy);
     put(there);
     put(mail("e1", "SEC17CD1A3E9E3F2", "Android", ""));

@@ -1,7 +1,7 @@
 /* The matcher in the database, and what people decide (MAT-02..MAT-09): one phone, one device object. MDM_TEST_DB chooses the engine. */
 #include "mail_test.h"
 
-#include "domain/mdm_eas.h"
+#include "domain/mdm_eas_priv.h"
 #include "domain/mdm_eas_discovered.h"
 #include "domain/mdm_match_run.h"
 #include "domain/mdm_command.h"
@@ -376,7 +376,183 @@ static void eas05_too_many_told_ones(void **state)
     assert_string_equal(where(real), d->device);
 }
 
+/* ---------------------------------------------------------------- what turns out later */
+
+static apr_status_t tell_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_eas_match_apple(db, x->a, x->b);
+}
+
+static const char *tier(const char *record)
+{
+    return mdm_eas_tier(z->t->ctx, why(record));
+}
+
+/* Facts 7.11 I7, MAT-01: the device's own word corrects what was guessed, at once, and says so; the device that it was on is itself again. */
+static void mat01_a_certain_key_corrects_a_guess(void **state)
+{
+    phone_t *wrong = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *right;
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+
+    sql(z, "UPDATE device SET name = 'Wrong', name_key = 'wrong' WHERE id = '%s'", wrong->device);
+    run();
+    assert_string_equal(where(record), wrong->device);
+    z->t->now += apr_time_from_sec(3 * 24 * 3600);
+    right = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    run();
+    assert_string_equal(where(record), wrong->device); /* a guess is a guess, but not judged again after a day */
+    assert_int_equal(in_transaction(tell_fn, &(two_t){right->record, "leddjvc7gt7886jh9n4t9lr1q0", NULL}), APR_SUCCESS);
+    assert_string_equal(where(record), right->device);
+    assert_string_equal(tier(record), "exact");
+    assert_string_equal(ask(z, "SELECT mode || ' ' || name || COALESCE(eas_device_id, '') FROM device WHERE id = '%s'", wrong->device), "ios_mdm Wrong");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM message WHERE object_id = '%s' AND code = 'match.corrected'", right->device), "1");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM device"), "2");
+}
+
+/* The same by the run, of keys that come by other ways; and a guess that was right becomes certain. */
+static void mat02_the_run_corrects_a_guess(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *right;
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+
+    run();
+    assert_string_equal(tier(record), "attr");
+    sql(z, "UPDATE source_record SET attrs = REPLACE(attrs, '\"type\"', '\"imei\":\"356722110123451\",\"type\"') WHERE id = '%s'", record);
+    sql(z, "UPDATE device SET imei = '35 672211 012345 1' WHERE id = '%s'", d->device);
+    assert_int_equal(figure(run(), "exact"), 1);
+    assert_string_equal(where(record), d->device);
+    assert_string_equal(tier(record), "exact");
+    sql(z, "UPDATE source_record SET match_rule = REPLACE(match_rule, 'exact', 'attr') WHERE id = '%s'", record);
+    right = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    sql(z, "UPDATE device SET imei = CASE WHEN id = '%s' THEN '356722110123451' ELSE NULL END", right->device);
+    assert_int_equal(figure(run(), "exact"), 1);
+    assert_string_equal(where(record), right->device);
+    run();
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+}
+
+/* Facts 7.11 I7: what somebody has said stands, and whoever looks after it is told that the device says otherwise. */
+static void mat09_peoples_word_stands(void **state)
+{
+    phone_t *said = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *other = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), *own = NULL;
+
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, said->device, NULL}), APR_SUCCESS);
+    run();
+    assert_string_equal(code(record), "");
+    assert_int_equal(in_transaction(tell_fn, &(two_t){other->record, "LEDDJVC7GT7886JH9N4T9LR1Q0", NULL}), APR_SUCCESS);
+    assert_string_equal(where(record), said->device);
+    assert_int_equal(figure(run(), "exceptions"), 1);
+    assert_string_equal(code(record), "contradicts");
+    assert_string_equal(where(record), said->device);
+    assert_int_equal(in_transaction(split_fn, &(two_t){said->device, record, &own}), APR_SUCCESS);
+    assert_int_equal(in_transaction(link_fn, &(two_t){record, other->device, NULL}), APR_SUCCESS);
+    run();
+    assert_string_equal(code(record), "");
+}
+
+/* Facts 7.11 I3, footnote 1: within a day, a second phone that fits as well makes it open again which one it is; mail goes on. After a day it stays. */
+static void mat02_a_guess_is_judged_again_within_a_day(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), *first = where(record);
+
+    run();
+    assert_string_equal(where(record), d->device);
+    z->t->now += apr_time_from_sec(2 * 3600);
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    assert_int_equal(figure(run(), "exceptions"), 1);
+    assert_string_equal(where(record), first); /* the object that it had */
+    assert_string_equal(code(record), "ambiguous");
+    assert_string_equal(ask(z, "SELECT state FROM device WHERE id = '%s'", first), "active");
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", d->device), "ios_mdm");
+    assert_int_equal(figure(run(), "exceptions"), 1);
+    sql(z, "UPDATE device SET product = 'iPhone14,5' WHERE udid = 'U2'");
+    run();
+    assert_string_equal(where(record), d->device);
+    z->t->now += apr_time_from_sec(25 * 3600);
+    phone("U3", "F17TR2ABHG7M", "iPhone12,8", "19F77");
+    run();
+    assert_string_equal(where(record), d->device);
+}
+
 /* ---------------------------------------------------------------- what people decide */
+
+/* Everything that a match may change, in one text. */
+static const char *picture(void)
+{
+    static const char *const of[] = {
+        "SELECT d.id || d.name || d.folder_id || d.state || d.mode || COALESCE(d.eas_device_id, '-') || d.ownership || d.department || d.created_ms || "
+        "COALESCE(d.enrolled_ms, 0) AS x FROM device d",
+        "SELECT r.id || COALESCE(r.device_id, '-') || r.state || r.live || r.class || r.match_rule AS x FROM source_record r",
+        "SELECT m.group_id || m.device_id AS x FROM device_group_member m", "SELECT a.id || a.target_id AS x FROM assignment a",
+        "SELECT e.id || e.device_id AS x FROM device_event e WHERE e.kind NOT IN ('mail.matched', 'mail.undone')",
+        "SELECT x.record_id || x.code || x.candidates || x.since_ms AS x FROM match_exception x", "SELECT u.record_id || u.at_ms AS x FROM match_undo u"};
+    const char *text = "";
+    size_t i;
+
+    for (i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        text = apr_pstrcat(z->t->pool, text, "\n", ask(z, !strstr(z->t->params, "sqlite3") ? "SELECT string_agg(t.x, ' ' ORDER BY t.x) FROM (%s) t"
+                                                                             : "SELECT group_concat(t.x, ' ') FROM (SELECT x FROM (%s) ORDER BY x) t", of[i]), NULL);
+    }
+    return text;
+}
+
+static apr_status_t part_fn(mdm_db_t *db, const void *arg)
+{
+    const char *own;
+
+    return mdm_eas_part(db, arg, 1, &own);
+}
+
+/* Facts 7.11 I4, I5, I6: a second run writes nothing; all matches undone, in any order, leave what was there before; a change of one person touches nobody else. */
+static void mat06_every_match_can_be_undone(void **state)
+{
+    enum { PHONES = 12 };
+    const char *ids[PHONES], *before, *after, *swap;
+    phone_t *d[PHONES];
+    int i, k;
+
+    for (i = 0; i < PHONES; i++) {
+        d[i] = phone(apr_psprintf(z->t->pool, "UD%02d", i), apr_psprintf(z->t->pool, "F17TR2ABHG%02d", i), apr_psprintf(z->t->pool, "iPhone12,%d", i), "19F77");
+        if (i % 2) {
+            sql(z, "UPDATE device SET person_id = '%s' WHERE id = '%s'", ben, d[i]->device);
+            sql(z, "UPDATE source_record SET person_id = '%s' WHERE id = '%s'", ben, d[i]->record);
+        }
+        z->t->now += apr_time_from_sec(i == 5 ? 40 : 1);
+        ids[i] = mail(i % 2 ? ben : z->person->id, apr_psprintf(z->t->pool, "MAILOFPHONE%02d", i), "iPhone", apr_psprintf(z->t->pool, "Apple-iPhone12C%d/1906.77", i));
+        if (i % 3 == 0) { /* in use before */
+            assert_int_equal(in_transaction(own_fn, ids[i]), APR_SUCCESS);
+            sql(z, "UPDATE source_record SET match_rule = '{}' WHERE id = '%s'", ids[i]);
+            sql(z, "UPDATE device SET name = 'Field %d', created_ms = %d, department = 'D' WHERE id = '%s'", i, i, where(ids[i]));
+            sql(z, "INSERT INTO device_group (id, name, kind) VALUES ('g%d', 'G%d', 'static')", i, i);
+            sql(z, "INSERT INTO device_group_member (group_id, device_id) VALUES ('g%d', '%s')", i, where(ids[i]));
+            sql(z, "INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, created_ms) VALUES ('a%d', 'policy', 'p%d', 'x', "
+                   "'device', '%s', 1)", i, i, where(ids[i]));
+        }
+    }
+    before = picture();
+    assert_int_equal(figure(run(), "attr"), PHONES);
+    after = picture();
+    assert_string_not_equal(after, before);
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    assert_int_equal(figure(run(), "people"), 2);
+    assert_string_equal(picture(), after);
+    for (i = 0; i < PHONES; i++) {
+        k = (i * 7 + 3) % PHONES;
+        swap = ids[i], ids[i] = ids[k], ids[k] = swap;
+    }
+    for (i = 0; i < PHONES; i++) {
+        assert_int_equal(in_transaction(part_fn, ids[i]), APR_SUCCESS);
+    }
+    assert_string_equal(picture(), before);
+    run();
+    run(); /* marks of the first one: while one was matched, others were not yet */
+    sql(z, "UPDATE device SET os_version = '99.1' WHERE id = '%s'", d[0]->device);
+    assert_int_equal(figure(run(), "people"), 1);
+}
 
 /* MAT-03, MAT-06: a wrong match is undone without losing anything, never made again by itself, and made again by hand. */
 static void mat03_split_and_link_again(void **state)
@@ -539,7 +715,8 @@ int main(void)
         T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
-        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat04_settings_and_state)};
+        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess), T(mat02_the_run_corrects_a_guess),
+        T(mat09_peoples_word_stands), T(mat02_a_guess_is_judged_again_within_a_day), T(mat06_every_match_can_be_undone), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,23 +71,35 @@ static apr_status_t tell_match(mdm_db_t *db, const mdm_eas_join_t *j, const char
     return rv == APR_SUCCESS ? mdm_change_add(db, "device", j->device_id) : rv;
 }
 
-apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *class, const char *record_id, int by_word)
+const char *mdm_eas_tier(mdm_ctx_t *ctx, const char *match_rule)
+{
+    const char *tier = json_string_value(json_object_get(mdm_json_own(ctx, json_loads(match_rule, 0, NULL)), "tier"));
+
+    return tier ? tier : "";
+}
+
+apr_status_t mdm_eas_slot_free(mdm_db_t *db, const char *device_id, const char *class, const char *record_id, const char *exact)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    apr_int64_t now = mdm_now_ms(ctx);
     mdm_q_eas_told_place_t *loose;
     mdm_q_eas_slot_t *slot;
+    const char *own;
     apr_status_t rv = mdm_q_eas_slot(db, device_id, class, record_id, &slot);
 
-    if (rv == APR_NOTFOUND) {
-        return APR_SUCCESS;
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
     }
-    if (rv == APR_SUCCESS && is(slot->state, "discovered")) {
+    if (is(slot->state, "discovered")) {
         return mdm_q_eas_told_place(db, slot->id, NULL, "{}", &loose);
     }
-    if (rv == APR_SUCCESS && !by_word) {
+    if (exact && is(mdm_eas_tier(ctx, slot->match_rule), "attr") && is(slot->state, "enrolled")) {
+        return mdm_eas_part(db, slot->id, 0, &own);
+    }
+    if (!is(exact, "easid") && !is(slot->state, "left") && slot->last_ms > now - MDM_EAS_SILENT_MS) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The device has another mail client of this kind.");
     }
-    return rv == APR_SUCCESS ? mdm_q_eas_record_end(db, slot->id, mdm_now_ms(ctx), NULL) : rv;
+    return mdm_q_eas_record_end(db, slot->id, now, NULL);
 }
 
 /* Among those that were only told of there is one place, too; the device's word decides, else who was first. */
@@ -344,7 +356,7 @@ static apr_status_t join_hit(first_t *f, const hit_t *hit)
 {
     mdm_eas_join_t j = {.native_id = f->client->device_id, .device_id = hit->device_id, .rule = hit->rule, .value = hit->value};
     const char *class = f->record ? f->record->class : class_stored(f);
-    apr_status_t rv = mdm_eas_slot_free(f->db, hit->device_id, class, f->record ? f->record->id : "", is(hit->rule, "easid"));
+    apr_status_t rv = mdm_eas_slot_free(f->db, hit->device_id, class, f->record ? f->record->id : "", hit->rule);
 
     if (rv == MDM_ECONFLICT) {
         return make_pending(f);

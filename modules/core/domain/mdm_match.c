@@ -53,14 +53,15 @@ static int is_single(const mdm_match_record_t *e)
     return strncmp(e->class, "other", 5) != 0;
 }
 
-static int holds_place(const decide_t *d, const mdm_match_record_t *e, const mdm_match_record_t *m)
+/* Somebody else is there already. What is certain goes before what was guessed, and before what has been silent. */
+static int holds_place(const decide_t *d, const mdm_match_record_t *e, const mdm_match_record_t *m, int certain)
 {
     int i;
 
     for (i = 0; is_single(e) && i < d->n; ++i) {
         const mdm_match_record_t *o = &d->all[i];
 
-        if (o->mail && o != e && o->linked && o->told <= e->told && !strcmp(o->class, e->class) && eq(o->device_id, m->device_id)) {
+        if (o->mail && o != e && (certain ? o->linked >= MDM_MATCH_FIRM && !o->silent : o->linked != MDM_MATCH_FREE) && o->told <= e->told && !strcmp(o->class, e->class) && eq(o->device_id, m->device_id)) {
             return 1;
         }
     }
@@ -245,11 +246,11 @@ static void look(decide_t *d, int mail)
         c->excluded = contradiction(d, e, m);
         if (!c->excluded && (rule = exact_rule(e, m, &value))) {
             hits++;
-            taken = holds_place(d, e, m);
+            taken = holds_place(d, e, m, 1);
             f->managed = i;
             f->rule = rule;
             f->value = value;
-        } else if (!c->excluded && !(c->excluded = unlike(e, m)) && holds_place(d, e, m)) {
+        } else if (!c->excluded && !(c->excluded = unlike(e, m)) && holds_place(d, e, m, 0)) {
             c->excluded = "taken";
         }
     }
@@ -259,6 +260,25 @@ static void look(decide_t *d, int mail)
     } else if (hits) {
         f->managed = -1;
         f->code = hits > 1 ? "multiple_exact" : "slot_taken";
+    }
+}
+
+/* One that has its place is of interest only if a certain key knows better, or as well where there was a guess. */
+static void look_again(decide_t *d, int mail)
+{
+    const mdm_match_record_t *e = &d->all[mail];
+    mdm_match_found_t *f;
+    int here;
+
+    look(d, mail);
+    f = &APR_ARRAY_IDX(d->found, d->found->nelts - 1, mdm_match_found_t);
+    here = f->tier && eq(e->device_id, d->all[f->managed].device_id);
+    if (!f->tier || (here && e->linked == MDM_MATCH_SAID)) {
+        apr_array_pop(d->found);
+    } else if (e->linked == MDM_MATCH_SAID) {
+        f->tier = f->rule = NULL;
+        f->managed = -1;
+        f->code = "contradicts";
     }
 }
 
@@ -405,8 +425,10 @@ apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *re
 
     qsort(records->elts, (size_t)records->nelts, sizeof(mdm_match_record_t), by_id);
     for (i = 0; i < d.n; ++i) {
-        if (d.all[i].mail && !d.all[i].linked) {
+        if (d.all[i].mail && d.all[i].linked == MDM_MATCH_FREE) {
             look(&d, i);
+        } else if (d.all[i].mail && d.all[i].linked != MDM_MATCH_FIRM) {
+            look_again(&d, i);
         }
     }
     settle_exact(&d);

@@ -6,6 +6,14 @@
 #include <apr_tables.h>
 #include "base/mdm_text.h"
 
+/* How firmly a mail record stands where it stands. */
+enum {
+    MDM_MATCH_FREE,   /* its place is to be found */
+    MDM_MATCH_GUESS,  /* on a managed device by likeness: a certain key is stronger */
+    MDM_MATCH_FIRM,   /* by a certain key */
+    MDM_MATCH_SAID    /* somebody said so, whatever keys say; one that says otherwise is told */
+};
+
 /* What a record says of its phone, as it came; NULL or "": nothing. */
 typedef struct mdm_match_said_t {
     const char *id;
@@ -16,8 +24,9 @@ typedef struct mdm_match_said_t {
     const char *platform, *maker, *model, *product, *os_version, *build, *phone;
     const char *device_type, *user_agent; /* of a mail client */
     apr_int64_t first_ms;    /* managed: when it was enrolled; mail: first contact; 0: not known */
-    int linked;              /* mail: already on the object of a managed record, for good */
+    int linked;              /* mail: MDM_MATCH_… */
     int told;                /* mail: only a mail server has told of it */
+    int silent;              /* mail: for so long that it holds no place against what is certain */
 } mdm_match_said_t;
 
 #define MDM_MATCH_IDS 2
@@ -26,7 +35,7 @@ typedef struct mdm_match_said_t {
 /* The same in one form; "" where nothing is known. */
 typedef struct mdm_match_record_t {
     const char *id, *device_id, *class;
-    int mail, linked, told;
+    int mail, linked, told, silent;
     const char *eas_id;                        /* as mdm_eas_key() */
     const char *serial;
     const char *imei[MDM_MATCH_IDS], *meid;    /* 14 digits; 14 hexadecimal digits */
@@ -58,7 +67,7 @@ typedef struct mdm_match_found_t {
     const char *tier;              /* "exact" or "attr" */
     const char *rule, *value;      /* exact: "easid", "serial", "imei", "imei_id"; attr: "strong" or "sole", and what was compared */
     double score, second;          /* attr: of this candidate and of the best other one on either side */
-    const char *code;              /* without a match: "multiple_exact", "slot_taken", "ambiguous", "no_candidate" */
+    const char *code;              /* without a match: "multiple_exact", "slot_taken", "ambiguous", "no_candidate", "contradicts" (what somebody has said) */
     apr_array_header_t *candidates; /* of mdm_match_candidate_t, the best first; every managed record of the person is one */
 } mdm_match_found_t;
 
@@ -70,7 +79,8 @@ typedef struct mdm_match_split_t {
 #define MDM_MATCH_MAX 50 /* records of a kind that are compared; more of one person are for people */
 
 /* One that was only told of is in nobody's way that is here: it takes a place that nobody else has.
- * Answers one row for each mail record of the array that is not linked, in the order of their ids. records: of mdm_match_record_t of one person. */
+ * Answers one row for each mail record of the array that is free, and for those that a certain key puts elsewhere or on the same device (not: what somebody
+ * has said to be there), in the order of their ids. records: of mdm_match_record_t of one person. */
 apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits);
 
 #endif

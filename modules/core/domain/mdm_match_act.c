@@ -11,9 +11,9 @@
 #define CHOICES 50
 #define HINT 4
 #define TOLD "discovered" /* only a mail server has told of it (EAS-05) */
-#define SPLIT_NAME "${device.model} ${user.name}"
 
-const char *const mdm_match_codes[] = {"multiple_exact", "slot_taken", "ambiguous", "no_candidate", "owner_conflict", "too_many", NULL};
+const char *const mdm_match_codes[] = {"multiple_exact", "slot_taken", "ambiguous", "no_candidate", "owner_conflict", "too_many", "contradicts", "manual_pending",
+                                         "manual_timed_out", NULL};
 const char *const mdm_match_origins[] = {TOLD, "gate", NULL};
 
 static int is(const char *a, const char *b)
@@ -136,7 +136,7 @@ apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *dev
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "The mail client belongs to another device: split that first.");
     }
     if ((rv = mdm_q_match_split_drop(db, record_id, device_id, NULL)) != APR_SUCCESS
-        || (rv = mdm_q_eas_record(db, q->person_id, q->native_id, &record)) != APR_SUCCESS || (rv = mdm_eas_take(db, record, &j, 0)) != APR_SUCCESS) {
+        || (rv = mdm_q_eas_record(db, q->person_id, q->native_id, &record)) != APR_SUCCESS || (rv = mdm_eas_take(db, record, &j)) != APR_SUCCESS) {
         return rv;
     }
     detail = mdm_json_own(ctx, json_pack("{s:s, s:s}", "device_id", q->native_id, "by", by));
@@ -184,39 +184,6 @@ apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id)
 
 /* ---------------------------------------------------------------- split */
 
-/* One that was only told of has no object: it waits for its first contact again. */
-static apr_status_t told_off(mdm_db_t *db, const mdm_q_match_mail_t *q)
-{
-    mdm_q_eas_told_place_t *loose;
-
-    return mdm_q_eas_told_place(db, q->id, NULL, "{}", &loose);
-}
-
-static apr_status_t own_object(mdm_db_t *db, const mdm_q_match_mail_t *q, const char **out)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const mdm_enroll_facts_t facts = {.kind = "eas", .native_id = q->native_id, .product = q->product, .model = q->model, .build = q->build,
-                                      .platform = q->platform};
-    apr_int64_t now = mdm_now_ms(ctx);
-    mdm_person_t *person;
-    const char *name;
-    apr_status_t rv = mdm_person_get(db, q->person_id, &person);
-
-    if (rv != APR_SUCCESS || (rv = mdm_enroll_name(db, person, &facts, SPLIT_NAME, &name)) != APR_SUCCESS) {
-        return rv;
-    }
-    if (!(*out = mdm_uuid(ctx->pool))) {
-        return MDM_EUNAVAIL;
-    }
-    rv = mdm_q_eas_device_add(db, *out, name, mdm_lower(ctx->pool, name), q->person_id, q->ownership, q->platform, q->model, q->product, q->build,
-                              q->native_id, now, NULL);
-    if (rv == APR_SUCCESS && (rv = mdm_q_eas_device_place(db, *out, name, mdm_lower(ctx->pool, name), q->folder_id)) == APR_SUCCESS
-        && (rv = mdm_q_eas_device_complete(db, *out, "pending", q->ownership, now)) == APR_SUCCESS) {
-        rv = mdm_q_eas_record_state(db, q->id, *out, q->state, now);
-    }
-    return rv;
-}
-
 apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -232,10 +199,8 @@ apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *re
     if (is(q->device_mode, "eas") || (!told && strcmp(q->state, "enrolled") != 0)) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This mail client is not joined with a managed device.");
     }
-    *out = device_id;
     if ((rv = mdm_q_match_split_add(db, record_id, device_id, mdm_now_ms(ctx), NULL)) != APR_SUCCESS
-        || (rv = told ? told_off(db, q) : own_object(db, q, out)) != APR_SUCCESS
-        || (rv = mdm_q_match_left(db, device_id, NULL)) != APR_SUCCESS || (rv = rule_set(db, record_id, "split", "administrator")) != APR_SUCCESS) {
+        || (rv = mdm_eas_part(db, record_id, 0, out)) != APR_SUCCESS || (rv = rule_set(db, record_id, "split", "administrator")) != APR_SUCCESS) {
         return rv;
     }
     detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "device_id", q->native_id, "from", device_id, "to", *out));

@@ -260,6 +260,7 @@ void mdm_match_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_recor
     out->class = word(p, said->class);
     out->linked = said->linked;
     out->told = said->told;
+    out->silent = said->silent;
     out->first_ms = said->first_ms;
     out->platform = word(p, platform);
     out->model = model_of(p, some(said->product) ? said->product : hw.product, some(said->model) ? said->model : hw.model);

@@ -34,15 +34,46 @@ static int is_told(const mdm_q_match_records_t *q)
     return is(q->state, "discovered");
 }
 
-/* Somebody's word, or a managed device under it: it stays where it is. */
-static int is_settled(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
-{
-    json_t *rule = mdm_json_own(ctx, json_loads(q->match_rule, 0, NULL));
+#define PROVISIONAL_MS (24 * 3600 * 1000LL)
 
-    return (q->device_id && strcmp(q->device_mode, "eas") != 0) || is(attr(rule, "tier"), "manual");
+/* When this record came to be known. */
+static apr_int64_t came(const mdm_q_match_records_t *q)
+{
+    return is(q->kind, "eas") || q->enrolled_ms_null ? q->first_seen_ms : q->enrolled_ms;
 }
 
-static mdm_match_said_t said_of(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
+/* What was guessed in the last day is judged again when another record of the person has come since: who comes first must not matter (facts 7.11). */
+static int is_provisional(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, const mdm_q_match_records_t *q, apr_int64_t at_ms)
+{
+    int i;
+
+    for (i = from; at_ms > mdm_now_ms(ctx) - PROVISIONAL_MS && i < to; ++i) {
+        const mdm_q_match_records_t *o = &APR_ARRAY_IDX(rows, i, mdm_q_match_records_t);
+
+        if (o != q && !is_told(o) && came(o) > at_ms) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* On a managed device, or said to be a phone of its own. */
+static int stands(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, const mdm_q_match_records_t *q)
+{
+    json_t *rule = mdm_json_own(ctx, json_loads(q->match_rule, 0, NULL));
+    const char *tier = attr(rule, "tier");
+
+    if (is(tier, "manual")) {
+        return MDM_MATCH_SAID;
+    }
+    if (!q->device_id || !strcmp(q->device_mode, "eas")) {
+        return MDM_MATCH_FREE;
+    }
+    return !is(tier, "attr") ? MDM_MATCH_FIRM
+           : is_provisional(ctx, rows, from, to, q, json_integer_value(json_object_get(rule, "at_ms"))) ? MDM_MATCH_FREE : MDM_MATCH_GUESS;
+}
+
+static mdm_match_said_t said_of(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, const mdm_q_match_records_t *q)
 {
     mdm_match_said_t s = {.id = q->id, .device_id = q->device_id, .platform = q->platform};
 
@@ -58,8 +89,9 @@ static mdm_match_said_t said_of(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
         s.phone = attr(attrs, "phone_number");
         s.os_version = attr(attrs, "os");
         s.first_ms = q->first_seen_ms;
-        s.linked = is_settled(ctx, q);
+        s.linked = stands(ctx, rows, from, to, q);
         s.told = is_told(q);
+        s.silent = q->last_ms <= mdm_now_ms(ctx) - MDM_EAS_SILENT_MS;
         return s;
     }
     s.eas_id = q->told;
@@ -94,7 +126,7 @@ apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *r
         const mdm_q_match_records_t *q = &APR_ARRAY_IDX(rows, i, mdm_q_match_records_t);
 
         if (takes_part(q) && (told || !is_told(q))) {
-            const mdm_match_said_t said = said_of(ctx, q);
+            const mdm_match_said_t said = said_of(ctx, rows, from, to, q);
 
             mdm_match_read(ctx->pool, &said, apr_array_push(*records));
         }
@@ -143,7 +175,7 @@ typedef struct link_t {
 typedef struct batch_t {
     mdm_db_t *db;
     mdm_ctx_t *ctx;          /* its pool lives as long as the batch */
-    apr_array_header_t *links;
+    apr_array_header_t *links; /* of link_t; managed NULL: it comes off the device that it was guessed to be on */
     json_t *seqs, *people, *exceptions, *keep; /* keep: ids of the records with exceptions */
     int n_people, n_exact, n_attr, n_marks, n_busy;
 } batch_t;
@@ -190,6 +222,13 @@ static void person(batch_t *b, const apr_array_header_t *rows, int from, int to,
         const mdm_q_match_records_t *q = mdm_match_row(rows, from, to, APR_ARRAY_IDX(records, f->mail, mdm_match_record_t).id);
         link_t *l;
 
+        if (!f->tier && !is(f->code, "contradicts") && q->device_id && strcmp(q->device_mode, "eas") != 0) {
+            l = apr_array_push(b->links);
+            *l = (link_t){.mail = q};
+        }
+        if (f->tier && !strcmp(f->tier, "attr") && is(q->device_id, APR_ARRAY_IDX(records, f->managed, mdm_match_record_t).device_id)) {
+            continue; /* judged again, and the same */
+        }
         if (!f->tier) {
             except(b, q, q->foreign_key ? "owner_conflict" : f->code, candidates_json(rows, from, to, records, f));
             continue;
@@ -256,6 +295,42 @@ static int has(apr_hash_t *set, const char *id)
     return apr_hash_get(set, id, APR_HASH_KEY_STRING) != NULL;
 }
 
+/* One of them; the record is held. What is another one by now is left: a mark tells of it. */
+static apr_status_t write_link(batch_t *b, const link_t *l)
+{
+    mdm_ctx_t *ctx = b->ctx;
+    mdm_q_eas_record_t *r;
+    const char *own;
+    apr_status_t rv;
+
+    if (!l->managed) {
+        if ((rv = mdm_eas_part(b->db, l->mail->id, 0, &own)) == APR_SUCCESS) {
+            rv = mdm_device_event(b->db, own, NULL, "mail.unmatched", mdm_json_own(ctx, json_pack("{s:s, s:s}", "device_id", l->mail->native_id, "from",
+                                                                                                      l->mail->device_name)));
+        }
+    } else {
+        rv = mdm_q_eas_record(b->db, l->mail->person_id, l->mail->native_id, &r);
+        rv = rv == APR_SUCCESS ? mdm_eas_take(b->db, r, &l->join) : rv;
+        if (rv == APR_SUCCESS) {
+            ++*(is(l->join.tier, "exact") ? &b->n_exact : &b->n_attr);
+        }
+    }
+    return rv == APR_NOTFOUND || rv == MDM_ECONFLICT ? APR_SUCCESS : rv;
+}
+
+static void name_held(const mdm_q_match_records_t *q, json_t *records, json_t *devices)
+{
+    json_array_append_new(records, json_string(q->id));
+    if (q->device_id) {
+        json_array_append_new(devices, json_string(q->device_id));
+    }
+}
+
+static int is_held(const mdm_q_match_records_t *q, apr_hash_t *records, apr_hash_t *devices)
+{
+    return has(records, q->id) && (!q->device_id || has(devices, q->device_id));
+}
+
 /* Writes the matches whose records and devices nobody else is at work with; the others get a mark again. */
 static apr_status_t write_links(batch_t *b)
 {
@@ -268,12 +343,10 @@ static apr_status_t write_links(batch_t *b)
     for (i = 0; i < b->links->nelts; ++i) {
         const link_t *l = &APR_ARRAY_IDX(b->links, i, link_t);
 
-        json_array_append_new(records, json_string(l->mail->id));
-        json_array_append_new(records, json_string(l->managed->id));
-        if (l->mail->device_id) {
-            json_array_append_new(devices, json_string(l->mail->device_id));
+        name_held(l->mail, records, devices);
+        if (l->managed) {
+            name_held(l->managed, records, devices);
         }
-        json_array_append_new(devices, json_string(l->managed->device_id));
     }
     if (!b->links->nelts) {
         return APR_SUCCESS;
@@ -286,20 +359,13 @@ static apr_status_t write_links(batch_t *b)
     have_devices = set_of(b->ctx->pool, got_devices);
     for (i = 0; rv == APR_SUCCESS && i < b->links->nelts; ++i) {
         const link_t *l = &APR_ARRAY_IDX(b->links, i, link_t);
-        mdm_q_eas_record_t *r;
 
-        if (!has(have_records, l->mail->id) || !has(have_records, l->managed->id) || !has(have_devices, l->managed->device_id)
-            || (l->mail->device_id && !has(have_devices, l->mail->device_id))) {
+        if (is_held(l->mail, have_records, have_devices) && (!l->managed || is_held(l->managed, have_records, have_devices))) {
+            rv = write_link(b, l);
+        } else {
             rv = mdm_q_match_mark_add(b->db, l->mail->person_id, NULL);
             b->n_busy++;
-            continue;
         }
-        rv = mdm_q_eas_record(b->db, l->mail->person_id, l->mail->native_id, &r);
-        rv = rv == APR_SUCCESS ? mdm_eas_take(b->db, r, &l->join, is(l->join.rule, "easid")) : rv;
-        if (rv == APR_SUCCESS) {
-            ++*(is(l->join.tier, "exact") ? &b->n_exact : &b->n_attr);
-        }
-        rv = rv == APR_NOTFOUND || rv == MDM_ECONFLICT ? APR_SUCCESS : rv; /* it is another one by now: a mark tells of that */
     }
     return rv;
 }

@@ -23,6 +23,7 @@ const mdm_said_t mdm_said_table[] = {
     {"said_wipe_refused", "The device refused to erase itself, and its management has ended here. What is on it is still there."},
     {"said_enroll_refused", "{0} tried to enrol this device again: {1}"},
     {"said_second_person", "Somebody else's mail account ({0}) was used with the DeviceId of this device."},
+    {"said_match_corrected", "A mail app was on the device {0}, joined by likeness. It has turned out to be on this device."},
     {"said_policy_failed", "The device did not take its policy ({0}): {1}"},
     {"said_policy_drift", "The device no longer has what its policies ask for. They are sent again."},
     {"said_no_reason", "The device gave no reason."},

@@ -4,7 +4,7 @@ import { h, fill, head, csvLink, table, pager, time, button, empty, dialog, toas
 import { t } from '../words.js';
 
 const ORIGINS = ['gate', 'discovered'];
-const CODES = ['ambiguous', 'multiple_exact', 'slot_taken', 'owner_conflict', 'no_candidate', 'too_many'];
+const CODES = ['ambiguous', 'multiple_exact', 'slot_taken', 'owner_conflict', 'no_candidate', 'too_many', 'contradicts', 'manual_pending', 'manual_timed_out'];
 
 const possible = (c) => !['platform', 'taken'].includes(c.excluded);
 const option = (c) => `${c.name}: ${c.excluded ? t(`no_match_${c.excluded}`) : compared(c.why)}`;
@@ -22,6 +22,12 @@ function join(e, again) {
 
 const decide = (e, what, again) => dialog({ title: t(`ex_${what}`), lead: t(`ex_${what}_lead`), submit: t(`ex_${what}`),
   save: async () => { await api('POST', `exceptions/${e.id}/${what}`); toast(t('saved')); again(); } });
+
+// No mail, and nothing left to decide.
+const block = (e, again) => dialog({ title: t('ex_block'), lead: t('ex_block_lead'), submit: t('ex_block'), danger: true,
+  save: async () => { await api('PUT', `devices/${e.device.id}/mail-gate`, { body: { exception: 'block' } }); await api('POST', `exceptions/${e.id}/ignore`); toast(t('saved')); again(); } });
+const part = (e, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
+  save: async () => { await api('POST', `devices/${e.device.id}/split`, { body: { record: e.id } }); toast(t('saved')); again(); } });
 
 const period = (minutes, again) => dialog({ title: t('matching_period'), lead: t('matching_period_lead'), submit: t('save'),
   fields: [{ name: 'minutes', label: t('minutes'), type: 'number', value: minutes, min: 1, max: 1440 }],
@@ -46,8 +52,10 @@ export default async function page({ main, query, signal, may, again }) {
     { label: t('person'), lead: true, cell: (e) => [h('span', { class: 'main' }, name(e.person.name)), h('span', { class: 'sub' }, e.person.login)] },
     { label: t('mail_app'), cell: (e) => h('div', {}, e.device ? h('a', { href: `#/device/${e.device.id}` }, name(e.device.name)) : h('span', { class: 'main' }, t('ex_origin_discovered')), h('span', { class: 'sub' }, name(e.device_id)), h('span', { class: 'sub' }, name(e.user_agent || e.type || ''))) },
     { label: t('ex_why'), cell: (e) => h('div', {}, t(`ex_code_${e.code}`), e.ignored_at && h('span', { class: 'sub' }, t('ex_ignored'))) },
-    { label: t('candidates'), cell: (e) => candidates(e.candidates) }, { label: t('since'), tight: true, cell: (e) => time(e.since) },
-    { label: '', cell: (e) => write && h('div', { class: 'acts' }, e.candidates.some(possible) && button(t('join'), null, () => join(e, again)), e.device && button(t('ex_own'), null, () => decide(e, 'own', again)),
+    { label: t('candidates'), cell: (e) => candidates(e.candidates) }, { label: t('since'), tight: true, cell: (e) => [time(e.since), e.last_seen && h('span', { class: 'sub' }, t('last_seen'), ' ', time(e.last_seen))] },
+    { label: '', cell: (e) => write && h('div', { class: 'acts' }, ...(e.code === 'contradicts' ? [button(t('part'), null, () => part(e, again))]
+      : [e.candidates.some(possible) && button(t('join'), null, () => join(e, again)), e.device && button(t('ex_own'), null, () => decide(e, 'own', again))]),
+    e.device && may('device:write') && button(t('ex_block'), null, () => block(e, again)),
       !e.ignored_at && button(t('ex_ignore'), null, () => decide(e, 'ignore', again))) }], state.items),
   pager(list, state, async () => {
     try { const r = await api('GET', `exceptions${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (x) { say(x); }

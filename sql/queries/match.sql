@@ -181,18 +181,6 @@ SELECT d.person_id, d.state, d.mode, d.level, d.platform, d.ownership,
        (SELECT COUNT(*) FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('mdm', 'agent') AND r.state = 'enrolled')
   FROM device d WHERE d.id = :id;
 
--- Devices with mail alone whose place for this kind of client is free: what waits for its phone to come back is first.
--- name: match_mail_devices :many
--- args: person_id:text, device_id:text, class:text, since:i64
--- cols: id:text, name:text, model:text, product:text, os_version:text, platform:text, state:text, serial:text?, imei:text?, last_ms:i64
-SELECT d.id, d.name, d.model, d.product, d.os_version, d.platform, d.state, d.serial, d.imei, COALESCE(d.last_eas_ms, 0)
-  FROM device d
- WHERE d.person_id = :person_id AND d.id <> :device_id AND d.level = 'email_only' AND d.mode IN ('eas', 'unknown') AND d.state IN ('active', 'removed')
-   AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.kind = 'eas' AND r.live = 1 AND r.class = :class
-                      AND r.state NOT IN ('left', 'discovered')
-                      AND COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms) > :since)
- ORDER BY CASE d.state WHEN 'removed' THEN 0 ELSE 1 END, d.name_key, d.id LIMIT 50;
-
 -- The device whose only mail client was parted from it.
 -- name: match_left :exec
 -- args: id:text
@@ -247,15 +235,6 @@ SELECT :record_id, t.id, :now, :by_person, f.id, f.name, f.name_key, f.folder_id
 -- cols: id:text, state:text, event_ids:text, group_ids:text, assignment_ids:text
 SELECT u.id, u.state, u.event_ids, u.group_ids, u.assignment_ids FROM match_undo u
  WHERE u.record_id = :record_id AND u.device_id = :device_id AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id);
-
--- The record that this person has said to be on this device, not long ago.
--- name: match_undo_said :one
--- args: device_id:text, person_id:text, since:i64
--- cols: record_id:text
-SELECT u.record_id FROM match_undo u JOIN source_record r ON r.id = u.record_id
- WHERE u.device_id = :device_id AND u.by_person = 1 AND u.at_ms > :since AND r.device_id = u.device_id AND r.person_id = :person_id AND r.state = 'enrolled'
-   AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id)
- ORDER BY u.at_ms DESC, u.record_id LIMIT 1;
 
 -- What was pending, and is to have mail, stands beside the device that it was on.
 -- name: match_undo_device :exec1

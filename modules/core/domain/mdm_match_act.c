@@ -105,7 +105,7 @@ static apr_status_t link_check(mdm_db_t *db, const mdm_q_match_mail_t *q, const 
     mdm_q_match_target_t *t;
     apr_status_t rv = mdm_q_match_target(db, device_id, &t);
 
-    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && !is(t->person_id, q->person_id))) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (!t->managed || !is(t->person_id, q->person_id)))) {
         return mdm_fail(ctx, MDM_EINPUT, "device", "is no device of this person");
     }
     if (rv == APR_SUCCESS && is(device_id, q->device_id)) {

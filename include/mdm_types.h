@@ -35,6 +35,7 @@ typedef enum {
 #define MDM_DEVF_ACCOUNT 0x2000u /* mail: its wipe is of the account only */
 #define MDM_DEVF_MAIL_ALLOW 0x4000u /* mail: an administrator's exception lets it through (GATE-03) … */
 #define MDM_DEVF_MAIL_BLOCK 0x8000u /* … or keeps it out */
+#define MDM_DEVF_BEARER 0x10000u  /* Apple: its requests have to show an access token as well (IOS-08) */
 #define MDM_DEVF_NEXT 0x80u     /* asked by a renewed certificate that was not used before: not kept in the cache */
 
 /* 128-bit key of an identity that a request can bring; all zero = none. See domain/mdm_devcache.h. */
@@ -54,8 +55,8 @@ typedef struct mdm_devrec_t {
     unsigned char state;      /* mdm_device_state_e */
     apr_uint16_t key_version; /* mail: the protocol version that policy_key was given to */
     apr_uint32_t flags;       /* MDM_DEVF_* */
-    apr_uint32_t policy_key;  /* mail: what its requests have to carry; 0: none yet */
-    apr_uint32_t back_key;    /* mail: what requests to its server carry instead; 0: none */
+    apr_uint32_t policy_key;  /* mail: what its requests have to carry; 0: none yet. With MDM_DEVF_BEARER: … */
+    apr_uint32_t back_key;    /* mail: what requests to its server carry instead; 0: none. … the token's hash, its first 64 bits */
     apr_int64_t loaded_ms;    /* when the database said so */
 } mdm_devrec_t;
 

@@ -8,6 +8,7 @@
 #include "wire/mdm_html.h"
 
 #define ENROLL_BASE "/enroll"
+#define ENROLL_DISCOVERY "/.well-known/com.apple.remotemanagement" /* Apple's word: a device asks its account's domain for it */
 
 /* One file of the pages: read once at start, answered from memory. */
 typedef struct enroll_file_t {
@@ -75,6 +76,16 @@ typedef struct enroll_field_t {
     int required;
 } enroll_field_t;
 void enroll_page_field(enroll_page_t *page, const enroll_field_t *f);
+/* Asks whose device it is: "ownership" of the form. */
+void enroll_page_ownership(enroll_page_t *page, int corporate);
+/* The form of a log-in: where it goes, the key of what it says it is for, and what was typed before. */
+typedef struct enroll_login_t {
+    const char *action, *lead, *login, *domain;
+} enroll_login_t;
+/* error_key: why it was refused; NULL: it was not. */
+int enroll_login_page(mdm_web_call_t *call, const enroll_login_t *form, int status, const char *error_key);
+/* What a log-in that failed is answered with: status, and key of the text; Retry-After is set, our own trouble logged. */
+int enroll_login_why(mdm_web_call_t *call, apr_status_t rv, const char **key);
 /* While the database is away the field of the domain stays out: the log-in would fail anyway, and says why. */
 int enroll_with_domain(mdm_web_call_t *call);
 
@@ -106,6 +117,18 @@ extern const int enroll_link_nroutes;
 /* ---- enroll_service.c */
 /* A device's answer to the Profile Service of a link. */
 int enroll_service_post(mdm_web_call_t *call);
+
+/* A signed message of a device, at most `limit` bytes; nothing of the database yet. MDM_EMEDIA, MDM_ETOOBIG, MDM_EINPUT. */
+apr_status_t enroll_signed_body(mdm_web_call_t *call, apr_size_t limit, mdm_blob_t *out);
+
+/* ---- enroll_account.c: enrolment that begins in the settings of a device (IOS-08) */
+int enroll_account_post(mdm_web_call_t *call);
+int enroll_account_login(mdm_web_call_t *call);
+int enroll_account_login_post(mdm_web_call_t *call);
+int enroll_account_start(mdm_web_call_t *call);
+int enroll_account_start_post(mdm_web_call_t *call);
+extern const mdm_route_t enroll_discovery_routes[];
+extern const int enroll_discovery_nroutes;
 
 /* ---- enroll_mail.c: account settings for mail apps, and the end of their enrolment */
 /* True if an ActiveSync server is there for this person. */

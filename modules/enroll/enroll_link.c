@@ -211,7 +211,7 @@ static void page_steps(enroll_page_t *page, const mdm_pending_t *e, const char *
 /* Whether the link leads to a profile: an unknown platform can turn out to be one of Apple's. */
 static int for_apple(const mdm_pending_t *e)
 {
-    return !strcmp(e->level, "managed") && (!strcmp(e->platform, "ios") || !strcmp(e->platform, "unknown"));
+    return !strcmp(e->level, "managed") && !*e->account && (!strcmp(e->platform, "ios") || !strcmp(e->platform, "unknown"));
 }
 
 static int page_get(mdm_web_call_t *call)
@@ -238,7 +238,7 @@ static int page_get(mdm_web_call_t *call)
         return enroll_prove_page(call, need);
     }
     if (!for_apple(e)) {
-        return enroll_page_error(call, HTTP_OK, "link.none", strcmp(e->level, "managed") ? "link.mail_text" : "link.android_text");
+        return enroll_page_error(call, HTTP_OK, "link.none", *e->account ? "link.account_text" : strcmp(e->level, "managed") ? "link.mail_text" : "link.android_text");
     }
     page = enroll_page_begin(call, "link.title", "link.js");
     h = page->h;
@@ -443,6 +443,11 @@ const mdm_route_t enroll_link_routes[] = {
     {"POST", "/{token}", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_prove_post},
     {"GET", "/{token}/status", MDM_AUTH_PUBLIC, NULL, 0, 0, status_get},
     {"GET", "/{token}/profile.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, profile_get},
+    {"POST", "/account/{kind}", MDM_AUTH_DEVICE, NULL, 0, 0, enroll_account_post},
+    {"GET", "/account/{kind}/login", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_account_login},
+    {"POST", "/account/{kind}/login", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_account_login_post},
+    {"GET", "/account/{kind}/start", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_account_start},
+    {"POST", "/account/{kind}/start", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_account_start_post},
     {"POST", "/{token}/service", MDM_AUTH_DEVICE, NULL, 0, 0, enroll_service_post},
     {"GET", "/{token}/trust.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, trust_get},
     {"GET", "/{token}/qr.svg", MDM_AUTH_PUBLIC, NULL, 0, 0, qr_get},

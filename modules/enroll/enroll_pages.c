@@ -142,28 +142,27 @@ int enroll_with_domain(mdm_web_call_t *call)
     return needed;
 }
 
-static int login_page(mdm_web_call_t *call, int status, const char *error, const char *login, const char *domain)
+int enroll_login_page(mdm_web_call_t *call, const enroll_login_t *form, int status, const char *error_key)
 {
-    const enroll_conf_t *conf = call->data;
     enroll_page_t *page = enroll_page_begin(call, "login.title", NULL);
     mdm_html_t *h = page->h;
 
     mdm_html_raw(h, "<section class=\"card narrow\"><h1>");
     enroll_page_text(page, "login.title");
     mdm_html_raw(h, "</h1><p class=\"lead\">");
-    enroll_page_text(page, "login.lead");
+    enroll_page_text(page, form->lead);
     mdm_html_raw(h, "</p>");
-    if (error) {
+    if (error_key) {
         mdm_html_raw(h, "<p class=\"alert\" role=\"alert\">");
-        mdm_html_text(h, error);
+        enroll_page_text(page, error_key);
         mdm_html_raw(h, "</p>");
     }
     mdm_html_raw(h, "<form method=\"post\"");
-    mdm_html_url(h, "action", apr_pstrcat(call->r->pool, conf->portal, "/login", NULL));
+    mdm_html_url(h, "action", form->action);
     mdm_html_raw(h, ">");
-    enroll_page_field(page, &(enroll_field_t){"login", "text", "login.user", "username", login, 1});
+    enroll_page_field(page, &(enroll_field_t){"login", "text", "login.user", "username", form->login, 1});
     if (enroll_with_domain(call)) {
-        enroll_page_field(page, &(enroll_field_t){"domain", "text", "login.domain", "off", domain, 0});
+        enroll_page_field(page, &(enroll_field_t){"domain", "text", "login.domain", "off", form->domain, 0});
     }
     enroll_page_field(page, &(enroll_field_t){"password", "password", "login.password", "current-password", NULL, 1});
     mdm_html_raw(h, "<button class=\"button wide\" type=\"submit\">");
@@ -172,35 +171,15 @@ static int login_page(mdm_web_call_t *call, int status, const char *error, const
     return enroll_page_end(page, status);
 }
 
-int enroll_page_login(mdm_web_call_t *call)
+int enroll_login_why(mdm_web_call_t *call, apr_status_t rv, const char **key)
 {
-    return login_page(call, HTTP_OK, NULL, NULL, NULL);
-}
-
-int enroll_page_login_post(mdm_web_call_t *call)
-{
-    const enroll_conf_t *conf = call->data;
-    enroll_lang_e lang = enroll_lang(call->r);
-    const char *login, *key = "error.server";
-    apr_table_t *form;
-    int status;
-    apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
-
-    if (rv != APR_SUCCESS) {
-        return enroll_page_error(call, mdm_http_status(rv), "error.title", "error.input");
-    }
-    login = apr_table_get(form, "login");
-    rv = enroll_login(call, login, apr_table_get(form, "domain"), apr_table_get(form, "password"));
-    if (rv == APR_SUCCESS) {
-        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, conf->portal, "/", NULL));
-    }
-    status = mdm_http_status(rv);
+    *key = "error.server";
     if (rv == MDM_EAUTH) {
-        key = "login.wrong";
-        status = HTTP_OK; /* a page to try again on, not a challenge of HTTP authentication */
+        *key = "login.wrong";
+        return HTTP_OK; /* a page to try again on, not a challenge of HTTP authentication */
     }
-    else if (rv == MDM_ETHROTTLED) {
-        key = "login.throttled";
+    if (rv == MDM_ETHROTTLED) {
+        *key = "login.throttled";
         apr_table_set(call->r->headers_out, "Retry-After", apr_psprintf(call->r->pool, "%d", call->ctx->retry_after));
     }
     else {
@@ -208,10 +187,67 @@ int enroll_page_login_post(mdm_web_call_t *call)
                 call->ctx->fail_text ? call->ctx->fail_text : "");
         apr_table_setn(call->r->headers_out, "Retry-After", "30");
     }
-    return login_page(call, status, enroll_text(conf, lang, key), login, apr_table_get(form, "domain"));
+    return mdm_http_status(rv);
+}
+
+static enroll_login_t portal_form(mdm_web_call_t *call)
+{
+    const enroll_conf_t *conf = call->data;
+
+    return (enroll_login_t){.action = apr_pstrcat(call->r->pool, conf->portal, "/login", NULL), .lead = "login.lead"};
+}
+
+int enroll_page_login(mdm_web_call_t *call)
+{
+    enroll_login_t form = portal_form(call);
+
+    return enroll_login_page(call, &form, HTTP_OK, NULL);
+}
+
+int enroll_page_login_post(mdm_web_call_t *call)
+{
+    const enroll_conf_t *conf = call->data;
+    enroll_login_t again = portal_form(call);
+    const char *key;
+    apr_table_t *form;
+    int status;
+    apr_status_t rv = mdm_web_form(call->r, call->ctx, &form);
+
+    if (rv != APR_SUCCESS) {
+        return enroll_page_error(call, mdm_http_status(rv), "error.title", "error.input");
+    }
+    again.login = apr_table_get(form, "login");
+    again.domain = apr_table_get(form, "domain");
+    rv = enroll_login(call, again.login, again.domain, apr_table_get(form, "password"));
+    if (rv == APR_SUCCESS) {
+        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, conf->portal, "/", NULL));
+    }
+    status = enroll_login_why(call, rv, &key);
+    return enroll_login_page(call, &again, status, key);
 }
 
 /* ---------------------------------------------------------------- start without scripts */
+
+void enroll_page_ownership(enroll_page_t *page, int corporate)
+{
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<fieldset><legend>");
+    enroll_page_text(page, "enroll.whose");
+    mdm_html_raw(h, "</legend><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"personal\"");
+    if (!corporate) {
+        mdm_html_raw(h, " checked");
+    }
+    mdm_html_raw(h, "> ");
+    enroll_page_text(page, "enroll.personal");
+    mdm_html_raw(h, "</label><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"corporate\"");
+    if (corporate) {
+        mdm_html_raw(h, " checked");
+    }
+    mdm_html_raw(h, "> ");
+    enroll_page_text(page, "enroll.corporate");
+    mdm_html_raw(h, "</label></fieldset>");
+}
 
 typedef struct start_t {
     mdm_enroll_policy_t *policy;
@@ -260,21 +296,7 @@ static int start_page(mdm_web_call_t *call, const start_t *s, const char *error,
     mdm_html_url(h, "action", apr_pstrcat(call->r->pool, page->conf->portal, "/start", NULL));
     mdm_html_raw(h, ">");
     if (!strcmp(s->policy->ownership, "choose")) {
-        mdm_html_raw(h, "<fieldset><legend>");
-        enroll_page_text(page, "enroll.whose");
-        mdm_html_raw(h, "</legend><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"personal\"");
-        if (!corporate) {
-            mdm_html_raw(h, " checked");
-        }
-        mdm_html_raw(h, "> ");
-        enroll_page_text(page, "enroll.personal");
-        mdm_html_raw(h, "</label><label class=\"choice\"><input type=\"radio\" name=\"ownership\" value=\"corporate\"");
-        if (corporate) {
-            mdm_html_raw(h, " checked");
-        }
-        mdm_html_raw(h, "> ");
-        enroll_page_text(page, "enroll.corporate");
-        mdm_html_raw(h, "</label></fieldset>");
+        enroll_page_ownership(page, corporate);
     }
     if (strcmp(s->conf->phone, "off") != 0) {
         enroll_page_field(page, &(enroll_field_t){"phone", "tel", required ? "enroll.phone_required" : "enroll.phone_optional", "tel",

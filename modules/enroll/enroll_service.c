@@ -16,21 +16,27 @@ static int refuse(mdm_web_call_t *call, apr_status_t rv)
     return mdm_web_device_fail(call->r, call->ctx, "MDM0481", rv);
 }
 
-/* Nothing of the database yet. */
-static apr_status_t read_report(mdm_web_call_t *call, mdm_ota_report_t *out)
+apr_status_t enroll_signed_body(mdm_web_call_t *call, apr_size_t limit, mdm_blob_t *out)
 {
     const char *type = apr_table_get(call->r->headers_in, "Content-Type");
     const apr_size_t n = sizeof(REPORT_TYPE) - 1;
-    mdm_blob_t body;
     apr_status_t rv;
 
     if (!type || strncasecmp(type, REPORT_TYPE, n) != 0 || (type[n] && type[n] != ';' && type[n] != ' ')) {
         return mdm_fail(call->ctx, MDM_EMEDIA, "Content-Type", "is not " REPORT_TYPE);
     }
-    if ((rv = mdm_web_body(call->r, MDM_OTA_LIMIT, &body)) != APR_SUCCESS) {
+    if ((rv = mdm_web_body(call->r, limit, out)) != APR_SUCCESS) {
         return mdm_fail(call->ctx, rv, NULL, rv == MDM_ETOOBIG ? "The report is too long." : "The report was cut off.");
     }
-    return mdm_ota_read(call->ctx, &body, out);
+    return APR_SUCCESS;
+}
+
+static apr_status_t read_report(mdm_web_call_t *call, mdm_ota_report_t *out)
+{
+    mdm_blob_t body;
+    apr_status_t rv = enroll_signed_body(call, MDM_OTA_LIMIT, &body);
+
+    return rv == APR_SUCCESS ? mdm_ota_read(call->ctx, &body, out) : rv;
 }
 
 static apr_status_t profile_make(mdm_web_call_t *call, mdm_db_t *db, const mdm_ca_t *ca, const mdm_pending_t *e, int second,

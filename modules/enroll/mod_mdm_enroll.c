@@ -124,6 +124,9 @@ static int handle(request_rec *r)
     if (!strcmp(r->handler, "mdm-enroll")) {
         return answer(r, ENROLL_BASE, enroll_link_routes, enroll_link_nroutes);
     }
+    if (!strcmp(r->handler, "mdm-account")) {
+        return answer(r, ENROLL_DISCOVERY, enroll_discovery_routes, enroll_discovery_nroutes);
+    }
     if (strcmp(r->handler, "mdm-portal")) {
         return DECLINED;
     }
@@ -136,6 +139,10 @@ static int hide_link(request_rec *r)
 {
     if (r->handler && !strcmp(r->handler, "mdm-enroll")) {
         enroll_hide_token(r);
+    }
+    else if (r->handler && !strcmp(r->handler, "mdm-account")) { /* nor whose account it is */
+        r->unparsed_uri = r->uri;
+        r->the_request = apr_pstrcat(r->pool, r->method, " ", r->uri, " ", r->protocol, NULL);
     }
     return DECLINED;
 }

@@ -13,6 +13,7 @@
 #define CHECKIN_LIMIT (1024 * 1024)
 #define CONNECT_LIMIT (8 * 1024 * 1024) /* lists of apps and certificates */
 #define RETRY_S "30"
+#define LOGIN_AGAIN "/enroll/account/again/login"
 #define HEAD_LIMIT (64 * 1024)          /* kept of an answer that is too long: it names its command there */
 #define WASTE_LIMIT (64 * 1024 * 1024)  /* so much of it is read and thrown away, so that the device sees what we say */
 
@@ -129,13 +130,21 @@ static apr_status_t agree(const mdm_services_t *svc, mdm_ctx_t *ctx, const mdm_d
                ? mdm_fail(ctx, MDM_EIDENTITY, NULL, "The request brings the identities of two devices.") : rv;
 }
 
+/* The access token of a device under account-driven enrolment; NULL: none. */
+static const char *bearer(const request_rec *r)
+{
+    const char *s = apr_table_get(r->headers_in, "Authorization");
+
+    return s && !strncasecmp(s, "Bearer ", 7) ? s + 7 + strspn(s + 7, " ") : NULL;
+}
+
 static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, const endpoint_t *e)
 {
     ios_identity_t id[2];
     mdm_blob_t body;
     mdm_devrec_t rec;
     int two, longer;
-    mdm_apple_who_t who = {NULL, &rec, svc->device_is_native, svc->device_by_udid};
+    mdm_apple_who_t who = {NULL, &rec, bearer(r), svc->device_is_native, svc->device_by_udid};
     mdm_apple_answer_t *a = NULL;
     apr_status_t rv = read_and_prove(r, ctx, e, &body, id, &two, &longer);
 
@@ -171,6 +180,10 @@ static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, con
     }
     if (a->wake) {
         svc->job_wake();
+    }
+    if (a->status == HTTP_UNAUTHORIZED) { /* the one case of 401 here: of account-driven enrolments (IOS-08) */
+        apr_table_setn(r->headers_out, "WWW-Authenticate",
+                       apr_pstrcat(r->pool, "Bearer method=\"apple-as-web\", url=\"", svc->public_url(r->server), LOGIN_AGAIN "\"", NULL));
     }
     return mdm_web_bytes(r, a->status, a->type, a->body.data, a->body.len);
 }

@@ -204,7 +204,8 @@ static void security_headers(request_rec *r)
         apr_table_setn(h, "Cache-Control", "no-store");
     apr_table_setn(h, "X-Content-Type-Options", "nosniff");
     apr_table_setn(h, "Referrer-Policy", "no-referrer");
-    apr_table_setn(h, "Content-Security-Policy",
+    if (!apr_table_get(h, "Content-Security-Policy"))
+        apr_table_setn(h, "Content-Security-Policy",
                    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
                    "frame-ancestors 'none'");
 }

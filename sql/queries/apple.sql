@@ -3,10 +3,10 @@
 -- A superseded identity counts as active while it may still be seen.
 -- name: apple_identity :one
 -- args: fingerprint:text, grace:i64
--- cols: status:text, slot:text, subject:text, pending_id:text?, pending_state:text?, record_id:text?, device_id:text?, native_id:text?, state:text?, live:i64?, topic:text?, push_token:text?, push_magic:text?, push_ok:i64?, unlock_token:text?, bootstrap_token:text?, awaiting:i64?, expelled:i64?
+-- cols: status:text, slot:text, subject:text, pending_id:text?, pending_state:text?, record_id:text?, device_id:text?, native_id:text?, state:text?, live:i64?, topic:text?, push_token:text?, push_magic:text?, push_ok:i64?, unlock_token:text?, bootstrap_token:text?, awaiting:i64?, expelled:i64?, bearer:text
 SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'active' ELSE c.status END, c.slot, c.subject,
        c.pending_id, p.state, r.id, r.device_id, r.native_id, r.state, r.live, r.topic, r.push_token,
-       r.push_magic, r.push_ok, r.unlock_token, r.bootstrap_token, r.awaiting_configuration, r.expelled
+       r.push_magic, r.push_ok, r.unlock_token, r.bootstrap_token, r.awaiting_configuration, r.expelled, COALESCE(r.bearer, '')
   FROM certificate c LEFT JOIN source_record r ON r.id = c.record_id LEFT JOIN pending_enrollment p ON p.id = c.pending_id
  WHERE c.fingerprint = :fingerprint;
 

@@ -84,8 +84,8 @@ UPDATE certificate SET status = 'superseded', superseded_ms = :now
 -- Identities whose renewal is due, longest due first. A removed or leaving device renews nothing.
 -- name: identity_due :many
 -- args: now:i64, count:i64
--- cols: fingerprint:text, record_id:text, topic:text?, base_url:text
-SELECT c.fingerprint, c.record_id, r.topic, r.base_url
+-- cols: fingerprint:text, record_id:text, topic:text?, base_url:text, account:text, apple_account:text
+SELECT c.fingerprint, c.record_id, r.topic, r.base_url, r.account, r.apple_account
   FROM certificate c JOIN source_record r ON r.id = c.record_id
  WHERE c.slot = 'current' AND c.status = 'active' AND c.renew_ms <= :now
    AND r.live = 1 AND r.state = 'enrolled' AND r.expelled = 0

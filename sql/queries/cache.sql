@@ -12,8 +12,8 @@ CASE WHEN EXISTS (SELECT 1 FROM command q WHERE q.record_id = r.id AND q.open = 
 -- A superseded identity counts as active while it may still be seen.
 -- name: cache_by_cert :one
 -- args: fingerprint:text, grace:i64
--- cols: status:text, record_id:text?, kind:text?, native_id:text?, live:i64, state:text?, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
-SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'active' ELSE c.status END, c.record_id, r.kind, r.native_id, COALESCE(r.live, 0), r.state, COALESCE(r.expelled, 0),
+-- cols: status:text, record_id:text?, kind:text?, native_id:text?, live:i64, state:text?, expelled:i64, bearer:text?, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'active' ELSE c.status END, c.record_id, r.kind, r.native_id, COALESCE(r.live, 0), r.state, COALESCE(r.expelled, 0), r.bearer,
        {waiting}, r.device_id, d.state, d.lost_ms,
        {live_certificates}
 FROM certificate c
@@ -23,8 +23,8 @@ WHERE c.fingerprint = :fingerprint;
 
 -- name: cache_by_native :one
 -- args: native_id:text
--- cols: record_id:text, kind:text, native_id:text, state:text, expelled:i64, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
-SELECT r.id, r.kind, r.native_id, r.state, r.expelled, {waiting}, r.device_id, d.state, d.lost_ms,
+-- cols: record_id:text, kind:text, native_id:text, state:text, expelled:i64, bearer:text, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+SELECT r.id, r.kind, r.native_id, r.state, r.expelled, r.bearer, {waiting}, r.device_id, d.state, d.lost_ms,
        {live_certificates}
 FROM source_record r
 LEFT JOIN device d ON d.id = r.device_id

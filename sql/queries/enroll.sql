@@ -206,6 +206,12 @@ SELECT d.id, d.person_id, d.state, d.name, d.last_contact_ms, d.created_ms FROM 
 -- cols: id:text, device_id:text?, state:text, last_seen_ms:i64
 SELECT id, device_id, state, last_seen_ms FROM source_record WHERE live = 1 AND kind = :kind AND native_id = :native_id;
 
+-- Whose a user enrolment is that a device says it is.
+-- name: enroll_native_owner :one
+-- args: kind:text, native_id:text
+-- cols: device_id:text?, person_id:text?, state:text
+SELECT r.device_id, r.person_id, r.state FROM source_record r WHERE r.live = 1 AND r.kind = :kind AND r.native_id = :native_id;
+
 -- name: enroll_device_records :many
 -- args: device_id:text, kind:text
 -- cols: id:text, native_id:text, state:text, last_seen_ms:i64

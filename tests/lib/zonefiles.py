@@ -280,6 +280,10 @@ MDMAdminFiles "{zone.ui_dir}/admin"
         SetHandler mdm-service
         MDMAccess endpoint
     </Location>
+    <Location "/.well-known/com.apple.remotemanagement">
+        SetHandler mdm-account
+        MDMAccess endpoint
+    </Location>
     <Location "/enroll">
         SetHandler mdm-enroll
         MDMAccess endpoint

@@ -7,6 +7,7 @@ import json
 import os
 import plistlib
 import random
+import re
 import socket
 import ssl
 import tempfile
@@ -146,7 +147,12 @@ class Profile:
         for key in ("ServerURL", "CheckInURL"):
             if mdm.get(key) and not mdm[key].startswith("https://"):
                 raise ProfileError(f"com.apple.mdm: {key} is not https")
-        if not mdm.get("AccessRights"):
+        if mdm.get("EnrollmentMode"):
+            if mdm["EnrollmentMode"] not in ("BYOD", "ADDE") or not mdm.get("AssignedManagedAppleID"):
+                raise ProfileError("com.apple.mdm: EnrollmentMode needs an AssignedManagedAppleID")
+            if "AccessRights" in mdm:
+                raise ProfileError("com.apple.mdm: AccessRights in an account-driven enrolment")
+        elif not mdm.get("AccessRights"):
             raise ProfileError("com.apple.mdm: AccessRights is missing or 0")
         return mdm
 
@@ -253,6 +259,59 @@ class Service:
         return self.send(device, self.identity(device, self.send(device, device.factory())))
 
 
+SCHEME = "apple-remotemanagement-user-login://authentication-results?access-token="
+# What a user enrolment does not answer, and what it takes no command of.
+FORBIDDEN = {"UDID", "SerialNumber", "IMEI", "MEID", "ICCID", "WiFiMAC", "BluetoothMAC", "PhoneNumber", "ModemFirmwareVersion", "ServiceSubscriptions",
+             "AwaitingConfiguration", "IsActivationLockEnabled", "IsDoNotDisturbInEffect", "IsCloudBackupEnabled", "LastCloudBackupDate",
+             "IsMDMLostModeEnabled", "iTunesStoreAccountIsActive", "iTunesStoreAccountHash", "CurrentCarrierNetwork", "SubscriberCarrierNetwork",
+             "CurrentMCC", "CurrentMNC", "SubscriberMCC", "SubscriberMNC", "IsRoaming", "DataRoamingEnabled", "VoiceRoamingEnabled",
+             "PersonalHotspotEnabled"}
+FORBIDDEN_COMMANDS = {"EraseDevice", "ClearPasscode", "Restrictions", "EnableLostMode", "DisableLostMode", "DeviceLocation", "PlayLostModeSound",
+                      "RestartDevice", "ShutDownDevice", "ProvisioningProfileList", "InviteToProgram", "ApplyRedemptionCode", "DeviceConfigured"}
+
+
+class WebLogin:
+    """What the system's web view does between the two requests of an account-driven enrolment: forms, cookies, no scripts."""
+
+    def __init__(self, device, url, account=None):
+        self.http, self.cookies = device.http, {}
+        self.url = url + ("?" + urllib.parse.urlencode({"user-identifier": account}) if account else "")
+
+    def fetch(self, method, url, body=None):
+        parts = urllib.parse.urlsplit(url)
+        headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())} if self.cookies else {}
+        if body is not None:
+            headers.update({"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin",
+                            "Origin": f"{parts.scheme}://{parts.netloc}"})
+        status, got, data = self.http.fetch(method, url, body, headers)
+        for cookie in got.get_all("Set-Cookie") or []:
+            name, value = cookie.split(";")[0].split("=", 1)
+            if "Max-Age=0" in cookie or not value:
+                self.cookies.pop(name, None)
+            else:
+                self.cookies[name] = value
+        return status, got, data
+
+    def run(self, **fields):
+        """Fills in what the pages ask for; the token. Refused: a page without a form, or one that comes again."""
+        method, url, body, seen = "GET", self.url, None, set()
+        while True:
+            status, headers, data = self.fetch(method, url, body)
+            place = headers.get("Location")
+            if status == 308 and place.startswith(SCHEME):
+                return place[len(SCHEME):]
+            if status == 303:
+                method, url, body = "GET", urllib.parse.urljoin(url, place), None
+                continue
+            form = re.search(rb'<form method="post" action="([^"]+)"', data)
+            if status != 200 or not form or form[1] in seen:
+                raise Refused("the log-in", status, data)
+            seen.add(form[1])
+            names = {n.decode() for n in re.findall(rb'<input[^>]* name="([^"]+)"', data)}
+            url = urllib.parse.urljoin(url, form[1].decode().replace("&amp;", "&"))
+            method, body = "POST", urllib.parse.urlencode({k: v for k, v in fields.items() if k in names}).encode()
+
+
 class Device:
     """One device. cafile: the roots it trusts from the factory. Everything it knows is in attributes."""
 
@@ -275,6 +334,9 @@ class Device:
         self.handled = []            # (RequestType, status) in order
         self.profiles, self.apps = [], list(APPS)
         self.enrolled = self.wiped = self.locked = False
+        self.enrollment_id = self.bearer = None  # of an account-driven enrolment
+        self.login_again = None      # what to call with the address when a request is answered 401; its result is the new token
+        self.asked = set()           # queries of DeviceInformation
         self.made_with = None
 
     # -- enrolment
@@ -338,11 +400,73 @@ class Device:
         self.token_update()
         return self
 
+    # -- account-driven enrolment
+    @property
+    def ids(self):
+        return {"EnrollmentID": self.enrollment_id} if self.enrollment_id else {"UDID": self.udid}
+
+    def discover(self, base, account, family="iPhone"):
+        """Version -> BaseURL, in the order of the answer."""
+        query = urllib.parse.urlencode({"user-identifier": account, "model-family": family})
+        status, headers, body = self.http.fetch("GET", f"{base}/.well-known/com.apple.remotemanagement?{query}")
+        if status != 200:
+            raise Refused("discovery", status, body)
+        if headers.get_content_type() != "application/json":
+            raise ProfileError(f"discovery has type {headers.get_content_type()}")
+        return {s["Version"]: s["BaseURL"] for s in json.loads(body)["Servers"]}
+
+    def ask(self, base_url, token=None, **keys):
+        """One request to the BaseURL: (status, headers, body)."""
+        facts = {"LANGUAGE": "en", "PRODUCT": self.product, "VERSION": self.build, "OS_VERSION": self.os_version, **keys}
+        body = Service.sign({k: v for k, v in facts.items() if v is not None}, *self.factory())
+        headers = {"Content-Type": "application/pkcs7-signature", **({"Authorization": f"Bearer {token}"} if token else {})}
+        return self.http.fetch("POST", base_url, body, headers)
+
+    @staticmethod
+    def login_url(headers):
+        found = re.fullmatch(r'Bearer method="apple-as-web", url="(https://[^"]+)"', headers.get("WWW-Authenticate") or "")
+        if not found:
+            raise ProfileError(f"WWW-Authenticate: {headers.get('WWW-Authenticate')}")
+        return found[1]
+
+    def begin(self, base_url, account, **fields):
+        """First request and the log-in: the token."""
+        status, headers, body = self.ask(base_url)
+        if status != 401:
+            raise Refused("the first request", status, body)
+        return WebLogin(self, self.login_url(headers), account).run(**fields)
+
+    def profile_by(self, base_url, token):
+        status, headers, body = self.ask(base_url, token)
+        if status != 200:
+            raise Refused("the second request", status, body)
+        if headers.get_content_type() != PROFILE_TYPE:
+            raise ProfileError(f"the profile has type {headers.get_content_type()}")
+        return body
+
+    def account_install(self, data, token):
+        """Installs the profile of an account-driven enrolment."""
+        mode = Profile(data).mdm()["EnrollmentMode"]
+        self.enrollment_id = str(uuid.uuid4()).upper() if mode == "BYOD" else None
+        self.bearer = token
+        if mode == "BYOD":
+            self.unlock_token = None
+        return self.install(data)
+
+    def account_enroll(self, base_url, account, **fields):
+        token = self.begin(base_url, account, **fields)
+        self.account_install(self.profile_by(base_url, token), token)
+        self.authenticate()
+        self.token_update()
+        return self
+
     # -- check-in
     def _headers(self, kind, body):
         headers = {"Content-Type": kind, "User-Agent": "MDM/1.0"}
         if self.mdm.get("SignMessage") and self.use_signature and self.cert:
             headers["Mdm-Signature"] = self.signature(body)
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer}"
         return headers
 
     def signature(self, body):
@@ -353,22 +477,27 @@ class Device:
     def put(self, url, kind, message):
         """One PUT with a plist (or raw bytes): (status, headers, body)."""
         body = message if isinstance(message, bytes) else plistlib.dumps(message)
-        return self.http.fetch("PUT", url, body, self._headers(kind, body))
+        answer = self.http.fetch("PUT", url, body, self._headers(kind, body))
+        if answer[0] == 401 and self.login_again:
+            self.bearer = self.login_again(self.login_url(answer[1]))
+            answer = self.http.fetch("PUT", url, body, self._headers(kind, body))
+        return answer
 
     @property
     def checkin_url(self):
         return self.mdm.get("CheckInURL") or self.mdm["ServerURL"]
 
     def checkin(self, message_type, **keys):
-        message = {"MessageType": message_type, "UDID": self.udid, "Topic": self.mdm["Topic"], **keys}
+        message = {"MessageType": message_type, **self.ids, "Topic": self.mdm["Topic"], **keys}
         status, _, body = self.put(self.checkin_url, CHECKIN_TYPE, {k: v for k, v in message.items() if v is not None})
         if status != 200:
             raise Refused(message_type, status, body)
         return body
 
     def authenticate(self, **keys):
-        self.checkin("Authenticate", **{"OSVersion": self.os_version, "BuildVersion": self.build, "IMEI": self.imei,
-                                        "ProductName": self.product, "SerialNumber": self.serial, **keys})
+        own = self.enrollment_id is not None
+        self.checkin("Authenticate", **{"OSVersion": self.os_version, "BuildVersion": self.build, "IMEI": None if own else self.imei,
+                                        "ProductName": self.product, "SerialNumber": None if own else self.serial, **keys})
 
     def token_update(self, **keys):
         self.checkin("TokenUpdate", **{"Token": self.token, "PushMagic": self.magic, "UnlockToken": self.unlock_token,
@@ -384,7 +513,7 @@ class Device:
     # -- connect
     def connect(self, **message):
         """One message to ServerURL: the next command (a dict) or None."""
-        status, headers, body = self.put(self.mdm["ServerURL"], CONNECT_TYPE, {"UDID": self.udid, **message})
+        status, headers, body = self.put(self.mdm["ServerURL"], CONNECT_TYPE, {**self.ids, **message})
         if status == 403 and body and json.loads(body).get("code") == "com.apple.unrecognized.device":
             self.enrolled = False
         if status != 200:
@@ -427,6 +556,8 @@ class Device:
 
     def run(self, kind, command):
         """(Status, result keys) of one command."""
+        if self.enrollment_id and kind in FORBIDDEN_COMMANDS:
+            return "Error", error("MCMDMErrorDomain", 12021, f"{kind} is not for a user enrolment")
         if kind in self.answers:
             keys = dict(self.answers[kind])
             return keys.pop("Status", "Acknowledged"), keys
@@ -460,13 +591,16 @@ class Device:
 
     def do_DeviceInformation(self, command):
         facts = self.facts()
+        self.asked |= set(command.get("Queries", []))
+        if self.enrollment_id:
+            facts = {k: v for k, v in facts.items() if k not in FORBIDDEN}
         return "Acknowledged", {"QueryResponses": {q: facts[q] for q in command.get("Queries", []) if q in facts}}
 
     def do_SecurityInfo(self, command):
         return "Acknowledged", {"SecurityInfo": {
             "HardwareEncryptionCaps": 3, "PasscodePresent": self.passcode, "PasscodeCompliant": True,
             "PasscodeCompliantWithProfiles": True, "PasscodeLockGracePeriodEnforced": 0,
-            "ManagementStatus": {"EnrolledViaDEP": False, "IsUserEnrollment": False}}}
+            "ManagementStatus": {"EnrolledViaDEP": False, "IsUserEnrollment": self.enrollment_id is not None}}}
 
     def do_InstalledApplicationList(self, command):
         return "Acknowledged", {"InstalledApplicationList": [
@@ -539,10 +673,10 @@ class Device:
     def renew(self, data):
         """The enrolment profile again: what is fixed for life may not change, and the new identity takes the old one's place."""
         mdm = Profile(data).mdm()
-        for key in ("Topic", "ServerURL", "CheckInURL"):
+        for key in ("Topic", "ServerURL", "CheckInURL", "EnrollmentMode", "AssignedManagedAppleID"):
             if mdm.get(key) != self.mdm.get(key):
                 raise ProfileError(f"com.apple.mdm: {key} can't change")
-        if mdm["AccessRights"] & ~self.mdm["AccessRights"]:
+        if mdm.get("AccessRights", 0) & ~self.mdm.get("AccessRights", 0):
             raise ProfileError("com.apple.mdm: AccessRights can't grow")
         if self.refuse_renewal:
             raise ProfileError("the profile can't be installed")

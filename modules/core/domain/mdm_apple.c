@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_seal.h"
+#include "domain/mdm_account.h"
 #include "domain/mdm_apple_priv.h"
 #include "domain/mdm_apple_user.h"
 #include "domain/mdm_ca.h"
@@ -87,6 +88,18 @@ apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_
     return APR_SUCCESS;
 }
 
+apr_status_t mdm_apple_login_again(mdm_ctx_t *ctx, mdm_apple_answer_t *a, apr_status_t rv)
+{
+    if (rv != MDM_EAUTH) {
+        return rv;
+    }
+    a->status = 401;
+    a->decision = "log in again";
+    ctx->fail_text = NULL;
+    mdm_log(ctx, MDM_LOG_INFO, "MDM0483", 0, "a device under account-driven enrolment does not show its access token: its person is asked to log in");
+    return APR_SUCCESS;
+}
+
 /* ---------------------------------------------------------------- Authenticate */
 
 static const char *word(call_t *c, const char *key)
@@ -102,6 +115,20 @@ static apr_status_t enroll_pending(call_t *c)
     apr_status_t rv = c->id->pending_id ? mdm_pending_get(c->db, c->id->pending_id, &c->pending) : APR_NOTFOUND;
 
     return APR_STATUS_IS_NOTFOUND(rv) ? mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate belongs to no enrolment.") : rv;
+}
+
+/* A user enrolment has no identifier but its own; whatever else is said is not kept. A device enrolment has no such thing. */
+static apr_status_t fit_account(call_t *c)
+{
+    int own = is(c->pending->account, MDM_ACCOUNT_BYOD), said = mdm_plist_get(c->msg, "EnrollmentID") != NULL;
+
+    if (*c->pending->account && own != said) {
+        return mdm_fail(c->ctx, MDM_EDENIED, "EnrollmentID", own ? "This enrolment is a user enrolment." : "This enrolment is one of a device.");
+    }
+    if (own) {
+        c->facts.udid = c->facts.serial = c->facts.imei = NULL;
+    }
+    return *c->pending->account ? mdm_account_shown_first(c->db, c->pending, c->who->bearer) : APR_SUCCESS;
 }
 
 static void read_facts(call_t *c)
@@ -120,6 +147,9 @@ static apr_status_t enroll_first(call_t *c)
 
     if (rv == APR_SUCCESS) {
         read_facts(c);
+        rv = fit_account(c);
+    }
+    if (rv == APR_SUCCESS) {
         rv = mdm_enroll_begin(c->db, c->pending, &c->facts, &device_id, &record_id);
     }
     if (rv == APR_SUCCESS) {
@@ -559,6 +589,12 @@ static apr_status_t check_identity(call_t *c)
         return mdm_fail(c->ctx, MDM_EIDENTITY, NULL, "The certificate is not in use any more.");
     }
     c->a->device_id = c->id->device_id;
+    if (!is(c->id->state, "leaving") && !is(c->a->action, "CheckOut")) { /* whoever goes is not held up */
+        rv = mdm_account_shown(c->db, c->id->record_id, c->id->bearer, c->who->bearer);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
     return is(c->id->slot, "next") ? mdm_identity_promote(c->db, c->who->fingerprint) : APR_SUCCESS;
 }
 
@@ -631,5 +667,5 @@ apr_status_t mdm_apple_checkin(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
         return mdm_apple_mismatch(ctx, c.native);
     }
     c.msg = msg;
-    return dispatch(&c);
+    return mdm_apple_login_again(ctx, a, dispatch(&c));
 }

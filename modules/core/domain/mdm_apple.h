@@ -9,6 +9,7 @@
 typedef struct mdm_apple_who_t {
     const char *fingerprint;   /* SHA-256 of the certificate, 64 hex */
     const mdm_devrec_t *rec;
+    const char *bearer;        /* access token of the request (IOS-08); NULL: none */
     /* True if the record's native id is this one (services->device_is_native). NULL: the database is asked. */
     int (*is_native)(const mdm_devrec_t *rec, const char *native_id);
     /* The live record with this native id, for user channels (services->device_by_udid). NULL: the database is asked. */
@@ -16,7 +17,7 @@ typedef struct mdm_apple_who_t {
 } mdm_apple_who_t;
 
 typedef struct mdm_apple_answer_t {
-    int status;            /* 200, 403 (expelled), 410 (UserAuthenticate) */
+    int status;            /* 200, 401 (its person has to log in again), 403 (expelled), 410 (UserAuthenticate) */
     const char *type;      /* NULL with an empty body */
     mdm_blob_t body;
     const char *action;    /* what was asked, for logs: "Authenticate", "Idle", … */

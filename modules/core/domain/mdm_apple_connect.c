@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_account.h"
 #include "domain/mdm_apple_inventory.h"
 #include "domain/mdm_apple_priv.h"
 #include "domain/mdm_apple_user.h"
@@ -314,6 +315,12 @@ static apr_status_t who_is_it(call_t *c, const char *native)
     return rv == APR_SUCCESS && strcmp(row->native_id, native) != 0 ? mdm_apple_mismatch(c->ctx, native) : rv;
 }
 
+/* What the certificate's device shows beside it; one that leaves has only to go. */
+static apr_status_t shown(const call_t *c)
+{
+    return c->who->rec->flags & MDM_DEVF_LEAVING ? APR_SUCCESS : mdm_account_bearer(c->ctx, c->who->rec, c->who->bearer);
+}
+
 static apr_status_t run(call_t *c, apr_status_t (*fn)(call_t *c))
 {
     apr_status_t rv = mdm_db_open(c->ctx, &c->db);
@@ -427,7 +434,7 @@ static apr_status_t unusable(call_t *c, const char *uuid, const char *native, ap
     c->uuid = our_uuid(c->ctx, uuid);
     c->msg = NULL;
     c->user = 0;
-    if ((*c->uuid || c->longer) && who_is_it(c, native) == APR_SUCCESS) {
+    if ((*c->uuid || c->longer) && who_is_it(c, native) == APR_SUCCESS && shown(c) == APR_SUCCESS) {
         did = run(c, do_unreadable);
     }
     if (did == APR_SUCCESS) {
@@ -473,6 +480,9 @@ static apr_status_t listen_to(call_t *c, const mdm_plist_t *msg)
     }
     if (rv == APR_SUCCESS) {
         rv = who_is_it(c, native);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = shown(c);
     }
     if (rv == APR_SUCCESS && (c->who->rec->flags & MDM_DEVF_NEXT)) {
         rv = run(c, do_promote); /* once in an identity's life (IOS-06) */
@@ -530,5 +540,5 @@ apr_status_t mdm_apple_connect(mdm_ctx_t *ctx, const mdm_apple_who_t *who, const
         native = mdm_plist_str(msg, "UDID") ? mdm_plist_str(msg, "UDID") : mdm_plist_str(msg, "EnrollmentID");
         rv = unusable(&c, mdm_plist_str(msg, "CommandUUID"), native, rv);
     }
-    return rv;
+    return mdm_apple_login_again(ctx, c.a, rv);
 }

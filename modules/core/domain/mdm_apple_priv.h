@@ -11,6 +11,9 @@
 apr_status_t mdm_apple_native(mdm_ctx_t *ctx, const mdm_plist_t *msg, const char **out);
 /* Judges what the cache says of the certificate alone. APR_SUCCESS with *a answered: expelled. */
 apr_status_t mdm_apple_standing(mdm_ctx_t *ctx, const mdm_apple_who_t *who, mdm_apple_answer_t *a);
+/* A device under account-driven enrolment that does not show its access token: *a is answered 401 and APR_SUCCESS is the result (IOS-08). rv: what
+ * looking at the token gave; anything but MDM_EAUTH stays as it is. */
+apr_status_t mdm_apple_login_again(mdm_ctx_t *ctx, mdm_apple_answer_t *a, apr_status_t rv);
 /* Logs and refuses a certificate that speaks for another device (R12). */
 apr_status_t mdm_apple_mismatch(mdm_ctx_t *ctx, const char *native);
 

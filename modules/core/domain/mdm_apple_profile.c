@@ -3,6 +3,7 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include "domain/mdm_account.h"
 #include "wire/mdm_cms.h"
 #include "wire/mdm_plist.h"
 #include "mdm_sql_gen.h"
@@ -142,7 +143,12 @@ static apr_status_t add_mdm(mdm_ctx_t *ctx, mdm_plist_t *list, const mdm_apple_c
     mdm_plist_add_str(p, d, "CheckInURL", apr_pstrcat(p, conf->public_url, "/mdm/checkin", NULL));
     mdm_plist_add_str(p, d, "Topic", conf->topic);
     mdm_plist_add_str(p, d, "IdentityCertificateUUID", identity);
-    mdm_plist_add_int(p, d, "AccessRights", ACCESS_RIGHTS);
+    if (conf->account && *conf->account) { /* the rights of such enrolments are the system's to give */
+        mdm_plist_add_str(p, d, "EnrollmentMode", strcmp(conf->account, MDM_ACCOUNT_BYOD) ? "ADDE" : "BYOD");
+        mdm_plist_add_str(p, d, "AssignedManagedAppleID", conf->apple_account);
+    } else {
+        mdm_plist_add_int(p, d, "AccessRights", ACCESS_RIGHTS);
+    }
     mdm_plist_add_bool(p, d, "SignMessage", conf->sign_message != 0);
     mdm_plist_add_bool(p, d, "CheckOutWhenRemoved", 1);
     can = mdm_plist_add_array(p, d, "ServerCapabilities"); /* what is implemented, and nothing else */
@@ -196,9 +202,12 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
                                       mdm_blob_t *out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_apple_conf_t own = *conf;
     const char *challenge;
     apr_status_t rv;
 
+    own.account = pending->account;
+    own.apple_account = pending->apple_account;
     if (!conf->topic || !*conf->topic) {
         return mdm_fail(ctx, MDM_ECONFLICT, NULL,
                         "Apple devices can't be enrolled yet: the push certificate is missing.");
@@ -207,7 +216,7 @@ apr_status_t mdm_apple_enroll_profile(mdm_db_t *db, const mdm_ca_t *ca,
     if (rv == APR_SUCCESS) {
         rv = mdm_challenge_create(db, pending, pending->id, &challenge);
     }
-    return rv == APR_SUCCESS ? mdm_apple_profile_with(ctx, ca, conf, pending->id, challenge, out) : rv;
+    return rv == APR_SUCCESS ? mdm_apple_profile_with(ctx, ca, &own, pending->id, challenge, out) : rv;
 }
 
 apr_status_t mdm_apple_service_profile(mdm_db_t *db, const mdm_ca_t *ca, const mdm_apple_conf_t *conf, const mdm_pending_t *pending,

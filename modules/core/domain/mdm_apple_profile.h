@@ -14,6 +14,7 @@ typedef struct mdm_apple_conf_t {
     const char *anchors_pem; /* roots to put into the profile when TLS is not publicly trusted; may
                                 be NULL */
     int rsa_bits;            /* 2048 */
+    const char *account, *apple_account; /* as of mdm_pending_t; NULL or "": none */
 } mdm_apple_conf_t;
 
 #define MDM_APPLE_PROFILE_TYPE "application/x-apple-aspen-config"

@@ -1,6 +1,7 @@
 #include <string.h>
 #include <apr_strings.h>
 #include "domain/mdm_devload.h"
+#include "domain/mdm_account.h"
 #include "domain/mdm_ca.h"
 #include "domain/mdm_delivery.h"
 #include "domain/mdm_eas_provision.h"
@@ -67,7 +68,7 @@ static mdm_devkey_t stored_cert(mdm_db_t *db, const mdm_devcache_t *cache, const
 
 /* What all ways know of a record. */
 typedef struct {
-    const char *record_id, *kind, *native_id, *person_id, *state, *device_id, *device_state, *current_fp, *next_fp;
+    const char *record_id, *kind, *native_id, *person_id, *state, *device_id, *device_state, *current_fp, *next_fp, *bearer;
     int live, expelled, queued, lost;
 } facts_t;
 
@@ -86,6 +87,9 @@ static apr_status_t fill(mdm_db_t *db, const mdm_devcache_t *cache, const facts_
     out->state = f->live ? number(states, f->device_state) : MDM_DEV_REMOVED;
     out->flags |= MDM_DEVF_LINKED | (f->queued ? MDM_DEVF_QUEUED : 0) | (f->expelled ? MDM_DEVF_EXPELLED : 0) |
                   (f->lost ? MDM_DEVF_LOST : 0);
+    if (f->bearer && *f->bearer) {
+        mdm_account_mark(out, f->bearer);
+    }
     if (!strcmp(f->state, "leaving")) {
         out->flags |= MDM_DEVF_LEAVING | MDM_DEVF_ENROLLED;
     } else if (!strcmp(f->state, "enrolled")) {
@@ -119,7 +123,7 @@ apr_status_t mdm_devload_by_cert(mdm_db_t *db, const mdm_devcache_t *cache, cons
     if (row->record_id) {
         facts_t f = {.record_id = row->record_id, .kind = row->kind, .native_id = row->native_id, .state = row->state,
                      .device_id = row->device_id, .device_state = row->device_state, .current_fp = row->current_fp,
-                     .next_fp = row->next_fp, .live = row->live != 0, .expelled = row->expelled != 0,
+                     .next_fp = row->next_fp, .bearer = row->bearer, .live = row->live != 0, .expelled = row->expelled != 0,
                      .queued = row->queued > 0, .lost = !row->lost_ms_null};
 
         rv = fill(db, cache, &f, out);
@@ -147,7 +151,7 @@ apr_status_t mdm_devload_by_native(mdm_db_t *db, const mdm_devcache_t *cache, co
     {
         facts_t f = {.record_id = row->record_id, .kind = row->kind, .native_id = row->native_id, .state = row->state,
                      .device_id = row->device_id, .device_state = row->device_state, .current_fp = row->current_fp,
-                     .next_fp = row->next_fp, .live = 1, .expelled = row->expelled != 0, .queued = row->queued > 0,
+                     .next_fp = row->next_fp, .bearer = row->bearer, .live = 1, .expelled = row->expelled != 0, .queued = row->queued > 0,
                      .lost = !row->lost_ms_null};
 
         return fill(db, cache, &f, out);

@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_account.h"
 #include "domain/mdm_log_rows.h"
 
 #define URL_SETTING "enroll.public_url"
@@ -64,10 +65,14 @@ apr_status_t mdm_enroll_agent(mdm_db_t *db, mdm_android_agent_t *out)
 
 apr_status_t mdm_enroll_conf_json(mdm_db_t *db, const char *id, json_t **out)
 {
+    mdm_account_conf_t account;
     mdm_android_agent_t agent;
     const char *url = "";
     apr_status_t rv = mdm_enroll_base(db, "", &url);
     int there = 0;
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_account_conf(db, &account);
 
     if (rv == APR_SUCCESS) {
         rv = mdm_enroll_agent(db, &agent);
@@ -75,7 +80,8 @@ apr_status_t mdm_enroll_conf_json(mdm_db_t *db, const char *id, json_t **out)
     }
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND)
         return rv;
-    *out = json_pack("{s:s, s:o}", "public_url", url, "agent", there ? mdm_android_agent_json(&agent) : json_null());
+    *out = json_pack("{s:s, s:o, s:o}", "public_url", url, "agent", there ? mdm_android_agent_json(&agent) : json_null(), "account",
+                     mdm_account_conf_json(&account));
     return *out ? APR_SUCCESS : APR_ENOMEM;
 }
 
@@ -93,14 +99,29 @@ static apr_status_t agent_edit(mdm_db_t *db, json_t *body)
     return rv == APR_SUCCESS ? mdm_setting_set(db, AGENT_SETTING, mdm_json_own(ctx, mdm_android_agent_json(&agent)), 0) : rv;
 }
 
+static apr_status_t account_edit(mdm_db_t *db, json_t *body)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_account_conf_t conf;
+    apr_status_t rv = mdm_account_conf(db, &conf);
+
+    if (rv != APR_SUCCESS && rv != MDM_EUNAVAIL)
+        return rv;
+    rv = mdm_account_conf_read(ctx, body, &conf);
+    if (rv == MDM_EINPUT && ctx->fail_field)
+        ctx->fail_field = apr_pstrcat(ctx->pool, "account.", ctx->fail_field, NULL);
+    return rv == APR_SUCCESS ? mdm_account_conf_set(db, &conf) : rv;
+}
+
 apr_status_t mdm_enroll_conf_edit(mdm_db_t *db, json_t *body)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *url = NULL, *checked = "";
-    json_t *agent = NULL;
+    json_t *agent = NULL, *account = NULL;
     int agent_given = 0;
     const mdm_jfield_t fields[] = {{"public_url", MDM_JF_STR, 0, 0, 300, NULL, 0, &url, NULL},
                                    {"agent", MDM_JF_OBJECT, 0, 0, 0, NULL, 1, &agent, &agent_given},
+                                   {"account", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &account, NULL},
                                    {NULL}};
     apr_status_t rv = mdm_json_fields(ctx, body, fields);
 
@@ -110,5 +131,7 @@ apr_status_t mdm_enroll_conf_edit(mdm_db_t *db, json_t *body)
         rv = mdm_setting_set(db, URL_SETTING, mdm_json_own(ctx, json_string(checked)), 0);
     if (rv == APR_SUCCESS && agent_given)
         rv = agent_edit(db, agent);
+    if (rv == APR_SUCCESS && account)
+        rv = account_edit(db, account);
     return rv == APR_SUCCESS ? mdm_audit(db, "enrollment.settings", "zone", "", "", "done", body) : rv;
 }

@@ -203,14 +203,38 @@ static apr_status_t other_person(mdm_begin_t *b, const mdm_q_enroll_device_known
     return mdm_audit(b->db, "device.retire", "device", d->id, d->name, "done", NULL);
 }
 
+/* A user enrolment is found by its own id alone, which nobody but its person has: another one never takes it over. */
+static apr_status_t owned_find(mdm_begin_t *b, const char **device_id)
+{
+    mdm_q_enroll_native_owner_t *row;
+    apr_status_t rv = b->preview ? APR_NOTFOUND : mdm_q_enroll_native_owner(b->db, b->facts->kind, b->facts->native_id, &row);
+
+    *device_id = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    if (!row->person_id || strcmp(row->person_id, b->person->id) != 0) {
+        return mdm_fail(b->ctx, MDM_EDENIED, "conflict", "This user enrolment is somebody else's.");
+    }
+    if (!strcmp(row->state, "leaving")) {
+        return mdm_fail(b->ctx, MDM_EDENIED, NULL, "A wipe or removal of this device is under way. Ask your IT support.");
+    }
+    *device_id = row->device_id;
+    return APR_SUCCESS;
+}
+
 /* *device_id = the object to continue, or NULL for a new one. */
 static apr_status_t object_find(mdm_begin_t *b, const char **device_id)
 {
     apr_array_header_t *rows;
-    apr_status_t rv = mdm_q_enroll_device_known(b->db, b->udid, b->serial, &rows);
+    apr_status_t rv;
     int i;
 
+    if (!strcmp(b->pending->account, "byod")) {
+        return owned_find(b, device_id);
+    }
     *device_id = NULL;
+    rv = mdm_q_enroll_device_known(b->db, b->udid, b->serial, &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_enroll_device_known_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_enroll_device_known_t);
         int live, leaving, use = 0;

@@ -89,6 +89,8 @@ static apr_status_t ask(mdm_ctx_t *ctx, const mdm_ca_t *ca, const mdm_apple_conf
     apr_status_t rv;
 
     own.topic = due->topic;
+    own.account = due->account;
+    own.apple_account = due->apple_account;
     if (*due->base_url) { /* the address in a profile is fixed for its life */
         own.public_url = due->base_url;
     }

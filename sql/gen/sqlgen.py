@@ -47,7 +47,7 @@ class Query:
     def __init__(self, name, card, where):
         self.name, self.card, self.where = name, card, where
         self.args = self.cols = None
-        self.retry = False
+        self.retry = self.keep = False
         self.texts = {}  # engine -> (sql text, where)
 
     def arg_type(self, name):
@@ -144,7 +144,7 @@ class QueryFile:
         """Takes one line."""
         where = (self.path, number)
         m = re.match(r"--\s*(part|name|args|cols|only):\s*(.*?)\s*\Z", raw)
-        if not m and not re.match(r"--\s*(retry|all)\s*\Z", raw):
+        if not m and not re.match(r"--\s*(retry|keep|all)\s*\Z", raw):
             if not raw.lstrip().startswith("--"):
                 raw = self.expand(raw, where)
                 if self.part:
@@ -172,8 +172,8 @@ class QueryFile:
             if rest not in ENGINES:
                 raise Mistake(where, "unknown engine '%s'" % rest)
             self.only = rest
-        elif key == "retry":
-            self.query.retry = True
+        elif key in ("retry", "keep"):
+            setattr(self.query, key, True)
         elif key == "all":
             raise Mistake(where, "'-- all' is for migrations")
         else:
@@ -315,6 +315,8 @@ def finish(query):
             raise Mistake(query.where, "argument '%s' of '%s' is not used" % (name, query.name))
     text = query.texts["pgsql"][0]
     words = [t.upper() for k, t, _ in tokens(text, query.texts["pgsql"][1]) if k == "word"]
+    if query.keep and words[0] not in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"):
+        raise Mistake(query.where, "PostgreSQL can't keep '%s': '-- keep' is for SELECT, WITH, INSERT, UPDATE and DELETE" % query.name)
     reads = query.card in ("one", "many") and not {"INSERT", "UPDATE", "DELETE"} & set(words)
     query.idempotent = query.retry or reads  # "FOR UPDATE" has the word UPDATE in it
     return query
@@ -551,9 +553,9 @@ def c_table(queries):
             c_list("mdm_sqltype_e", "c_" + q.name, [TYPES[c[1]] for c in q.cols]),
             c_list("unsigned char", "p_" + q.name, [str(i) for i in pg[1]]),
             c_list("unsigned char", "s_" + q.name, [str(i) for i in lite[1]])])
-        rows.append("    {\"%s\",\n     %s,\n     %s,\n     %d, %s, %d, %s, %d, %d, %s, %d, %s}," % (
+        rows.append("    {\"%s\",\n     %s,\n     %s,\n     %d, %s, %d, %s, %d, %d, %d, %s, %d, %s}," % (
             q.name, c_string(pg[0], 5), c_string(lite[0], 5), len(q.args), ref("a", q.args), len(q.cols),
-            ref("c", q.cols), q.idempotent, len(pg[1]), ref("p", pg[1]), len(lite[1]), ref("s", lite[1])))
+            ref("c", q.cols), q.keep, q.idempotent, len(pg[1]), ref("p", pg[1]), len(lite[1]), ref("s", lite[1])))
     return "\n".join(out + ["", "const mdm_query_t mdm_queries[] = {"] + rows + ["};", ""])
 
 

@@ -4,6 +4,7 @@
 -- name: apple_identity :one
 -- args: fingerprint:text, grace:i64
 -- cols: status:text, slot:text, subject:text, pending_id:text?, pending_state:text?, record_id:text?, device_id:text?, native_id:text?, state:text?, live:i64?, topic:text?, push_token:text?, push_magic:text?, push_ok:i64?, unlock_token:text?, bootstrap_token:text?, awaiting:i64?, expelled:i64?, bearer:text
+-- keep
 SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'active' ELSE c.status END, c.slot, c.subject,
        c.pending_id, p.state, r.id, r.device_id, r.native_id, r.state, r.live, r.topic, r.push_token,
        r.push_magic, r.push_ok, r.unlock_token, r.bootstrap_token, r.awaiting_configuration, r.expelled, COALESCE(r.bearer, '')
@@ -12,6 +13,7 @@ SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'acti
 
 -- name: apple_cert_take :exec
 -- args: fingerprint:text, now:i64
+-- keep
 UPDATE certificate SET status = 'active', first_used_ms = :now
  WHERE fingerprint = :fingerprint AND status = 'issued' AND record_id IS NULL;
 
@@ -33,6 +35,7 @@ UPDATE source_record
 -- name: apple_token :one
 -- args: record_id:text, topic:text, push_token:text, push_magic:text, unlock_token:text?, awaiting:i64, now:i64
 -- cols: device_id:text?, queued:i64
+-- keep
 UPDATE source_record
    SET topic = :topic, push_token = :push_token, push_token_ms = :now, push_magic = :push_magic, push_ok = 1,
        state = CASE WHEN state = 'leaving' THEN 'leaving' ELSE 'enrolled' END,
@@ -46,10 +49,12 @@ UPDATE source_record SET bootstrap_token = :bootstrap_token WHERE id = :record_i
 
 -- name: apple_active :exec
 -- args: device_id:text
+-- keep
 UPDATE device SET state = 'active', version = version + 1 WHERE id = :device_id AND state IN ('pending', 'removed');
 
 -- name: apple_device_os :exec
 -- args: device_id:text, os_version:text?, build:text?, product:text?
+-- keep
 UPDATE device SET os_version = COALESCE(:os_version, os_version), build = COALESCE(:build, build),
                   product = COALESCE(:product, product)
  WHERE id = :device_id;
@@ -57,6 +62,7 @@ UPDATE device SET os_version = COALESCE(:os_version, os_version), build = COALES
 -- name: apple_record :one
 -- args: record_id:text
 -- cols: device_id:text?, state:text, native_id:text, device_state:text?, device_name:text?
+-- keep
 SELECT r.device_id, r.state, r.native_id, d.state, d.name
   FROM source_record r LEFT JOIN device d ON d.id = r.device_id
  WHERE r.id = :record_id AND r.live = 1;
@@ -108,6 +114,7 @@ COALESCE(device.passcode_present, -1), COALESCE(device.passcode_compliant, -1), 
 -- name: compliance_facts :one
 -- args: device_id:text
 -- cols: passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, deliveries:text?
+-- keep
 -- only: pgsql
 SELECT {judged}, {deliveries_pgsql} FROM device WHERE device.id = :device_id;
 -- only: sqlite3
@@ -119,6 +126,7 @@ SELECT {judged}, {deliveries_sqlite} FROM device WHERE device.id = :device_id;
 -- name: inventory_device :one
 -- args: device_id:text, section:text, body:text, watch:text, now:i64, model:text?, product:text?, serial:text?, udid:text?, imei:text?, eas_device_id:text?, eas_key:text?, os_version:text?, build:text?, phone:text?, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?
 -- cols: was:text?, eas_known:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, deliveries:text?
+-- keep
 -- only: pgsql
 WITH held AS MATERIALIZED (
     SELECT r.id FROM source_record r WHERE r.device_id = :device_id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1

@@ -13,6 +13,7 @@ CASE WHEN EXISTS (SELECT 1 FROM command q WHERE q.record_id = r.id AND q.open = 
 -- name: cache_by_cert :one
 -- args: fingerprint:text, grace:i64
 -- cols: status:text, record_id:text?, kind:text?, native_id:text?, live:i64, state:text?, expelled:i64, bearer:text?, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+-- keep
 SELECT CASE WHEN c.status = 'superseded' AND c.superseded_ms > :grace THEN 'active' ELSE c.status END, c.record_id, r.kind, r.native_id, COALESCE(r.live, 0), r.state, COALESCE(r.expelled, 0), r.bearer,
        {waiting}, r.device_id, d.state, d.lost_ms,
        {live_certificates}
@@ -24,6 +25,7 @@ WHERE c.fingerprint = :fingerprint;
 -- name: cache_by_native :one
 -- args: native_id:text
 -- cols: record_id:text, kind:text, native_id:text, state:text, expelled:i64, bearer:text, queued:i64, device_id:text?, device_state:text?, lost_ms:i64?, current_fp:text?, next_fp:text?
+-- keep
 SELECT r.id, r.kind, r.native_id, r.state, r.expelled, r.bearer, {waiting}, r.device_id, d.state, d.lost_ms,
        {live_certificates}
 FROM source_record r
@@ -34,6 +36,7 @@ WHERE r.kind = 'mdm' AND r.native_id = :native_id AND r.live = 1;
 -- name: cache_by_eas :one
 -- args: person_id:text, native_id:text
 -- cols: record_id:text, state:text, expelled:i64, device_id:text?, device_state:text?, lost_ms:i64?, server_only:i64, gate:text?, policy:text?, policy_key:i64, key_rev:i64, key_version:i64, back_key:i64, tries:i64, tries_rev:i64, tries_ms:i64, lax:i64, account:i64
+-- keep
 SELECT r.id, r.state, r.expelled, r.device_id, d.state, d.lost_ms,
        CASE WHEN d.mail = 'proxy' THEN 0
             WHEN (SELECT z.value FROM zone_setting z WHERE z.name = 'mail.without_policy') = '"server_only"' THEN 1

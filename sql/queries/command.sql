@@ -3,17 +3,20 @@
 -- name: command_record :one
 -- args: device_id:text
 -- cols: id:text, state:text, expelled:i64
+-- keep
 SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class = '' AND live = 1;
 
 -- What is known of the device of a record.
 -- name: command_known :one
 -- args: record_id:text
 -- cols: inventory:text, device_id:text
+-- keep
 SELECT d.inventory, d.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
 
 -- One that is being sent at this moment is not waited for: it goes out.
 -- name: command_supersede :exec
 -- args: record_id:text, coalesce_key:text, now:i64
+-- keep
 -- only: pgsql
 UPDATE command SET open = 0, state = 'superseded', done_ms = :now
  WHERE id = ANY (ARRAY(SELECT c.id FROM command c WHERE c.record_id = :record_id AND c.open = 1 AND c.state = 'queued'
@@ -25,6 +28,7 @@ UPDATE command SET open = 0, state = 'superseded', done_ms = :now
 -- name: command_seq :one
 -- args: record_id:text
 -- cols: seq:i64, waiting:i64, device_id:text?, state:text
+-- keep
 UPDATE source_record SET queue_seq = queue_seq + 1
  WHERE id = :record_id AND live = 1
 RETURNING queue_seq,
@@ -32,6 +36,7 @@ RETURNING queue_seq,
 
 -- name: command_insert :exec
 -- args: id:text, record_id:text, device_id:text, seq:i64, request_type:text, payload:text, sealed:i64, coalesce_key:text?, leaving:i64, task_id:text?, now:i64, created_by:text, expires_ms:i64?
+-- keep
 INSERT INTO command (id, record_id, device_id, seq, request_type, payload, sealed, state, coalesce_key, leaving, task_id,
                      created_ms, created_by, expires_ms)
 VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'queued', :coalesce_key, :leaving, :task_id,
@@ -46,6 +51,7 @@ VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'qu
 -- name: command_next :one
 -- args: record_id:text, now:i64, skip_notnow:i64
 -- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?
+-- keep
 UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
  WHERE id = (SELECT c.id FROM command c
               WHERE c.record_id = :record_id AND c.open = 1 AND (c.expires_ms IS NULL OR c.expires_ms > :now)
@@ -60,12 +66,14 @@ RETURNING id, request_type, payload, sealed, stored, {stored_body};
 -- name: command_stored :one
 -- args: hash:text
 -- cols: body:text
+-- keep
 SELECT body FROM stored_profile WHERE hash = :hash;
 
 -- Ends one and offers the next: a whole answer in one statement (PRF-02).
 -- name: command_answer :many
 -- args: record_id:text, done:text, leaving:i64, state:text, error:text?, result:text?, now:i64
 -- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?, open:i64, leaving:i64, coalesce_key:text?
+-- keep
 UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                    open = CASE WHEN id = :done THEN 0 ELSE 1 END,
                    done_ms = CASE WHEN id = :done THEN :now ELSE done_ms END,
@@ -161,6 +169,7 @@ SELECT id FROM command WHERE record_id = :record_id AND open = 1 AND state = 'se
 -- name: command_notnow :one
 -- args: id:text, record_id:text, now:i64
 -- cols: offers:i64
+-- keep
 UPDATE command SET state = 'notnow', notnow_ms = :now
  WHERE id = :id AND record_id = :record_id AND open = 1
 RETURNING offers;

@@ -30,6 +30,7 @@ SELECT 1;
 -- changes of one transaction wake them once.
 -- name: change_add :exec
 -- args: kind:text, key:text, now:i64
+-- keep
 -- only: pgsql
 WITH c AS (INSERT INTO change (kind, key, at_ms) VALUES (:kind, :key, :now) RETURNING seq)
 SELECT pg_notify('mdm_change', '') FROM c;
@@ -39,6 +40,7 @@ INSERT INTO change (kind, key, at_ms) VALUES (:kind, :key, :now);
 -- keys: a JSON list.
 -- name: change_add_many :exec
 -- args: kind:text, keys:text, now:i64
+-- keep
 -- only: pgsql
 WITH c AS (INSERT INTO change (kind, key, at_ms) SELECT :kind, k, :now FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS k RETURNING seq)
 SELECT pg_notify('mdm_change', '') FROM c LIMIT 1;

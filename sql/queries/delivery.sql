@@ -238,6 +238,7 @@ RETURNING device_id, type, hash,
 -- name: delivery_answered :one
 -- args: record_id:text, command_id:text, state:text, error:text, now:i64
 -- cols: device_id:text, type:text, hash:text, asks:i64
+-- keep
 -- only: pgsql
 WITH held AS MATERIALIZED (
     SELECT r.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id FOR NO KEY UPDATE OF r FOR NO KEY UPDATE OF d)

@@ -39,6 +39,7 @@ t.rank, t.sub, t.name, a.position, a.created_ms, a.id
 -- name: enroll_policy_effective :one
 -- args: person_id:text
 -- cols: policy_id:text, policy_name:text, settings:text, target_kind:text, target_id:text, target_name:text?
+-- keep
 WITH RECURSIVE who (id) AS (SELECT CAST(:person_id AS TEXT)), {enroll_targets}
 SELECT p.id AS policy_id, p.name AS policy_name, v.settings, t.kind AS target_kind, t.id AS target_id, t.name AS target_name
   {enroll_assigned} ORDER BY {enroll_order} LIMIT 1;
@@ -47,6 +48,7 @@ SELECT p.id AS policy_id, p.name AS policy_name, v.settings, t.kind AS target_ki
 -- name: enroll_policies_effective :many
 -- args: ids:text
 -- cols: person_id:text, policy_id:text, policy_name:text, settings:text
+-- keep
 -- only: pgsql
 WITH RECURSIVE who (id) AS (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))), {enroll_targets}
 SELECT x.person_id, x.policy_id, x.policy_name, x.settings
@@ -97,6 +99,7 @@ SELECT COUNT(*) AS n FROM up WHERE id = :folder_id;
 -- name: pending_counts :one
 -- args: person_id:text, now:i64
 -- cols: open:i64, devices:i64
+-- keep
 SELECT (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = :person_id AND e.expires_ms > :now
            AND e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated')) AS open,
        (SELECT COUNT(*) FROM device d WHERE d.person_id = :person_id
@@ -104,6 +107,7 @@ SELECT (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = :person_id
 
 -- name: pending_add :exec
 -- args: id:text, token_hash:text, token:text, token_head:text, person_id:text, policy_id:text, ownership:text, level:text, platform:text, origin:text, step:text, now:i64, created_by:text, expires_ms:i64
+-- keep
 INSERT INTO pending_enrollment (id, token_hash, token, token_head, person_id, policy_id, ownership, level, platform, origin, state,
                                 step, created_ms, created_by, expires_ms)
 VALUES (:id, :token_hash, :token, :token_head, :person_id, :policy_id, :ownership, :level, :platform, :origin, 'created',
@@ -113,6 +117,7 @@ VALUES (:id, :token_hash, :token, :token_head, :person_id, :policy_id, :ownershi
 -- name: pending_get :one
 -- args: id:text
 -- cols: id:text, person_id:text?, policy_id:text?, ownership:text, level:text, platform:text, origin:text, state:text, device_id:text?, step:text, person_login:text?, person_name:text?, person_mail:text?, expected_serial:text?, expected_imei:text?, proof_hash:text?, phone:text, mail:text, notify:text, language:text, account:text, apple_account:text, created_ms:i64, valid_from_ms:i64, expires_ms:i64, folder_id:text?, version:i64
+-- keep
 SELECT e.id, e.person_id, e.policy_id, e.ownership, e.level, e.platform, e.origin,
        CASE WHEN (p.disabled = 1 OR p.gone_ms IS NOT NULL) AND e.state IN ('created', 'opened', 'profile') THEN 'cancelled'
             ELSE e.state END AS state, e.device_id, e.step,
@@ -123,6 +128,7 @@ SELECT e.id, e.person_id, e.policy_id, e.ownership, e.level, e.platform, e.origi
 -- name: pending_id_by_token :one
 -- args: token_hash:text
 -- cols: id:text
+-- keep
 SELECT id FROM pending_enrollment WHERE token_hash = :token_hash;
 
 -- name: pending_of_person :many
@@ -134,12 +140,14 @@ SELECT id, token, state, platform, ownership, level, device_id, step, created_ms
 -- name: pending_token :one
 -- args: id:text
 -- cols: token:text
+-- keep
 SELECT token FROM pending_enrollment WHERE id = :id;
 
 -- Holds the row so that two steps at once are written one after the other.
 -- name: pending_step_get :one
 -- args: id:text
 -- cols: state:text, step:text, device_id:text?
+-- keep
 -- only: pgsql
 SELECT state, step, device_id FROM pending_enrollment WHERE id = :id FOR UPDATE;
 -- only: sqlite3
@@ -147,27 +155,32 @@ SELECT state, step, device_id FROM pending_enrollment WHERE id = :id;
 
 -- name: pending_step_set :exec1
 -- args: id:text, state:text, step:text, finished_ms:i64?
+-- keep
 UPDATE pending_enrollment SET state = :state, step = :step, finished_ms = :finished_ms, version = version + 1
  WHERE id = :id;
 
 -- name: pending_set_device :exec1
 -- args: id:text, device_id:text
+-- keep
 UPDATE pending_enrollment SET device_id = :device_id, version = version + 1 WHERE id = :id;
 
 -- ---------------------------------------------------------------- challenges
 
 -- name: challenge_drop_unused :exec
 -- args: pending_id:text
+-- keep
 DELETE FROM challenge WHERE pending_id = :pending_id AND used_ms IS NULL;
 
 -- name: challenge_add :exec
 -- args: hash:text, pending_id:text, subject:text, purpose:text, expires_ms:i64
+-- keep
 INSERT INTO challenge (hash, pending_id, subject, purpose, expires_ms) VALUES (:hash, :pending_id, :subject, :purpose, :expires_ms);
 
 -- service: 1 for that of a Profile Service, which SCEP does not take, nor the other way round.
 -- name: challenge_use :one
 -- args: hash:text, service:i64, now:i64, transaction_id:text, csr_hash:text
 -- cols: pending_id:text?, record_id:text?, subject:text, purpose:text
+-- keep
 UPDATE challenge SET used_ms = :now, transaction_id = :transaction_id, csr_hash = :csr_hash
  WHERE hash = :hash AND used_ms IS NULL AND expires_ms > :now AND CASE purpose WHEN 'service' THEN 1 ELSE 0 END = :service
    AND (pending_id IS NULL OR EXISTS (SELECT 1 FROM pending_enrollment e JOIN person p ON p.id = e.person_id
@@ -178,6 +191,7 @@ RETURNING pending_id, record_id, subject, purpose;
 -- name: challenge_get :one
 -- args: hash:text
 -- cols: pending_id:text?, record_id:text?, subject:text, purpose:text, expires_ms:i64, used_ms:i64?, csr_hash:text?, fingerprint:text?
+-- keep
 SELECT pending_id, record_id, subject, purpose, expires_ms, used_ms, csr_hash, fingerprint FROM challenge WHERE hash = :hash;
 
 -- The identity by which the device of this enrolment signs its second answer.
@@ -188,6 +202,7 @@ SELECT hash FROM challenge WHERE pending_id = :pending_id AND purpose = 'report'
 
 -- name: challenge_set_issued :exec1
 -- args: hash:text, fingerprint:text
+-- keep
 UPDATE challenge SET fingerprint = :fingerprint WHERE hash = :hash AND used_ms IS NOT NULL;
 
 -- ---------------------------------------------------------------- device objects
@@ -204,6 +219,7 @@ SELECT d.id, d.person_id, d.state, d.name, d.last_contact_ms, d.created_ms FROM 
 -- name: enroll_live_record :one
 -- args: kind:text, native_id:text
 -- cols: id:text, device_id:text?, state:text, last_seen_ms:i64
+-- keep
 SELECT id, device_id, state, last_seen_ms FROM source_record WHERE live = 1 AND kind = :kind AND native_id = :native_id;
 
 -- Whose a user enrolment is that a device says it is.
@@ -215,6 +231,7 @@ SELECT r.device_id, r.person_id, r.state FROM source_record r WHERE r.live = 1 A
 -- name: enroll_device_records :many
 -- args: device_id:text, kind:text
 -- cols: id:text, native_id:text, state:text, last_seen_ms:i64
+-- keep
 SELECT id, native_id, state, last_seen_ms FROM source_record WHERE live = 1 AND device_id = :device_id AND kind = :kind;
 
 -- The last time at which the device of a record fetched, put off or answered a command.
@@ -253,6 +270,7 @@ DELETE FROM match_key WHERE record_id = :record_id;
 
 -- name: match_key_add :exec
 -- args: space:text, value:text, record_id:text
+-- keep
 INSERT INTO match_key (space, value, record_id) VALUES (:space, :value, :record_id)
 ON CONFLICT (space, value, record_id) DO NOTHING;
 

@@ -3,6 +3,7 @@
 -- list: [{"id", "key", "channel", "event", "person", "device", "pending", "name", "mail", "phone", "vars", "since"}], no key twice. Who has no recipient is left out, and what was told since (0: whenever).
 -- name: notice_add :exec
 -- args: list:text, now:i64, until_ms:i64
+-- keep
 -- only: pgsql
 INSERT INTO notice (id, key, channel, event, person_id, device_id, pending_id, device_name, to_name, mail, phone, vars, due_ms, until_ms, created_ms)
 SELECT v.id, v.key, v.channel, v.event, CASE WHEN v.mail = '' THEN COALESCE(v.person, d.person_id) END, v.device, v.pending, COALESCE(d.name, ''), v.name,
@@ -28,6 +29,7 @@ ON CONFLICT (key) WHERE state = 'waiting' DO UPDATE SET vars = excluded.vars, de
 -- name: notice_pending :one
 -- args: id:text
 -- cols: person_id:text?, person_name:text?, mail:text, phone:text
+-- keep
 SELECT e.person_id, p.name, e.mail, e.phone FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id WHERE e.id = :id;
 
 -- Administrators who receive alerts; of a device only those who may see it.

@@ -2,6 +2,7 @@
 
 -- name: otp_put :exec1
 -- args: id:text, otp:text, otp_index:text, expires_ms:i64
+-- keep
 UPDATE pending_enrollment SET otp = :otp, otp_index = :otp_index, otp_expires_ms = :expires_ms, otp_tries = 0, otp_used_ms = NULL, proof_hash = NULL
  WHERE id = :id;
 
@@ -9,6 +10,7 @@ UPDATE pending_enrollment SET otp = :otp, otp_index = :otp_index, otp_expires_ms
 -- name: otp_taken :one
 -- args: otp_index:text, now:i64
 -- cols: id:text
+-- keep
 SELECT id FROM pending_enrollment
  WHERE otp_index = :otp_index AND state IN ('created', 'opened', 'profile') AND otp_expires_ms > :now LIMIT 1;
 
@@ -16,10 +18,12 @@ SELECT id FROM pending_enrollment
 -- name: otp_row :one
 -- args: id:text
 -- cols: otp:text?, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64, state:text, expires_ms:i64
+-- keep
 SELECT otp, otp_expires_ms, otp_used_ms, otp_tries, state, expires_ms FROM pending_enrollment WHERE id = :id;
 
 -- name: pending_provisioned :exec1
 -- args: id:text, phone:text, mail:text, notify:text, language:text, authorised_by:text, expected_serial:text?, expected_imei:text?, valid_from_ms:i64, folder_id:text?, run_id:text?, run_row:i64?
+-- keep
 UPDATE pending_enrollment SET phone = :phone, mail = :mail, notify = :notify, language = :language, authorised_by = :authorised_by,
        expected_serial = :expected_serial, expected_imei = :expected_imei, valid_from_ms = :valid_from_ms, folder_id = :folder_id, run_id = :run_id, run_row = :run_row
  WHERE id = :id;
@@ -27,6 +31,7 @@ UPDATE pending_enrollment SET phone = :phone, mail = :mail, notify = :notify, la
 -- name: pending_of_run :one
 -- args: run_id:text, run_row:i64
 -- cols: id:text
+-- keep
 SELECT id FROM pending_enrollment WHERE run_id = :run_id AND run_row = :run_row;
 
 -- A try holds its row, so that of two right ones at once one wins.
@@ -38,6 +43,7 @@ SELECT e.id, e.person_id, p.login AS person_login, e.origin, e.platform, e.level
 -- name: otp_try_row :one
 -- args: token_hash:text
 -- cols: id:text, person_id:text, person_login:text, origin:text, platform:text, level:text, valid_from_ms:i64, expires_ms:i64, otp:text?, otp_expires_ms:i64?, otp_tries:i64, version:i64, usable:i64
+-- keep
 -- only: pgsql
 {otp_tried_row} FOR UPDATE OF e;
 -- only: sqlite3

@@ -3,12 +3,14 @@
 -- name: person_get :one
 -- args: id:text
 -- cols: id:text, source_id:text?, folder_id:text?, login:text, name:text, mail:text, phone:text, disabled:i64, gone_ms:i64?, version:i64
+-- keep
 SELECT id, source_id, folder_id, login, name, mail, phone, disabled, gone_ms, version FROM person WHERE id = :id;
 
 -- Holds the person's row until the transaction ends, so that limits are counted by one caller at a time.
 -- name: person_lock :one
 -- args: id:text
 -- cols: id:text
+-- keep
 -- only: pgsql
 SELECT id FROM person WHERE id = :id FOR UPDATE;
 -- only: sqlite3
@@ -17,6 +19,7 @@ SELECT id FROM person WHERE id = :id;
 -- name: person_login_local :one
 -- args: source_id:text, login_key:text
 -- cols: id:text, password:text?, disabled:i64, gone_ms:i64?
+-- keep
 SELECT id, password, disabled, gone_ms FROM person WHERE source_id = :source_id AND login_key = :login_key;
 
 -- Two rows mean that the address is not one person's: nobody logs in with it.

@@ -87,3 +87,27 @@ def test_postgresql_looks_at_a_batch(pg, name):
         assert any((n.get("Index Name") or "").startswith(WALKS[name][0]) for n in found), looked
     finally:
         pg.rollback()
+
+
+KEPT = sorted(name for name, query in QUERIES.items() if query.keep)
+TYPES = {"%s": "varchar", "%lld": "bigint"}  # what a prepared statement's parameters are (apr_dbd)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_kept_plan_walks_indexes(pg, name):
+    """PEN-06: PostgreSQL keeps the plan of "-- keep" for any arguments: it looks at no table as a whole, whatever they are."""
+    sql = QUERIES[name].compiled["pgsql"][0]
+    types = [TYPES[mark] for mark in re.findall(r"%(?:lld|s)", sql)]
+    count = iter(range(1, len(types) + 1))
+    sql = re.sub(r"%(?:lld|s)", lambda _: f"${next(count)}", sql).replace("%%", "%")
+    cursor = pg.cursor()
+    try:
+        cursor.execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off")
+        cursor.execute(f"PREPARE kept ({', '.join(types)}) AS {sql}" if types else f"PREPARE kept AS {sql}")
+        cursor.execute("EXPLAIN (FORMAT JSON) EXECUTE kept" + (f"({', '.join(['NULL'] * len(types))})" if types else ""))
+        plan = cursor.fetchone()[0]
+        plan = plan if isinstance(plan, list) else json.loads(plan)
+        whole = {n["Relation Name"] for n in nodes(plan[0]["Plan"]) if n["Node Type"] == "Seq Scan"}
+        assert not whole, f"{name} looks at all of {whole}"
+    finally:
+        cursor.execute("ROLLBACK; DEALLOCATE ALL")

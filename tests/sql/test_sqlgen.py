@@ -51,6 +51,7 @@ MISTAKES = {
     "part not used": ("-- part: p\na = :a\n" + HEAD + "SELECT b FROM t WHERE a = :a;", 1, "part 'p' is not used"),
     "part twice": ("-- part: p\nx\n-- part: p\ny\n", 3, "x.sql:1"),
     "parameter in a part": ("-- part: p\na = :nope\n" + HEAD + "SELECT b FROM t WHERE\n{p} AND a = :a;", 7, "':nope'"),
+    "not to be kept": ("-- name: q :exec\n-- keep\nCREATE TABLE u (a TEXT);", 1, "can't keep 'q'"),
     "variants differ": ("-- name: q :exec\n-- args: a:text\n-- only: pgsql\nDELETE FROM t WHERE a = :a;\n-- name: q :exec\n"
                         "-- args: b:text\n-- only: sqlite3\nDELETE FROM t WHERE a = :b;", 6, "differ between its variants"),
 }

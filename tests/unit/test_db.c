@@ -576,6 +576,153 @@ static void test_writers_wait_for_each_other(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- statements that PostgreSQL keeps (mdm_db_keep.c) */
+
+/* On the connection of the tests, between two calls of the engine. */
+static const char *beside(const char *sql)
+{
+    apr_dbd_results_t *res = NULL;
+    apr_dbd_row_t *row = NULL;
+    const char *value = NULL;
+    mdm_conn_t *conn;
+    int n;
+
+    assert_int_equal(t->dbpool.acquire(t->dbpool.baton, t->ctx, &conn), APR_SUCCESS);
+    if (strncmp(sql, "SELECT", 6)) {
+        assert_int_equal(apr_dbd_query(conn->driver, conn->handle, &n, sql), 0);
+    } else {
+        assert_int_equal(apr_dbd_select(conn->driver, t->pool, conn->handle, &res, sql, 1), 0);
+        assert_int_equal(apr_dbd_get_row(conn->driver, t->pool, res, &row, -1), 0);
+        value = apr_pstrdup(t->pool, apr_dbd_get_entry(conn->driver, row, 0));
+        while (apr_dbd_get_row(conn->driver, t->pool, res, &row, -1) == 0) {
+        }
+    }
+    t->dbpool.release(t->dbpool.baton, conn, 0);
+    return value;
+}
+
+static int kept(void)
+{
+    return atoi(beside("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'mdm~_%' ESCAPE '~'"));
+}
+
+static void asked(mdm_ctx_t *ctx, int times)
+{
+    mdm_db_t *db = opened(ctx);
+
+    for (int i = 0; i < times; i++) {
+        assert_string_equal(get(db, "a"), "1");
+    }
+    mdm_db_close(db);
+}
+
+/* A setting that is asked for often; NULL: not on this engine. */
+static mdm_ctx_t *often(void)
+{
+    mdm_ctx_t *quiet = mdm_ctx_make(t->pool, &t->env, NULL, NULL);
+    mdm_db_t *db = opened(quiet);
+    int sqlite = mdm_db_is_sqlite(db);
+
+    assert_int_equal(put(db, "a", "1"), APR_SUCCESS);
+    mdm_db_close(db);
+    asked(quiet, 20);
+    return sqlite ? NULL : quiet;
+}
+
+static void test_a_statement_is_kept_once_it_is_asked_often(void **state)
+{
+    mdm_ctx_t *ctx = often();
+    mdm_db_t *db;
+
+    if (ctx) {
+        assert_int_equal(kept(), 1);
+        db = opened(ctx);
+        assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(mdm_change_add(db, "device", apr_psprintf(t->pool, "%d", i)), APR_SUCCESS);
+            assert_int_equal(put(db, "b", "2"), APR_SUCCESS); /* has no "-- keep" */
+        }
+        mdm_db_rollback(db);
+        mdm_db_close(db);
+        assert_int_equal(kept(), 2); /* a roll-back keeps what was prepared in it */
+        asked(ctx, 1);
+    }
+}
+
+static void test_kept_statements_are_made_again_after_a_while(void **state)
+{
+    mdm_ctx_t *ctx = often();
+
+    if (ctx) {
+        const char *first = beside("SELECT name FROM pg_prepared_statements");
+
+        beside("PREPARE another AS SELECT 1");
+        asked(ctx, 6000);
+        assert_int_equal(kept(), 1);
+        assert_string_equal(beside("SELECT count(*) FROM pg_prepared_statements WHERE name = 'another'"), "1");
+        assert_string_not_equal(first, beside("SELECT name FROM pg_prepared_statements WHERE name <> 'another'"));
+    }
+}
+
+/* What a pooler between us and the server does, and who thinks that the connection is his. */
+static void test_kept_statements_that_are_gone(void **state)
+{
+    mdm_ctx_t *ctx = often();
+    mdm_db_t *db;
+
+    if (!ctx) {
+        return;
+    }
+    beside("DISCARD ALL");
+    asked(ctx, 20); /* said again */
+    assert_int_equal(kept(), 1);
+    beside("DEALLOCATE ALL");
+    db = opened(ctx);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS); /* in a transaction it can't be: that has ended by the error */
+    assert_int_equal(put(db, "a", "2"), APR_SUCCESS);
+    assert_int_equal(mdm_db_select(db, MDM_Q_SETTING_GET, (mdm_arg_t[]){{MDM_T_TEXT, 0, "a", 0, 0.0}}, NULL, NULL), MDM_EUNAVAIL);
+    assert_int_equal(mdm_db_commit(db), MDM_EUNAVAIL);
+    mdm_db_close(db);
+    asked(ctx, 20); /* the next one is good */
+    assert_int_equal(kept(), 1);
+    beside("DISCARD ALL");
+    asked(ctx, 40);
+    assert_int_equal(kept(), 0); /* three times are enough */
+}
+
+static void test_kept_statements_after_a_restart(void **state)
+{
+    mdm_ctx_t *ctx = often();
+    mdm_conn_t *conn;
+
+    if (ctx) {
+        dbtest_sql(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        asked(ctx, 20);
+        assert_int_equal(kept(), 1);
+        /* as mod_dbd does it: the same connection, reset */
+        assert_int_equal(t->dbpool.acquire(t->dbpool.baton, t->ctx, &conn), APR_SUCCESS);
+        PQreset(apr_dbd_native_handle(conn->driver, conn->handle));
+        t->dbpool.release(t->dbpool.baton, conn, 0);
+        for (int i = 0; i < 5; i++) { /* and that is no reason to keep none */
+            asked(ctx, 20);
+            assert_int_equal(kept(), 1);
+        }
+    }
+}
+
+static void test_kept_statements_after_a_migration(void **state)
+{
+    mdm_ctx_t *ctx = often();
+
+    if (ctx) {
+        assert_int_equal(dbtest_sql(t, "ALTER TABLE zone_setting ALTER COLUMN sealed TYPE INTEGER"), 0);
+        asked(ctx, 20);
+        assert_int_equal(dbtest_sql(t, "ALTER TABLE zone_setting ALTER COLUMN sealed TYPE BIGINT"), 0);
+        asked(ctx, 20);
+        assert_int_equal(kept(), 3); /* those of before are of no use, and go with the connection */
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -601,6 +748,11 @@ int main(void)
         T(test_one_connection_is_lent_once),
         T(test_no_database_is_unavailable),
         T(test_writers_wait_for_each_other),
+        T(test_a_statement_is_kept_once_it_is_asked_often),
+        T(test_kept_statements_are_made_again_after_a_while),
+        T(test_kept_statements_that_are_gone),
+        T(test_kept_statements_after_a_restart),
+        T(test_kept_statements_after_a_migration),
         cmocka_unit_test(test_migrate_from_nothing_and_again),
         cmocka_unit_test(test_two_nodes_migrate_at_once),
     };

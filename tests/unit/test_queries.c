@@ -43,6 +43,20 @@ static void test_each_query_runs(void **state)
     }
 }
 
+/* PostgreSQL prepares them under a name once they are asked often: each takes the types of parameters that it gets then. */
+static void test_each_kept_query_runs_when_it_is_kept(void **state)
+{
+    int keeps = 0;
+
+    for (int id = 0; id < MDM_Q_COUNT; id++) {
+        keeps += mdm_queries[id].keep;
+        for (int i = 0; mdm_queries[id].keep && i < 10; i++) {
+            run_query(id, 0);
+        }
+    }
+    assert_true(keeps > 20);
+}
+
 static int writes(const mdm_query_t *q)
 {
     return strstr(q->sql_pgsql, "INSERT ") || strstr(q->sql_pgsql, "UPDATE ") || strstr(q->sql_pgsql, "DELETE ");
@@ -74,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_query_runs),
+        cmocka_unit_test(test_each_kept_query_runs_when_it_is_kept),
         cmocka_unit_test(test_each_read_takes_nulls),
     };
     int rc;

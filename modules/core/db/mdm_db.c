@@ -246,18 +246,14 @@ static apr_status_t deliver(mdm_db_t *db, run_t *run, apr_dbd_results_t *res)
 static mdm_trouble_e attempt(mdm_db_t *db, run_t *run)
 {
     mdm_conn_t *conn = db->conn;
-    apr_dbd_prepared_t *st = conn->statements[run->id];
+    apr_dbd_prepared_t *st;
     apr_dbd_results_t *res = NULL;
     mdm_trouble_e trouble;
-    int rc = 0, n = 0;
+    int rc, n = 0;
 
     apr_pool_clear(db->scratch);
     guard(db);
-    if (!st) {
-        rc = apr_dbd_prepare(conn->driver, conn->pool, conn->handle,
-                             conn->sqlite ? run->query->sql_sqlite : run->query->sql_pgsql, NULL, &st);
-        conn->statements[run->id] = rc ? NULL : st;
-    }
+    rc = mdm_db_prepared(conn, run->id, &st);
     if (!rc) {
         const void **bound = bind_args(db, run);
 
@@ -289,9 +285,12 @@ static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
 
     for (;;) {
         *trouble = attempt(db, run);
-        if (*trouble == MDM_DB_SCHEMA && schema++ < SCHEMA_TRIES) {
-            /* noticed before the statement did anything, so this is safe in a transaction as well; again if others migrate */
-            db->conn->statements[run->id] = NULL;
+        if (*trouble == MDM_DB_SCHEMA) {
+            mdm_db_forget(db->conn, run->id);
+        }
+        if (*trouble == MDM_DB_SCHEMA && (db->sqlite || !db->in_tx) && schema++ < SCHEMA_TRIES) {
+            /* noticed before the statement did anything, so this is safe in a transaction of SQLite's as well (PostgreSQL's has
+             * failed by it); again if others migrate */
         } else if (*trouble == MDM_DB_LOST && !db->in_tx && run->query->idempotent && !lost++) {
             mdm_log(db->ctx, MDM_LOG_NOTICE, "MDM0081", 0, "%s: database connection lost, trying another",
                     run->query->name);

@@ -8,12 +8,15 @@
 #include <jansson.h>
 #include "base/mdm_text.h"
 
+typedef struct mdm_keep_t mdm_keep_t;
+
 /* One physical connection as its owner (mod_dbd, mdmctl, a test) sees it. */
 typedef struct mdm_conn_t {
     const apr_dbd_driver_t *driver;
     apr_dbd_t *handle;
     apr_pool_t *pool;  /* lives as long as the connection: statements are kept here */
     void **statements; /* MDM_Q_COUNT pointers, made on first use by mdm_db_open() */
+    mdm_keep_t *keep;  /* those that PostgreSQL keeps (mdm_db_keep.c) */
     int sqlite;        /* else PostgreSQL */
     void *owner;       /* the owner's own handle (ap_dbd_t) */
 } mdm_conn_t;
@@ -89,6 +92,7 @@ typedef struct mdm_query_t {
     const mdm_sqltype_e *args;
     int ncols;
     const mdm_sqltype_e *cols;
+    int keep;       /* PostgreSQL may keep it with its plan */
     int idempotent; /* may be retried once on a fresh connection after a connection class error, outside transactions */
     /* The number of the argument for each placeholder: a parameter may stand several times, in another order per engine. */
     int npgsql;

@@ -13,6 +13,7 @@ static const rule_t pg_rules[] = {
     {"23505", MDM_DB_CONFLICT}, {"23503", MDM_DB_CONFLICT}, {"23P01", MDM_DB_CONFLICT},
     {"22", MDM_DB_INPUT},       {"40001", MDM_DB_BUSY},     {"40P01", MDM_DB_BUSY},
     {"08", MDM_DB_LOST},        {"57P", MDM_DB_LOST},       {"25006", MDM_DB_LOST}, /* became a read-only standby */
+    {"26000", MDM_DB_SCHEMA},   {"42P05", MDM_DB_SCHEMA},   {"0A000", MDM_DB_SCHEMA}, /* gone, another one's; its plan has other columns now */
     {NULL, MDM_DB_OTHER}};
 
 /* SQLite's messages are always English. A statement that this connection's own DDL has made stale fails with a code but

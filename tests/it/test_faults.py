@@ -64,6 +64,20 @@ def test_database_stopped(own_zone, cluster):
     out_and_back(own_zone, device, lambda: cluster.stop("immediate"), cluster.start)
 
 
+def test_rel01_kept_statements_after_a_restart(own_zone):
+    """REL-01: PostgreSQL keeps statements that are asked often; they go with its processes, and the next request is served all the same."""
+    own_zone.log.expect(*AWAY)
+    device, backends = enrolled(own_zone), "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+    def kept():
+        assert ask(own_zone, device)[0] == 200
+        return own_zone.sql(f"SELECT count(*) {backends} AND query LIKE 'PREPARE mdm~_%' ESCAPE '~'")[0][0]
+    for _ in range(2):
+        wait_for(kept, step=0)
+        own_zone.sql(f"SELECT pg_terminate_backend(pid) {backends} AND application_name NOT LIKE '%listen%'")
+        assert ask(own_zone, device)[0] == 200
+
+
 def every_message(device):
     """(content type, message) of each kind, of the device and of a user."""
     for user in ({}, {"UserID": "ANNA"}):

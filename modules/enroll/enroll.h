@@ -111,8 +111,22 @@ extern const int enroll_portal_nroutes;
 void enroll_hide_token(request_rec *r);
 /* What profiles are made from, but for the topic. */
 void enroll_conf_fill(mdm_web_call_t *call, mdm_apple_conf_t *conf);
+/* The page for links that lead nowhere any more, or our own trouble. */
+int enroll_bad_link(mdm_web_call_t *call, apr_status_t rv);
 extern const mdm_route_t enroll_link_routes[];
 extern const int enroll_link_nroutes;
+
+/* ---- enroll_android.c: a link on an Android device (POR-04) */
+/* True if the browser is one of an Android device. */
+int enroll_on_android(request_rec *r);
+/* Whether the link is one for Android: made for it, or for any platform and opened there. */
+int enroll_for_android(mdm_web_call_t *call, const mdm_pending_t *e);
+/* *there: the zone says which agent such devices fetch. */
+apr_status_t enroll_agent_there(mdm_db_t *db, int *there);
+/* known: this browser has shown that it is the person's. */
+int enroll_android_page(mdm_web_call_t *call, const mdm_pending_t *e, int known);
+/* The code for a factory-fresh device of the organisation, as SVG. */
+int enroll_android_owner(mdm_web_call_t *call);
 
 /* ---- enroll_service.c */
 /* A device's answer to the Profile Service of a link. */

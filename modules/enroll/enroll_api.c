@@ -149,14 +149,14 @@ static int policy_get(mdm_web_call_t *call)
     mdm_person_t *person;
     const char *topic = "";
     mdm_db_t *db;
-    int managed, mail = 0, tell = 0;
+    int managed, mail = 0, agent = 0, tell = 0;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
 
     if (rv == APR_SUCCESS) {
         tell = is_admin(call, db);
         if ((rv = mdm_person_get(db, call->caller->id, &person)) == APR_SUCCESS
             && (rv = enroll_topic(db, &topic)) == APR_SUCCESS && (rv = mdm_otp_conf(db, &conf)) == APR_SUCCESS
-            && (rv = enroll_mail_ready(db, person->id, &mail)) == APR_SUCCESS) {
+            && (rv = enroll_mail_ready(db, person->id, &mail)) == APR_SUCCESS && (rv = enroll_agent_there(db, &agent)) == APR_SUCCESS) {
             rv = mdm_enroll_policy(db, person, &policy);
         }
         mdm_db_close(db);
@@ -173,7 +173,7 @@ static int policy_get(mdm_web_call_t *call)
         json_pack("{s:b, s:s, s:s, s:{s:s, s:s}, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "phone", "ask",
                   conf->phone, "number", strcmp(conf->phone, "off") ? person->phone : "", "kinds",
                   kind_json("ios", managed && policy->ios, !call->svc->mdm_role() ? "node" : *topic ? NULL : "apns", tell),
-                  kind_json("android", managed && policy->android, "agent", tell),
+                  kind_json("android", managed && policy->android, agent ? NULL : "agent", tell),
                   kind_json("email", strcmp(policy->level, "managed") && policy->eas, mail ? NULL : "activesync", tell)));
 }
 
@@ -186,14 +186,15 @@ static apr_status_t create_in(mdm_db_t *db, mdm_web_call_t *call, const mdm_prov
     mdm_otp_conf_t *conf;
     mdm_person_t *person;
     const char *topic;
-    int made;
+    int made, agent = 0, ready;
     apr_status_t rv;
 
     if ((rv = mdm_person_get(db, call->caller->id, &person)) != APR_SUCCESS || (rv = enroll_topic(db, &topic)) != APR_SUCCESS
-        || (rv = mdm_otp_conf(db, &conf)) != APR_SUCCESS) {
+        || (rv = mdm_otp_conf(db, &conf)) != APR_SUCCESS || (rv = enroll_agent_there(db, &agent)) != APR_SUCCESS) {
         return rv;
     }
-    if (strcmp(how.platform, "ios") || strcmp(how.level, "managed") || !*topic) {
+    ready = !strcmp(how.platform, "ios") ? *topic != '\0' : !strcmp(how.platform, "android") && agent;
+    if (!ready || strcmp(how.level, "managed") != 0) {
         return mdm_fail(call->ctx, MDM_ECONFLICT, "platform", "This kind of enrolment is not available yet.");
     }
     how.phone = strcmp(conf->phone, "off") && how.phone ? how.phone + strspn(how.phone, " ") : "";

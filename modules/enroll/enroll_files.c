@@ -17,7 +17,7 @@ static const struct {
     {"link.js", "text/javascript; charset=utf-8"},    {"common.js", "text/javascript; charset=utf-8"},
     {"en.json", "application/json"},                  {"de.json", "application/json"},
     {"icon.svg", "image/svg+xml"},                    {"mail.js", "text/javascript; charset=utf-8"},
-    {"prove.js", "text/javascript; charset=utf-8"},
+    {"prove.js", "text/javascript; charset=utf-8"},   {"android.js", "text/javascript; charset=utf-8"},
 };
 #define NFILES ((int)(sizeof(table) / sizeof(table[0])))
 

@@ -82,7 +82,7 @@ static int early_page(mdm_web_call_t *call)
 }
 
 /* The same page for unknown, used, expired and cancelled links: it tells nothing of the organisation's people (R15). */
-static int bad_link(mdm_web_call_t *call, apr_status_t rv)
+int enroll_bad_link(mdm_web_call_t *call, apr_status_t rv)
 {
     if (rv == APR_NOTFOUND || rv == MDM_EDENIED) {
         mdm_log(call->ctx, MDM_LOG_INFO, "MDM0608", rv, "an enrolment link that is unknown, used, too early or expired was opened");
@@ -225,14 +225,17 @@ static int page_get(mdm_web_call_t *call)
     int usable;
 
     if (rv != APR_SUCCESS) {
-        return bad_link(call, rv);
+        return enroll_bad_link(call, rv);
     }
     usable = mdm_pending_usable(e);
     if (!usable && strcmp(e->state, "issued") && strcmp(e->state, "authenticated")) {
-        return bad_link(call, mdm_pending_refuse(call->ctx, e));
+        return enroll_bad_link(call, mdm_pending_refuse(call->ctx, e));
     }
     if (usable && !call->r->header_only) {
         note(call, e, "opened");
+    }
+    if (enroll_for_android(call, e)) {
+        return enroll_android_page(call, e, !*need); /* the agent asks for what has to be proved */
     }
     if (usable && *need) {
         return enroll_prove_page(call, need);
@@ -363,10 +366,10 @@ static int profile_get(mdm_web_call_t *call)
         if (rv == APR_SUCCESS && mdm_pending_usable(e)) {
             return mdm_web_bytes(call->r, HTTP_OK, MDM_APPLE_PROFILE_TYPE, NULL, 0);
         }
-        return bad_link(call, rv == APR_SUCCESS ? mdm_pending_refuse(call->ctx, e) : rv);
+        return enroll_bad_link(call, rv == APR_SUCCESS ? mdm_pending_refuse(call->ctx, e) : rv);
     }
     if ((rv = mdm_db_open(call->ctx, &db)) != APR_SUCCESS) {
-        return bad_link(call, rv);
+        return enroll_bad_link(call, rv);
     }
     if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
         rv = profile_make(call, db, &profile);
@@ -376,7 +379,7 @@ static int profile_get(mdm_web_call_t *call)
     if (rv == MDM_EDENIED && call->ctx->fail_field && !strcmp(call->ctx->fail_field, NOT_YET)) {
         return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL));
     }
-    return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : bad_link(call, rv);
+    return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : enroll_bad_link(call, rv);
 }
 
 static int trust_get(mdm_web_call_t *call)
@@ -395,14 +398,14 @@ static int trust_get(mdm_web_call_t *call)
         mdm_db_close(db);
     }
     if (rv != APR_SUCCESS) {
-        return bad_link(call, rv == APR_NOTFOUND && !ca ? MDM_EDENIED : rv);
+        return enroll_bad_link(call, rv == APR_NOTFOUND && !ca ? MDM_EDENIED : rv);
     }
     enroll_conf_fill(call, &conf);
     if (!conf.anchors_pem) {
         return enroll_page_error(call, HTTP_NOT_FOUND, "error.title", "link.no_trust");
     }
     if ((rv = mdm_apple_trust_profile(call->ctx, ca, &conf, &profile)) != APR_SUCCESS) {
-        return bad_link(call, rv);
+        return enroll_bad_link(call, rv);
     }
     if (!call->r->header_only) {
         note(call, e, "trust");
@@ -429,7 +432,7 @@ static int qr_get(mdm_web_call_t *call)
     if (rv == APR_SUCCESS) {
         rv = mdm_qr_svg(call->ctx, url, &out);
     }
-    return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len) : bad_link(call, rv);
+    return rv == APR_SUCCESS ? mdm_web_bytes(call->r, HTTP_OK, "image/svg+xml", out.data, out.len) : enroll_bad_link(call, rv);
 }
 
 static int root_get(mdm_web_call_t *call)
@@ -451,5 +454,6 @@ const mdm_route_t enroll_link_routes[] = {
     {"POST", "/{token}/service", MDM_AUTH_DEVICE, NULL, 0, 0, enroll_service_post},
     {"GET", "/{token}/trust.mobileconfig", MDM_AUTH_PUBLIC, NULL, 0, 0, trust_get},
     {"GET", "/{token}/qr.svg", MDM_AUTH_PUBLIC, NULL, 0, 0, qr_get},
+    {"GET", "/{token}/owner.svg", MDM_AUTH_PUBLIC, NULL, 0, 0, enroll_android_owner},
 };
 const int enroll_link_nroutes = sizeof(enroll_link_routes) / sizeof(enroll_link_routes[0]);

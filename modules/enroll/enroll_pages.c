@@ -329,7 +329,7 @@ int enroll_page_start_post(mdm_web_call_t *call)
     }
     if ((rv = start_read(call, &s)) == APR_SUCCESS) {
         ownership = strcmp(s.policy->ownership, "choose") ? s.policy->ownership : apr_table_get(form, "ownership");
-        rv = enroll_create(call, &(mdm_provision_t){.platform = "ios", .ownership = ownership ? ownership : "personal", .level = "managed",
+        rv = enroll_create(call, &(mdm_provision_t){.platform = enroll_on_android(call->r) ? "android" : "ios", .ownership = ownership ? ownership : "personal", .level = "managed",
                                                     .phone = apr_table_get(form, "phone")}, &e, &token, NULL);
         if (rv == MDM_EINPUT && call->ctx->fail_field && !strcmp(call->ctx->fail_field, "phone")) {
             return start_page(call, &s, "enroll.phone_wrong", apr_table_get(form, "phone"), ownership);

@@ -183,3 +183,63 @@ def test_not_before_its_time(zone, console, people):
     where, cookie = give(zone, path, otp=otp)
     assert where == path and profile(zone, path, cookie) == 200
     console.call("POST", f"/pending/{made['id']}/cancel")
+
+
+AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://files.example.org/agent.apk?a=1&b=2", "checksum": "9f" * 32}
+ANDROID = {"User-Agent": "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36"}
+
+
+def kind(browser):
+    return next(k for k in browser.json("GET", "/api/v1/policy")[1]["kinds"] if k["kind"] == "android")
+
+
+def test_android_needs_an_agent(zone, console, people):
+    """POR-02, POR-04: without an agent it is not available yet, and its links say so."""
+    anna = Browser(zone)
+    assert anna.login() == 204 and kind(anna) == {"kind": "android", "allowed": True, "available": False}
+    status, problem = anna.json("POST", "/api/v1/enrollments", {"platform": "android", "ownership": "personal"})
+    assert (status, problem["field"]) == (409, "platform")
+    made = console.post("/pending", {"person_id": people["otto"], "platform": "android", "ownership": "corporate"})
+    path = urlsplit(made["link"]).path
+    status, _, page = zone.request("GET", path)
+    assert status == 200 and "can't be enrolled here yet" in page.decode().replace("&#39;", "'")
+    assert zone.request("GET", path + "/owner.svg")[0] == 403
+    console.post(f"/pending/{made['id']}/cancel")
+
+
+def test_android_page(zone, console, people):
+    """POR-04: agent, server, user and what is asked for, by the person's own enrolment; an open link tells less, and none gives a profile."""
+    anna, form = Browser(zone), {"platform": "android", "ownership": "corporate"}
+    assert anna.login() == 204 and console.call("PUT", "/enrollment-settings", {"agent": AGENT, "public_url": "https://go.example.org"})[0] == 200
+    try:
+        assert kind(anna)["available"]
+        made = anna.enrol(**form)
+        assert made["link"].startswith("https://go.example.org/enroll/")
+        page = zone.request("GET", made["path"], headers={**ANDROID, "Accept-Language": "de"})[2].decode()
+        for text in ("https://files.example.org/agent.apk?a=1&amp;b=2", "<span>https://go.example.org</span>", "<span>anna</span>", "Anna Example", "Seriennummer und IMEI",
+                     f"intent://go.example.org{made['path']}#Intent;scheme=https;package=org.example.agent;S.browser_fallback_url=https%3a%2f%2ffiles.example.org"):
+            assert text.lower() in page.lower(), text
+        assert 'id="asks"' not in page and "intent:" not in zone.request("GET", made["path"])[2].decode()
+        assert zone.request("GET", made["path"] + "/profile.mobileconfig")[0] == 303
+        owner = zone.request("GET", made["path"] + "/owner.svg")
+        assert owner[0] == 200 and owner[1]["Content-Type"] == "image/svg+xml"
+        assert owner[2] == console.call("POST", f"/pending/{made['id']}/device-owner?format=svg", {})[2]
+        other = console.post("/pending", {"person_id": people[harness.PERSON], "platform": "unknown", "ownership": "personal"})
+        path = urlsplit(other["link"]).path
+        page = zone.request("GET", path, headers=ANDROID)[2].decode()
+        assert "agent.apk" in page and "one-time password that you were sent, or for your password" in page and "nna" not in page and "owner.svg" not in page
+        assert "<span>anna</span>" in anna.call("GET", path, headers=ANDROID, base="")[2].decode()
+        assert b'name="otp"' in zone.request("GET", path)[2]  # on another device it may be one of Apple's
+        assert zone.request("GET", path + "/owner.svg")[0] == 403 and zone.request("GET", "/enroll/" + "A" * 32 + "/owner.svg")[0] == 403
+        console.call("PUT", "/otp-settings", {"android": "otp"})
+        sent = anna.enrol(**form)
+        assert "asks for the one-time password" in zone.request("GET", sent["path"])[2].decode()
+        assert zone.sql("SELECT otp IS NOT NULL FROM pending_enrollment WHERE id = ?", sent["id"])[0][0]  # it is for the agent
+        headers = anna.call("POST", "/start", "ownership=personal", headers={**FORM, **ANDROID})[1]
+        assert b"agent.apk" in zone.request("GET", headers["Location"], headers=ANDROID)[2]
+        console.post(f"/pending/{other['id']}/cancel")
+    finally:
+        console.call("PUT", "/otp-settings", {"android": "either"})
+        console.call("PUT", "/enrollment-settings", {"agent": None, "public_url": ""})
+        for one in anna.json("GET", "/api/v1/enrollments")[1]["enrollments"]:
+            anna.call("DELETE", f"/api/v1/enrollments/{one['id']}")

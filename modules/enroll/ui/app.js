@@ -155,7 +155,7 @@ function enrollForm(policy) {
                 location.hash = "#mail";
                 return;
             }
-            const made = await call("POST", "/api/v1/enrollments", { platform: "ios", level: "managed",
+            const made = await call("POST", "/api/v1/enrollments", { platform: form.elements.kind.value, level: "managed",
                 ownership: wanted ?? policy.ownership, ...(policy.phone.ask === "off" ? {} : { phone: form.elements.phone.value }) });
             location.assign(made.path);
         });

@@ -39,6 +39,20 @@ export function radio(name, value, title, text, props = {}) {
     return el("label", { class: "choice" }, el("input", { type: "radio", name, value, ...props }), title, el("small", {}, text));
 }
 
+// A button that copies the text of an element; what: its name. Where the browser refuses, the text is marked.
+export function copies(button, source, what, say) {
+    button.setAttribute("aria-label", t("mail.copy_label", { what }));
+    button.addEventListener("click", async () => {
+        try {
+            await navigator.clipboard.writeText(source.textContent);
+            say(t("mail.copied", { what }));
+            button.textContent = t("mail.copied_short");
+        } catch {
+            getSelection().selectAllChildren(source);
+        }
+    });
+}
+
 export class Problem extends Error {
     constructor(status, detail) {
         super(detail);

@@ -1,5 +1,5 @@
 // E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
-import { ask, call, el, platform as here, poll, portal, radio, t } from "./common.js";
+import { ask, call, copies, el, platform as here, poll, portal, radio, t } from "./common.js";
 
 const systems = ["ios", "android", "windows", "blackberry"];
 
@@ -52,17 +52,9 @@ export async function complete(device, wanted) {
 }
 
 function setting(key, value, say) {
-    const copy = el("button", { class: "button quiet", type: "button", "aria-label": t("mail.copy_label", { what: t(`mail.${key}`) }) }, t("mail.copy"));
-    copy.addEventListener("click", async () => {
-        try {
-            await navigator.clipboard.writeText(value);
-            say(t("mail.copied", { what: t(`mail.${key}`) }));
-            copy.textContent = t("mail.copied_short");
-        } catch {
-            getSelection().selectAllChildren(copy.parentElement.firstElementChild);
-        }
-    });
-    return [el("dt", {}, t(`mail.${key}`)), el("dd", {}, el("span", { "data-setting": key }, value), copy)];
+    const copy = el("button", { class: "button quiet", type: "button" }, t("mail.copy")), shown = el("span", { "data-setting": key }, value);
+    copies(copy, shown, t(`mail.${key}`), say);
+    return [el("dt", {}, t(`mail.${key}`)), el("dd", {}, shown, copy)];
 }
 
 function settings(account, say) {

@@ -107,7 +107,8 @@ UPDATE bulk_row b SET result = v.result, field = v.field, note = v.note, made = 
 UPDATE bulk_row SET result = v.result, field = v.field, note = v.note, made = v.made
   FROM (SELECT json_extract(value, '$.n') AS n, json_extract(value, '$.result') AS result, json_extract(value, '$.field') AS field,
                json_extract(value, '$.note') AS note, json_extract(value, '$.made') AS made FROM json_each(:list)) AS v
- WHERE bulk_row.run_id = :run_id AND bulk_row.n = v.n;
+ WHERE bulk_row.run_id = :run_id AND bulk_row.n = v.n
+   AND bulk_row.n IN (SELECT json_extract(value, '$.n') FROM json_each(:list)); -- else SQLite goes through all rows of the run
 
 -- Only who has gone on from where the run stands may say how far it is.
 -- name: bulk_walked :exec1

@@ -80,6 +80,21 @@ def test_from_the_file_to_the_result(zone, console, people):
     assert acts == ["bulk_run.remove", "bulk_run.result", "bulk_run.start", "bulk_run.upload"]
 
 
+def test_the_example_as_unicode_text(zone, console, people):
+    """PEN-06, facts 8.3: the console's example has every column; a spreadsheet's "Unicode text" of it (UTF-16, tabs) is read as well."""
+    status, headers, raw = console.http.fetch("GET", f"{console.base}/bulk-example.csv", None, console.headers)
+    assert status == 200 and headers["Content-Type"].startswith("text/csv")
+    text = raw.decode()
+    for i, name in enumerate(("anna,", "EXAMPLE\\ben,", "carla@example.org,", "dora,")):
+        text = text.replace("\n" + name, f"\n{people[i + 10]},")
+    for data in (raw, b"\xff\xfe" + text.replace(",", "\t").encode("utf-16-le")):
+        run = until(console, upload(console, data)[2]["id"], "checked")
+        assert (run["total"], run["unknown_columns"]) == (4, [])
+    rows = console.get(f"/bulk-runs/{run['id']}/rows")["items"]
+    assert run["good"] == 4, rows
+    console.call("DELETE", f"/bulk-runs/{run['id']}")
+
+
 def test_files_that_are_refused(zone, console):
     """PEN-06, API-04: no CSV, no columns, no rows, too many bytes or rows, unknown options; nothing of them stays."""
     for text, query, kind, want, field in (

@@ -6,6 +6,7 @@
 #include "domain/mdm_enroll_conf.h"
 #include "domain/mdm_notice.h"
 #include "wire/mdm_mail.h"
+#include "wire/mdm_qr.h"
 #include "wire/mdm_sms.h"
 
 /* ---- what all of them say */
@@ -189,6 +190,19 @@ static apr_status_t portal_url(mdm_web_call_t *call, const char **out)
     return rv;
 }
 
+/* The HTML with the QR code drawn in place: the picture of a mail comes with the mail. */
+static const char *shown_html(mdm_ctx_t *ctx, const mdm_notice_text_t *t, const char *qr)
+{
+    const char *img = qr ? strstr(t->html, MDM_NOTICE_QR_IMG) : NULL, *svg;
+    mdm_blob_t code;
+
+    if (!img || mdm_qr_svg(ctx, qr, &code) != APR_SUCCESS)
+        return t->html;
+    svg = strstr(apr_pstrmemdup(ctx->pool, (const char *)code.data, code.len), "<svg ");
+    return !svg ? t->html : apr_pstrcat(ctx->pool, apr_pstrmemdup(ctx->pool, t->html, (apr_size_t)(img - t->html)), "<svg width=\"240\" height=\"240\" ",
+                                        svg + strlen("<svg "), img + strlen(MDM_NOTICE_QR_IMG), NULL);
+}
+
 /* How a text looks with values of an invented person; checked as it is when it is saved. */
 int mdm_adm_notice_template_preview(mdm_web_call_t *call)
 {
@@ -196,6 +210,7 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
     mdm_ctx_t *ctx = call->ctx;
     mdm_notice_text_t t, out;
     mdm_sms_length_t len;
+    json_t *values;
     const char *url = NULL;
     apr_status_t rv = kind && mdm_notice_default(kind, call->args[1]) ? read_text(call, &t) : APR_NOTFOUND;
 
@@ -205,9 +220,10 @@ int mdm_adm_notice_template_preview(mdm_web_call_t *call)
         rv = portal_url(call, &url);
     if (rv != APR_SUCCESS)
         return mdm_adm_fail(call, rv);
-    mdm_notice_render(ctx->pool, &t, mdm_notice_sample(ctx, url), &out);
+    values = mdm_notice_sample(ctx, url);
+    mdm_notice_render(ctx->pool, &t, values, &out);
     mdm_sms_count(out.sms, &len);
-    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?, s:o}", "subject", out.subject, "text", out.text, "html", out.html, "sms",
+    return mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s, s:s, s:s?, s:o}", "subject", out.subject, "text", out.text, "html", shown_html(ctx, &out, mdm_notice_qr(&t, values)), "sms",
                                                     mdm_notice_has_sms(kind) ? out.sms : NULL, "sms_length", mdm_notice_has_sms(kind)
                                                     ? json_pack("{s:s, s:i, s:i}", "encoding", len.encoding, "units", len.units, "parts", len.parts)
                                                     : json_null()));

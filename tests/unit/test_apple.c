@@ -582,6 +582,7 @@ static void test_wipe_and_delete(void **state)
     assert_int_equal(say(z, d, status_msg(z, d, "Acknowledged", id), &a, NULL), APR_SUCCESS);
     assert_string_equal(device(d, "state"), "");
     assert_string_equal(cert(d, "status"), "revoked");
+    assert_string_equal(ask(z, "SELECT count(*) FROM notice WHERE key = 'device_unenrolled:%s' AND person_id IS NOT NULL", d->device), "1"); /* MAIL-02 */
     reload(z, d);
     assert_int_equal(say(z, d, message(z, d, "CheckOut"), &a, NULL), APR_SUCCESS);
 }

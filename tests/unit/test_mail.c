@@ -233,13 +233,59 @@ static void test_values_are_text(void **state)
                                   "<body>\n<p title=\"x\">&lt;b&gt;&quot;&amp;&#39;  Bcc: x${to.name}</p><a href=\"https://x/&quot;onx=&quot;\">l</a></body>\n</html>\n");
 }
 
+/* A picture goes with the HTML, as a part of its own; a client that shows none has the text. */
+static void test_a_picture(void **state)
+{
+    static const unsigned char png[100] = {0x89, 'P', 'N', 'G'};
+    mdm_mail_t m = sample();
+    const char *got, *html, *image;
+
+    m.png = (mdm_blob_t){png, sizeof(png)};
+    got = composed(&m);
+    html = strstr(got, "Content-Type: multipart/related; type=\"text/html\";\r\n boundary=\"=_r1b4e28ba-2fa1-41d2-883f-0016d3cca427\"\r\n\r\n--=_r1b4e28ba");
+    assert_non_null(html);
+    image = strstr(html, "Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <picture>\r\nContent-Disposition: inline\r\n\r\niVBORw");
+    assert_true(image && strstr(html, "text/html; charset=utf-8") < image);
+    assert_non_null(strstr(image, "\r\n--=_r1b4e28ba-2fa1-41d2-883f-0016d3cca427--\r\n--=_1b4e28ba-2fa1-41d2-883f-0016d3cca427--\r\n"));
+    for (const char *line = got; *line; line = strchr(line, '\n') + 1) {
+        assert_true(strcspn(line, "\r") <= 78);
+    }
+}
+
+/* The QR code stands in HTML alone; without an enrolment there is none. */
+static void test_the_code_of_a_link(void **state)
+{
+    const mdm_notice_kind_t *k = mdm_notice_kind("enroll_provisioned");
+    mdm_notice_text_t t = {"en", "s", "${enrol.link} ${enrol.otp}", "<p>${enrol.link}</p>\n<p>${enrol.otp}</p>\n<p>${enrol.qr}</p>", "${enrol.link} ${enrol.otp}"}, out;
+    json_t *values = mdm_json_own(ctx, json_pack("{s:s, s:s}", "enrol.link", "https://x/enroll/t", "enrol.qr", "https://x/enroll/t"));
+
+    assert_int_equal(mdm_notice_check(ctx, k, &t), APR_SUCCESS);
+    mdm_notice_render(pool, &t, values, &out);
+    assert_string_equal(mdm_notice_qr(&t, values), "https://x/enroll/t");
+    assert_non_null(strstr(out.html, "<p>" MDM_NOTICE_QR_IMG "</p>"));
+    json_object_del(values, "enrol.qr");
+    mdm_notice_render(pool, &t, values, &out);
+    assert_true(!mdm_notice_qr(&t, values) && !strstr(out.html, "<img"));
+    for (int i = 0; i < 3; i++) {
+        mdm_notice_text_t bad = t;
+
+        *(i == 0 ? &bad.subject : i == 1 ? &bad.text : &bad.sms) = "${enrol.link} ${enrol.otp} ${enrol.qr}";
+        assert_int_equal(mdm_notice_check(ctx, k, &bad), MDM_EINPUT);
+        assert_string_equal(ctx->fail_field, i == 0 ? "subject" : i == 1 ? "text" : "sms");
+    }
+    t.html = "<img src=\"https://evil.example/x.png\">${enrol.link}${enrol.otp}";
+    assert_int_equal(mdm_notice_check(ctx, k, &t), MDM_EINPUT);
+    t.html = t.text = t.sms = "${enrol.link}"; /* the password is named, whether there is one or not */
+    assert_int_equal(mdm_notice_check(ctx, k, &t), MDM_EINPUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_bytes), cmocka_unit_test(test_nothing_breaks_out_of_a_header),
         cmocka_unit_test(test_words_hold_whole_characters), cmocka_unit_test(test_long_lines_and_blanks), cmocka_unit_test(test_what_is_no_message),
         cmocka_unit_test(test_shipped_texts_pass_their_own_check), cmocka_unit_test(test_wrong_templates), cmocka_unit_test(test_good_templates),
-        cmocka_unit_test(test_values_are_text)};
+        cmocka_unit_test(test_values_are_text), cmocka_unit_test(test_a_picture), cmocka_unit_test(test_the_code_of_a_link)};
     static mdm_env_t env;
     int rc;
 

@@ -365,6 +365,23 @@ static void mail02_enrolment_ends(void **state)
     assert_int_equal(reminders(both), 2);
 }
 
+/* A new password is told by the ways by which the enrolment was, or by those that are asked for; nobody is told of one that he does not want. */
+static void mail02_new_password(void **state)
+{
+    static const struct {
+        const char *notify, *channels;
+    } rows[] = {{NULL, "2"}, {"", "0"}, {"sms", "1"}};
+    const char *id = provision("both", 5 * DAY_MS);
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        mdm_db_t *db = begun();
+
+        assert_int_equal(ended(db, mdm_otp_reset(db, id, rows[i].notify)), APR_SUCCESS);
+        assert_string_equal(ask(z, "SELECT COUNT(*) FROM notice WHERE event = 'enroll_otp' AND pending_id = '%s'", id), rows[i].channels);
+        sql(z, "DELETE FROM notice");
+    }
+}
+
 /* The state of what people were told goes with the enrolment. */
 static void pen05_state_is_told(void **state)
 {
@@ -396,7 +413,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(mail01_down_for_a_day, setup, teardown), cmocka_unit_test_setup_teardown(mail01_away_for_a_week, setup, teardown),
         cmocka_unit_test_setup_teardown(pen05_taken_back, setup, teardown), cmocka_unit_test_setup_teardown(mail02_authority_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(mail02_replaced_in_time, setup, teardown),
-        cmocka_unit_test_setup_teardown(mail02_enrolment_ends, setup, teardown), cmocka_unit_test_setup_teardown(pen05_state_is_told, setup, teardown)};
+        cmocka_unit_test_setup_teardown(mail02_enrolment_ends, setup, teardown), cmocka_unit_test_setup_teardown(mail02_new_password, setup, teardown),
+        cmocka_unit_test_setup_teardown(pen05_state_is_told, setup, teardown)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

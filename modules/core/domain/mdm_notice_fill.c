@@ -55,6 +55,7 @@ static apr_status_t secret_values(mdm_notice_sending_t *r, mdm_db_t *db, const m
     if ((rv = mdm_pending_token(db, pending->id, &token)) == APR_SUCCESS) {
         put(values, "enrol.token", token);
         put(values, "enrol.link", mdm_enroll_link(mdm_db_ctx(db)->pool, r->base, token, NULL));
+        json_object_set(values, "enrol.qr", json_object_get(values, "enrol.link"));
         rv = mdm_otp_reveal(db, pending->id, &otp);
         if (rv == APR_SUCCESS) {
             put(values, "enrol.otp", otp);
@@ -154,6 +155,7 @@ apr_status_t mdm_notice_fill(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice
     }
     if (rv == APR_SUCCESS) {
         mdm_notice_render(ctx->pool, text, values, &t->text);
+        t->qr = mdm_notice_qr(text, values);
     }
     return rv;
 }

@@ -2,6 +2,7 @@
 #include "domain/mdm_notice_priv.h"
 
 #include "wire/mdm_mail.h"
+#include "wire/mdm_qr.h"
 
 #define NO_ADDRESS "There is no person any more, or no mail address that can be used."
 
@@ -16,12 +17,14 @@ static apr_status_t open_way(mdm_notice_sending_t *r, mdm_db_t *db)
 
 static apr_status_t compose(mdm_ctx_t *ctx, const mdm_notice_conf_t *conf, const mdm_notice_try_t *t, mdm_smtp_msg_t *m)
 {
-    const mdm_mail_t mail = {.from = conf->from, .from_name = conf->from_name, .to = t->to, .to_name = t->name, .subject = t->text.subject,
+    mdm_mail_t mail = {.from = conf->from, .from_name = conf->from_name, .to = t->to, .to_name = t->name, .subject = t->text.subject,
                              .text = t->text.text, .html = t->text.html, .language = t->text.language, .id = t->row->id, .date_ms = t->row->created_ms};
+
+    apr_status_t rv = t->qr ? mdm_qr_png(ctx, t->qr, &mail.png) : APR_SUCCESS;
 
     m->from = conf->from;
     m->to = t->to;
-    return mdm_mail_compose(ctx, &mail, &m->body);
+    return rv != APR_SUCCESS ? rv : mdm_mail_compose(ctx, &mail, &m->body);
 }
 
 static apr_status_t send_mail(mdm_notice_sending_t *r, mdm_ctx_t *ctx, mdm_notice_try_t *t)

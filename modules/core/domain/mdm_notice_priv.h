@@ -20,6 +20,7 @@ typedef struct mdm_notice_try_t {
     const mdm_q_notice_rows_t *row;
     const char *to, *name; /* where it goes: address or number, not checked; whom it is for */
     mdm_notice_text_t text; /* filled in */
+    const char *qr;         /* what the QR code in its HTML says; NULL: none is in it */
     /* results; the default is MDM_NOTICE_REFUSED with `words` */
     mdm_notice_result_e result;
     int touched;         /* MDM_NOTICE_AWAY, and this message may be why: it is put off itself as well */

@@ -12,6 +12,7 @@
 #define URL "portal.url" /* the values that may stand in a tag: we make them */
 #define LINK "enrol.link"
 #define OTP "${enrol.otp}"
+#define QR "enrol.qr" /* stands in HTML, as a picture of what is its value */
 
 const mdm_notice_kind_t *mdm_notice_kind(const char *event)
 {
@@ -59,6 +60,9 @@ static apr_status_t check_vars(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, co
 
     for (const char *s = strstr(text, "${"); s; s = strstr(end, "${")) {
         name = variable(ctx->pool, s, &end);
+        if (name && !strcmp(name, QR) && strcmp(field, "html") && listed(ctx->pool, kind->vars, name)) {
+            return mdm_fail(ctx, MDM_EINPUT, field, "can't hold ${" QR "}: a picture is for the HTML alone");
+        }
         if (!name || !listed(ctx->pool, kind->vars, name)) {
             return mdm_fail(ctx, MDM_EINPUT, field, "has a variable that is not known here: %s. Known are:%s",
                             mdm_clean(ctx->pool, apr_pstrndup(ctx->pool, s, 40), 40), kind->vars);
@@ -187,7 +191,9 @@ static void put_value(mdm_html_t *h, apr_pool_t *p, const json_t *values, const 
     const char *value = json_string_value(json_object_get(values, name));
 
     value = one_line(p, value ? value : "");
-    if (html) {
+    if (!strcmp(name, QR)) {
+        mdm_html_put(h, MDM_NOTICE_QR_IMG, html && *value ? strlen(MDM_NOTICE_QR_IMG) : 0);
+    } else if (html) {
         mdm_html_text(h, value);
     } else {
         mdm_html_put(h, value, strlen(value));
@@ -264,6 +270,11 @@ void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *
     out->html = (const char *)mdm_html_out(h).data;
 }
 
+const char *mdm_notice_qr(const mdm_notice_text_t *t, const json_t *values)
+{
+    return strstr(t->html, "${" QR "}") ? json_string_value(json_object_get(values, QR)) : NULL;
+}
+
 int mdm_notice_tellable(const mdm_notice_kind_t *kind, const json_t *values)
 {
     char name[64];
@@ -295,5 +306,6 @@ json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url)
     }
     json_object_set_new(values, URL, json_string(portal_url));
     json_object_set_new(values, LINK, json_string(apr_pstrcat(ctx->pool, portal_url, "mS7xq0YbT1aVwR4k2LdN9g", NULL)));
+    json_object_set(values, QR, json_object_get(values, LINK));
     return values;
 }

@@ -4,11 +4,13 @@
 
 #include <jansson.h>
 #include "base/mdm_text.h"
+#include "wire/mdm_mail.h"
 
 #define MDM_NOTICE_LANGUAGES 2
 #define MDM_NOTICE_SUBJECT_MAX 200
 #define MDM_NOTICE_BODY_MAX 16384
 #define MDM_NOTICE_SMS_MAX 1000
+#define MDM_NOTICE_QR_IMG "<img src=\"" MDM_MAIL_PNG "\" width=\"240\" height=\"240\" alt=\"QR\">"
 
 typedef struct mdm_notice_text_t {
     const char *language;
@@ -40,9 +42,12 @@ int mdm_notice_has_sms(const mdm_notice_kind_t *kind);
 /* MDM_EINPUT names the member: an unknown variable, one that is missing, markup that a mail should not have, a variable inside of a tag that is no address
  * of ours, an SMS of a kind that has none. */
 apr_status_t mdm_notice_check(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, const mdm_notice_text_t *t);
-/* Fills in: values {"device.name": "…"}; what has no value is empty, and a line that names a one-time password is left out where there is none. In HTML values
+/* ${enrol.qr} of the HTML is a picture, MDM_MAIL_PNG of wire/mdm_mail.h, in the other forms nothing.
+ * Fills in: values {"device.name": "…"}; what has no value is empty, and a line that names a one-time password is left out where there is none. In HTML values
  * are text, whatever they hold; elsewhere they are one line. The HTML becomes a whole document. */
 void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *values, mdm_notice_text_t *out);
+/* What the QR code in the HTML of this text says; NULL: there is none in it. Borrowed from values. */
+const char *mdm_notice_qr(const mdm_notice_text_t *t, const json_t *values);
 /* True if all that the kind needs has a value: what it was to tell is still there. */
 int mdm_notice_tellable(const mdm_notice_kind_t *kind, const json_t *values);
 /* Values that show how it will look. Owned by the pool of ctx. */

@@ -174,6 +174,23 @@ static void put_part(out_t *o, const char *boundary, const char *type, const cha
     put_qp(o, body);
 }
 
+/* The HTML with its picture: as one part of the message, with a boundary of its own. */
+static void put_related(out_t *o, const char *outer, const mdm_mail_t *m)
+{
+    const char *inner = apr_pstrcat(o->pool, "=_r", m->id, NULL), *text = mdm_b64(o->pool, m->png.data, m->png.len);
+
+    puts_all(o, apr_pstrcat(o->pool, "--", outer, "\r\nContent-Type: multipart/related; type=\"text/html\";\r\n boundary=\"", inner, "\"\r\n\r\n", NULL));
+    put_part(o, inner, "text/html", m->html);
+    puts_all(o, apr_pstrcat(o->pool, "--", inner, "\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <",
+                            MDM_MAIL_PNG + strlen("cid:"), ">\r\nContent-Disposition: inline\r\n\r\n", NULL));
+    for (apr_size_t n; *text; text += n) {
+        n = strlen(text) < LINE_MAX_QP ? strlen(text) : LINE_MAX_QP;
+        put(o, text, n);
+        puts_all(o, "\r\n");
+    }
+    puts_all(o, apr_pstrcat(o->pool, "--", inner, "--\r\n", NULL));
+}
+
 static int word_ok(const char *s)
 {
     return s && *s && strspn(s, "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == strlen(s);
@@ -202,7 +219,11 @@ apr_status_t mdm_mail_compose(mdm_ctx_t *ctx, const mdm_mail_t *m, mdm_blob_t *o
                              ">\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Language: ", m->language,
                              "\r\nContent-Type: multipart/alternative;\r\n boundary=\"", boundary, "\"\r\n\r\n", NULL));
     put_part(&o, boundary, "text/plain", m->text);
-    put_part(&o, boundary, "text/html", m->html);
+    if (m->png.data) {
+        put_related(&o, boundary, m);
+    } else {
+        put_part(&o, boundary, "text/html", m->html);
+    }
     puts_all(&o, apr_pstrcat(ctx->pool, "--", boundary, "--\r\n", NULL));
     *out = (mdm_blob_t){(const unsigned char *)o.data, o.len};
     return APR_SUCCESS;

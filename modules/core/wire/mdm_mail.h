@@ -5,6 +5,7 @@
 #include "base/mdm_text.h"
 
 #define MDM_MAIL_ADDRESS_MAX 254
+#define MDM_MAIL_PNG "cid:picture"
 
 /* True for an address that every mail server takes: ASCII, no quoted part, no address of a host in brackets. */
 int mdm_mail_address_ok(const char *s);
@@ -14,6 +15,7 @@ typedef struct mdm_mail_t {
     const char *from_name, *to_name; /* any text, "" = none */
     const char *subject;             /* any text */
     const char *text, *html;         /* UTF-8; lines end with \n */
+    mdm_blob_t png;                  /* a picture that the HTML shows as MDM_MAIL_PNG; data NULL: none */
     const char *language;            /* "en" */
     const char *id;                  /* letters, digits, hyphens: the message's own, the same whenever it is sent again */
     apr_int64_t date_ms;

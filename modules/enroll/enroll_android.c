@@ -185,7 +185,7 @@ int enroll_android_page(mdm_web_call_t *call, const mdm_pending_t *e, int known)
         return enroll_page_error(call, HTTP_OK, "link.none", "link.android_text");
     }
     if (rv != APR_SUCCESS) {
-        mdm_log(call->ctx, MDM_LOG_ERR, "MDM0616", rv, "the page of an Android enrolment can't be served: %s", call->ctx->fail_text ? call->ctx->fail_text : "");
+        mdm_log(call->ctx, MDM_LOG_ERR, "MDM0618", rv, "the page of an Android enrolment can't be served: %s", call->ctx->fail_text ? call->ctx->fail_text : "");
         return enroll_page_error(call, HTTP_SERVICE_UNAVAILABLE, "error.title", "error.server");
     }
     page = enroll_page_begin(call, "android.title", "android.js");

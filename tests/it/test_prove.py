@@ -158,7 +158,8 @@ def test_links_begin_with_the_zones_address(zone, console, people):
         assert console.get(f"/pending/{made['id']}/link")["link"] == made["link"]
         assert zone.request("GET", plain["path"] + "/qr.svg")[2] != before  # of the same link, by another address
         assert zone.request("GET", made["path"] + "/qr.svg")[2] == console.call("GET", f"/pending/{made['id']}/qr.svg")[2]
-        text = console.post("/notifications/templates/enroll_provisioned/en/preview", {"subject": "x", "text": "${enrol.link}", "html": "<p>${enrol.link}</p>", "sms": "${enrol.link}"})
+        both = "${enrol.link} ${enrol.otp}"
+        text = console.post("/notifications/templates/enroll_provisioned/en/preview", {"subject": "x", "text": both, "html": f"<p>{both}</p>", "sms": both})
         assert text["text"].startswith("https://go.example.org/enroll/")
     finally:
         console.call("PUT", "/enrollment-settings", {"public_url": ""})

@@ -79,7 +79,7 @@ def test_outbox(zone, page, size, dark):
     anna = seed.person_id(zone, harness.PERSON)
     zone.sql("DELETE FROM notice")
     failed = notice(zone, anna, "failed", "550 5.1.1 there is no such user", device_id=seed.device(zone, HOSTILE, anna))
-    notice(zone, anna, "waiting", attempts=2)
+    waiting = notice(zone, anna, "waiting", attempts=2)
     notice(zone, anna, "sent", event="push_expiring", mail="root@example.org", to_name="Root")
     p = page(size=size, dark=dark).log_in().open("notifications")
     p.has("550 5.1.1 there is no such user")
@@ -90,7 +90,43 @@ def test_outbox(zone, page, size, dark):
     p.until(lambda: len(p.driver.find_elements(By.CSS_SELECTOR, "#panel tbody tr")) == 1 and "state=failed" in p.driver.current_url)
     p.button("Try again", "#panel").click()
     harness.wait_for(lambda: zone.sql("SELECT state FROM notice WHERE id = ?", failed)[0][0] != "failed")
+    zone.sql("UPDATE notice SET state = 'waiting', due_ms = ?, lease_until_ms = 0 WHERE id = ?", seed.now_ms() + 3_600_000, waiting)
+    p.open("notifications?state=waiting")  # the list is drawn anew whenever something changes: found and clicked in one step
+    p.until(lambda: p.driver.execute_script("const b = [...document.querySelectorAll('#panel button')].find((x) => x.textContent.trim() === 'Take back'); b?.click(); return !!b"))
+    p.shot(f"{size[0]}-take-back")
+    p.button("Take back", "dialog").click()
+    p.closed()
+    harness.wait_for(lambda: zone.sql("SELECT 1 FROM notice WHERE state = 'cancelled'"))
     p.clean()
+
+
+@pytest.mark.parametrize("size, language, save, title", [((390, 844), "de", "Speichern", "Gerät für Sie bereitgestellt"), ((1280, 800), "en", "Save", "Device provisioned for you")])
+def test_what_all_notices_say(zone, page, size, language, save, title):
+    """MAIL-02: language, organisation and support have a tab of their own; the QR code of a link is drawn in the preview."""
+    was = Console(zone).get("/notifications/settings")
+    try:
+        p = page(size=size, language=language).log_in().open("notifications?tab=general")
+        p.find("#panel .acts button").click()
+        for key, value in (("organisation", HOSTILE), ("support_mail", "help@example.org"), ("support_phone", "+49 30 123-45")):
+            p.find(f"#f-{key}").send_keys(value)
+        p.shot(f"{size[0]}-general-edit")
+        p.button(save, "dialog").click()
+        p.closed()
+        p.has("help@example.org")
+        assert p.driver.execute_script("return document.querySelector('#panel img')") is None
+        p.fits()
+        p.shot(f"{size[0]}-general")
+        p.open("notifications?tab=texts")
+        p.has(title)
+        p.driver.find_element(By.XPATH, f"//tr[contains(., '{title}')]//button").click()
+        p.find("dialog .foot button").click()
+        p.driver.switch_to.frame(p.find("dialog iframe"))
+        p.until(lambda: p.driver.find_elements(By.CSS_SELECTOR, "svg path"))
+        p.driver.switch_to.default_content()
+        p.shot(f"{size[0]}-template-qr")
+        p.clean()
+    finally:
+        assert Console(zone).call("PUT", "/notifications/settings", was)[0] == 200
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)])

@@ -83,11 +83,16 @@ UPDATE device SET state = :state, mode = CASE WHEN :mode = '' THEN mode ELSE :mo
 -- args: device_id:text
 DELETE FROM device WHERE id = :device_id;
 
+-- A user enrolment has no number of the device, whatever it says.
+-- part: owners
+EXISTS (SELECT 1 FROM source_record u WHERE u.device_id = device.id AND u.live = 1 AND u.account = 'byod')
+
 -- part: inventory_set
 inventory_ms = :now, model = COALESCE(:model, model), product = COALESCE(:product, product),
-serial = COALESCE(serial, :serial), udid = COALESCE(udid, :udid), imei = COALESCE(:imei, imei),
+serial = CASE WHEN {owners} THEN serial ELSE COALESCE(serial, :serial) END, udid = CASE WHEN {owners} THEN udid ELSE COALESCE(udid, :udid) END,
+imei = CASE WHEN {owners} THEN imei ELSE COALESCE(:imei, imei) END,
 eas_device_id = COALESCE(:eas_device_id, eas_device_id), os_version = COALESCE(:os_version, os_version),
-build = COALESCE(:build, build), phone = COALESCE(:phone, phone), supervised = COALESCE(:supervised, supervised),
+build = COALESCE(:build, build), phone = CASE WHEN {owners} THEN phone ELSE COALESCE(:phone, phone) END, supervised = COALESCE(:supervised, supervised),
 passcode_present = COALESCE(:passcode_present, passcode_present),
 passcode_compliant = COALESCE(:passcode_compliant, passcode_compliant),
 encryption = COALESCE(:encryption, encryption), battery = COALESCE(:battery, battery),

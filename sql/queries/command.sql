@@ -2,16 +2,16 @@
 
 -- name: command_record :one
 -- args: device_id:text
--- cols: id:text, state:text, expelled:i64
+-- cols: id:text, state:text, expelled:i64, account:text
 -- keep
-SELECT id, state, expelled FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class = '' AND live = 1;
+SELECT id, state, expelled, account FROM source_record WHERE device_id = :device_id AND kind = 'mdm' AND class = '' AND live = 1;
 
 -- What is known of the device of a record.
 -- name: command_known :one
 -- args: record_id:text
--- cols: inventory:text, device_id:text
+-- cols: inventory:text, device_id:text, account:text
 -- keep
-SELECT d.inventory, d.id FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
+SELECT d.inventory, d.id, r.account FROM source_record r JOIN device d ON d.id = r.device_id WHERE r.id = :record_id;
 
 -- One that is being sent at this moment is not waited for: it goes out.
 -- name: command_supersede :exec
@@ -46,11 +46,15 @@ VALUES (:id, :record_id, :device_id, :seq, :request_type, :payload, :sealed, 'qu
 -- part: stored_body
 (SELECT s.body FROM stored_profile s WHERE s.hash = command.stored)
 
+-- What a user enrolment is not asked or told.
+-- part: account_of
+(SELECT a.account FROM source_record a WHERE a.id = command.record_id)
+
 -- A command that was offered five times without an answer lets the others pass. One that was replaced while this waited for it is not sent: who
 -- replaced it wakes the device.
 -- name: command_next :one
 -- args: record_id:text, now:i64, skip_notnow:i64
--- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?
+-- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?, account:text?
 -- keep
 UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
  WHERE id = (SELECT c.id FROM command c
@@ -60,7 +64,7 @@ UPDATE command SET state = 'sent', offers = offers + 1, sent_ms = :now
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
               ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1)
    AND open = 1
-RETURNING id, request_type, payload, sealed, stored, {stored_body};
+RETURNING id, request_type, payload, sealed, stored, {stored_body}, {account_of};
 
 -- Its content, which came while the command was offered.
 -- name: command_stored :one
@@ -72,7 +76,7 @@ SELECT body FROM stored_profile WHERE hash = :hash;
 -- Ends one and offers the next: a whole answer in one statement (PRF-02).
 -- name: command_answer :many
 -- args: record_id:text, done:text, leaving:i64, state:text, error:text?, result:text?, now:i64
--- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?, open:i64, leaving:i64, coalesce_key:text?
+-- cols: id:text, request_type:text, payload:text, sealed:i64, stored:text?, body:text?, account:text?, open:i64, leaving:i64, coalesce_key:text?
 -- keep
 UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                    open = CASE WHEN id = :done THEN 0 ELSE 1 END,
@@ -89,7 +93,7 @@ UPDATE command SET state = CASE WHEN id = :done THEN :state ELSE 'sent' END,
                 AND (c.leaving = 1 OR EXISTS (SELECT 1 FROM source_record r
                                                WHERE r.id = :record_id AND r.state = 'enrolled'))
               ORDER BY CASE WHEN c.offers >= 5 THEN 1 ELSE 0 END, c.seq LIMIT 1))
-RETURNING id, request_type, payload, sealed, stored, CASE WHEN command.open = 1 THEN {stored_body} END, open, leaving, coalesce_key;
+RETURNING id, request_type, payload, sealed, stored, CASE WHEN command.open = 1 THEN {stored_body} END, {account_of}, open, leaving, coalesce_key;
 
 -- ---------------------------------------------------------------- many at once
 
@@ -277,7 +281,7 @@ UPDATE device SET state = :state, version = version + 1 WHERE id = :device_id RE
 -- part: action_facts
 SELECT d.id, d.name, d.state, d.os_version, d.supervised, d.inventory, r.id, r.state, CASE WHEN r.unlock_token IS NULL THEN 0 ELSE 1 END,
        (SELECT c.state FROM command c WHERE c.record_id = r.id AND c.open = 1 AND c.leaving = 1 LIMIT 1),
-       d.model, d.serial, d.platform, o.login, o.name, o.mail,
+       COALESCE(r.account, ''), d.model, d.serial, d.platform, o.login, o.name, o.mail,
        (SELECT MAX(m.state) FROM source_record m WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state IN ('enrolled', 'leaving')),
        (SELECT COUNT(*) FROM source_record m JOIN eas_client w ON w.record_id = m.id AND w.wipe_state = 'sent'
          WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state = 'leaving')
@@ -287,7 +291,7 @@ SELECT d.id, d.name, d.state, d.os_version, d.supervised, d.inventory, r.id, r.s
 -- ids: JSON list.
 -- name: action_facts :many
 -- args: ids:text
--- cols: id:text, name:text, state:text, os_version:text, supervised:i64?, inventory:text, record_id:text?, record_state:text?, unlock:i64, leaving:text?, model:text?, serial:text?, platform:text, login:text?, person:text?, mail:text?, mail_state:text?, mail_fetched:i64
+-- cols: id:text, name:text, state:text, os_version:text, supervised:i64?, inventory:text, record_id:text?, record_state:text?, unlock:i64, leaving:text?, account:text, model:text?, serial:text?, platform:text, login:text?, person:text?, mail:text?, mail_state:text?, mail_fetched:i64
 -- only: pgsql
 {action_facts}
  WHERE d.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))));

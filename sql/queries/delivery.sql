@@ -15,7 +15,7 @@ SELECT r.device_id FROM source_record r WHERE r.id IN (SELECT value FROM json_ea
 
 -- part: facts
 SELECT d.id, d.os_version, COALESCE(d.supervised, -1),
-       CASE WHEN d.inventory LIKE '%"IsUserEnrollment":true%' OR d.inventory LIKE '%"IsUserEnrollment": true%' THEN 1 ELSE 0 END,
+       CASE WHEN r.account = 'byod' OR d.inventory LIKE '%"IsUserEnrollment":true%' OR d.inventory LIKE '%"IsUserEnrollment": true%' THEN 1 ELSE 0 END,
        CASE WHEN d.inventory LIKE '%"IsMultiUser":true%' OR d.inventory LIKE '%"IsMultiUser": true%' THEN 1 ELSE 0 END,
        COALESCE(d.passcode_present, -1), COALESCE(d.passcode_compliant, -1), COALESCE(d.encryption, -1), d.compliance, d.mail, COALESCE(d.enrolled_ms, 0),
        r.id, r.state, COALESCE(r.base_url, ''),

@@ -1,4 +1,6 @@
 """Account-driven enrolment: from the settings of a device to its management (IOS-08, POR-03, facts 2.5)."""
+import base64
+import json
 import plistlib
 import urllib.parse
 
@@ -7,7 +9,8 @@ import pytest
 import harness
 from clients import Console, new_device, portal
 from sim import scep
-from sim.device import SCHEME, Profile, Refused, WebLogin
+from sim.device import FORBIDDEN, FORBIDDEN_COMMANDS, SCHEME, Profile, Refused, WebLogin
+from test_delivery import CONTROL, Policy, installed
 
 ZONE = {"children": 1}
 ANNA = {"login": harness.PERSON, "password": harness.PERSON_PASSWORD, "ownership": "personal"}
@@ -90,7 +93,7 @@ def test_ios08_switched_off_or_not_ready(zone, console, device):
 
 
 def test_ios08_user_enrolment(zone, console, device):
-    """The whole way of a device that is its owner's, to InstallProfile and back; no number of the device is stored."""
+    """The whole way of a device that is its owner's, to InstallProfile and back; what user enrolment forbids is neither asked nor kept."""
     enrolled(device, zone)
     mdm = device.mdm
     assert mdm["EnrollmentMode"] == "BYOD" and mdm["AssignedManagedAppleID"] == ANNAS and "AccessRights" not in mdm
@@ -101,12 +104,57 @@ def test_ios08_user_enrolment(zone, console, device):
     whole = console.get(f"/devices/{got['device']}")
     assert whole["state"] == "active" and whole["ownership"] == "personal"
     assert not whole["udid"] and not whole["serial"] and not whole["imei"]
+    assert device.asked and not device.asked & FORBIDDEN
+    assert not {k for k, _ in device.handled} & FORBIDDEN_COMMANDS and all(s == "Acknowledged" for _, s in device.handled)
     plist = plistlib.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "org.example.wifi", "PayloadUUID": "A" * 8, "PayloadVersion": 1,
                             "PayloadContent": []})
-    import base64
     console.post(f"/devices/{got['device']}/commands", {"request_type": "InstallProfile", "payload": {"Payload": {"$data": base64.b64encode(plist).decode()}}})
     assert ("InstallProfile", "Acknowledged") in device.poll()
     assert [p["PayloadIdentifier"] for p in device.profiles] == ["org.example.wifi"]
+
+
+def test_ios08_what_the_server_may_not(zone, console, device):
+    """DEV-07, DEV-12: what a user enrolment takes not is not offered, refused with the reason, and never sent; removing its management is its wipe."""
+    enrolled(device, zone)
+    device.poll()
+    got = record(zone, device)
+    path = f"/devices/{got['device']}"
+    actions = {a["action"]: a for a in console.get(path + "/actions")["items"]}
+    assert {k for k, a in actions.items() if a["reason"] == "user_enrolled"} >= {"unlock", "wipe", "ask_restrictions", "invite", "redeem", "configured"}
+    assert actions["lock"]["applies"] and actions["unenroll"]["applies"] and actions["install_profile"]["applies"]
+    for kind in ("ClearPasscode", "Restrictions", "RestartDevice", "DeviceConfigured"):
+        for end, order in (("/commands", {"request_type": kind}), ("/commands/raw", {"command": {"RequestType": kind}})):
+            status, _, body = console.call("POST", path + end, order)
+            assert status == 409, (kind, end, body)
+    status, _, body = console.call("POST", path + "/unenroll", {"wipe": "full", "then": "retire"})
+    assert status == 409 and "management" in body["detail"]
+    console.post(path + "/commands", {"request_type": "DeviceInformation", "payload": {"Queries": ["UDID", "DeviceName"]}})
+    device.asked.clear()
+    device.poll()
+    assert device.asked == {"DeviceName"}
+    device.answers["DeviceInformation"] = {"QueryResponses": {"UDID": "0000-1", "SerialNumber": "CLAIMED1", "IMEI": "490154203237518", "DeviceName": "x"}}
+    console.post(path + "/refresh")
+    device.poll()
+    assert zone.sql("SELECT serial, udid, imei FROM device WHERE id = ?", got["device"])[0] == (None, None, None)
+    console.post(path + "/unenroll", {"wipe": "selective", "then": "retire"})
+    device.bearer = None
+    assert ("RemoveProfile", "Acknowledged") in device.poll(), "whoever goes is not asked to log in"
+    assert not device.enrolled and not zone.sql("SELECT 1 FROM source_record WHERE id = ? AND live = 1", got["id"])
+
+
+def test_pol07_policies_of_a_user_enrolment(zone, console, device):
+    """CAT: what user enrolment forbids is not in the profile, and the device's page says why; the device need not have said what it is."""
+    enrolled(device, zone)
+    device.answers["SecurityInfo"] = {"SecurityInfo": {"PasscodePresent": True}}
+    device.poll()
+    ident = record(zone, device)["device"]
+    policy = Policy(zone, "device_control", ident, apple__camera=False, apple__screenshots=False)
+    policy.queued(device)
+    keys = Profile(plistlib.dumps(installed(device, CONTROL))).of_type("com.apple.applicationaccess")[0]
+    assert keys["allowScreenShot"] is False and "allowCamera" not in keys
+    said = json.dumps(console.get(f"/devices/{ident}/policies"))
+    assert '"user_enrollment"' in said
+    policy.remove()
 
 
 def test_ios08_device_enrolment(zone, device):

@@ -1,5 +1,6 @@
 /* The command queue and the bodies of commands (IOS-05, IOS-09, DEV-14, DEV-15, SEC-04). MDM_TEST_DB chooses the engine. */
 #include "apple_test.h"
+#include "domain/mdm_apple_inventory.h"
 
 static zone_t *z;
 static phone_t *d;
@@ -313,7 +314,7 @@ static const mdm_plist_t *body(const char *type, const char *json, apr_status_t 
     apr_status_t rv = mdm_command_check(z->t->ctx, type, payload);
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, &out);
+        rv = mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, 0, &out);
     }
     assert_int_equal(rv, want);
     json_decref(payload);
@@ -324,6 +325,45 @@ static const mdm_plist_t *body(const char *type, const char *json, apr_status_t 
     assert_string_equal(mdm_plist_str(root, "CommandUUID"), "0A0B0C0D-0000-4000-8000-00000000000F");
     assert_string_equal(mdm_plist_str(mdm_plist_get(root, "Command"), "RequestType"), type);
     return mdm_plist_get(root, "Command");
+}
+
+static apr_status_t owned(const char *type, json_t *payload, const mdm_plist_t **command)
+{
+    mdm_plist_t *root = NULL;
+    mdm_blob_t out;
+    apr_status_t rv = mdm_command_body(z->t->ctx, d->record, "0a0b0c0d-0000-4000-8000-00000000000f", type, payload, NULL, 1, &out);
+
+    json_decref(payload);
+    *command = rv == APR_SUCCESS && mdm_plist_parse(z->t->ctx, out.data, out.len, &root) == APR_SUCCESS ? mdm_plist_get(root, "Command") : NULL;
+    return rv;
+}
+
+/* IOS-08: a user enrolment is asked for what is managed, for no number of the device, and is told nothing that it does not take. */
+static void test_bodies_owned(void **state)
+{
+    static const char *const never[] = {"EraseDevice", "ClearPasscode", "Restrictions", "EnableLostMode", "DeviceLocation", "RestartDevice"};
+    const mdm_plist_t *c, *queries;
+    unsigned names = 0;
+
+    for (unsigned i = 0; i < sizeof never / sizeof never[0]; i++) {
+        assert_true(mdm_command_not_owned(never[i]));
+        assert_int_equal(owned(never[i], NULL, &c), MDM_ECONFLICT);
+    }
+    assert_false(mdm_command_not_owned("DeviceLock"));
+    assert_int_equal(owned("Unheard", NULL, &c), APR_SUCCESS);
+    assert_int_equal(owned("ProfileList", NULL, &c), APR_SUCCESS);
+    assert_true(mdm_plist_bool(c, "ManagedOnly", 0));
+    assert_int_equal(owned("InstalledApplicationList", json_pack("{s:b}", "ManagedAppsOnly", 0), &c), APR_SUCCESS);
+    assert_true(mdm_plist_bool(c, "ManagedAppsOnly", 0));
+    assert_int_equal(owned("DeviceInformation", json_pack("{s:[s]}", "Queries", "UDID"), &c), APR_SUCCESS);
+    queries = mdm_plist_get(c, "Queries");
+    for (const mdm_plist_t *q = queries->child; q; q = q->next) {
+        assert_false(mdm_apple_query_hidden(q->str));
+        names += !strcmp(q->str, "DeviceName") || !strcmp(q->str, "EASDeviceIdentifier");
+    }
+    assert_int_equal(names, 2);
+    assert_int_equal(owned("DeviceInformation", json_pack("{s:[s,s]}", "Queries", "IMEI", "OSVersion"), &c), APR_SUCCESS);
+    assert_int_equal(mdm_plist_get(c, "Queries")->count, 1);
 }
 
 /* IOS-09: every command of the table with its keys; others are refused by name. */
@@ -396,7 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_order_survives_clock), T(test_coalesce), T(test_bounded), T(test_bad_command_blocks_nothing), T(test_expiry),
-        T(test_announcements), T(test_why), T(test_raw), T(test_cancel_and_list), T(test_sealed_payload), T(test_bodies), T(test_clear_passcode),
+        T(test_announcements), T(test_why), T(test_raw), T(test_cancel_and_list), T(test_sealed_payload), T(test_bodies), T(test_bodies_owned), T(test_clear_passcode),
     };
 
     apr_initialize();

@@ -34,7 +34,7 @@ const mdm_action_t mdm_actions[] = {
     {"remove_app", "RemoveApplication", N_MANAGED, NULL, "InstalledApplicationList"},
     {"redeem", "ApplyRedemptionCode", N_MANAGED | N_NOT_UE, NULL, "ManagedApplicationList"},
     {"invite", "InviteToProgram", N_MANAGED | N_NOT_UE, "7.0", NULL},
-    {"configured", "DeviceConfigured", N_MANAGED, "9.0", NULL},
+    {"configured", "DeviceConfigured", N_MANAGED | N_NOT_UE, "9.0", NULL},
     {"ask_information", "DeviceInformation", N_MANAGED, NULL, NULL},
     {"ask_security", "SecurityInfo", N_MANAGED, NULL, NULL},
     {"ask_apps", "InstalledApplicationList", N_MANAGED, NULL, NULL},
@@ -204,7 +204,7 @@ static void facts_take(const mdm_q_action_facts_t *row, mdm_action_facts_t *f)
                               .model = row->model, .serial = row->serial, .platform = row->platform, .login = row->login,
                               .person = row->person, .mail = row->mail,
                               .supervised = row->supervised_null ? -1 : row->supervised != 0, .unlock = (int)row->unlock};
-    f->user_enrolled = said(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"), "IsUserEnrollment");
+    f->user_enrolled = !strcmp(row->account, "byod") || said(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"), "IsUserEnrollment");
     f->lost = said(json_object_get(inventory, "device"), "IsMDMLostModeEnabled");
     json_decref(inventory);
 }
@@ -300,6 +300,9 @@ static apr_status_t may_order(mdm_ctx_t *ctx, const mdm_action_order_t *o, const
     }
     if (o->record_id && !(action && action->needs & USERS)) {
         return mdm_fail(ctx, MDM_EINPUT, "request_type", "The channels of users don't take that: it is for the device.");
+    }
+    if (facts->user_enrolled && mdm_command_not_owned(o->request_type)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "request_type", "%s", mdm_action_why("user_enrolled"));
     }
     return mdm_action_refused(o->raw ? &any : action, facts, &why) ? mdm_fail(ctx, MDM_ECONFLICT, "request_type", "%s", why)
                                                                    : APR_SUCCESS;

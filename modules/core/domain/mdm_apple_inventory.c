@@ -31,6 +31,22 @@ const char *const mdm_apple_device_queries[] = {
     "IsCloudBackupEnabled", "LastCloudBackupDate", "iTunesStoreAccountIsActive", "iTunesStoreAccountHash",
     "IsMDMLostModeEnabled", "DiagnosticSubmissionEnabled", "AppAnalyticsEnabled", NULL};
 
+int mdm_apple_query_hidden(const char *query)
+{
+    static const char *const hidden[] = {
+        "UDID", "SerialNumber", "AwaitingConfiguration", "WiFiMAC", "BluetoothMAC", "PersonalHotspotEnabled", "ServiceSubscriptions",
+        "ModemFirmwareVersion", "IMEI", "MEID", "ICCID", "PhoneNumber", "SubscriberCarrierNetwork", "CurrentCarrierNetwork", "CurrentMCC",
+        "CurrentMNC", "SubscriberMCC", "SubscriberMNC", "IsRoaming", "DataRoamingEnabled", "VoiceRoamingEnabled", "IsActivationLockEnabled",
+        "IsDoNotDisturbInEffect", "IsCloudBackupEnabled", "LastCloudBackupDate", "iTunesStoreAccountIsActive", "iTunesStoreAccountHash",
+        "IsMDMLostModeEnabled", NULL};
+    const char *const *h = hidden;
+
+    while (query && *h && strcmp(*h, query) != 0) {
+        h++;
+    }
+    return query && *h;
+}
+
 typedef struct found_t { /* columns; NULL = the device did not say */
     const char *model, *product, *serial, *udid, *imei, *eas_id, *os, *build, *phone;
     const apr_int64_t *supervised, *passcode, *compliant, *encryption;

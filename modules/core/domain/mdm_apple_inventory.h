@@ -16,6 +16,8 @@ const char *mdm_apple_result(mdm_ctx_t *ctx, const mdm_plist_t *answer);
 
 /* The DeviceInformation query keys, NULL-terminated. */
 extern const char *const mdm_apple_device_queries[];
+/* True if Apple lets no user enrolment be asked for it (IOS-08): numbers of the device and of its lines, its owner's accounts and backups. */
+int mdm_apple_query_hidden(const char *query);
 
 /* ---- how lists of an answer are kept (mdm_apple_sections.c): bounded JSON with names of our own; new references */
 json_t *mdm_apple_bounded(mdm_ctx_t *ctx, const mdm_plist_t *node); /* NULL if it can't be kept */

@@ -107,8 +107,8 @@ apr_status_t mdm_command_enqueue(mdm_db_t *db, const mdm_command_add_t *add, con
 const char *const mdm_command_refreshes[] = {"DeviceInformation", "SecurityInfo", "InstalledApplicationList",
                                              "ManagedApplicationList", "ProfileList", "CertificateList", "Restrictions", NULL};
 
-/* What policies changed for the device is queued before the questions, so that a refresh always brings it (DEV-08). owners: user enrolment, as the
- * device said last; one that was never asked is taken for the organisation's. */
+/* What policies changed for the device is queued before the questions, so that a refresh always brings it (DEV-08). owners: user enrolment, as it was
+ * enrolled (IOS-08) or has said. */
 static apr_status_t before_refresh(mdm_db_t *db, const char *record_id, int *owners)
 {
     mdm_q_command_known_t *row;
@@ -118,7 +118,7 @@ static apr_status_t before_refresh(mdm_db_t *db, const char *record_id, int *own
     *owners = 0;
     if (rv == APR_SUCCESS) {
         inventory = mdm_json_own(mdm_db_ctx(db), json_loads(row->inventory, 0, NULL));
-        *owners = json_is_true(json_object_get(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"),
+        *owners = !strcmp(row->account, "byod") || json_is_true(json_object_get(json_object_get(json_object_get(inventory, "security"), "ManagementStatus"),
                                                "IsUserEnrollment"));
         rv = mdm_recompute_now(db, row->device_id);
     }
@@ -397,7 +397,7 @@ static apr_status_t make_body(mdm_db_t *db, const char *record_id, mdm_q_command
     }
     if (rv == APR_SUCCESS) {
         rv = mdm_command_body(ctx, record_id, row->id, row->request_type, payload, unlock ? unlock->unlock_token : NULL,
-                              &offer->body);
+                              row->account && !strcmp(row->account, "byod"), &offer->body);
     }
     offer->id = row->id;
     offer->request_type = row->request_type;
@@ -484,6 +484,7 @@ apr_status_t mdm_command_answer(mdm_db_t *db, const char *record_id, const mdm_c
             row->sealed = r->sealed;
             row->stored = r->stored;
             row->body = r->body;
+            row->account = r->account;
         }
     }
     if (rv == APR_SUCCESS && row) {

@@ -97,10 +97,12 @@ apr_status_t mdm_command_expire(mdm_db_t *db, int *count);
 apr_status_t mdm_command_payload(mdm_ctx_t *ctx, const mdm_command_add_t *add, const char *id, int *sealed, const char **out);
 
 /* ---- bodies (mdm_command_body.c) */
-/* The command as a plist. unlock: the record's sealed unlock token, may be NULL (ClearPasscode then fails with MDM_ECONFLICT). What it may
+/* True if a user enrolment (IOS-08) does not take this command: it is never sent there. */
+int mdm_command_not_owned(const char *request_type);
+/* The command as a plist. owners: for a user enrolment, which is asked less; MDM_ECONFLICT if it does not take it at all. unlock: the record's sealed unlock token, may be NULL (ClearPasscode then fails with MDM_ECONFLICT). What it may
  * hold was checked when it was queued. */
 apr_status_t mdm_command_body(mdm_ctx_t *ctx, const char *record_id, const char *id, const char *request_type, json_t *payload,
-                              const char *unlock, mdm_blob_t *out);
+                              const char *unlock, int owners, mdm_blob_t *out);
 /* MDM_EINPUT (mdm_fail) if the type is unknown or its payload lacks a required key or has one of a wrong kind. */
 apr_status_t mdm_command_check(mdm_ctx_t *ctx, const char *request_type, json_t *payload);
 /* True if this type's keys are secrets by nature. */

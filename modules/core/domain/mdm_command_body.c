@@ -21,7 +21,9 @@ typedef struct field_t {
 enum {
     B_QUERIES = 1, B_UNLOCK = 2, /* keys that the server adds */
     B_SECRET = 4,                /* may hold passwords and keys: sealed */
-    B_ANY = 8, B_ONE = 16        /* needs one of its first three keys; exactly one */
+    B_ANY = 8, B_ONE = 16,       /* needs one of its first three keys; exactly one */
+    B_MANAGED = 32, B_MANAGED_APPS = 64, /* a user enrolment is asked for what is managed only */
+    B_NOT_OWNED = 128            /* a user enrolment does not take it */
 };
 #define MAX_FIELDS 12
 
@@ -36,33 +38,33 @@ typedef struct encoder_t {
 static const encoder_t encoders[] = {
     {"DeviceInformation", B_QUERIES, {{"Queries", K_STRS, 0}}},
     {"SecurityInfo", 0, NO_KEYS},
-    {"InstalledApplicationList", 0, {{"Identifiers", K_STRS, 0}, {"ManagedAppsOnly", K_BOOL, 0}, {"Items", K_STRS, 0}}},
+    {"InstalledApplicationList", B_MANAGED_APPS, {{"Identifiers", K_STRS, 0}, {"ManagedAppsOnly", K_BOOL, 0}, {"Items", K_STRS, 0}}},
     {"ManagedApplicationList", 0, {{"Identifiers", K_STRS, 0}}},
-    {"ProfileList", 0, {{"ManagedOnly", K_BOOL, 0}}},
-    {"CertificateList", 0, {{"ManagedOnly", K_BOOL, 0}}},
-    {"ProvisioningProfileList", 0, {{"ManagedOnly", K_BOOL, 0}}},
-    {"Restrictions", 0, {{"ProfileRestrictions", K_BOOL, 0}}},
+    {"ProfileList", B_MANAGED, {{"ManagedOnly", K_BOOL, 0}}},
+    {"CertificateList", B_MANAGED, {{"ManagedOnly", K_BOOL, 0}}},
+    {"ProvisioningProfileList", B_NOT_OWNED, {{"ManagedOnly", K_BOOL, 0}}},
+    {"Restrictions", B_NOT_OWNED, {{"ProfileRestrictions", K_BOOL, 0}}},
     {"DeviceLock", 0, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}}},
-    {"ClearPasscode", B_UNLOCK, NO_KEYS},
-    {"EraseDevice", B_SECRET,
+    {"ClearPasscode", B_UNLOCK | B_NOT_OWNED, NO_KEYS},
+    {"EraseDevice", B_SECRET | B_NOT_OWNED,
      {{"PreserveDataPlan", K_BOOL, 0}, {"DisallowProximitySetup", K_BOOL, 0}, {"ReturnToService", K_DICT, 0}, {"PIN", K_STR, 0},
       {"ObliterationBehavior", K_STR, 0}}},
-    {"RestartDevice", 0, {{"NotifyUser", K_BOOL, 0}}},
-    {"ShutDownDevice", 0, NO_KEYS},
-    {"EnableLostMode", B_ANY, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}, {"Footnote", K_STR, 0}}},
-    {"DisableLostMode", 0, NO_KEYS},
-    {"PlayLostModeSound", 0, NO_KEYS},
-    {"DeviceLocation", 0, NO_KEYS},
+    {"RestartDevice", B_NOT_OWNED, {{"NotifyUser", K_BOOL, 0}}},
+    {"ShutDownDevice", B_NOT_OWNED, NO_KEYS},
+    {"EnableLostMode", B_ANY | B_NOT_OWNED, {{"Message", K_STR, 0}, {"PhoneNumber", K_STR, 0}, {"Footnote", K_STR, 0}}},
+    {"DisableLostMode", B_NOT_OWNED, NO_KEYS},
+    {"PlayLostModeSound", B_NOT_OWNED, NO_KEYS},
+    {"DeviceLocation", B_NOT_OWNED, NO_KEYS},
     {"InstallProfile", B_SECRET, {{"Payload", K_DATA, 1}}},
     {"RemoveProfile", 0, {{"Identifier", K_STR, 1}}},
     {"InstallApplication", B_ONE | B_SECRET,
      {{"iTunesStoreID", K_INT, 0}, {"Identifier", K_STR, 0}, {"ManifestURL", K_URL, 0}, {"Options", K_DICT, 0},
       {"ManagementFlags", K_INT, 0}, {"ChangeManagementState", K_STR, 0}, {"Configuration", K_DICT, 0}, {"Attributes", K_DICT, 0}}},
     {"RemoveApplication", 0, {{"Identifier", K_STR, 1}}},
-    {"ApplyRedemptionCode", B_SECRET, {{"Identifier", K_STR, 1}, {"RedemptionCode", K_STR, 1}}},
-    {"InviteToProgram", 0, {{"ProgramID", K_STR, 1}, {"InvitationURL", K_URL, 1}}},
+    {"ApplyRedemptionCode", B_SECRET | B_NOT_OWNED, {{"Identifier", K_STR, 1}, {"RedemptionCode", K_STR, 1}}},
+    {"InviteToProgram", B_NOT_OWNED, {{"ProgramID", K_STR, 1}, {"InvitationURL", K_URL, 1}}},
     {"Settings", B_SECRET, {{"Settings", K_ITEMS, 1}}},
-    {"DeviceConfigured", 0, NO_KEYS},
+    {"DeviceConfigured", B_NOT_OWNED, NO_KEYS},
 };
 
 static const char *const setting_items[] = {"OrganizationInfo", "MDMOptions", "DeviceName", "Wallpaper", "DataRoaming", "VoiceRoaming",
@@ -244,14 +246,62 @@ static apr_status_t add_unlock(mdm_ctx_t *ctx, mdm_plist_t *command, const char 
     return rv;
 }
 
+int mdm_command_not_owned(const char *request_type)
+{
+    const encoder_t *e = find(request_type);
+
+    return e && (e->flags & B_NOT_OWNED);
+}
+
+/* Without what a user enrolment does not answer; what asks for nothing then asks for all that is left. */
+static json_t *own_queries(json_t *asked)
+{
+    json_t *out = json_array(), *q;
+    size_t i;
+    int none;
+
+    json_array_foreach(asked, i, q) {
+        if (!mdm_apple_query_hidden(json_string_value(q))) {
+            json_array_append(out, q);
+        }
+    }
+    none = !json_array_size(out);
+    for (const char *const *all = mdm_apple_device_queries; none && *all; all++) {
+        if (!mdm_apple_query_hidden(*all)) {
+            json_array_append_new(out, json_string(*all));
+        }
+    }
+    return out;
+}
+
+/* What of a command is for a user enrolment. */
+static json_t *own_payload(mdm_ctx_t *ctx, const encoder_t *e, json_t *payload)
+{
+    json_t *own = mdm_json_own(ctx, payload ? json_copy(payload) : json_object());
+
+    if (e->flags & (B_MANAGED | B_MANAGED_APPS)) {
+        json_object_set_new(own, e->flags & B_MANAGED ? "ManagedOnly" : "ManagedAppsOnly", json_true());
+    }
+    if (e->flags & B_QUERIES) {
+        json_object_set_new(own, "Queries", own_queries(json_object_get(own, "Queries")));
+    }
+    return own;
+}
+
 apr_status_t mdm_command_body(mdm_ctx_t *ctx, const char *record_id, const char *id, const char *request_type, json_t *payload,
-                              const char *unlock, mdm_blob_t *out)
+                              const char *unlock, int owners, mdm_blob_t *out)
 {
     const encoder_t *e = find(request_type);
     mdm_plist_t *root, *command;
     apr_status_t rv = APR_SUCCESS;
     char *uuid;
 
+    if (owners && e) {
+        if (e->flags & B_NOT_OWNED) {
+            return mdm_fail(ctx, MDM_ECONFLICT, NULL, "A user enrolment does not take that.");
+        }
+        payload = own_payload(ctx, e, payload);
+    }
     if (payload) {
         rv = mdm_plist_from_json(ctx, payload, &command);
     } else {

@@ -4,6 +4,7 @@
 #include <apr_strings.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_action.h"
 #include "domain/mdm_apple.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_delivery.h"
@@ -59,6 +60,10 @@ apr_status_t mdm_unenroll_apple(mdm_db_t *db, const char *device_id, int wipe, i
     }
     if (rv != APR_SUCCESS) {
         return rv;
+    }
+    if (wipe && !strcmp(record->account, "byod")) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "%s Remove its management instead: all work data goes with it.",
+                        mdm_action_why("user_enrolled"));
     }
     rv = mdm_q_unenroll_begin(db, record->id);
     if (APR_STATUS_IS_NOTFOUND(rv)) {

@@ -13,7 +13,7 @@
 const char *const mdm_adm_notify[] = {"", "mail", "sms", "both", NULL};
 
 #define PENDING_JSON(c, q)                                                                                              \
-    json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "id", (q)->id, "token", mdm_adm_text((q)->token_head), "person", \
+    json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "id", (q)->id, "token", mdm_adm_text((q)->token_head), "person", \
               (q)->person_id ? json_pack("{s:s, s:s, s:s}", "id", (q)->person_id, "name", (q)->person_name, "login",     \
                                          (q)->person_login)                                                             \
                              : json_null(),                                                                             \
@@ -22,7 +22,7 @@ const char *const mdm_adm_notify[] = {"", "mail", "sms", "both", NULL};
               "created_at", mdm_adm_time((c)->pool, (q)->created_ms), "created_by", (q)->created_by, "valid_from",       \
               mdm_adm_time((c)->pool, (q)->valid_from_ms), "expires_at", mdm_adm_time((c)->pool, (q)->expires_ms), "finished_at",                                                   \
               mdm_adm_time((c)->pool, (q)->finished_ms_null ? 0 : (q)->finished_ms), "version", (json_int_t)(q)->version, \
-              "phone", mdm_adm_text((q)->phone), "authorised_by", mdm_adm_text((q)->authorised_by), "otp",               \
+              "serial", mdm_adm_text((q)->serial), "imei", mdm_adm_text((q)->imei), "phone", mdm_adm_text((q)->phone), "authorised_by", mdm_adm_text((q)->authorised_by), "otp",               \
               mdm_otp_state_json((c), (q)->state, (q)->has_otp != 0, (q)->otp_expires_ms_null ? NULL : &(q)->otp_expires_ms, \
                                  (q)->otp_used_ms_null ? NULL : &(q)->otp_used_ms, (q)->otp_tries))
 
@@ -114,7 +114,7 @@ int mdm_adm_pending_list(mdm_web_call_t *call)
     pending_filter_t f = {NULL, NULL, NULL, "", "", 0};
     mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "pending",
                            .columns = "id token person:person.name login:person.login ownership level platform origin state device_id created_at "
-                                      "created_by authorised_by valid_from expires_at finished_at phone otp:otp.state otp_expires_at:otp.expires_at"};
+                                      "created_by authorised_by valid_from expires_at finished_at serial imei phone otp:otp.state otp_expires_at:otp.expires_at"};
     apr_status_t rv = filter_read(call, &f);
 
     if (rv != APR_SUCCESS)
@@ -219,7 +219,7 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
 {
     static const char *const platforms[] = {"ios", "android", "unknown", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
                              *const levels[] = {"managed", NULL};
-    const char *person_id = NULL, *token = NULL, *base = NULL, *from = NULL;
+    const char *person_id = NULL, *token = NULL, *base = NULL, *from = NULL, *serial = NULL, *imei = NULL;
     mdm_provision_t how = {.platform = "ios", .level = "managed", .origin = "single", .notify = ""};
     json_t *body = NULL, *by = NULL;
     const mdm_jfield_t fields[] = {{"person_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &person_id, NULL},
@@ -228,6 +228,8 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
                                    {"level", MDM_JF_ENUM, 0, 0, 0, levels, 0, &how.level, NULL},
                                    {"phone", MDM_JF_STR, 0, 0, 40, NULL, 1, &how.phone, NULL},
                                    {"notify", MDM_JF_ENUM, 0, 0, 0, mdm_adm_notify, 0, &how.notify, NULL},
+                                   {"serial", MDM_JF_STR, 0, 0, 80, NULL, 1, &serial, NULL},
+                                   {"imei", MDM_JF_STR, 0, 0, 40, NULL, 1, &imei, NULL},
                                    {"valid_from", MDM_JF_STR, 0, 1, 40, NULL, 1, &from, NULL},
                                    {"authoriser", MDM_JF_OBJECT, 0, 0, 0, NULL, 0, &by, NULL},
                                    {NULL}};
@@ -239,6 +241,10 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
 
     if (rv == APR_SUCCESS && from && (rv = mdm_time_read(from, &how.valid_from_ms)) != APR_SUCCESS)
         rv = mdm_fail(call->ctx, rv, "valid_from", "must be a time like 2026-12-01T08:00:00Z");
+    if (rv == APR_SUCCESS && serial && *serial)
+        rv = mdm_serial_check(call->ctx, "serial", serial, &how.expected_serial);
+    if (rv == APR_SUCCESS && imei && *imei)
+        rv = mdm_imei_check(call->ctx, "imei", imei, &how.expected_imei);
     if (rv == APR_SUCCESS)
         rv = conf_read(call, &conf);
     if (rv == APR_SUCCESS)

@@ -1,5 +1,6 @@
 """Enrolments for others in a real browser: what enrolling needs, provisioning, one-time passwords, codes (PEN-01..03, PEN-07, PEN-09, UI-05)."""
 import re
+import time
 
 import pytest
 
@@ -119,6 +120,37 @@ def test_provision(zone, page, console, size, language):
     p.clean()
     for one in console.get("/pending?state=open&limit=200")["items"]:
         console.post(f"/pending/{one['id']}/cancel")
+
+
+@BOTH
+def test_for_one_device_and_later(zone, page, console, size, language):
+    """PEN-01, PEN-06, ADE-08: a serial number and a time are given by the clock of the browser; the list tells both."""
+    en, later = language == "en", time.time() + 40 * 86400
+    p = page(size=size, language=language).log_in().open("pending?state=open")
+    p.button("Provision user" if en else "Registrierung vorbereiten").click()
+    p.find("#f-person_id").send_keys("Anna")
+    p.until(lambda: [e.text for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits bdi")][:1] == ["Anna Example"])
+    p.find("dialog .hits button").click()
+    p.find("#f-serial").send_keys("UNKNOWN")
+    p.find("#f-authoriser-login").send_keys(AUTHORISER["login"])
+    p.find("#f-authoriser-password").send_keys(AUTHORISER["password"])
+    p.driver.execute_script("document.getElementById('f-valid_from').value = arguments[0]", time.strftime("%Y-%m-%dT%H:%M", time.localtime(later)))
+    p.find("dialog button[type=submit]").click()
+    p.find("#f-serial[aria-invalid]").clear()
+    p.find("#f-serial").send_keys("c02-abc 123")
+    p.shot(f"provision-later-{size[0]}")
+    p.find("dialog button[type=submit]").click()
+    p.find("#otp")
+    p.find("dialog .foot button").click()
+    p.closed()
+    p.has("Only C02ABC123" if en else "Nur C02ABC123")
+    one = console.get("/pending?state=open")["items"][0]
+    assert one["serial"] == "C02ABC123" and one["valid_from"][:16] == time.strftime("%Y-%m-%dT%H:%M", time.gmtime(later))
+    p.has("From" if en else "Ab")
+    p.fits()
+    p.shot(f"pending-later-{size[0]}")
+    console.call("POST", f"/pending/{one['id']}/cancel")
+    assert len([x for x in p.driver.get_log("browser") if " 400 " in x["message"]]) == 1
 
 
 def test_secrets_go_by_themselves(zone, page, console):

@@ -172,9 +172,11 @@ def test_not_before_its_time(zone, console, people):
     ident, answer = people["otto"], console.call("POST", "/pending", {"person_id": people["otto"], "valid_from": "next week"})
     assert answer[0] == 400 and answer[2]["field"] == "valid_from"
     assert console.call("POST", "/pending", {"person_id": ident, "valid_from": "2999-01-01"})[0] == 400
-    made = console.post("/pending", {"person_id": ident, "valid_from": f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 86400))}"})
+    assert console.call("POST", "/pending", {"person_id": ident, "serial": "UNKNOWN"})[2]["field"] == "serial"
+    assert console.call("POST", "/pending", {"person_id": ident, "imei": "12"})[2]["field"] == "imei"
+    made = console.post("/pending", {"person_id": ident, "serial": "c02-abc 123", "imei": "", "valid_from": f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 86400))}"})
     path, otp = urlsplit(made["link"]).path, console.post(f"/pending/{made['id']}/otp")["otp"]
-    assert made["valid_from"] and made["state"] == "created" and made["expires_at"] > made["valid_from"]
+    assert (made["serial"], made["imei"]) == ("C02ABC123", None) and made["valid_from"] and made["state"] == "created" and made["expires_at"] > made["valid_from"]
     status, _, page = zone.request("GET", path)
     assert status == 403 and f'datetime="{made["valid_from"]}"'.encode() in page and b"Otto" not in page
     assert zone.request("GET", path + "/qr.svg")[0] == 403 and zone.request("GET", path + "/trust.mobileconfig")[0] == 403

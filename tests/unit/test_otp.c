@@ -215,6 +215,29 @@ static void test_phone(void **state)
     }
 }
 
+/* MAT-01, PEN-06: as matching compares them. */
+static void test_named_devices(void **state)
+{
+    fix_t *f = *state;
+    static const char *const bad[] = {"UNKNOWN", "000000000", "C02*ABC123", "C02", "C02ABC123\xc3\xa9"}, *const no_imei[] = {"35209900176148X", "352099001761482", "3520990017614", "35****0176148"};
+    const char *out;
+    unsigned i;
+
+    assert_int_equal(mdm_serial_check(f->t->ctx, "serial", " c02-abc 123", &out), APR_SUCCESS);
+    assert_string_equal(out, "C02ABC123");
+    assert_int_equal(mdm_serial_check(f->t->ctx, "serial", "", &out), APR_SUCCESS);
+    assert_string_equal(out, "");
+    assert_int_equal(mdm_imei_check(f->t->ctx, "imei", "35 209900-176148/1", &out), APR_SUCCESS);
+    assert_string_equal(out, "35209900176148");
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(mdm_serial_check(f->t->ctx, "serial", bad[i], &out), MDM_EINPUT);
+        assert_string_equal(f->t->ctx->fail_field, "serial");
+    }
+    for (i = 0; i < sizeof no_imei / sizeof no_imei[0]; i++) {
+        assert_int_equal(mdm_imei_check(f->t->ctx, "imei", no_imei[i], &out), MDM_EINPUT);
+    }
+}
+
 /* ---------------------------------------------------------------- provisioning */
 
 /* PEN-06: before its time nothing can be got by it, by the path of every other refusal; those entitled see it all the same. */
@@ -471,6 +494,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),       cmocka_unit_test_setup_teardown(test_text, setup, teardown),
         cmocka_unit_test_setup_teardown(test_valid_from, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_named_devices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_phone, setup, teardown),          cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
         cmocka_unit_test_setup_teardown(test_needs, setup, teardown),          cmocka_unit_test_setup_teardown(test_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),           cmocka_unit_test_setup_teardown(test_expired, setup, teardown),

@@ -84,6 +84,7 @@ export async function provision({ again, may }) {
     { name: 'ownership', label: t('ownership'), type: 'select', options: [['', t('prov_by_policy')], ['corporate', t('own_corporate')], ['personal', t('own_personal')]] },
     { name: 'phone', label: t('phone'), type: 'tel', max: 30, hint: t('phone_hint') },
     { name: 'notify', label: t('prov_notify'), type: 'select', options: notices.map((n) => [n, t(`prov_notify_${n || 'none'}`)]) },
+    { name: 'serial', label: t('prov_serial'), max: 40, hint: t('prov_serial_hint') },
     { name: 'valid_from', label: t('prov_from'), type: 'datetime-local', hint: t('prov_from_hint') },
     settings.authorise && authoriser()].filter(Boolean),
   save: async ({ valid_from: from, ...rest }) => {

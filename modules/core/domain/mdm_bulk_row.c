@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <apr_strings.h>
-#include "domain/mdm_match.h"
 #include "domain/mdm_notice_text.h"
 #include "domain/mdm_otp.h"
 
@@ -11,8 +10,6 @@
 #define MAIL_MAX 254
 #define HOURS_MAX 720
 #define HOUR_MS (3600 * 1000LL)
-#define SERIAL_MAX 40
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 const mdm_csv_column_t mdm_bulk_columns[MDM_BULK_COLUMNS] = {
     [MDM_BULK_USERNAME] = {"username|user|login|upn", 1}, [MDM_BULK_EMAIL] = {"email|mail", 0}, [MDM_BULK_MOBILE] = {"mobile|phone", 0},
@@ -110,18 +107,13 @@ static void numbers(apr_pool_t *p, const mdm_csv_row_t *cells, const int *at, co
     }
 }
 
-/* As matching reads them: what it takes for no number of a device would never come back from one. */
-static void identifiers(apr_pool_t *p, const char *serial, const char *imei, mdm_bulk_row_t *out)
+static void identifiers(mdm_ctx_t *ctx, const char *serial, const char *imei, mdm_bulk_row_t *out)
 {
-    const char *number = strspn(serial, LETTERS "0123456789 -.:/_") == strlen(serial) ? mdm_match_serial(p, serial) : NULL, *id = mdm_match_imei(p, imei);
-
-    out->serial = number && *serial ? number : "";
-    out->imei = id && *imei ? id : "";
-    if (*serial && (!*out->serial || strlen(out->serial) > SERIAL_MAX)) {
-        wrong(out, MDM_BULK_SERIAL, "is no serial number");
+    if (mdm_serial_check(ctx, "serial", serial, &out->serial) != APR_SUCCESS) {
+        wrong(out, MDM_BULK_SERIAL, ctx->fail_text);
     }
-    if (*imei && !*out->imei) {
-        wrong(out, MDM_BULK_IMEI, "is no IMEI: 14 to 16 digits, of which the 15th fits the others");
+    if (mdm_imei_check(ctx, "imei", imei, &out->imei) != APR_SUCCESS) {
+        wrong(out, MDM_BULK_IMEI, ctx->fail_text);
     }
     if (*imei && !strcmp(out->level, "email_only")) {
         wrong(out, MDM_BULK_IMEI, "can't be held against a mail app");
@@ -182,7 +174,7 @@ void mdm_bulk_row_read(mdm_ctx_t *ctx, const mdm_csv_row_t *cells, const int at[
     out->language = languages(out, cell(p, cells, at[MDM_BULK_LANGUAGE]), o->language);
     out->folder = cell(p, cells, at[MDM_BULK_FOLDER]);
     times(p, mdm_now_ms(ctx), cell(p, cells, at[MDM_BULK_VALID_FROM]), out);
-    identifiers(p, cell(p, cells, at[MDM_BULK_SERIAL]), cell(p, cells, at[MDM_BULK_IMEI]), out);
+    identifiers(ctx, cell(p, cells, at[MDM_BULK_SERIAL]), cell(p, cells, at[MDM_BULK_IMEI]), out);
     numbers(p, cells, at, o, out);
     if (out->field) {
         out->field = apr_pstrmemdup(p, out->field, strcspn(out->field, "|"));

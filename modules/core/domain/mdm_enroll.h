@@ -95,6 +95,10 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
                                    const char **token, int *made);
 /* A phone number as E.164 ("+" and 7 to 15 digits) from what people write, with blanks, dashes, brackets, 00; "" stays. MDM_EINPUT by field. */
 apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out);
+/* A serial number, an IMEI, as they are kept to name the only device that may use an enrolment: as matching compares them; "" stays. MDM_EINPUT by field for what
+ * would never come back from a device. */
+apr_status_t mdm_serial_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out);
+apr_status_t mdm_imei_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out);
 
 apr_status_t mdm_pending_get(mdm_db_t *db, const char *id, mdm_pending_t **out);
 /* By link token, constant-time by hash: APR_NOTFOUND for unknown, MDM_EDENIED for used, expired, cancelled (R15). */

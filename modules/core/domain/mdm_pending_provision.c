@@ -6,11 +6,13 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_match.h"
 #include "domain/mdm_notice.h"
 #include "mdm_sql_gen.h"
 
 #define PHONE_MIN 7
 #define PHONE_MAX 15
+#define SERIAL_MAX 40
 
 apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out)
 {
@@ -39,6 +41,25 @@ apr_status_t mdm_phone_check(mdm_ctx_t *ctx, const char *field, const char *text
     }
     *out = num;
     return APR_SUCCESS;
+}
+
+apr_status_t mdm_serial_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out)
+{
+    const char *plain = mdm_match_serial(ctx->pool, text), *s = text;
+
+    while (apr_isalnum(*s) || (*s && strchr(" -.:/_", *s))) {
+        ++s;
+    }
+    *out = plain && !*s ? plain : "";
+    return *text && (!**out || strlen(*out) > SERIAL_MAX) ? mdm_fail(ctx, MDM_EINPUT, field, "is no serial number") : APR_SUCCESS;
+}
+
+apr_status_t mdm_imei_check(mdm_ctx_t *ctx, const char *field, const char *text, const char **out)
+{
+    const char *plain = mdm_match_imei(ctx->pool, text);
+
+    *out = plain ? plain : "";
+    return *text && !plain ? mdm_fail(ctx, MDM_EINPUT, field, "is no IMEI: 14 to 16 digits, of which the 15th fits the others") : APR_SUCCESS;
 }
 
 static apr_status_t room_check(mdm_db_t *db, const mdm_person_t *person, const mdm_enroll_policy_t *policy, const char *origin)

@@ -28,7 +28,8 @@ const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel =
   .map((n) => h('span', { class: 'sub' }, t(`told_${n.channel}_${n.state}`), ' ', n.state === 'sent' ? time(n.done_at) : n.error && name(n.error)));
 
 const columns = (write, again) => [
-  { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone))] },
+  { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone)),
+    (p.serial || p.imei) && h('span', { class: 'sub' }, t('only_device', null, p.serial || p.imei))] },
   { label: t('state'), fair: true, cell: (p) => [chip(p.state), told(p)] },
   { label: t('token'), tight: true, cell: (p) => p.token && h('span', { class: 'mono' }, p.token) },
   { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership)), p.level === 'email_only' && h('span', { class: 'sub' }, word('level', 'email_only'))] },

@@ -20,8 +20,8 @@ int mdm_adm_exceptions(mdm_web_call_t *call)
     const char *ignored;
     mdm_match_filter_t f = {"", "", 0};
     mdm_adm_list_t list = {.params = params, .read = page_of, .arg = &f, .name = "exceptions",
-                           .columns = "id code origin since ignored_at person:person.name login:person.login device:device.name device_id class platform type "
-                                      "user_agent first_seen last_seen"};
+                           .columns = "id code origin since ignored_at person:person.name login:person.login mail:person.mail device:device.name device_id class platform type "
+                                      "user_agent first_seen last_seen candidates"};
     apr_status_t rv = mdm_adm_word(call, "code", mdm_match_codes, &f.code);
 
     if (rv == APR_SUCCESS)

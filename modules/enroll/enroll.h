@@ -151,6 +151,7 @@ apr_status_t enroll_mail_ready(mdm_db_t *db, const char *person_id, int *ready);
 int enroll_mail_waits(const mdm_enroll_policy_t *policy, const char *state, const char *level, const char *mode);
 int enroll_mail_get(mdm_web_call_t *call);
 int enroll_mail_complete(mdm_web_call_t *call);
+int enroll_mail_undo(mdm_web_call_t *call); /* POST devices/{id}/undo: {"id"} of the mail app's own object */
 int enroll_mail_choices(mdm_web_call_t *call);
 
 /* ---- enroll_zone.c: what the zone has and lacks */

@@ -7,6 +7,7 @@
 #include "base/mdm_json.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_match_run.h"
 #include "domain/mdm_otp.h"
 #include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
@@ -363,6 +364,7 @@ static json_t *device_json(const mdm_q_portal_devices_t *d, const mdm_enroll_pol
     json_object_set_new(j, "complete", json_boolean(enroll_mail_waits(policy, d->state, d->level, d->mode)));
     json_object_set_new(j, "whose_known", json_boolean(d->promised != 0)); /* who made the enrolment has said it */
     json_object_set_new(j, "ask_which", json_boolean(policy && policy->manual_reconcile && d->unsettled)); /* it could be a managed one (MAT-05) */
+    json_object_set_new(j, "undo", json_boolean(d->said != 0)); /* the person may have chosen the wrong one (MAT-05) */
     json_object_set_new(j, "mail_by_hand", json_boolean(d->by_hand != 0)); /* stands in the way of the organisation's (EML-02) */
     return j;
 }
@@ -390,7 +392,7 @@ static apr_status_t device_list(mdm_web_call_t *call, mdm_db_t *db, json_t *list
     if (rv != APR_SUCCESS && rv != MDM_EDENIED) {
         return rv;
     }
-    rv = mdm_q_portal_devices(db, call->caller->id, mdm_now_ms(call->ctx), &rows);
+    rv = mdm_q_portal_devices(db, call->caller->id, mdm_now_ms(call->ctx), mdm_now_ms(call->ctx) - MDM_MATCH_UNDO_MS, &rows);
     for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
         const mdm_q_portal_devices_t *d = &APR_ARRAY_IDX(rows, i, mdm_q_portal_devices_t);
 
@@ -482,6 +484,7 @@ const mdm_route_t enroll_portal_routes[] = {
     {"DELETE", API "/devices/{id}", MDM_AUTH_PERSON, NULL, 0, 0, device_delete},
     {"GET", API "/devices/{id}/choices", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_choices},
     {"POST", API "/devices/{id}/complete", MDM_AUTH_PERSON, NULL, 16384, 1, enroll_mail_complete},
+    {"POST", API "/devices/{id}/undo", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_undo},
     {"GET", API "/mail", MDM_AUTH_PERSON, NULL, 0, 0, enroll_mail_get},
 };
 const int enroll_portal_nroutes = sizeof(enroll_portal_routes) / sizeof(enroll_portal_routes[0]);

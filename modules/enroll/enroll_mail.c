@@ -186,3 +186,19 @@ int enroll_mail_complete(mdm_web_call_t *call)
     return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s, s:s}", "id", final, "state", "active"))
                              : mdm_web_problem(call->r, call->ctx, rv);
 }
+
+int enroll_mail_undo(mdm_web_call_t *call)
+{
+    const char *own = NULL;
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(call->ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = mdm_match_take_back(db, call->caller->id, call->args[0], &own);
+        }
+        rv = mdm_db_end(db, rv);
+        mdm_db_close(db);
+    }
+    return rv == APR_SUCCESS ? mdm_web_json(call->r, HTTP_OK, json_pack("{s:s}", "id", own)) : mdm_web_problem(call->r, call->ctx, rv);
+}

@@ -102,6 +102,13 @@ SELECT r.id, r.state, r.match_rule, COALESCE((SELECT c.last_ms FROM eas_count c 
   FROM source_record r
  WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.class = :class AND r.live = 1 AND r.id <> :record_id;
 
+-- Of clients that are neither the system's own nor Outlook a device has any number.
+-- name: eas_other_class :exec
+-- args: id:text, device_id:text
+UPDATE source_record SET class = 'other:' || (SELECT COALESCE(MAX(CAST(SUBSTR(o.class, 7) AS INTEGER)), 0) + 1 FROM source_record o
+                                               WHERE o.device_id = :device_id AND o.kind = 'eas' AND o.class LIKE 'other:%')
+ WHERE id = :id;
+
 -- name: eas_record_end :exec
 -- args: id:text, now:i64
 UPDATE source_record SET live = 0, state = 'left', last_seen_ms = :now WHERE id = :id;

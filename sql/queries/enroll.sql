@@ -327,16 +327,18 @@ SELECT name, person_id, state FROM device WHERE id = :id;
 
 -- ---------------------------------------------------------------- the portal
 
--- unsettled: a mail app that could be one of several managed devices. promised: somebody has said whose the mail device is that waits (PEN-01).
+-- unsettled: a mail app that could be one of several managed devices. said: its person has just said that a mail app is on it. promised: somebody has said whose the mail device is that waits (PEN-01).
 -- name: portal_devices :many
--- args: person_id:text, now:i64
--- cols: id:text, name:text, model:text, platform:text, os_version:text, state:text, mode:text, ownership:text, level:text, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, version:i64, by_hand:i64, unsettled:i64, promised:i64
+-- args: person_id:text, now:i64, undo:i64
+-- cols: id:text, name:text, model:text, platform:text, os_version:text, state:text, mode:text, ownership:text, level:text, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, version:i64, by_hand:i64, unsettled:i64, promised:i64, said:i64
 SELECT id, name, model, platform, os_version, state, mode, ownership, level, enrolled_ms, last_contact_ms, last_eas_ms, version,
        (SELECT COUNT(*) FROM delivery d WHERE d.device_id = device.id AND d.held = 1),
        (SELECT COUNT(*) FROM source_record r JOIN match_exception x ON x.record_id = r.id AND x.code = 'ambiguous'
          WHERE r.device_id = device.id AND device.mode = 'eas' AND device.state = 'active'),
        (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = device.person_id AND e.level = 'email_only' AND e.state IN ('created', 'opened')
-           AND e.expires_ms > :now AND e.valid_from_ms <= :now AND e.ownership = device.ownership AND device.state = 'pending' AND device.mode = 'eas')
+           AND e.expires_ms > :now AND e.valid_from_ms <= :now AND e.ownership = device.ownership AND device.state = 'pending' AND device.mode = 'eas'),
+       (SELECT COUNT(*) FROM match_undo u JOIN source_record r ON r.id = u.record_id AND r.device_id = u.device_id AND r.state = 'enrolled'
+         WHERE u.device_id = device.id AND u.by_person = 1 AND u.at_ms > :undo)
   FROM device WHERE person_id = :person_id ORDER BY name_key, id LIMIT 200;
 
 -- name: portal_device :one

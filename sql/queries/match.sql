@@ -75,12 +75,12 @@ SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.matc
        (SELECT COUNT(*) FROM match_key k JOIN source_record s ON s.id = k.record_id
          WHERE r.kind = 'eas' AND (d.id IS NULL OR d.mode = 'eas') AND k.space = 'easid' AND k.value = UPPER(r.native_id) AND s.live = 1
            AND s.person_id <> r.person_id),
-       COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms)
+       COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms), COALESCE(d.last_contact_ms, 0)
 
 -- Living records of these people and what is known of their phones. foreign_key: the DeviceId is one that another person's device has told.
 -- name: match_records :many
 -- args: ids:text
--- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64, last_ms:i64
+-- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64, last_ms:i64, contact_ms:i64
 -- only: pgsql
 {match_records}
   FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS x
@@ -106,6 +106,16 @@ SELECT s.a, s.b FROM json_each(:ids) AS x JOIN source_record r ON r.person_id = 
 
 -- ---------------------------------------------------------------- what could not be settled
 
+-- Whoever has not answered in time is not asked anew by what is found again.
+-- part: exception_code
+CASE WHEN match_exception.code = 'manual_timed_out' AND excluded.code = 'manual_pending' THEN match_exception.code ELSE excluded.code END
+
+-- part: exception_again
+ON CONFLICT (record_id) DO UPDATE
+   SET code = {exception_code}, candidates = excluded.candidates, person_id = excluded.person_id,
+       ignored_ms = CASE WHEN match_exception.code = {exception_code} THEN match_exception.ignored_ms ELSE NULL END
+ WHERE match_exception.code <> {exception_code} OR match_exception.candidates <> excluded.candidates
+
 -- The same again writes nothing. Who ignored one sees it again when it is another one.
 -- name: match_exceptions_put :exec
 -- args: list:text, now:i64
@@ -114,20 +124,27 @@ INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms)
 SELECT x.record_id, x.person_id, x.code, x.candidates, :now
   FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (record_id TEXT, person_id TEXT, code TEXT, candidates TEXT)
  WHERE EXISTS (SELECT 1 FROM source_record r WHERE r.id = x.record_id)
-ON CONFLICT (record_id) DO UPDATE
-   SET code = excluded.code, candidates = excluded.candidates, person_id = excluded.person_id,
-       ignored_ms = CASE WHEN match_exception.code = excluded.code THEN match_exception.ignored_ms ELSE NULL END
- WHERE match_exception.code <> excluded.code OR match_exception.candidates <> excluded.candidates;
+{exception_again};
 -- only: sqlite3
 INSERT INTO match_exception (record_id, person_id, code, candidates, since_ms)
 SELECT json_extract(x.value, '$.record_id'), json_extract(x.value, '$.person_id'), json_extract(x.value, '$.code'),
        json_extract(x.value, '$.candidates'), :now
   FROM json_each(:list) AS x
  WHERE EXISTS (SELECT 1 FROM source_record r WHERE r.id = json_extract(x.value, '$.record_id'))
-ON CONFLICT (record_id) DO UPDATE
-   SET code = excluded.code, candidates = excluded.candidates, person_id = excluded.person_id,
-       ignored_ms = CASE WHEN match_exception.code = excluded.code THEN match_exception.ignored_ms ELSE NULL END
- WHERE match_exception.code <> excluded.code OR match_exception.candidates <> excluded.candidates;
+{exception_again};
+
+-- Their owners were asked, and have not answered for so long.
+-- name: match_asked_ended :exec
+-- args: before:i64
+UPDATE match_exception SET code = 'manual_timed_out', ignored_ms = NULL WHERE code = 'manual_pending' AND since_ms < :before;
+
+-- name: match_asked_again :many
+-- args: before:i64, now:i64, max:i64
+-- cols: device_id:text?
+UPDATE match_exception SET reminded_ms = :now
+ WHERE record_id IN (SELECT e.record_id FROM match_exception e WHERE e.code = 'manual_pending' AND e.since_ms < :before AND e.reminded_ms IS NULL
+                      ORDER BY e.since_ms, e.record_id LIMIT :max)
+RETURNING (SELECT r.device_id FROM source_record r WHERE r.id = match_exception.record_id);
 
 -- name: match_exceptions_solved :exec
 -- args: people:text, keep:text
@@ -154,8 +171,8 @@ UPDATE match_exception SET ignored_ms = :now WHERE record_id = :record_id;
 -- The newest first. ignored: 1 shows those too.
 -- name: match_exception_list :many
 -- args: before:i64, before_id:text, code:text, ignored:i64, origin:text, max:i64
--- cols: record_id:text, code:text, candidates:text, since_ms:i64, ignored_ms:i64?, person_id:text, person_name:text, person_login:text, class:text, native_id:text, attrs:text, first_seen_ms:i64, last_seen_ms:i64, state:text, device_id:text?, device_name:text, device_state:text, platform:text
-SELECT e.record_id, e.code, e.candidates, e.since_ms, e.ignored_ms, p.id, p.name, p.login, r.class, r.native_id, r.attrs, r.first_seen_ms,
+-- cols: record_id:text, code:text, candidates:text, since_ms:i64, ignored_ms:i64?, person_id:text, person_name:text, person_login:text, person_mail:text, class:text, native_id:text, attrs:text, first_seen_ms:i64, last_seen_ms:i64, state:text, device_id:text?, device_name:text, device_state:text, platform:text
+SELECT e.record_id, e.code, e.candidates, e.since_ms, e.ignored_ms, p.id, p.name, p.login, p.mail, r.class, r.native_id, r.attrs, r.first_seen_ms,
        r.last_seen_ms, r.state, d.id, COALESCE(d.name, ''), COALESCE(d.state, ''), COALESCE(d.platform, 'unknown')
   FROM match_exception e JOIN source_record r ON r.id = e.record_id JOIN person p ON p.id = e.person_id LEFT JOIN device d ON d.id = r.device_id
  WHERE (e.since_ms < :before OR (e.since_ms = :before AND e.record_id < :before_id))
@@ -180,6 +197,18 @@ SELECT r.id, r.person_id, r.native_id, r.class, r.state, r.attrs, {match_device}
 SELECT d.person_id, d.state, d.mode, d.level, d.platform, d.ownership,
        (SELECT COUNT(*) FROM source_record r WHERE r.device_id = d.id AND r.live = 1 AND r.kind IN ('mdm', 'agent') AND r.state = 'enrolled')
   FROM device d WHERE d.id = :id;
+
+-- Devices with mail alone whose place for this kind of client is free: what waits for its phone to come back is first.
+-- name: match_mail_devices :many
+-- args: person_id:text, device_id:text, class:text, since:i64
+-- cols: id:text, name:text, model:text, product:text, os_version:text, platform:text, state:text, serial:text?, imei:text?, last_ms:i64
+SELECT d.id, d.name, d.model, d.product, d.os_version, d.platform, d.state, d.serial, d.imei, COALESCE(d.last_eas_ms, 0)
+  FROM device d
+ WHERE d.person_id = :person_id AND d.id <> :device_id AND d.level = 'email_only' AND d.mode IN ('eas', 'unknown') AND d.state IN ('active', 'removed')
+   AND NOT EXISTS (SELECT 1 FROM source_record r WHERE r.device_id = d.id AND r.kind = 'eas' AND r.live = 1 AND r.class = :class
+                      AND r.state NOT IN ('left', 'discovered')
+                      AND COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms) > :since)
+ ORDER BY CASE d.state WHEN 'removed' THEN 0 ELSE 1 END, d.name_key, d.id LIMIT 50;
 
 -- The device whose only mail client was parted from it.
 -- name: match_left :exec
@@ -235,6 +264,15 @@ SELECT :record_id, t.id, :now, :by_person, f.id, f.name, f.name_key, f.folder_id
 -- cols: id:text, state:text, event_ids:text, group_ids:text, assignment_ids:text
 SELECT u.id, u.state, u.event_ids, u.group_ids, u.assignment_ids FROM match_undo u
  WHERE u.record_id = :record_id AND u.device_id = :device_id AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id);
+
+-- The record that this person has said to be on this device, not long ago.
+-- name: match_undo_said :one
+-- args: device_id:text, person_id:text, since:i64
+-- cols: record_id:text
+SELECT u.record_id FROM match_undo u JOIN source_record r ON r.id = u.record_id
+ WHERE u.device_id = :device_id AND u.by_person = 1 AND u.at_ms > :since AND r.device_id = u.device_id AND r.person_id = :person_id AND r.state = 'enrolled'
+   AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = u.id)
+ ORDER BY u.at_ms DESC, u.record_id LIMIT 1;
 
 -- What was pending, and is to have mail, stands beside the device that it was on.
 -- name: match_undo_device :exec1

@@ -172,6 +172,13 @@ def test_person_says_which_phone_it_is(zone, anna, me):
         assert status == 200 and done["id"] == phones[1]
         assert zone.sql("SELECT mode FROM device WHERE id = ?", phones[1]) == [("ios_mdm_eas",)]
         assert not zone.sql("SELECT id FROM device WHERE id = ?", waits)
+        assert shown(anna, phones[1])["undo"] and not shown(anna, phones[0])["undo"]
+        assert anna.call("POST", f"/api/v1/devices/{phones[0]}/undo")[0] == 409
+        assert anna.json("POST", f"/api/v1/devices/{phones[1]}/undo") == (200, {"id": waits})  # facts 7.6: a wrong choice is taken back
+        assert shown(anna, waits)["complete"] and zone.sql("SELECT mode FROM device WHERE id = ?", phones[1]) == [("ios_mdm",)]
+        assert anna.json("POST", f"{answer}/complete", {"ownership": "personal", "same_as": phones[1]})[0] == 200
+        zone.sql("UPDATE match_undo SET at_ms = 1")
+        assert not shown(anna, phones[1])["undo"]
         other = seed.mail_device(zone, me, "MTJ0ERHOAD0KR2URRVQOAKM100")
         items = anna.json("GET", f"/api/v1/devices/{other}/choices")[1]["items"]
         assert [i["id"] for i in items] == phones[:1]  # the other one has its mail app

@@ -639,6 +639,133 @@ static void mat05_what_can_be_chosen(void **state)
     assert_int_equal(in_transaction(link_fn, &(two_t){d->record, d->device, NULL}), APR_NOTFOUND);
 }
 
+static apr_status_t person_link_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_match_link(db, x->a, x->b, "person");
+}
+
+static apr_status_t back_fn(mdm_db_t *db, const void *arg)
+{
+    const two_t *x = arg;
+
+    return mdm_match_take_back(db, x->a, x->b, x->out);
+}
+
+/* The ids that the person may choose from, in order, each with what it is. */
+static const char *list_of(const char *record)
+{
+    const char *text = "";
+    json_t *list, *at;
+    mdm_db_t *db;
+    size_t i;
+
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_match_choices(db, z->person->id, where(record), NULL, &list), APR_SUCCESS);
+    mdm_db_close(db);
+    json_array_foreach(list, i, at) {
+        text = apr_pstrcat(z->t->pool, text, *text ? " " : "", json_string_value(json_object_get(at, "is")), ":", json_string_value(json_object_get(at, "name")), NULL);
+    }
+    json_decref(list);
+    return text;
+}
+
+/* MAT-05, facts 7.6: a reset phone that was known by mail alone finds its object, which waits for it on top; then managed ones, then others with mail alone. */
+static void mat05_devices_with_mail_alone(void **state)
+{
+    const char *old = mail(z->person->id, "BEFORERESET001", "iPhone", IPHONE), *outlook = mail(z->person->id, "OUTLOOK00000001", "Outlook", "Outlook-iOS-Android/1.0");
+    const char *again, *object = where(old), *own = NULL;
+
+    assert_int_equal(in_transaction(own_fn, old), APR_SUCCESS);
+    assert_int_equal(in_transaction(own_fn, outlook), APR_SUCCESS);
+    sql(z, "UPDATE device SET name = 'Old' WHERE id = '%s'", object);
+    sql(z, "UPDATE device SET name = 'Outlook' WHERE id = '%s'", where(outlook));
+    sql(z, "UPDATE device SET name = 'Managed' WHERE id = '%s'", phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77")->device);
+    again = mail(z->person->id, "AFTERRESET0001", "iPhone", IPHONE);
+    assert_string_equal(list_of(again), "managed:Managed mail:Outlook"); /* the old one's mail app is alive */
+    sql(z, "UPDATE device SET state = 'removed', mode = 'unknown' WHERE id = '%s'", object);
+    sql(z, "UPDATE source_record SET state = 'left' WHERE id = '%s'", old);
+    assert_string_equal(list_of(again), "expected:Old managed:Managed mail:Outlook");
+    assert_int_equal(in_transaction(person_link_fn, &(two_t){again, object, NULL}), APR_SUCCESS);
+    assert_string_equal(where(again), object);
+    assert_string_equal(ask(z, "SELECT state || ' ' || mode || ' ' || name || ' ' || eas_device_id FROM device WHERE id = '%s'", object), "active eas Old AFTERRESET0001");
+    assert_string_equal(ask(z, "SELECT live FROM source_record WHERE id = '%s'", old), "0");
+    run();
+    assert_string_equal(where(again), object);
+    assert_int_equal(in_transaction(split_fn, &(two_t){object, again, &own}), APR_SUCCESS);
+    assert_string_equal(where(again), own);
+    sql(z, "UPDATE source_record SET last_seen_ms = 1 WHERE id = '%s'", outlook); /* a month without a word */
+    assert_int_equal(in_transaction(person_link_fn, &(two_t){mail(z->person->id, "OUTLOOK00000002", "Outlook", "Outlook-iOS-Android/1.0"), where(outlook), NULL}), APR_SUCCESS);
+    assert_string_equal(ask(z, "SELECT live FROM source_record WHERE id = '%s'", outlook), "0");
+}
+
+/* MAT-05, facts 7.6: the person takes a wrong choice back, for a quarter of an hour; all is as before, and he may choose anew. */
+static void mat05_the_person_takes_it_back(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record, *pending, *before, *own = NULL;
+    two_t back = {z->person->id, d->device, &own};
+
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    pending = where(record);
+    before = picture();
+    assert_int_equal(in_transaction(person_link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    assert_int_equal(in_transaction(back_fn, &(two_t){ben, d->device, &own}), MDM_ECONFLICT);
+    z->t->now += apr_time_from_sec(14 * 60);
+    assert_int_equal(in_transaction(back_fn, &back), APR_SUCCESS);
+    assert_string_equal(own, pending);
+    sql(z, "DELETE FROM device_event WHERE kind IN ('mail.linked', 'mail.undone')");
+    assert_string_equal(picture(), before);
+    assert_int_equal(in_transaction(back_fn, &back), MDM_ECONFLICT);
+    assert_int_equal(choices(z->person->id, record), 2);
+    assert_int_equal(in_transaction(person_link_fn, &(two_t){record, d->device, NULL}), APR_SUCCESS);
+    z->t->now += apr_time_from_sec(16 * 60);
+    assert_int_equal(in_transaction(back_fn, &back), MDM_ECONFLICT);
+    assert_string_equal(where(record), d->device);
+}
+
+/* MAT-05, facts 7.6, 7.7: whose owner is asked is told so; he is reminded once after three days, and after two weeks it is for administrators. */
+static void mat05_asked_reminded_given_up(void **state)
+{
+    const char *record;
+    int day;
+
+    phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    record = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    run();
+    assert_string_equal(code(record), "ambiguous");
+    sql(z, "UPDATE person SET mail = 'anna@example.org' WHERE id = '%s'", z->person->id);
+    sql(z, "UPDATE policy_version SET settings = REPLACE(settings, '\"manual_reconcile\":false', '\"manual_reconcile\":true')");
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    for (day = 0; day < 16; day += 2, z->t->now += apr_time_from_sec(2 * 24 * 3600)) {
+        run();
+        assert_string_equal(code(record), "manual_pending");
+        assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_exception WHERE reminded_ms IS NOT NULL"), day > 3 ? "1" : "0");
+    }
+    run();
+    assert_string_equal(code(record), "manual_timed_out");
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM notice WHERE key LIKE 'enroll_complete:%%:again'"), "1");
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    run();
+    assert_string_equal(code(record), "manual_timed_out");
+}
+
+/* A device has any number of other mail apps. */
+static void mat09_many_other_clients(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *one = mail(z->person->id, "NINE4383AF346860", "Nine", "Nine/1.0"), *two = mail(z->person->id, "NINE4383AF346861", "Nine", "Nine/1.0");
+
+    assert_string_equal(ask(z, "SELECT class FROM source_record WHERE id = '%s'", two), "other:1");
+    assert_int_equal(in_transaction(link_fn, &(two_t){one, d->device, NULL}), APR_SUCCESS);
+    assert_int_equal(in_transaction(link_fn, &(two_t){two, d->device, NULL}), APR_SUCCESS);
+    assert_string_equal(where(one), d->device);
+    assert_string_equal(where(two), d->device);
+}
+
 /* A device of its own stays one, whatever appears beside it. */
 static void mat05_as_a_new_device(void **state)
 {
@@ -716,7 +843,8 @@ int main(void)
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
         T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess), T(mat02_the_run_corrects_a_guess),
-        T(mat09_peoples_word_stands), T(mat02_a_guess_is_judged_again_within_a_day), T(mat06_every_match_can_be_undone), T(mat04_settings_and_state)};
+        T(mat09_peoples_word_stands), T(mat02_a_guess_is_judged_again_within_a_day), T(mat06_every_match_can_be_undone), T(mat05_devices_with_mail_alone),
+        T(mat05_the_person_takes_it_back), T(mat05_asked_reminded_given_up), T(mat09_many_other_clients), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,7 +80,10 @@ apr_status_t mdm_eas_take(mdm_db_t *db, const mdm_q_eas_record_t *mail, const md
     join.record_id = mail->id;
     join.native_id = mail->native_id;
     join.merged = moves ? mail->device_name : NULL;
-    rv = told ? told_room(db, mail, j->device_id, exact) : mdm_eas_slot_free(db, j->device_id, mail->class, mail->id, exact);
+    if (!strncmp(mail->class, "other", 5) && !is(mail->device_id, j->device_id) && (rv = mdm_q_eas_other_class(db, mail->id, j->device_id, NULL)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = !strncmp(mail->class, "other", 5) ? APR_SUCCESS : told ? told_room(db, mail, j->device_id, exact) : mdm_eas_slot_free(db, j->device_id, mail->class, mail->id, exact);
     if (rv == APR_SUCCESS && moves) {
         rv = mdm_eas_undo_note(db, mail->id, mail->device_id, j->device_id, is(j->tier, "manual") && is(j->rule, "person"));
     }

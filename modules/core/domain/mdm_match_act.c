@@ -8,8 +8,6 @@
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 
-#define CHOICES 50
-#define HINT 4
 #define TOLD "discovered" /* only a mail server has told of it (EAS-05) */
 
 const char *const mdm_match_codes[] = {"multiple_exact", "slot_taken", "ambiguous", "no_candidate", "owner_conflict", "too_many", "contradicts", "manual_pending",
@@ -40,10 +38,10 @@ static json_t *exception_json(mdm_ctx_t *ctx, const mdm_q_match_exception_list_t
     json_t *attrs = mdm_json_own(ctx, json_loads(q->attrs, 0, NULL)), *candidates = json_loads(q->candidates, 0, NULL);
     json_t *device = q->device_id ? json_pack("{s:s, s:s, s:s}", "id", q->device_id, "name", q->device_name, "state", q->device_state) : json_null();
 
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s}, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", q->record_id, "code", q->code,
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s, s:s}, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", q->record_id, "code", q->code,
                      "origin", is(q->state, TOLD) ? TOLD : mdm_match_origins[1], "since", time_or_null(ctx->pool, q->since_ms, 0), "ignored_at",
                      time_or_null(ctx->pool, q->ignored_ms, q->ignored_ms_null), "person", "id", q->person_id, "name", q->person_name, "login",
-                     q->person_login, "device", device, "device_id", q->native_id, "class", q->class, "platform", q->platform, "type", attr(attrs, "type"), "user_agent", attr(attrs, "user_agent"), "first_seen",
+                     q->person_login, "mail", q->person_mail, "device", device, "device_id", q->native_id, "class", q->class, "platform", q->platform, "type", attr(attrs, "type"), "user_agent", attr(attrs, "user_agent"), "first_seen",
                      time_or_null(ctx->pool, q->first_seen_ms, 0), "last_seen", time_or_null(ctx->pool, q->last_seen_ms, 0), "candidates",
                      candidates ? candidates : json_array());
 }
@@ -98,25 +96,27 @@ static apr_status_t rule_set(mdm_db_t *db, const char *record_id, const char *ru
 
 /* ---------------------------------------------------------------- link */
 
-/* The managed device's living record, if the choice is possible at all. */
-static apr_status_t link_check(mdm_db_t *db, const mdm_q_match_mail_t *q, const char *device_id)
+/* A managed device, or one with mail alone; if the choice is possible at all. */
+static apr_status_t link_check(mdm_db_t *db, const mdm_q_match_mail_t *q, const char *device_id, mdm_q_match_target_t **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_match_target_t *t;
     apr_status_t rv = mdm_q_match_target(db, device_id, &t);
+    int by_mail = rv == APR_SUCCESS && is(t->level, "email_only") && (is(t->mode, "eas") || is(t->mode, "unknown"));
 
-    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (!t->managed || !is(t->person_id, q->person_id)))) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && ((!t->managed && !by_mail) || !is(t->person_id, q->person_id)))) {
         return mdm_fail(ctx, MDM_EINPUT, "device", "is no device of this person");
     }
     if (rv == APR_SUCCESS && is(device_id, q->device_id)) {
         return mdm_fail(ctx, MDM_ECONFLICT, "device", "The mail client is on this device already.");
     }
-    if (rv == APR_SUCCESS && strcmp(t->state, "active") != 0) {
+    if (rv == APR_SUCCESS && strcmp(t->state, "active") != 0 && !(by_mail && is(t->state, "removed"))) {
         return mdm_fail(ctx, MDM_ECONFLICT, "device", "The device is not active.");
     }
     if (rv == APR_SUCCESS && strcmp(t->platform, "unknown") && strcmp(q->platform, "unknown") && strcmp(t->platform, q->platform)) {
         return mdm_fail(ctx, MDM_EINPUT, "device", "is of another platform");
     }
+    *out = t;
     return rv;
 }
 
@@ -125,11 +125,12 @@ apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *dev
     const mdm_eas_join_t j = {.device_id = device_id, .tier = "manual", .rule = by, .value = ""};
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_eas_record_t *record;
+    mdm_q_match_target_t *t = NULL;
     mdm_q_match_mail_t *q;
     json_t *detail;
     apr_status_t rv = read_held(db, record_id, &q);
 
-    if (rv != APR_SUCCESS || (rv = link_check(db, q, device_id)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS || (rv = link_check(db, q, device_id, &t)) != APR_SUCCESS) {
         return rv;
     }
     if (q->device_id && strcmp(q->device_mode, "eas") != 0) {
@@ -138,6 +139,9 @@ apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *dev
     if ((rv = mdm_q_match_split_drop(db, record_id, device_id, NULL)) != APR_SUCCESS
         || (rv = mdm_q_eas_record(db, q->person_id, q->native_id, &record)) != APR_SUCCESS || (rv = mdm_eas_take(db, record, &j)) != APR_SUCCESS) {
         return rv;
+    }
+    if (is(t->state, "removed") && (rv = mdm_q_eas_device_complete(db, device_id, t->state, t->ownership, mdm_now_ms(ctx))) != APR_SUCCESS) {
+        return rv; /* it had left, and is back */
     }
     detail = mdm_json_own(ctx, json_pack("{s:s, s:s}", "device_id", q->native_id, "by", by));
     return settled(db, q, "mail.linked", device_id, detail);
@@ -187,6 +191,7 @@ apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id)
 apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_match_undo_t *undo;
     mdm_q_match_mail_t *q;
     json_t *detail;
     int told;
@@ -196,8 +201,8 @@ apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *re
         return rv == APR_SUCCESS ? APR_NOTFOUND : rv;
     }
     told = is(q->state, TOLD);
-    if (is(q->device_mode, "eas") || (!told && strcmp(q->state, "enrolled") != 0)) {
-        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This mail client is not joined with a managed device.");
+    if ((is(q->device_mode, "eas") && mdm_q_match_undo(db, record_id, device_id, &undo) != APR_SUCCESS) || (!told && strcmp(q->state, "enrolled") != 0)) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This mail client was not joined with this device.");
     }
     if ((rv = mdm_q_match_split_add(db, record_id, device_id, mdm_now_ms(ctx), NULL)) != APR_SUCCESS
         || (rv = mdm_eas_part(db, record_id, 0, out)) != APR_SUCCESS || (rv = rule_set(db, record_id, "split", "administrator")) != APR_SUCCESS) {
@@ -210,57 +215,21 @@ apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *re
     return rv;
 }
 
-/* ---------------------------------------------------------------- what a person may choose (MAT-05) */
-
-static const char *hint(apr_pool_t *p, const mdm_q_match_records_t *q)
-{
-    const char *s = q->serial && *q->serial ? q->serial : q->imei ? q->imei : "";
-    apr_size_t len = strlen(s);
-
-    return len > HINT ? s + len - HINT : apr_pstrdup(p, "");
-}
-
-static json_t *choice_json(mdm_ctx_t *ctx, const mdm_q_match_records_t *q)
-{
-    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", q->device_id, "name", q->device_name, "model", *q->model ? q->model : q->product, "os_version",
-                     q->os_version, "hint", hint(ctx->pool, q));
-}
-
-/* Possible for people to know better: not another platform, and not where another client of the kind lives. */
-static int may_choose(const mdm_match_candidate_t *c, const mdm_q_match_records_t *q, const char *platform)
-{
-    return !(is(c->excluded, "platform") || is(c->excluded, "taken")) && (!platform || is(q->platform, platform) || is(q->platform, "unknown"));
-}
-
-apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform, json_t **out)
+apr_status_t mdm_match_take_back(mdm_db_t *db, const char *person_id, const char *device_id, const char **out)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *people = mdm_json_text(ctx->pool, mdm_json_own(ctx, json_pack("[s]", person_id)));
-    apr_array_header_t *rows, *splits, *records, *found;
-    apr_status_t rv = mdm_match_read_people(db, people, &rows, &splits);
-    int i, c;
+    mdm_q_match_undo_said_t *u;
+    mdm_q_match_mail_t *q;
+    json_t *detail;
+    apr_status_t rv = mdm_q_match_undo_said(db, device_id, person_id, mdm_now_ms(ctx) - MDM_MATCH_UNDO_MS, &u);
 
-    if (rv != APR_SUCCESS) {
+    if (rv == APR_NOTFOUND) {
+        return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This can't be taken back any more. Ask your IT support.");
+    }
+    if (rv != APR_SUCCESS || (rv = read_held(db, u->record_id, &q)) != APR_SUCCESS || (rv = mdm_eas_part(db, q->id, 1, out)) != APR_SUCCESS) {
         return rv;
     }
-    *out = json_array();
-    found = mdm_match_person(ctx, rows, 0, rows->nelts, 0, splits, &records);
-    for (i = 0; i < found->nelts; ++i) {
-        const mdm_match_found_t *f = &APR_ARRAY_IDX(found, i, mdm_match_found_t);
-
-        if (!is(APR_ARRAY_IDX(records, f->mail, mdm_match_record_t).device_id, device_id)) {
-            continue;
-        }
-        for (c = 0; c < f->candidates->nelts && json_array_size(*out) < CHOICES; ++c) {
-            const mdm_match_candidate_t *at = &APR_ARRAY_IDX(f->candidates, c, mdm_match_candidate_t);
-
-            const mdm_q_match_records_t *q = mdm_match_row(rows, 0, rows->nelts, APR_ARRAY_IDX(records, at->managed, mdm_match_record_t).id);
-
-            if (may_choose(at, q, platform)) {
-                json_array_append_new(*out, choice_json(ctx, q));
-            }
-        }
-        break;
-    }
-    return APR_SUCCESS;
+    detail = mdm_json_own(ctx, json_pack("{s:s, s:s, s:s}", "device_id", q->native_id, "from", device_id, "to", *out));
+    rv = mdm_device_event(db, device_id, NULL, "mail.undone", detail);
+    return rv == APR_SUCCESS ? settled(db, q, "mail.undone", *out, detail) : rv;
 }

@@ -6,13 +6,18 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 #include "base/mdm_json.h"
+#include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
+#include "domain/mdm_notice.h"
 
 #define SETTING "match.minutes"
 #define MINUTES 2
 #define MINUTE_MS 60000LL
 #define BATCH 200   /* marks of a transaction */
 #define BUSY_MS 5000 /* when somebody was at work with one of those to be looked at */
+#define DAY_MS (24 * 3600 * 1000LL)
+#define ASKED_AGAIN_MS (3 * DAY_MS)
+#define ASKED_END_MS (14 * DAY_MS)
 #define SHOWN 10    /* candidates that an exception tells of */
 
 static int is(const char *a, const char *b)
@@ -34,7 +39,7 @@ static int is_told(const mdm_q_match_records_t *q)
     return is(q->state, "discovered");
 }
 
-#define PROVISIONAL_MS (24 * 3600 * 1000LL)
+#define PROVISIONAL_MS DAY_MS
 
 /* When this record came to be known. */
 static apr_int64_t came(const mdm_q_match_records_t *q)
@@ -175,6 +180,7 @@ typedef struct link_t {
 typedef struct batch_t {
     mdm_db_t *db;
     mdm_ctx_t *ctx;          /* its pool lives as long as the batch */
+    apr_hash_t *policies;    /* mdm_enroll_policies() of the people */
     apr_array_header_t *links; /* of link_t; managed NULL: it comes off the device that it was guessed to be on */
     json_t *seqs, *people, *exceptions, *keep; /* keep: ids of the records with exceptions */
     int n_people, n_exact, n_attr, n_marks, n_busy;
@@ -201,8 +207,17 @@ static int is_exception(const mdm_q_match_records_t *q, const char *code)
     return !is(code, "no_candidate") || is_told(q) || is(q->device_state, "pending");
 }
 
+/* Its owner is asked in the portal: nobody else has to look at it for a while (MAT-05). */
+static int is_asked(const batch_t *b, const mdm_q_match_records_t *q, const char *code)
+{
+    const mdm_enroll_policy_t *policy = apr_hash_get(b->policies, q->person_id, APR_HASH_KEY_STRING);
+
+    return policy && policy->manual_reconcile && !is_told(q) && is(q->device_state, "pending") && (is(code, "ambiguous") || is(code, "no_candidate"));
+}
+
 static void except(batch_t *b, const mdm_q_match_records_t *q, const char *code, json_t *candidates)
 {
+    code = is_asked(b, q, code) ? "manual_pending" : code;
     if (is_exception(q, code)) {
         json_array_append_new(b->keep, json_string(q->id));
         json_array_append_new(b->exceptions, json_pack("{s:s, s:s, s:s, s:s}", "record_id", q->id, "person_id", q->person_id, "code", code, "candidates",
@@ -414,7 +429,8 @@ static apr_status_t work(batch_t *b)
         return rv;
     }
     people = mdm_json_text(b->ctx->pool, b->people);
-    if ((rv = mdm_match_read_people(b->db, people, &rows, &splits)) != APR_SUCCESS) {
+    if ((rv = mdm_match_read_people(b->db, people, &rows, &splits)) != APR_SUCCESS
+        || (rv = mdm_enroll_policies(b->db, b->people, &b->policies)) != APR_SUCCESS) {
         return rv;
     }
     decide(b, rows, splits);
@@ -489,6 +505,41 @@ static apr_status_t count(mdm_ctx_t *ctx, run_t *run, apr_int64_t *minutes)
     return rv;
 }
 
+/* People who were asked: once more after a time, and not for ever. */
+static apr_status_t asked(mdm_ctx_t *ctx, mdm_db_t *db)
+{
+    apr_int64_t now = mdm_now_ms(ctx);
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_match_asked_ended(db, now - ASKED_END_MS, NULL);
+    int i;
+
+    rv = rv == APR_SUCCESS ? mdm_q_match_asked_again(db, now - ASKED_AGAIN_MS, now, BATCH, &rows) : rv;
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const char *device_id = APR_ARRAY_IDX(rows, i, mdm_q_match_asked_again_t).device_id;
+        const mdm_notice_t again = {.event = "enroll_complete", .device_id = device_id, .key = apr_pstrcat(ctx->pool, "enroll_complete:", device_id, ":again", NULL)};
+
+        rv = device_id ? mdm_notice_add(db, &again) : APR_SUCCESS;
+    }
+    return rv;
+}
+
+static apr_status_t asked_in_tx(mdm_ctx_t *parent)
+{
+    mdm_ctx_t *ctx = mdm_ctx_sub(parent);
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = asked(ctx, db);
+        }
+        rv = mdm_db_end(db, rv);
+        mdm_db_close(db);
+    }
+    apr_pool_destroy(ctx->pool);
+    return rv;
+}
+
 apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
     run_t run = {0};
@@ -503,7 +554,7 @@ apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
             rv = mdm_job_progress(ctx, job, run.marks, todo, lease_s);
         }
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && (rv = asked_in_tx(ctx)) == APR_SUCCESS) {
         rv = count(ctx, &run, &minutes);
     }
     job->again_ms = mdm_now_ms(ctx) + (run.busy ? BUSY_MS : minutes * MINUTE_MS);

@@ -41,12 +41,17 @@ apr_status_t mdm_match_link(mdm_db_t *db, const char *record_id, const char *dev
 apr_status_t mdm_match_own(mdm_db_t *db, const char *record_id, const char *by);
 /* Not shown until something else is wrong with it. */
 apr_status_t mdm_match_ignore(mdm_db_t *db, const char *record_id);
-/* Parts a mail record from the managed device that it is on; it gets an object of its own, mail goes on, and the pair is never matched automatically again
+/* Parts a mail record from the device that it was joined with; it gets its object back or one of its own, mail goes on, and the pair is never matched automatically again
  * (MAT-03). *out: the new object; of one that was only told of, the device. MDM_ECONFLICT: the device has nothing to be parted from. */
 apr_status_t mdm_match_split(mdm_db_t *db, const char *device_id, const char *record_id, const char **out);
-/* What a person may choose for a mail device that waits (MAT-05): managed devices of the platform without a living client of this kind, likeliest first:
- * [{id, name, model, last_contact, hint}], hint: the last four characters of serial number or IMEI. platform: as the person says if it is not known, else
- * NULL. New reference. */
+#define MDM_MATCH_UNDO_MS (15 * 60 * 1000LL)
+/* The person takes back what he has said of this device within that time: all is as it was before, and he is asked again. *out: the mail app's own object.
+ * MDM_ECONFLICT: there is nothing, or it is too late. */
+apr_status_t mdm_match_take_back(mdm_db_t *db, const char *person_id, const char *device_id, const char **out);
+/* What a person may choose for a mail device that waits or is asked about (MAT-05), of its platform, without a living client of this kind: devices with mail
+ * alone that were released to come back, managed devices, the likeliest first, devices in use with mail alone. [{id, name, model, os_version, last_contact
+ * (ms or null), hint, is: "expected", "managed" or "mail"}], hint: the last four characters of serial number or IMEI. platform: as the person says if it is
+ * not known, else NULL. New reference. */
 apr_status_t mdm_match_choices(mdm_db_t *db, const char *person_id, const char *device_id, const char *platform, json_t **out);
 
 #endif

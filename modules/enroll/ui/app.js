@@ -70,6 +70,15 @@ function deviceItem(device) {
         }));
         item.append(el("p", { class: "soft" }, t("same.text")), el("div", { class: "actions" }, button));
     }
+    if (device.undo) {
+        const button = el("button", { class: "button quiet", "aria-label": t("undo.label", { name: device.name }) }, t("undo.button"));
+        button.addEventListener("click", () => attempt(button, async () => {
+            await call("POST", `/api/v1/devices/${device.id}/undo`);
+            say(t("undo.done"));
+            watcher.now();
+        }));
+        item.append(el("p", { class: "soft" }, t("undo.text")), el("div", { class: "actions" }, button));
+    }
     if (device.unenroll !== "no") {
         const button = el("button", { class: "button danger", "aria-label": t("unenroll.label", { name: device.name }) }, t("unenroll.button"));
         button.addEventListener("click", () => attempt(button, async () => {

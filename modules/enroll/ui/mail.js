@@ -1,5 +1,5 @@
 // E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
-import { ask, call, copies, el, platform as here, poll, portal, radio, t } from "./common.js";
+import { ago, ask, call, copies, el, platform as here, poll, portal, radio, t } from "./common.js";
 
 const systems = ["ios", "android", "windows", "blackberry"];
 
@@ -7,10 +7,14 @@ const whose = () => el("fieldset", {}, el("legend", {}, t("enroll.whose")),
     radio("whose", "personal", t("enroll.personal"), t("enroll.personal_text"), { checked: true }),
     radio("whose", "corporate", t("enroll.corporate"), t("enroll.corporate_text")));
 
-// The person's phones that this mail app may be on; the likeliest is first.
-const which = (items, other) => el("fieldset", {}, el("legend", {}, t("complete.which")),
-    ...items.map((item, n) => radio("which", item.id, item.name, [item.model, item.hint && t("complete.hint", { hint: item.hint })].filter(Boolean).join(" · "), { checked: n === 0 })),
-    radio("which", "new", t(`${other}.new`), t(`${other}.new_text`)));
+// The person's devices that this mail app may be on, the likeliest first. One with mail alone is no guess: it is offered only.
+const which = (items, other, told) => {
+    const guess = items[0].is === "mail" ? "new" : items[0].id;
+    const facts = (item) => [item.model, item.hint && t("complete.hint", { hint: item.hint }), item.is === "expected" ? t("complete.expected") : t("contact", { when: ago(item.last_contact) })];
+    return el("fieldset", {}, el("legend", {}, t("complete.which")), told ? el("p", { class: "alert", role: "alert" }, told) : null,
+        ...items.map((item) => radio("which", item.id, item.name, facts(item).filter(Boolean).join(" · "), { checked: item.id === guess })),
+        radio("which", "new", t(`${other}.new`), t(`${other}.new_text`), { checked: guess === "new" }));
+};
 
 // Some mail apps don't say what they run on: the person does, whatever the policy says. null if they changed their mind.
 async function systemOf(device) {
@@ -22,33 +26,47 @@ async function systemOf(device) {
 
 const choicesOf = (device, system) => call("GET", `/api/v1/devices/${device.id}/choices${system ? `?platform=${system}` : ""}`);
 
+// Sends the answer. True if all is done, else what to say with a new list: the device was taken meanwhile.
+async function tell(device, answer) {
+    try {
+        await call("POST", `/api/v1/devices/${device.id}/complete`, answer);
+        return true;
+    } catch (error) {
+        if (error.status !== 409 || !answer.same_as || answer.same_as === "new") throw error;
+        return t("complete.taken");
+    }
+}
+
 // It is enrolled, and could be one of the managed devices that came later: false if the person changed their mind.
-export async function settle(device) {
+export async function settle(device, told) {
     const { items } = await choicesOf(device);
     if (!items.length) return true;
-    const question = which(items, "same");
+    const question = which(items, "same", told);
     if (!await ask(t("same.title", { name: device.name }), question, t("same.confirm"))) return false;
-    await call("POST", `/api/v1/devices/${device.id}/complete`, { same_as: question.querySelector(":checked").value });
-    return true;
+    const done = await tell(device, { same_as: question.querySelector(":checked").value });
+    return done === true || settle(device, done);
 }
 
 // Asks what the policy leaves open and finishes; false if the person changed their mind. wanted: the answer given before.
 export async function complete(device, wanted) {
     const platform = await systemOf(device);
     if (platform === null) return false;
-    const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), choicesOf(device, platform)]);
-    if (!policy.may) throw new Error(policy.reason);
-    let ownership = device.whose_known ? device.ownership : policy.ownership === "choose" ? wanted : policy.ownership;
-    let same_as;
-    if (!wanted || !ownership || choices.items.length) {
-        const parts = [!ownership && whose(), choices.items.length && which(choices.items, "complete")].filter(Boolean);
-        const question = el("div", {}, ...(parts.length ? parts : [t("complete.text")]));
-        if (!await ask(t("complete.title", { name: device.name }), question, t("complete.button"))) return false;
-        ownership ??= question.querySelector("[name=whose]:checked").value;
-        same_as = question.querySelector("[name=which]:checked")?.value;
+    let told;
+    for (;;) {
+        const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), choicesOf(device, platform)]);
+        if (!policy.may) throw new Error(policy.reason);
+        let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
+        let same_as;
+        if (!wanted || !ownership || choices.items.length) {
+            const parts = [!ownership && whose(), choices.items.length && which(choices.items, "complete", told)].filter(Boolean);
+            const question = el("div", {}, ...(parts.length ? parts : [t("complete.text")]));
+            if (!await ask(t("complete.title", { name: device.name }), question, t("complete.button"))) return false;
+            ownership ??= question.querySelector("[name=whose]:checked").value;
+            same_as = question.querySelector("[name=which]:checked")?.value;
+        }
+        told = await tell(device, { ownership, same_as, platform });
+        if (told === true) return true;
     }
-    await call("POST", `/api/v1/devices/${device.id}/complete`, { ownership, same_as, platform });
-    return true;
 }
 
 function setting(key, value, say) {

@@ -96,22 +96,27 @@ SELECT COUNT(*) AS n FROM up WHERE id = :folder_id;
 
 -- ---------------------------------------------------------------- pending enrolments
 
+-- By the person: || keeps the planner from the index of states, which it likes while the tables are young and a run is filling them.
 -- name: pending_counts :one
 -- args: person_id:text, now:i64
 -- cols: open:i64, devices:i64
 -- keep
 SELECT (SELECT COUNT(*) FROM pending_enrollment e WHERE e.person_id = :person_id AND e.expires_ms > :now
-           AND e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated')) AS open,
+           AND e.state || '' IN ('created', 'opened', 'profile', 'issued', 'authenticated')) AS open,
        (SELECT COUNT(*) FROM device d WHERE d.person_id = :person_id
-           AND d.state IN ('pending', 'active', 'wipe_pending', 'blocked')) AS devices;
+           AND d.state || '' IN ('pending', 'active', 'wipe_pending', 'blocked')) AS devices;
 
 -- name: pending_add :exec
--- args: id:text, token_hash:text, token:text, token_head:text, person_id:text, policy_id:text, ownership:text, level:text, platform:text, origin:text, step:text, now:i64, created_by:text, expires_ms:i64
+-- args: id:text, token_hash:text, token:text, token_head:text, person_id:text, policy_id:text, ownership:text, level:text, platform:text, origin:text, step:text, now:i64, created_by:text
+-- args: valid_from_ms:i64, expires_ms:i64, phone:text, mail:text, notify:text, language:text, authorised_by:text, expected_serial:text?, expected_imei:text?, folder_id:text?
+-- args: otp:text?, otp_index:text?, otp_expires_ms:i64?, run_id:text?, run_row:i64?
 -- keep
 INSERT INTO pending_enrollment (id, token_hash, token, token_head, person_id, policy_id, ownership, level, platform, origin, state,
-                                step, created_ms, created_by, expires_ms)
+                                step, created_ms, created_by, valid_from_ms, expires_ms, phone, mail, notify, language, authorised_by,
+                                expected_serial, expected_imei, folder_id, otp, otp_index, otp_expires_ms, run_id, run_row)
 VALUES (:id, :token_hash, :token, :token_head, :person_id, :policy_id, :ownership, :level, :platform, :origin, 'created',
-        :step, :now, :created_by, :expires_ms);
+        :step, :now, :created_by, :valid_from_ms, :expires_ms, :phone, :mail, :notify, :language, :authorised_by,
+        :expected_serial, :expected_imei, :folder_id, :otp, :otp_index, :otp_expires_ms, :run_id, :run_row);
 
 -- The links of somebody who may not log in (any more) are dead (R15, R35).
 -- name: pending_get :one

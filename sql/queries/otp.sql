@@ -6,13 +6,13 @@
 UPDATE pending_enrollment SET otp = :otp, otp_index = :otp_index, otp_expires_ms = :expires_ms, otp_tries = 0, otp_used_ms = NULL, proof_hash = NULL
  WHERE id = :id;
 
--- An enrolment that is still open has this one.
+-- An enrolment that is still open has this one. || as in pending_counts.
 -- name: otp_taken :one
 -- args: otp_index:text, now:i64
 -- cols: id:text
 -- keep
 SELECT id FROM pending_enrollment
- WHERE otp_index = :otp_index AND state IN ('created', 'opened', 'profile') AND otp_expires_ms > :now LIMIT 1;
+ WHERE otp_index = :otp_index AND state || '' IN ('created', 'opened', 'profile') AND otp_expires_ms > :now LIMIT 1;
 
 -- What a link may still do ends with its person (R15, R35).
 -- name: otp_row :one
@@ -20,13 +20,6 @@ SELECT id FROM pending_enrollment
 -- cols: otp:text?, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64, state:text, expires_ms:i64
 -- keep
 SELECT otp, otp_expires_ms, otp_used_ms, otp_tries, state, expires_ms FROM pending_enrollment WHERE id = :id;
-
--- name: pending_provisioned :exec1
--- args: id:text, phone:text, mail:text, notify:text, language:text, authorised_by:text, expected_serial:text?, expected_imei:text?, valid_from_ms:i64, folder_id:text?, run_id:text?, run_row:i64?
--- keep
-UPDATE pending_enrollment SET phone = :phone, mail = :mail, notify = :notify, language = :language, authorised_by = :authorised_by,
-       expected_serial = :expected_serial, expected_imei = :expected_imei, valid_from_ms = :valid_from_ms, folder_id = :folder_id, run_id = :run_id, run_row = :run_row
- WHERE id = :id;
 
 -- name: pending_of_run :one
 -- args: run_id:text, run_row:i64

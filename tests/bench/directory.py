@@ -8,7 +8,7 @@ import time
 
 import harness
 from clients import Console
-from measure import TURNS, cpu_seconds
+from measure import TURNS, calls, cpu_seconds
 from slapd import ROOT_PASSWORD, Slapd
 from tasks import memory_mb
 
@@ -62,7 +62,7 @@ def synced(zone, since):
 
 def sync(zone, pg, slapd, ask):
     """From asking to its end, with log-ins beside it."""
-    count = lambda: dict(zone.sql("SELECT query, sum(calls)::bigint FROM pg_stat_statements GROUP BY query"))
+    count = lambda: calls(zone)
     pids = lambda: [zone.process.pid, *zone.child_pids()]
     logins, before, memory = Logins(zone), count(), memory_mb(zone)
     cpu, db, ldap, began, since = cpu_seconds(pids()), cpu_seconds(pg.pids()), cpu_seconds([slapd.process.pid]), time.monotonic(), time.time() * 1000

@@ -6,6 +6,7 @@
 
 #include "base/mdm_json.h"
 #include "domain/mdm_bulk.h"
+#include "domain/mdm_otp.h"
 #include "mdm_sql_gen.h"
 
 #define BATCH 50          /* rows of one transaction */
@@ -39,6 +40,7 @@ typedef struct run_t {
     const char *id;
     mdm_q_bulk_work_t *work;
     mdm_bulk_options_t options;
+    mdm_otp_conf_t *conf;
     int at[MDM_BULK_COLUMNS], real; /* real: not only a check */
     item_t *items;
     int n;
@@ -208,7 +210,7 @@ static apr_status_t find_twins(run_t *r)
     return rv;
 }
 
-/* For the whole batch at once: alone it is the dearest question of an enrolment. */
+/* For the whole batch at once, with what else is the same for all: alone it is the dearest question of an enrolment. */
 static apr_status_t find_policies(run_t *r)
 {
     json_t *ids = mdm_json_own(r->ctx, json_array());
@@ -222,6 +224,7 @@ static apr_status_t find_policies(run_t *r)
         }
     }
     rv = mdm_enroll_policies(r->db, ids, &policies);
+    rv = rv == APR_SUCCESS ? mdm_otp_conf(r->db, &r->conf) : rv;
     for (i = 0; rv == APR_SUCCESS && i < r->n; i++) {
         item_t *it = &r->items[i];
 
@@ -246,17 +249,16 @@ static apr_status_t provision(run_t *r, item_t *it)
                            .notify = row->notify, .otp = *row->otp ? row->otp : NULL, .otp_life_ms = row->otp_life_ms,
                            .valid_from_ms = row->valid_from_ms, .folder_id = row->folder_id,
                            .expected_serial = *row->serial ? row->serial : NULL, .expected_imei = *row->imei ? row->imei : NULL,
-                           .language = *row->language ? row->language : NULL, .policy = it->policy};
+                           .language = *row->language ? row->language : NULL, .policy = it->policy, .conf = r->conf};
     apr_status_t rv = APR_SUCCESS;
     apr_int64_t i;
 
     for (i = 0; rv == APR_SUCCESS && i < row->count; i++) {
-        mdm_pending_t *pending;
         const char *token;
         int made = 0;
 
         how.run_row = it->n * 100 + i;
-        rv = mdm_pending_provision(r->db, it->person, &how, &pending, &token, &made);
+        rv = mdm_pending_provision(r->db, it->person, &how, NULL, &token, &made);
         it->made += rv == APR_SUCCESS;
     }
     return rv;

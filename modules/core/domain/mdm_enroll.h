@@ -73,6 +73,7 @@ typedef struct mdm_pending_t {
 #define MDM_PENDING_AHEAD_MS (366 * 24 * 3600 * 1000LL) /* so far ahead one may begin */
 
 /* What is said of an enrolment that is made for somebody. All texts may be NULL. */
+typedef struct mdm_otp_conf_t mdm_otp_conf_t; /* domain/mdm_otp.h */
 typedef struct mdm_provision_t {
     const char *platform, *ownership, *level;  /* "": any; as the policy fixes it, else personal, managed */
     const char *phone, *mail;                  /* E.164; "": none / the person's */
@@ -87,10 +88,12 @@ typedef struct mdm_provision_t {
     const char *expected_serial, *expected_imei; /* only this device */
     const char *language;                      /* of the notices */
     mdm_enroll_policy_t *policy;               /* the person's, of mdm_enroll_policies(); NULL: it is looked for */
+    const mdm_otp_conf_t *conf;                /* of mdm_otp_conf(); NULL: it is read */
 } mdm_provision_t;
 
 /* In the caller's transaction: makes a pending enrolment for somebody by an administrator (PEN-01), a bulk run (PEN-06), or himself; checks the
- * policy, makes the one-time password and the notices. MDM_EDENIED, MDM_EINPUT, MDM_ECONFLICT with the field. *token: of its link. */
+ * policy, makes the one-time password and the notices. MDM_EDENIED, MDM_EINPUT, MDM_ECONFLICT with the field. *token: of its link; out: NULL
+ * if nobody looks at it. */
 apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, const mdm_provision_t *how, mdm_pending_t **out,
                                    const char **token, int *made);
 /* A phone number as E.164 ("+" and 7 to 15 digits) from what people write, with blanks, dashes, brackets, 00; "" stays. MDM_EINPUT by field. */

@@ -195,15 +195,18 @@ apr_status_t mdm_otp_free(mdm_db_t *db, const char *otp)
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
+apr_status_t mdm_otp_seal(mdm_ctx_t *ctx, const char *pending_id, const char *otp, const char **sealed, const char **index)
+{
+    apr_status_t rv = mdm_seal(ctx, mdm_otp_purpose(ctx, pending_id), otp, strlen(otp), sealed);
+
+    return rv == APR_SUCCESS ? mdm_otp_index(ctx, otp, index) : rv;
+}
+
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms)
 {
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
     const char *sealed, *index;
-    apr_status_t rv = mdm_seal(ctx, mdm_otp_purpose(ctx, pending_id), otp, strlen(otp), &sealed);
+    apr_status_t rv = mdm_otp_seal(mdm_db_ctx(db), pending_id, otp, &sealed, &index);
 
-    if (rv == APR_SUCCESS) {
-        rv = mdm_otp_index(ctx, otp, &index);
-    }
     return rv == APR_SUCCESS ? mdm_q_otp_put(db, pending_id, sealed, index, expires_ms) : rv;
 }
 

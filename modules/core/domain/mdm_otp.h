@@ -8,7 +8,7 @@
 #define MDM_OTP_LENGTH_MIN 6
 #define MDM_OTP_LENGTH_MAX 16
 
-typedef struct mdm_otp_conf_t {
+struct mdm_otp_conf_t {
     int length;               /* MDM_OTP_LENGTH_MIN … _MAX */
     const char *alphabet;     /* "digits", "letters" (without look-alikes), "both" */
     apr_int64_t life_ms;      /* of the password, and of the enrolment that an administrator made with it */
@@ -16,7 +16,7 @@ typedef struct mdm_otp_conf_t {
     const char *ios, *android; /* what enrolling needs: "otp", "password", "both", "either" */
     int authorise;            /* an administrator who provisions somebody gives the credentials of who authorises it (PEN-01) */
     const char *phone;        /* the portal asks for a number: "off", "optional", "required" (POR-02) */
-} mdm_otp_conf_t;
+};
 
 /* The settings of the zone, or their defaults. In ctx's pool. */
 apr_status_t mdm_otp_conf(mdm_db_t *db, mdm_otp_conf_t **out);
@@ -37,6 +37,8 @@ apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const cha
 apr_status_t mdm_otp_index(mdm_ctx_t *ctx, const char *otp, const char **out);
 /* MDM_EINPUT, field "otp": an open enrolment has it already. */
 apr_status_t mdm_otp_free(mdm_db_t *db, const char *otp);
+/* As an enrolment keeps it. */
+apr_status_t mdm_otp_seal(mdm_ctx_t *ctx, const char *pending_id, const char *otp, const char **sealed, const char **index);
 /* Gives an enrolment this one-time password; an earlier one and what was proved by it are dead at once. In a transaction. */
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms);
 /* As it counts: blanks and dashes away, in capitals. And what it is sealed for. */

@@ -97,7 +97,7 @@ typedef struct make_t {
     const mdm_provision_t *how;
     const char *id, *platform, *ownership, *level, *phone, *otp;
     apr_int64_t now, expires;
-    mdm_otp_conf_t *conf;
+    const mdm_otp_conf_t *conf;
     mdm_enroll_policy_t *policy;
     int self;
 } make_t;
@@ -120,6 +120,15 @@ static apr_status_t policy_check(make_t *m)
     m->platform = *text_of(how->platform) ? how->platform : "unknown";
     return mdm_enroll_allowed(m->ctx, m->policy, strcmp(m->platform, "unknown") ? m->platform : m->policy->ios ? "ios" : "android",
                               m->ownership, m->level);
+}
+
+static apr_status_t conf_read(make_t *m)
+{
+    mdm_otp_conf_t *conf = NULL;
+    apr_status_t rv = m->how->conf ? APR_SUCCESS : mdm_otp_conf(m->db, &conf);
+
+    m->conf = m->how->conf ? m->how->conf : conf;
+    return rv;
 }
 
 /* Mail enrolments are proved by the log-in of the mail app; they have no password of ours. */
@@ -150,17 +159,16 @@ static apr_status_t write_rows(make_t *m, const mdm_pending_link_t *link)
     const mdm_provision_t *how = m->how;
     apr_int64_t run_row = how->run_row;
     const char *step = apr_psprintf(m->ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", m->now);
+    const char *sealed = NULL, *index = NULL;
     json_t *detail = NULL;
-    apr_status_t rv = mdm_q_pending_add(m->db, m->id, link->hash, link->sealed, link->head, m->person->id, m->policy->policy_id, m->ownership, m->level,
-                                        m->platform, how->origin, step, m->now, m->ctx->actor.name, m->expires, NULL);
+    apr_status_t rv = m->otp ? mdm_otp_seal(m->ctx, m->id, m->otp, &sealed, &index) : APR_SUCCESS;
 
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_pending_provisioned(m->db, m->id, m->phone, text_of(how->mail), text_of(how->notify), text_of(how->language),
-                                       text_of(how->authorised_by), how->expected_serial, how->expected_imei, how->valid_from_ms, how->folder_id,
-                                       how->run_id, how->run_id ? &run_row : NULL);
-    }
-    if (rv == APR_SUCCESS && m->otp) {
-        rv = mdm_otp_put(m->db, m->id, m->otp, m->expires);
+        rv = mdm_q_pending_add(m->db, m->id, link->hash, link->sealed, link->head, m->person->id, m->policy->policy_id, m->ownership, m->level,
+                               m->platform, how->origin, step, m->now, m->ctx->actor.name, how->valid_from_ms, m->expires, m->phone,
+                               text_of(how->mail), text_of(how->notify), text_of(how->language), text_of(how->authorised_by), how->expected_serial,
+                               how->expected_imei, how->folder_id, sealed, index, m->otp ? &m->expires : NULL, how->run_id,
+                               how->run_id ? &run_row : NULL, NULL);
     }
     if (how->authorised_by) {
         detail = mdm_json_own(m->ctx, json_pack("{s:s}", "authorised_by", how->authorised_by));
@@ -185,10 +193,10 @@ static apr_status_t made_before(mdm_db_t *db, const mdm_provision_t *how, mdm_pe
     mdm_q_pending_of_run_t *row;
     apr_status_t rv = how->run_id ? mdm_q_pending_of_run(db, how->run_id, how->run_row, &row) : APR_NOTFOUND;
 
-    if (rv == APR_SUCCESS && (rv = mdm_pending_get(db, row->id, out)) == APR_SUCCESS) {
-        rv = mdm_pending_token(db, row->id, token);
+    if (rv == APR_SUCCESS && out) {
+        rv = mdm_pending_get(db, row->id, out);
     }
-    return rv;
+    return rv == APR_SUCCESS ? mdm_pending_token(db, row->id, token) : rv;
 }
 
 apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, const mdm_provision_t *how, mdm_pending_t **out,
@@ -207,7 +215,7 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
     if (!m.id) {
         return mdm_fail(ctx, MDM_EUNAVAIL, NULL, "no random numbers");
     }
-    if ((rv = mdm_otp_conf(db, &m.conf)) != APR_SUCCESS || (rv = policy_check(&m)) != APR_SUCCESS
+    if ((rv = conf_read(&m)) != APR_SUCCESS || (rv = policy_check(&m)) != APR_SUCCESS
         || (rv = mdm_phone_check(ctx, "phone", text_of(how->phone), &m.phone)) != APR_SUCCESS || (rv = otp_choose(&m)) != APR_SUCCESS
         || (rv = room_check(db, person, m.policy, how->origin)) != APR_SUCCESS || (rv = mdm_pending_link_make(ctx, m.id, &link)) != APR_SUCCESS
         || (rv = write_rows(&m, &link)) != APR_SUCCESS || (rv = tell(&m)) != APR_SUCCESS) {
@@ -215,5 +223,5 @@ apr_status_t mdm_pending_provision(mdm_db_t *db, const mdm_person_t *person, con
     }
     *token = link.token;
     *made = 1;
-    return mdm_pending_get(db, m.id, out);
+    return out ? mdm_pending_get(db, m.id, out) : APR_SUCCESS;
 }

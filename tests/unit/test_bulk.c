@@ -334,6 +334,8 @@ static void pen06_files_that_are_none(void **state)
     for (i = 0; i < (int)(sizeof(bad) / sizeof(bad[0])); i++) {
         assert_int_equal(upload(bad[i], strlen(bad[i]), NULL, &id), MDM_EINPUT);
     }
+    assert_int_equal(upload("u\0s\0e\0r\0\n\0", 10, NULL, &id), MDM_EINPUT); /* UTF-16 without a mark */
+    assert_non_null(strstr(z->t->ctx->fail_text, "save the file as"));
     assert_int_equal(upload("username\nanna\n", 14, &o, &id), MDM_EINPUT);
     assert_string_equal(z->t->ctx->fail_field, "notify");
     text = apr_palloc(z->t->pool, strlen(many) + (MDM_BULK_ROWS + 1) * strlen(row) + 1);

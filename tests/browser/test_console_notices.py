@@ -9,7 +9,7 @@ import harness
 import seed
 import smsd
 import smtpd
-from clients import Console
+from clients import AUTHORISER, Console
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.exe"
 
@@ -164,6 +164,26 @@ def test_texts(zone, page, size):
     p.closed()
     assert zone.sql("SELECT COUNT(*) FROM notice_template") == [(0,)]
     p.clean()
+
+
+@pytest.mark.parametrize("size, language, words", [((390, 844), "de", ("E-Mail gesendet", "SMS fehlgeschlagen no such number")), ((1280, 800), "en", ("Mail sent", "SMS failed no such number"))])
+def test_pending_says_whether_its_person_knows(zone, page, size, language, words):
+    """PEN-05: of each enrolment the latest notice by each way, with what the gateway said."""
+    console, anna = Console(zone), seed.person_id(zone, harness.PERSON)
+    made = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})["id"]
+    try:
+        for row in ({"state": "failed", "created_ms": 1}, {"state": "sent", "done_ms": seed.now_ms()}, {"state": "failed", "channel": "sms", "error": "no such number"}):
+            notice(zone, anna, **{"event": "enroll_provisioned", "pending_id": made, **row})
+        p = page(size=size, language=language).log_in().open("pending")
+        for text in words:
+            p.has(text)
+        assert "550" not in p.text("#main")
+        p.fits()
+        p.shot(f"{size[0]}-pending-told")
+        p.clean()
+    finally:
+        console.post(f"/pending/{made}/cancel")
+        zone.sql("DELETE FROM notice")
 
 
 def test_auditor_reads(zone, page):

@@ -418,6 +418,28 @@ def test_a_device_leaves(zone, console, anna):
     assert len(noticed(zone, "device_unenrolled")) == 1
 
 
+@pytest.mark.parametrize("db", ["sqlite3"])
+def test_certificate_of_the_public_address(fresh_zone):
+    """MAIL-02: what devices are shown at MDMPublicURL is watched, by the job and not by a request: told once, with a message in the console and a notice to who receives alerts."""
+    zone = fresh_zone(start=False, children=1)
+    zone.tls_dir = zf.make_tls(zone.root / "own-tls")  # the children may read there
+    cert, key = zf.issue(*zf.load_ca(zone.tls_dir), "localhost", dns=["localhost"], days=5)
+    from cryptography.hazmat.primitives import serialization
+    (zone.tls_dir / "server.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    (zone.tls_dir / "server.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    zone.sql("UPDATE admin SET mail = 'root@example.org', alerts = 1")
+    zone.start()
+    console = Console(zone)
+    (told,) = harness.wait_for(lambda: [m for m in console.get("/messages?open=1")["items"] if m["object_id"] == "tls"], 40)
+    host = zone.public_url.removeprefix("https://")
+    assert told["code"] == "certificate.expiring" and told["severity"] == 3 and host in told["text"]
+    (row,) = zone.sql("SELECT mail, vars FROM notice WHERE event = 'certificate_expiring'")
+    assert row[0] == "root@example.org" and json.loads(row[1])["certificate.name"] == host
+    zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'zone.expiry'")
+    harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'zone.expiry' AND state = 'waiting' AND run_at_ms > 1"), 40)
+    assert len(zone.sql("SELECT 1 FROM audit WHERE action = 'certificate.expiring'")) == 1
+
+
 # ---- settings --------------------------------------------------------------------------------------------------------
 def test_password_is_written_only(zone, console):
     """R30, SEC-04: sealed, in no answer, and not sent to another server that somebody names."""

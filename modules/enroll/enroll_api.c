@@ -5,6 +5,7 @@
 #include <http_core.h>
 
 #include "base/mdm_json.h"
+#include "domain/mdm_account.h"
 #include "domain/mdm_command.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_match_run.h"
@@ -143,12 +144,28 @@ static json_t *kind_json(const char *kind, int allowed, const char *missing, int
     return j;
 }
 
+/* How the person can begin in the settings of a device (IOS-08): {"mode", "id"}, or null. */
+static apr_status_t account_way(mdm_db_t *db, const mdm_person_t *person, json_t **out)
+{
+    mdm_account_conf_t conf;
+    mdm_enroll_policy_t *policy;
+    apr_status_t rv = mdm_account_conf(db, &conf);
+    const char *kind = rv == APR_SUCCESS && !strcmp(conf.mode, "both") ? MDM_ACCOUNT_BYOD : conf.mode;
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_account_may(db, person, kind, NULL, &policy);
+    }
+    *out = rv == APR_SUCCESS ? json_pack("{s:s, s:s}", "mode", conf.mode, "id", mdm_account_of(mdm_db_ctx(db)->pool, &conf, person)) : json_null();
+    return rv == MDM_EDENIED ? APR_SUCCESS : rv;
+}
+
 static int policy_get(mdm_web_call_t *call)
 {
     mdm_enroll_policy_t *policy = NULL;
     mdm_otp_conf_t *conf;
     mdm_person_t *person;
     const char *topic = "";
+    json_t *account = NULL;
     mdm_db_t *db;
     int managed, mail = 0, agent = 0, tell = 0;
     apr_status_t rv = mdm_db_open(call->ctx, &db);
@@ -159,6 +176,9 @@ static int policy_get(mdm_web_call_t *call)
             && (rv = enroll_topic(db, &topic)) == APR_SUCCESS && (rv = mdm_otp_conf(db, &conf)) == APR_SUCCESS
             && (rv = enroll_mail_ready(db, person->id, &mail)) == APR_SUCCESS && (rv = enroll_agent_there(db, &agent)) == APR_SUCCESS) {
             rv = mdm_enroll_policy(db, person, &policy);
+        }
+        if (rv == APR_SUCCESS && *topic && call->svc->mdm_role()) {
+            rv = account_way(db, person, &account);
         }
         mdm_db_close(db);
     }
@@ -171,7 +191,8 @@ static int policy_get(mdm_web_call_t *call)
     managed = strcmp(policy->level, "email_only") != 0;
     return mdm_web_json(
         call->r, HTTP_OK,
-        json_pack("{s:b, s:s, s:s, s:{s:s, s:s}, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "phone", "ask",
+        json_pack("{s:b, s:s, s:s, s:o, s:{s:s, s:s}, s:[o,o,o]}", "may", 1, "ownership", policy->ownership, "level", policy->level, "account",
+                  account ? account : json_null(), "phone", "ask",
                   conf->phone, "number", strcmp(conf->phone, "off") ? person->phone : "", "kinds",
                   kind_json("ios", managed && policy->ios, !call->svc->mdm_role() ? "node" : *topic ? NULL : "apns", tell),
                   kind_json("android", managed && policy->android, agent ? NULL : "agent", tell),

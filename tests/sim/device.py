@@ -16,7 +16,6 @@ import uuid
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
@@ -370,7 +369,7 @@ class Device:
     def factory(self):
         """(certificate, key) that it was made with; signed by itself here."""
         if not self.made_with:
-            key = rsa.generate_private_key(65537, 2048)
+            key = scep.fresh_key(f"factory://{self.udid}")  # two devices may have the same: their certificates differ
             name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.udid)])
             now = datetime.datetime.now(datetime.timezone.utc)
             cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())

@@ -1,5 +1,5 @@
 // My devices, and the start of an enrolment.
-import { ago, ask, call, el, ios, platform, poll, portal, radio, t } from "./common.js";
+import { ago, ask, call, el, ios, iosVersion, platform, poll, portal, radio, t } from "./common.js";
 
 const app = document.getElementById("app");
 const live = el("p", { class: "sr", role: "status", "aria-live": "polite" });
@@ -172,12 +172,22 @@ function enrollForm(policy) {
     return form;
 }
 
+// The other way to enrol an iPhone: with the work account, in its settings (POR-03).
+function accountWay({ mode, id }) {
+    const since = mode === "adde" ? 17 : 15;
+    if (platform === "android" || (iosVersion && iosVersion < since)) return null;
+    return el("details", { id: "account" }, el("summary", {}, t("account.way")), el("p", {}, t("account.way_text", { version: since })),
+        el("ol", { class: "how" }, ...["way1", "way2", "way3", "way4"].map((key) => el("li", {}, t(`account.${key}`, { id })))),
+        mode === "adde" ? null : el("p", { class: "soft" }, t("account.way_own")));
+}
+
 async function enrollView() {
     const card = el("section", { class: "card narrow" }, el("h1", { tabindex: "-1" }, t("enroll.title")), el("p", { class: "soft" }, t("loading")));
     app.replaceChildren(live, card);
     const policy = await call("GET", "/api/v1/policy");
     const lead = el("p", { class: "lead" }, policy.may ? t(ios ? "enroll.lead_ios" : "enroll.lead") : policy.reason);
-    card.replaceChildren(card.firstChild, lead, policy.may ? enrollForm(policy) : el("a", { class: "button", href: "#" }, t("back")));
+    card.replaceChildren(...[card.firstChild, lead, policy.may ? enrollForm(policy) : el("a", { class: "button", href: "#" }, t("back")),
+        policy.account && accountWay(policy.account)].filter(Boolean));
 }
 
 async function mailSetup() {

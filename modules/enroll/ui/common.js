@@ -110,4 +110,5 @@ export function ago(ms) {
 const agent = navigator.userAgent;
 export const ios = /iPhone|iPad|iPod/.test(agent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);
 // Of this browser's device; "" if it says nothing that could be enrolled.
+export const iosVersion = Number(/OS (\d+)[_.]/.exec(agent)?.[1] ?? 0); // 0: not said, as by iPads that look like Macs
 export const platform = ios ? "ios" : /Android/.test(agent) ? "android" : /Windows/.test(agent) ? "windows" : /BB10/.test(agent) ? "blackberry" : "";

@@ -1,4 +1,4 @@
-// What enrolling needs, one-time passwords, and what links and codes hold (PEN-03, PEN-07, PEN-09, POR-02).
+// What enrolling needs, one-time passwords, and what links and codes hold (PEN-03, PEN-07, PEN-09, POR-02, IOS-08).
 import { api } from '../api.js';
 import { h, fill, head, button, dialog, toast, say, name, number } from '../ui.js';
 import { t, lang } from '../words.js';
@@ -46,6 +46,17 @@ save: async (v) => {
 const agentDrop = (again) => dialog({ title: t('agent_drop'), lead: t('agent_drop_lead'), submit: t('agent_drop'), danger: true,
   save: async () => { await api('PUT', 'enrollment-settings', { body: { agent: null } }); toast(t('saved')); again(); } });
 
+// ---- enrolment that begins in the settings of a device (IOS-08)
+const modes = ['off', 'byod', 'adde', 'both'];
+const accountEdit = (now, again) => dialog({ title: t('account_way'), lead: t('account_way_lead'), submit: t('save'), fields: [
+  { name: 'mode', label: t('account_mode'), type: 'select', value: now.mode, options: modes.map((m) => [m, t(`account_mode_${m}`)]) },
+  { name: 'domain', label: t('account_domain'), value: now.domain, max: 200, hint: t('account_domain_hint') }],
+save: async (v) => {
+  try { await api('PUT', 'enrollment-settings', { body: { account: { mode: v.mode, domain: v.domain.trim() } } }); } catch (e) { throw e.field ? Object.assign(e, { field: e.field.replace(/^account\./, '') }) : e; }
+  toast(t('saved'));
+  again();
+} });
+
 const panel = (title, lead, rows, ...buttons) => h('section', { class: 'panel' }, h('h2', {}, title), lead && h('p', { class: 'muted' }, lead),
   h('dl', {}, rows.map(([k, v, hint]) => [h('dt', {}, k), h('dd', {}, v, hint && h('span', { class: 'sub muted' }, hint))])), buttons.some(Boolean) && h('div', { class: 'acts apart' }, buttons));
 
@@ -59,6 +70,8 @@ export default async function page({ main, signal, may, again }) {
     write && button(t('edit'), 'edit', change('otp-settings', (now) => edit(now, again)))),
     h('div', { class: 'stacked' }, panel(t('link_base'), null, [[t('activation_url'), h('code', { class: 'mono' }, `${e.public_url || e.default_url}/enroll/`), e.public_url ? null : t('link_base_own')]],
       write && button(t('link_base_change'), 'edit', change('enrollment-settings', (now) => address(now, again)))),
+    panel(t('account_way'), e.account.mode === 'off' ? t('account_way_lead') : null, [[t('account_mode'), t(`account_mode_${e.account.mode}`)], e.account.domain && [t('account_domain'), h('bdi', {}, e.account.domain)]].filter(Boolean),
+      write && button(t('account_edit'), 'edit', change('enrollment-settings', (now) => accountEdit(now.account, again)))),
     panel(t('agent'), a ? null : t('agent_none'), a ? [[t('agent_component'), h('code', { class: 'mono' }, a.component)], [t('agent_url'), name(a.url)], [t(`agent_of_${a.checksum_of}`), h('code', { class: 'mono' }, a.checksum)],
       [t('agent_extras'), h('pre', { class: 'wrap mono' }, lines(a.extras))]] : [],
     write && button(t(a ? 'agent_edit' : 'agent_set'), 'edit', change('enrollment-settings', (now) => agentEdit(now.agent, again))), write && a && button(t('agent_drop'), 'trash', () => agentDrop(again))))));

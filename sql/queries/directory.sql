@@ -116,7 +116,7 @@ ON CONFLICT (id) DO UPDATE SET folder_id = :folder_id, login = :login, login_key
     version = person.version + CASE WHEN person.login = :login AND person.name = :name AND person.mail = :mail
                                      AND person.phone = :phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END;
 
--- The same for a page of people. list: [{"id", "login", "login_key", "name", "mail", "mail_key", "phone", "guid", "dn"}], no id and no log-in twice.
+-- The same for a page of people; who is as the directory says it is not written. list: [{"id", "login", "login_key", "name", "mail", "mail_key", "phone", "guid", "dn"}], no id and no log-in twice.
 -- part: dir_people
 jsonb_to_recordset(CAST(:list AS jsonb)) AS v (id text, login text, login_key text, name text, mail text, mail_key text, phone text, guid text, dn text)
 
@@ -140,7 +140,9 @@ WITH u AS (
            dn = v.dn, gone_ms = NULL, refreshed_ms = :now,
            version = person.version + CASE WHEN person.login = v.login AND person.name = v.name AND person.mail = v.mail AND person.phone = v.phone
                                             AND person.gone_ms IS NULL THEN 0 ELSE 1 END
-      FROM {dir_people} WHERE person.id = v.id)
+      FROM {dir_people} WHERE person.id = v.id
+       AND (person.folder_id, person.login, person.name, person.mail, person.phone, person.dn, person.gone_ms)
+           IS DISTINCT FROM (:folder_id, v.login, v.name, v.mail, v.phone, v.dn, NULL))
 INSERT INTO person (id, source_id, folder_id, login, login_key, name, mail, mail_key, phone, guid, dn, created_ms, refreshed_ms)
 SELECT v.id, :source_id, :folder_id, v.login, v.login_key, v.name, v.mail, v.mail_key, v.phone, v.guid, v.dn, :now, :now FROM {dir_people}
  WHERE NOT EXISTS (SELECT 1 FROM person p WHERE p.id = v.id) ORDER BY v.id
@@ -152,7 +154,9 @@ SELECT v.value ->> 'id', :source_id, :folder_id, v.value ->> 'login', v.value ->
 ON CONFLICT (id) DO UPDATE SET folder_id = excluded.folder_id, login = excluded.login, login_key = excluded.login_key, name = excluded.name,
     mail = excluded.mail, mail_key = excluded.mail_key, phone = excluded.phone, dn = excluded.dn, gone_ms = NULL, refreshed_ms = :now,
     version = person.version + CASE WHEN person.login = excluded.login AND person.name = excluded.name AND person.mail = excluded.mail
-                                     AND person.phone = excluded.phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END;
+                                     AND person.phone = excluded.phone AND person.gone_ms IS NULL THEN 0 ELSE 1 END
+ WHERE person.folder_id IS NOT excluded.folder_id OR person.login <> excluded.login OR person.name <> excluded.name OR person.mail <> excluded.mail
+    OR person.phone <> excluded.phone OR person.dn IS NOT excluded.dn OR person.gone_ms IS NOT NULL;
 
 -- Each log-in and each page of a sync names its folder and groups: a row that is as it should be is not locked, so that they do not wait for each other.
 -- name: dir_folder_put :exec
@@ -212,16 +216,20 @@ DELETE FROM user_group_member WHERE group_id = :group_id
 -- only: sqlite3
 DELETE FROM user_group_member WHERE group_id = :group_id AND person_id NOT IN (SELECT value FROM json_each(:people));
 
--- Only people who are still there: one may have gone since the page was read. An array, since the planner of a young table expects few rows of it.
+-- Only people who are still there: one may have gone since the page was read. Mostly all are members already, which is one look at an index each.
 -- name: dir_group_people_put :exec
 -- args: group_id:text, people:text
 -- only: pgsql
 INSERT INTO user_group_member (group_id, person_id)
-SELECT :group_id, p.id FROM person p WHERE p.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:people AS jsonb))))
+SELECT :group_id, v.id FROM jsonb_array_elements_text(CAST(:people AS jsonb)) v (id)
+ WHERE NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = :group_id AND m.person_id = v.id)
+   AND EXISTS (SELECT 1 FROM person p WHERE p.id = v.id) ORDER BY v.id
 ON CONFLICT DO NOTHING;
 -- only: sqlite3
 INSERT INTO user_group_member (group_id, person_id)
-SELECT :group_id, p.id FROM person p WHERE p.id IN (SELECT value FROM json_each(:people))
+SELECT :group_id, v.value FROM json_each(:people) v
+ WHERE NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = :group_id AND m.person_id = v.value)
+   AND EXISTS (SELECT 1 FROM person p WHERE p.id = v.value)
 ON CONFLICT DO NOTHING;
 
 -- name: dir_groups_empty :exec
@@ -244,21 +252,19 @@ DELETE FROM user_group WHERE source_id = :source_id AND dn IS NOT NULL AND id NO
    AND NOT EXISTS (SELECT 1 FROM user_group_member m WHERE m.group_id = user_group.id)
    AND NOT EXISTS (SELECT 1 FROM assignment a WHERE a.target_kind = 'user_group' AND a.target_id = user_group.id);
 
+-- began: not if it was written since; 0 = anyway.
 -- name: dir_person_gone :exec
--- args: source_id:text, id:text, now:i64
-UPDATE person SET gone_ms = :now, version = version + 1 WHERE source_id = :source_id AND id = :id AND gone_ms IS NULL;
-
--- The readers of changes learn whom the next statement touches.
--- name: dir_people_gone_note :exec
--- args: source_id:text, began:i64, now:i64
-INSERT INTO change (kind, key, at_ms)
-SELECT 'person', id, :now FROM person
- WHERE source_id = :source_id AND gone_ms IS NULL AND (refreshed_ms IS NULL OR refreshed_ms < :began);
-
--- name: dir_people_gone :exec
--- args: source_id:text, began:i64, now:i64
+-- args: source_id:text, id:text, began:i64, now:i64
 UPDATE person SET gone_ms = :now, version = version + 1
- WHERE source_id = :source_id AND gone_ms IS NULL AND (refreshed_ms IS NULL OR refreshed_ms < :began);
+ WHERE source_id = :source_id AND id = :id AND gone_ms IS NULL AND (:began = 0 OR refreshed_ms IS NULL OR refreshed_ms < :began);
+
+-- Who is here and was not written since, in order of log-ins: those whom a synchronisation has not seen are gone.
+-- name: dir_people_there :many
+-- args: source_id:text, began:i64, after:text, max:i64
+-- cols: id:text, login_key:text
+SELECT id, login_key FROM person
+ WHERE source_id = :source_id AND login_key > :after AND gone_ms IS NULL AND (refreshed_ms IS NULL OR refreshed_ms < :began)
+ ORDER BY login_key LIMIT :max;
 
 -- name: dir_people_count :one
 -- args: source_id:text

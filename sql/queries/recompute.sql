@@ -22,6 +22,11 @@ SELECT a.target_kind, a.target_id, :now FROM assignment a WHERE a.object_kind = 
 SELECT (SELECT COUNT(*) FROM recompute), (SELECT COUNT(*) FROM recompute_device),
        (SELECT MIN(x.ms) FROM (SELECT MIN(r.since_ms) AS ms FROM recompute r UNION ALL SELECT MIN(d.since_ms) FROM recompute_device d) AS x);
 
+-- Marks are not counted: a synchronisation of a directory leaves hundreds of thousands.
+-- name: recompute_more :one
+-- cols: more:i64
+SELECT CASE WHEN EXISTS (SELECT 1 FROM recompute_device) THEN 1 ELSE 0 END AS more;
+
 -- ---------------------------------------------------------------- from marks to devices
 
 -- Whom a target reaches; only one branch is asked.

@@ -7,7 +7,8 @@
 #include "base/mdm_seal.h"
 #include "mdm_sql_gen.h"
 
-#define MEMBERS_BATCH 5000
+#define MEMBERS_BATCH 500 /* log-ins that bring the same membership wait for so many at most */
+#define THERE_BATCH 2000
 #define TRY_AGAIN "The user directory can't be asked right now. Try again later."
 
 apr_status_t mdm_directory_conf(mdm_ctx_t *ctx, const mdm_dirsource_t *source, mdm_ldap_conf_t **out)
@@ -299,6 +300,7 @@ typedef struct sync_t {
     int lease_s;
     const mdm_dirsource_t *source;
     apr_hash_t *people; /* dn key -> person id, for the groups */
+    apr_hash_t *ids;    /* the same people by id */
     json_t *seen;       /* ids of groups */
     apr_int64_t began, done, disabled, groups, gone;
 } sync_t;
@@ -366,7 +368,7 @@ static apr_status_t put_batch(mdm_db_t *db, const char *source_id, const char *f
 static apr_status_t disable(sync_t *s, mdm_db_t *db, const char *id)
 {
     int gone = 0;
-    apr_status_t rv = mdm_q_dir_person_gone(db, s->source->id, id, mdm_now_ms(mdm_db_ctx(db)), &gone);
+    apr_status_t rv = mdm_q_dir_person_gone(db, s->source->id, id, 0, mdm_now_ms(mdm_db_ctx(db)), &gone);
 
     s->disabled++;
     return rv == APR_SUCCESS && gone > 0 ? mdm_change_add(db, "person", id) : rv;
@@ -390,7 +392,9 @@ static apr_status_t store_page(sync_t *s, mdm_db_t *db, const apr_array_header_t
         }
         else if (!apr_hash_get(s->people, who->dn_key, APR_HASH_KEY_STRING)) {
             collect(&b, ctx->pool, who, id);
-            apr_hash_set(s->people, apr_pstrdup(keep, who->dn_key), APR_HASH_KEY_STRING, apr_pstrdup(keep, id));
+            id = apr_pstrdup(keep, id);
+            apr_hash_set(s->people, apr_pstrdup(keep, who->dn_key), APR_HASH_KEY_STRING, id);
+            apr_hash_set(s->ids, id, APR_HASH_KEY_STRING, id);
             s->done++;
         }
     }
@@ -530,34 +534,81 @@ static apr_status_t empty_groups(sync_t *s, mdm_db_t *db)
     return s->groups && rv == APR_SUCCESS ? mdm_q_dir_groups_empty(db, s->source->id, seen, NULL) : rv;
 }
 
+/* In a transaction: those of a page who were not seen are gone. A log-in since the beginning has written who is new. */
+static apr_status_t bury_page(sync_t *s, mdm_db_t *db, const void *arg)
+{
+    const apr_array_header_t *page = arg;
+    apr_int64_t now = mdm_now_ms(mdm_db_ctx(db));
+    apr_status_t rv = APR_SUCCESS;
+
+    for (int i = 0; rv == APR_SUCCESS && i < page->nelts; i++) {
+        const char *id = APR_ARRAY_IDX(page, i, mdm_q_dir_people_there_t).id;
+        int n = 0;
+
+        if (!apr_hash_get(s->ids, id, APR_HASH_KEY_STRING)
+            && (rv = mdm_q_dir_person_gone(db, s->source->id, id, s->began, now, &n)) == APR_SUCCESS && n > 0) {
+            s->gone++;
+            rv = mdm_change_add(db, "person", id);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t there(sync_t *s, mdm_ctx_t *ctx, const char *after, apr_array_header_t **page)
+{
+    mdm_db_t *db;
+    apr_status_t rv = mdm_db_open(ctx, &db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_dir_people_there(db, s->source->id, s->began, after, THERE_BATCH, page);
+        mdm_db_close(db);
+    }
+    return rv;
+}
+
+static apr_status_t bury_unseen(sync_t *s)
+{
+    const char *after = "";
+    int n = THERE_BATCH;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && n == THERE_BATCH && !mdm_job_stopping(s->job)) {
+        mdm_ctx_t *sub = mdm_ctx_sub(s->ctx);
+        apr_array_header_t *page = NULL;
+
+        if ((rv = there(s, sub, after, &page)) == APR_SUCCESS && (n = page->nelts) > 0) {
+            rv = in_tx(s, sub, bury_page, page);
+            after = apr_pstrdup(s->ctx->pool, APR_ARRAY_IDX(page, n - 1, mdm_q_dir_people_there_t).login_key);
+        }
+        apr_pool_destroy(sub->pool);
+    }
+    return rv;
+}
+
+static apr_status_t groups_out(sync_t *s, mdm_db_t *db, const void *arg)
+{
+    return empty_groups(s, db);
+}
+
 /* Whoever was not seen is gone. Nobody seen at all is rather a mistake in a container than the end of all people. */
 static apr_status_t bury(sync_t *s)
 {
-    mdm_q_dir_people_count_t *there;
+    mdm_q_dir_people_count_t *n;
     mdm_db_t *db;
-    int n = 0;
     apr_status_t rv = mdm_db_open(s->ctx, &db);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = mdm_q_dir_people_count(db, s->source->id, &there);
-    if (rv == APR_SUCCESS && there->n > 0 && !s->done && !s->disabled) {
+    rv = mdm_q_dir_people_count(db, s->source->id, &n);
+    mdm_db_close(db);
+    if (rv == APR_SUCCESS && n->n > 0 && !s->done && !s->disabled) {
         rv = mdm_fail(s->ctx, MDM_EUNAVAIL, NULL, "the directory shows nobody: check containers and rights; nobody was marked gone");
     }
     if (rv == APR_SUCCESS) {
-        apr_int64_t now = mdm_now_ms(s->ctx);
-
-        if ((rv = mdm_db_begin(db)) == APR_SUCCESS
-            && (rv = empty_groups(s, db)) == APR_SUCCESS
-            && (rv = mdm_q_dir_people_gone_note(db, s->source->id, s->began, now, NULL)) == APR_SUCCESS) {
-            rv = mdm_q_dir_people_gone(db, s->source->id, s->began, now, &n);
-        }
-        rv = mdm_db_end(db, rv);
+        rv = in_tx(s, s->ctx, groups_out, NULL);
     }
-    mdm_db_close(db);
-    s->gone = n;
-    return rv;
+    return rv == APR_SUCCESS ? bury_unseen(s) : rv;
 }
 
 static apr_status_t source_of(mdm_ctx_t *ctx, const mdm_job_t *job, mdm_dirsource_t *out)
@@ -580,7 +631,7 @@ static apr_status_t source_of(mdm_ctx_t *ctx, const mdm_job_t *job, mdm_dirsourc
 apr_status_t mdm_directory_sync(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
     mdm_dirsource_t source = {"", "", "", NULL};
-    sync_t s = {.ctx = ctx, .job = job, .lease_s = lease_s, .source = &source, .people = apr_hash_make(ctx->pool),
+    sync_t s = {.ctx = ctx, .job = job, .lease_s = lease_s, .source = &source, .people = apr_hash_make(ctx->pool), .ids = apr_hash_make(ctx->pool),
                 .seen = mdm_json_own(ctx, json_array()), .began = mdm_now_ms(ctx)};
     mdm_ldap_conf_t *conf;
     mdm_ldap_t *l;

@@ -114,12 +114,12 @@ static apr_status_t gather(run_t *r)
 /* None could be taken. Is one left? */
 static apr_status_t look_again(run_t *r)
 {
-    mdm_recompute_left_t left;
+    mdm_q_recompute_more_t *left;
     apr_status_t rv = mdm_q_recompute_orphans(r->db, NULL);
 
     if (rv == APR_SUCCESS)
-        rv = mdm_recompute_left(r->db, &left);
-    r->busy = rv == APR_SUCCESS && left.devices > 0;
+        rv = mdm_q_recompute_more(r->db, &left);
+    r->busy = rv == APR_SUCCESS && left->more;
     return rv;
 }
 

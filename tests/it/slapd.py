@@ -143,7 +143,13 @@ class Slapd:
         self._run("ldapdelete", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", ROOT_DN, "-w", ROOT_PASSWORD, self.dn(uid))
 
     def freeze(self):
+        """Answers nothing any more; on a busy machine its threads stop a while after the signal."""
         os.kill(self.process.pid, signal.SIGSTOP)
+        state = lambda task: (task / "stat").read_text().rsplit(")", 1)[1].split()[0]  # noqa: E731
+        end = time.monotonic() + 15
+        while any(state(task) != "T" for task in Path(f"/proc/{self.process.pid}/task").iterdir()):
+            assert time.monotonic() < end, "slapd does not stop"
+            time.sleep(0.001)
 
     def thaw(self):
         os.kill(self.process.pid, signal.SIGCONT)

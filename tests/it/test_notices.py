@@ -66,11 +66,11 @@ def secure(console, port, mode="starttls", **more):
     return server(console, port, **{"tls": mode, "user": smtpd.USER, "password": smtpd.PASSWORD, **more})
 
 
-def add(zone, person, event="email_none", key=None, device="iPhone of Anna", vars=None):
+def add(zone, person, event="email_none", key=None, device="iPhone of Anna", vars=None, device_id=None, due=1):
     """As mdm_notice_add() writes it."""
     ident, now = str(uuid.uuid4()), seed.now_ms()
-    zone.sql("INSERT INTO notice (id, key, event, person_id, device_name, vars, due_ms, until_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
-             ident, key or ident, event, person, device, json.dumps(vars or {}), now + 86400000, now)
+    zone.sql("INSERT INTO notice (id, key, event, person_id, device_id, device_name, vars, due_ms, until_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             ident, key or ident, event, person, device_id, device, json.dumps(vars or {}), due, now + 86400000, now)
     return ident
 
 
@@ -377,8 +377,7 @@ def test_outbox(zone, console, anna, scripted):
     assert console.call("POST", "/notices/00000000-0000-4000-8000-00000000dead/retry")[0] == 404
     add(zone, anna, key=idents[1])
     assert console.call("POST", f"/notices/{idents[1]}/retry")[0] in (204, 409)
-    ident = add(zone, anna)
-    zone.sql("UPDATE notice SET due_ms = ? WHERE id = ?", seed.now_ms() + 3600000, ident)
+    ident = add(zone, anna, due=seed.now_ms() + 3600000)
     assert console.call("POST", f"/notices/{ident}/cancel")[0] == 204 and row(zone, ident)["state"] == "cancelled"
     assert console.call("POST", f"/notices/{ident}/cancel")[0] == 409 and [i["id"] for i in console.get("/notices?state=cancelled")["items"]] == [ident]
     assert "notice.retry" in [r[0] for r in zone.sql("SELECT action FROM audit WHERE object_id = ?", idents[0])]
@@ -418,7 +417,7 @@ def test_a_device_leaves(zone, console, anna):
     assert len(noticed(zone, "device_unenrolled")) == 1
 
 
-@pytest.mark.parametrize("db", ["sqlite3"])
+@pytest.mark.parametrize("db", ["sqlite3"], scope="module")
 def test_certificate_of_the_public_address(fresh_zone):
     """MAIL-02: what devices are shown at MDMPublicURL is watched, by the job and not by a request: told once, with a message in the console and a notice to who receives alerts."""
     zone = fresh_zone(start=False, children=1)
@@ -480,8 +479,7 @@ def test_what_all_notices_say(zone, console, anna, tls):
     try:
         assert console.call("PUT", "/notifications/settings", now)[2] == was | now
         assert console.call("PUT", "/notifications/templates/email_none/en", text, If_Match='"0"')[0] == 200
-        ident = add(zone, anna)
-        zone.sql("UPDATE notice SET device_id = ? WHERE id = ?", seed.device(zone, "Model", anna, model="iPhone 15"), ident)
+        ident = add(zone, anna, device_id=seed.device(zone, "Model", anna, model="iPhone 15"))
         hasten(zone)
         ended(zone, ident)
         assert mta.mail[0][2]["Subject"] == "Example & Co: iPhone 15"

@@ -493,3 +493,53 @@ def test_guessing_as_authoriser_counts(zone, console, one, source):
         assert authorise(console, anna, "carla@corp", "carla-Pass-1")[0] == 503
     finally:
         one.start()
+
+
+def test_disabled_in_the_directory(zone, console, one):
+    """USR-07, USR-01: an attribute of the source's own choice says who is disabled: no log-in from then on, gone with the next synchronisation, back as before."""
+    made = add(console, one, "Switch", domains=["switch"], more={"attributes": {"disabled": "employeeType"}})
+    gone = lambda: [r[0] for r in zone.sql("SELECT login FROM person WHERE source_id = ? AND gone_ms IS NOT NULL", made["id"])]  # noqa: E731
+    turn = lambda what: one.modify(f"dn: {one.dn('dora')}\nchangetype: modify\n{what}\n")  # noqa: E731
+    try:
+        assert login(zone, "dora@switch", "dora-Pass-1") == 204
+        wait_synced(zone, made["id"])
+        turn("add: employeeType\nemployeeType: TRUE")
+        try:
+            assert login(zone, "dora@switch", "dora-Pass-1") == 401 and gone() == []
+            console.post(f"/sources/{made['id']}/sync")
+            harness.wait_for(lambda: gone() == ["dora"])
+        finally:
+            turn("delete: employeeType")
+        assert login(zone, "dora@switch", "dora-Pass-1") == 204 and gone() == []
+    finally:
+        drop(console, made["id"])
+
+
+def test_dynamic_groups_that_are_ignored(zone, console, one):
+    """USR-01, PEN-01: not shown, nobody's membership, no target of an assignment, no authoriser; shown as any other group where they are not ignored."""
+    dynamic, config = "cn=dynamic,ou=groups,dc=example,dc=org", {"attributes": {"dynamic_class": "dgIdentityAux"}, "authorisers": ["cn=dynamic,ou=groups,dc=example,dc=org"]}
+    one.add(Slapd.group_ldif("dynamic", ["carla"]) + "\nobjectClass: dgIdentityAux")
+    made, anna = add(console, one, "Dynamic", domains=["dynamic"], tls="none", more=config), seed.person_id(zone, harness.PERSON)
+    groups = lambda: {g["name"]: g["id"] for g in console.get(f"/user-groups?source={made['id']}")["items"]}  # noqa: E731
+    carlas = lambda: [r[0] for r in zone.sql("SELECT g.name FROM user_group g JOIN user_group_member m ON m.group_id = g.id JOIN person p ON p.id = m.person_id"  # noqa: E731
+                                             " WHERE g.source_id = ? AND p.login = 'carla' ORDER BY g.name", made["id"])]
+    try:
+        wait_synced(zone, made["id"])
+        ident = groups()["dynamic"]
+        assert login(zone, "carla@dynamic", "carla-Pass-1") == 204 and carlas() == ["board", "dynamic", "staff"]
+        assert authorise(console, anna, "carla@dynamic", "carla-Pass-1")[0] == 201
+        assert console.call("POST", "/assignments/preview", {"targets": [{"kind": "user_group", "id": ident}]})[0] == 200
+        status, _, made = console.call("PATCH", f"/sources/{made['id']}", {"config": {**made["config"], "ignore_dynamic": True}}, If_Match=f'"{made["version"]}"')
+        assert status == 200, made
+        assert authorise(console, anna, "carla@dynamic", "carla-Pass-1")[0] == 403
+        assert login(zone, "carla@dynamic", "carla-Pass-1") == 204 and carlas() == ["board", "staff"]
+
+        def hidden():
+            console.post(f"/sources/{made['id']}/sync")
+            return set(groups()) == {"board", "staff"}
+        harness.wait_for(hidden, step=0.5)
+        assert console.call("POST", "/assignments/preview", {"targets": [{"kind": "user_group", "id": ident}]})[0] in (400, 404)
+        assert console.call("GET", "/user-groups?source=x")[0] == 400 and groups().keys() == {"board", "staff"}
+    finally:
+        one.modify(f"dn: {dynamic}\nchangetype: delete\n")
+        drop(console, made["id"])

@@ -18,7 +18,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 POLL = CONNECT_TYPE.split(";")[0]
 CONTACTS = re.compile(r"UPDATE device SET last_contact_ms = v\.ms")
 LOADS = re.compile(r"c\.status END, c\.record_id, r\.kind")
-BACKGROUND = re.compile(r"pg_snapshot_xmin|(FROM|UPDATE|INTO) job\b|(FROM|UPDATE|INTO) node\b|pg_stat_|schema_version")
+BACKGROUND = re.compile(r"pg_snapshot_xmin|(FROM|UPDATE|INTO) job\b|(FROM|UPDATE|INTO) node\b|DELETE FROM notice\b|SET reminded_ms|pg_stat_|schema_version")
 QUIET = set()
 TURNS = re.compile(r"^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|SHOW|DISCARD)\b", re.I)
 WRITES = re.compile(r"^\s*(WITH\b.*?\b)?(UPDATE|INSERT|DELETE)\b", re.S)

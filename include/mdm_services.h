@@ -120,7 +120,9 @@ typedef struct mdm_services_t {
     void (*job_wake)(void);                               /* look for due jobs now instead of at the next tick */
 
     /* ---- throttle (USR-10): counters in shared memory, shared by all children.
-     * Answers 0 if another try may be made, else seconds to wait. kind: "login", "otp", "scep", …; key: account or address. */
+     * Answers 0 if another try may be made, else seconds to wait. kind: "login", "otp", "scep", …; key: account or address, of which an IPv6 one stands
+     * for its /64. "otp" counts by the minute: an address, and MDM_THROTTLE_ALL for all of them together. */
+#define MDM_THROTTLE_ALL "*"
     int (*throttle_check)(const char *kind, const char *key);
     /* Counts a failure (ok == 0) or clears the key (ok == 1). */
     void (*throttle_note)(const char *kind, const char *key, int ok);

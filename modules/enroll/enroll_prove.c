@@ -4,7 +4,9 @@
 #include <apr_strings.h>
 #include <http_core.h>
 
+#include "domain/mdm_log_rows.h"
 #include "domain/mdm_otp.h"
+#include "domain/mdm_said.h"
 #include "domain/mdm_session.h"
 
 #define COOKIE "mdm_link" /* what a browser got that has given the right thing */
@@ -121,10 +123,39 @@ static int later(mdm_web_call_t *call, int wait)
     return enroll_page_error(call, wait ? HTTP_TOO_MANY_REQUESTS : HTTP_SERVICE_UNAVAILABLE, "error.title", wait ? "login.throttled" : "error.server");
 }
 
+/* Seconds that this address has to wait, or everybody: somebody guesses with many addresses (R20). */
+static int must_wait(mdm_web_call_t *call)
+{
+    int own = call->svc->throttle_check("otp", call->r->useragent_ip), all = call->svc->throttle_check("otp", MDM_THROTTLE_ALL);
+
+    return own > all ? own : all;
+}
+
+/* Counts a wrong guess; the one that is too much is told to administrators. */
+static void note_wrong(mdm_web_call_t *call)
+{
+    apr_status_t rv;
+    mdm_db_t *db;
+
+    call->svc->throttle_note("otp", call->r->useragent_ip, 0);
+    call->svc->throttle_note("otp", MDM_THROTTLE_ALL, 0);
+    if (!call->svc->throttle_check("otp", MDM_THROTTLE_ALL)) {
+        return;
+    }
+    if ((rv = mdm_db_open(call->ctx, &db)) == APR_SUCCESS) {
+        if ((rv = mdm_db_begin(db)) == APR_SUCCESS) {
+            rv = mdm_message(db, "zone", "otp", MDM_MSG_ERROR, "otp.guessing", mdm_said(call->r->pool, "said_otp_guessing", NULL));
+        }
+        rv = mdm_db_end(db, rv);
+        mdm_db_close(db);
+    }
+    mdm_log(call->ctx, MDM_LOG_WARN, "MDM0619", rv, "too many wrong one-time passwords in a minute: enrolment links ask everybody to wait");
+}
+
 int enroll_prove_post(mdm_web_call_t *call)
 {
-    const char *ip = call->r->useragent_ip, *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL), *grant;
-    int wait = call->svc->throttle_check("otp", ip);
+    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL), *grant;
+    int wait = must_wait(call);
     mdm_otp_given_t given = {NULL, NULL};
     apr_table_t *form;
     apr_status_t rv;
@@ -146,8 +177,8 @@ int enroll_prove_post(mdm_web_call_t *call)
         mdm_log(call->ctx, MDM_LOG_ERR, "MDM0611", rv, "what a link asks for can't be judged: %s", call->ctx->fail_text ? call->ctx->fail_text : "");
         return later(call, 0);
     }
-    call->svc->throttle_note("otp", ip, grant != NULL);
     if (!grant) {
+        note_wrong(call);
         mdm_log(call->ctx, MDM_LOG_INFO, "MDM0612", 0, "a one-time password or log-in for an enrolment link was refused");
         return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, self, "?wrong", NULL));
     }

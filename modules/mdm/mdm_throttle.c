@@ -8,8 +8,17 @@
 #define LONGEST_WAIT_S 900
 #define PER_ACCOUNT 5u
 #define PER_ADDRESS 20u
+#define MINUTE_S 60
+#define COUNT_MAX 60000u
 
-/* state: failures << 48 | second of the last one */
+/* Kinds that are counted by the minute: so many failures, then nothing until it is over. All others make people wait longer and longer. */
+typedef struct rule_t {
+    const char *kind;
+    unsigned address, other;
+} rule_t;
+static const rule_t minutes[] = {{"otp", 10, 1000}}; /* facts 8.2; other: of all addresses together */
+
+/* state: failures << 48 | second of the last one; of minutes: of the first one */
 #define FAILS(st) ((unsigned)((st) >> 48))
 #define LAST(st) ((apr_int64_t)((st) & 0xffffffffffffULL))
 
@@ -26,6 +35,35 @@ static apr_int64_t wait_of(unsigned fails, unsigned limit)
     unsigned over = fails - limit;
 
     return fails < limit ? 0 : over >= 5 ? LONGEST_WAIT_S : FIRST_WAIT_S << over;
+}
+
+static const rule_t *rule_of(const char *kind)
+{
+    unsigned i;
+
+    for (i = 0; i < sizeof(minutes) / sizeof(minutes[0]); i++) {
+        if (!strcmp(minutes[i].kind, kind)) {
+            return &minutes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whoever has an IPv6 address has all of its /64. */
+static const char *key_of(const char *key, char buf[INET6_ADDRSTRLEN])
+{
+    struct in6_addr addr;
+
+    if (inet_pton(AF_INET6, key, &addr) != 1 || IN6_IS_ADDR_V4MAPPED(&addr)) {
+        return key;
+    }
+    memset(&addr.s6_addr[8], 0, 8);
+    return inet_ntop(AF_INET6, &addr, buf, INET6_ADDRSTRLEN);
+}
+
+static int is_minute(apr_uint64_t st, apr_int64_t now)
+{
+    return LAST(st) <= now && now - LAST(st) < MINUTE_S;
 }
 
 /* A state that counts no more. */
@@ -73,13 +111,20 @@ static mdm_counter_t *counter(apr_uint64_t h, apr_int64_t now, int make)
 int mdm_throttle_check(const char *kind, const char *key)
 {
     apr_int64_t now = apr_time_sec(apr_time_now()), left;
+    const rule_t *rule = rule_of(kind);
+    char buf[INET6_ADDRSTRLEN];
     mdm_counter_t *c;
     apr_uint64_t st;
 
-    if (!mdm_core.shm || !key || !*key || !(c = counter(hash_of(kind, key), now, 0))) {
+    if (!mdm_core.shm || !key || !*key || !(c = counter(hash_of(kind, key_of(key, buf)), now, 0))) {
         return 0;
     }
     st = __atomic_load_n(&c->state, __ATOMIC_SEQ_CST);
+    if (rule) {
+        unsigned limit = limit_of(key) == PER_ADDRESS ? rule->address : rule->other;
+
+        return is_minute(st, now) && FAILS(st) >= limit ? (int)(LAST(st) + MINUTE_S - now) : 0;
+    }
     left = is_over(st, now) ? 0 : LAST(st) + wait_of(FAILS(st), limit_of(key)) - now;
     return left > 0 ? (int)left : 0;
 }
@@ -87,15 +132,25 @@ int mdm_throttle_check(const char *kind, const char *key)
 void mdm_throttle_note(const char *kind, const char *key, int ok)
 {
     apr_int64_t now = apr_time_sec(apr_time_now());
+    const rule_t *rule = rule_of(kind);
+    char buf[INET6_ADDRSTRLEN];
     mdm_counter_t *c;
     apr_uint64_t st, next;
 
-    if (!mdm_core.shm || !key || !*key || !(c = counter(hash_of(kind, key), now, !ok))) {
+    if (!mdm_core.shm || !key || !*key || (rule && ok) || !(c = counter(hash_of(kind, key_of(key, buf)), now, !ok))) {
         return;
     }
     st = __atomic_load_n(&c->state, __ATOMIC_SEQ_CST);
     do {
         unsigned fails = FAILS(st);
+
+        if (rule) {
+            int goes_on = is_minute(st, now);
+
+            fails = goes_on ? fails + (fails < COUNT_MAX) : 1;
+            next = (apr_uint64_t)fails << 48 | (apr_uint64_t)(goes_on ? LAST(st) : now);
+            continue;
+        }
 
         /* a quiet window, longer than the wait that was due, forgives */
         if (is_over(st, now) || (now - LAST(st) > WINDOW_S && now > LAST(st) + wait_of(fails, limit_of(key)))) {

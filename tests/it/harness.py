@@ -412,9 +412,10 @@ class Zone:
         port = self.admin_port if admin else self.device_port
         return http.client.HTTPSConnection("localhost", port, timeout=timeout, context=self.ssl_context(cert, key))
 
-    def request(self, method, path, body=None, headers=None, cert=None, key=None, admin=False, timeout=30):
-        """One request on a new connection: (status, headers, body)."""
+    def request(self, method, path, body=None, headers=None, cert=None, key=None, admin=False, timeout=30, source=None):
+        """One request on a new connection, from another address of this host if one is given: (status, headers, body)."""
         conn = self.connection(cert, key, admin, timeout)
+        conn.source_address = source and (source, 0)
         try:
             conn.request(method, path, body=body, headers=headers or {})
             answer = conn.getresponse()

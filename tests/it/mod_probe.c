@@ -38,6 +38,19 @@ static json_t *device(request_rec *r, mdm_ctx_t *ctx, const mdm_services_t *svc,
                      mdm_uuid_text(r->pool, rec.device));
 }
 
+/* X-Throttle: "kind key wrong-tries other-key": counts, and says how long either has to wait. */
+static json_t *throttle(request_rec *r, const mdm_services_t *svc)
+{
+    char *state, *text = apr_pstrdup(r->pool, sent(r, "X-Throttle")), *kind = apr_strtok(text, " ", &state), *key = apr_strtok(NULL, " ", &state);
+    int n = atoi(apr_strtok(NULL, " ", &state));
+    char *other = apr_strtok(NULL, " ", &state);
+
+    while (n-- > 0) {
+        svc->throttle_note(kind, key, 0);
+    }
+    return json_pack("[i, i]", svc->throttle_check(kind, key), svc->throttle_check(kind, other));
+}
+
 /* The clock of this child, ahead by what the last X-Ahead-Ms said. */
 static apr_int64_t ahead_ms;
 
@@ -59,7 +72,7 @@ static int handler(request_rec *r)
     ahead_ms = apr_strtoi64(sent(r, "X-Ahead-Ms"), NULL, 10);
     ((mdm_env_t *)svc->env())->clock = shifted;
     ctx = svc->request_ctx(r);
-    out = *sent(r, "X-Login") ? login(r, ctx, svc, &rv) : device(r, ctx, svc, &rv);
+    out = *sent(r, "X-Throttle") ? throttle(r, svc) : *sent(r, "X-Login") ? login(r, ctx, svc, &rv) : device(r, ctx, svc, &rv);
     return mdm_web_json(r, mdm_http_status(rv), out);
 }
 

@@ -126,6 +126,27 @@ def test_same_name_in_another_source_is_another_account(fresh_zone):
     assert portal(zone, ANNA, PASSWORD) == 204
 
 
+def test_too_many_guesses_of_one_time_passwords(zone, console):
+    """PEN-04, R20, facts 8.2: ten a minute from an address or an IPv6 /64; 1,000 from all together: then everybody waits, and administrators know."""
+    def noted(*words):
+        return json.loads(zone.request("GET", "/probe", headers={"X-Throttle": " ".join(words)})[2])
+
+    def guess(address):
+        status, headers, _ = zone.request("POST", "/enroll/" + "B" * 32, "otp=12345678", {"Content-Type": "application/x-www-form-urlencoded",
+                                                                                          "Sec-Fetch-Site": "same-origin"}, source=address)
+        return status, int(headers["Retry-After"] or 0)
+
+    assert noted("otp", "2001:db8::1", "9", "2001:db8::ffff:1") == [0, 0]
+    waits = noted("otp", "2001:db8::ffff:1", "1", "2001:db8:0:1::1")
+    assert 0 < waits[0] <= 60 and waits[1] == 0 and noted("otp", "2001:db8::1", "0", "2001:db8::2")[1] > 0
+    assert noted("otp", "*", "999", "127.8.2.1") == [0, 0] and guess("127.8.2.1") == (303, 0)
+    status, wait = guess("127.8.2.2")
+    assert status == 429 and 0 < wait <= 60
+    zone.log.expect("MDM0619")
+    rows = [m for m in console.get("/messages")["items"] if m["code"] == "otp.guessing"]
+    assert len(rows) == 1 and rows[0]["severity"] == 3 and "1,000" in rows[0]["text"]
+
+
 def test_an_address_that_guesses_has_to_wait(mail):
     """USR-10: many names from one address."""
     codes = [login(mail, f"name{i}", "guess", address="192.0.2.1")[0] for i in range(25)]

@@ -1,4 +1,5 @@
 """What a link asks for before it hands out a profile: one-time passwords, log-ins, locks (PEN-01, PEN-03, PEN-04, PEN-09, POR-02, R20, R21, R34)."""
+import itertools
 import json
 import time
 from urllib.parse import urlencode, urlsplit
@@ -9,6 +10,7 @@ import harness
 from test_enroll import ORIGIN, Browser
 
 ZONE = {"children": 1}
+ADDRESSES = itertools.cycle(range(1, 255))
 FORM = {"Content-Type": "application/x-www-form-urlencoded", **ORIGIN}
 
 
@@ -36,8 +38,13 @@ def provision(console, people):
         console.call("POST", f"/pending/{one['id']}/cancel")
 
 
+def post(zone, path, **form):
+    """Each try from an address of its own, which may be wrong ten times a minute."""
+    return zone.request("POST", path, urlencode(form), FORM, source=f"127.8.0.{next(ADDRESSES)}")
+
+
 def give(zone, path, **form):
-    status, headers, _ = zone.request("POST", path, urlencode(form), FORM)
+    status, headers, _ = post(zone, path, **form)
     assert status == 303, status
     return headers["Location"], (headers["Set-Cookie"] or "").split(";")[0]
 
@@ -89,7 +96,7 @@ def test_refused_alike_and_locked(zone, console, provision):
     assert give(zone, used_path, otp=used_otp)[0] == used_path
     answers = set()
     for where, text in ((path, wrong(otp)), (path, other), (used_path, used_otp), ("/enroll/" + "A" * 32, otp), *[(path, wrong(otp))] * 3, (path, otp)):
-        status, headers, body = zone.request("POST", where, urlencode({"otp": text}), FORM)
+        status, headers, body = post(zone, where, otp=text)
         kept = sorted((k, v.replace(where, "")) for k, v in headers.items() if k != "Date")
         answers.add((status, str(kept), body))
     assert len(answers) == 1, answers
@@ -100,6 +107,15 @@ def test_refused_alike_and_locked(zone, console, provision):
     fresh = console.post(f"/pending/{key}/otp")["otp"]
     assert fresh != otp and give(zone, path, otp=otp)[0].endswith("?wrong") and give(zone, path, otp=fresh)[0] == path
     assert give(zone, foreign, otp=other)[0] == foreign  # untouched by it
+
+
+def test_an_address_may_be_wrong_ten_times_a_minute(zone, provision):
+    """PEN-04, R20, facts 8.2: then it waits, even with the right one; others don't."""
+    _, path, otp = provision()
+    tries = [zone.request("POST", "/enroll/" + "B" * 32, urlencode({"otp": otp}), FORM, source="127.8.1.1") for _ in range(12)]
+    assert [t[0] for t in tries] == [303] * 10 + [429] * 2 and 0 < int(tries[-1][1]["Retry-After"]) <= 60
+    assert zone.request("POST", path, urlencode({"otp": otp}), FORM, source="127.8.1.1")[0] == 429
+    assert give(zone, path, otp=otp.lower())[0] == path
 
 
 def test_the_portal_asks_for_a_phone(zone, console, people):

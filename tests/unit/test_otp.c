@@ -355,6 +355,19 @@ static void test_needs(void **state)
 
 /* ---------------------------------------------------------------- trying */
 
+/* Facts 8.2: as people read it; what they type back is the same. */
+static void test_groups(void **state)
+{
+    static const char *const all[][2] = {{"123456", "1234 56"}, {"12345678", "1234 5678"}, {"BCDFGHJKLM", "BCDFG HJKLM"}, {"123456789012", "1234 5678 9012"}, {"", ""}};
+    fix_t *f = *state;
+    unsigned i;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        assert_string_equal(mdm_otp_grouped(f->t->ctx->pool, all[i][0]), all[i][1]);
+        assert_string_equal(mdm_otp_plain(f->t->ctx->pool, all[i][1]), all[i][0]);
+    }
+}
+
 static void test_once(void **state)
 {
     fix_t *f = *state;
@@ -496,7 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_valid_from, setup, teardown),
         cmocka_unit_test_setup_teardown(test_named_devices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_phone, setup, teardown),          cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_needs, setup, teardown),          cmocka_unit_test_setup_teardown(test_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_needs, setup, teardown),          cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),           cmocka_unit_test_setup_teardown(test_expired, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_needed, setup, teardown), cmocka_unit_test_setup_teardown(test_same_work, setup, teardown),
         cmocka_unit_test_setup_teardown(test_person_gone, setup, teardown),

@@ -58,7 +58,7 @@ static apr_status_t secret_values(mdm_notice_sending_t *r, mdm_db_t *db, const m
         json_object_set(values, "enrol.qr", json_object_get(values, "enrol.link"));
         rv = mdm_otp_reveal(db, pending->id, &otp);
         if (rv == APR_SUCCESS) {
-            put(values, "enrol.otp", otp);
+            put(values, "enrol.otp", mdm_otp_grouped(mdm_db_ctx(db)->pool, otp));
         }
     }
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv;

@@ -158,6 +158,21 @@ const char *mdm_otp_plain(apr_pool_t *p, const char *typed)
     return out;
 }
 
+const char *mdm_otp_grouped(apr_pool_t *p, const char *otp)
+{
+    apr_size_t len = strlen(otp), group = len % 4 && len % 5 == 0 ? 5 : 4, i;
+    char *out = apr_palloc(p, len * 2 + 1), *o = out;
+
+    for (i = 0; i < len; ++i) {
+        if (i && i % group == 0) {
+            *o++ = ' ';
+        }
+        *o++ = otp[i];
+    }
+    *o = '\0';
+    return out;
+}
+
 apr_status_t mdm_otp_check(mdm_ctx_t *ctx, const mdm_otp_conf_t *conf, const char *text, const char **out)
 {
     const char *chars = chars_of(conf->alphabet), *got = mdm_otp_plain(ctx->pool, text);

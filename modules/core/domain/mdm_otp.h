@@ -41,6 +41,8 @@ apr_status_t mdm_otp_free(mdm_db_t *db, const char *otp);
 apr_status_t mdm_otp_seal(mdm_ctx_t *ctx, const char *pending_id, const char *otp, const char **sealed, const char **index);
 /* Gives an enrolment this one-time password; an earlier one and what was proved by it are dead at once. In a transaction. */
 apr_status_t mdm_otp_put(mdm_db_t *db, const char *pending_id, const char *otp, apr_int64_t expires_ms);
+/* As people read it: in groups of four, or of five where that comes out even. */
+const char *mdm_otp_grouped(apr_pool_t *p, const char *otp);
 /* As it counts: blanks and dashes away, in capitals. And what it is sealed for. */
 const char *mdm_otp_plain(apr_pool_t *p, const char *typed);
 const char *mdm_otp_purpose(mdm_ctx_t *ctx, const char *pending_id);

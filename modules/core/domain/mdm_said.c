@@ -18,6 +18,8 @@ const mdm_said_t mdm_said_table[] = {
     {"said_push_fault", "Apple's push service does not understand our requests ({0}): please report this."},
     {"said_push_topic", "Many devices were enrolled with another push certificate: was it replaced instead of renewed? They must enrol again, or the "
                         "old certificate must be renewed and imported."},
+    {"said_otp_guessing", "Somebody guesses one-time passwords of enrolments: more than 1,000 wrong ones in a minute. Links ask everybody to wait; a password of ten "
+                          "characters of both kinds can't be guessed."},
     {"said_mail_away", "The mail server takes no mail ({0}): {1}. Notices wait."},
     {"said_sms_away", "The SMS gateway takes no messages ({0}): {1}. Notices wait."},
     {"said_wipe_refused", "The device refused to erase itself, and its management has ended here. What is on it is still there."},

@@ -176,7 +176,7 @@ int enroll_account_post(mdm_web_call_t *call)
     if (rv == APR_SUCCESS) {
         rv = judge(call, token, &facts, &profile);
     }
-    if (token && (rv == APR_SUCCESS || mdm_http_status(rv) < 500)) { /* the first request of a device has none, by the protocol */
+    if ((token || rv != MDM_EAUTH) && mdm_http_status(rv) < 500) { /* the first request of a device has none, by the protocol */
         svc->throttle_note("scep", ip, rv == APR_SUCCESS);
     }
     return answer(call, token, rv, &profile);

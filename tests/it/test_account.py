@@ -11,6 +11,7 @@ from clients import Console, new_device, portal
 from sim import scep
 from sim.device import FORBIDDEN, FORBIDDEN_COMMANDS, SCHEME, Profile, Refused, WebLogin
 from test_delivery import CONTROL, Policy, installed
+from test_identity import make_due, run_job
 
 ZONE = {"children": 1}
 ANNA = {"login": harness.PERSON, "password": harness.PERSON_PASSWORD, "ownership": "personal"}
@@ -276,6 +277,23 @@ def test_ios08_the_token_beside_the_certificate(zone, device):
     device.poll()
     assert record(zone, device)["state"] == "enrolled"
     other.close()
+
+
+def test_ios06_renewal_of_a_user_enrolment(zone, device):
+    """The renewed profile keeps mode and account, which a device holds it to, gives no rights, and the new identity needs the same token."""
+    enrolled(device, zone)
+    device.poll()
+    old = device.cert
+    make_due(zone, device)
+    run_job(zone)
+    assert ("InstallProfile", "Acknowledged") in device.poll() and device.cert != old
+    assert device.mdm["EnrollmentMode"] == "BYOD" and device.mdm["AssignedManagedAppleID"] == ANNAS and "AccessRights" not in device.mdm
+    device.poll()
+    good, device.bearer = device.bearer, None
+    with pytest.raises(Refused) as why:
+        device.poll()
+    device.bearer = good
+    assert why.value.status == 401
 
 
 def test_r12_somebody_elses_enrolment(zone, device):

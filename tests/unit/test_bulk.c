@@ -262,13 +262,13 @@ static void pen06_columns_that_say_more(void **state)
     first = apr_psprintf(z->t->pool, "p1,%s,mdm,europe / Berlin,84736251,c02-abc 123,35 2099-001761481,de-AT,1\n", from);
     id = sent(apr_pstrcat(z->t->pool, "username,valid_from,Mode,folder,otp,serial,imei,language,count\n", first, "p2,,,,8473 6251,,,,\np3,,,Berlin,,,,,\n"
                           "p4,,,nowhere,,,,,\np5,,,Pending Enrollment,,,,,\np6,tomorrow,,,,,,,\np7,,agent,,,,,,\np8,,mail,,,,352099001761481,,\np9,2020-01-01,,,,,,,\n"
-                          "p10,,mail,,,,,,\np11,,,", europe, ",,,,,20\np12,,,,,,352099001761482,,\np13,,,,,,,fr,\np14,2999-01-01,,,,,,,\np15,,,,,UNKNOWN,,,\n", NULL), NULL);
+                          "p10,,mail,,73625140,,,,\np11,,,", europe, ",,,,,20\np12,,,,,,352099001761482,,\np13,,,,,,,fr,\np14,2999-01-01,,,,,,,\np15,,,,,UNKNOWN,,,\n", NULL), NULL);
     turn(APR_SUCCESS);
     assert_string_equal(faults(id), "3 p2 otp|4 p3 folder|5 p4 folder|6 p5 folder|7 p6 valid_from|8 p7 mode|9 p8 imei|13 p12 imei|14 p13 language|"
                                     "15 p14 valid_from|16 p15 serial|");
-    assert_string_equal(told(id), "checked 4 11 1 0");
+    assert_string_equal(told(id), "checked 4 11 2 0");
     started(id);
-    assert_string_equal(told(id), "done 4 11 1 23");
+    assert_string_equal(told(id), "done 4 11 2 23");
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM pending_enrollment WHERE expected_serial = 'C02ABC123' AND expected_imei = '35209900176148' AND language = 'de' "
                                "AND level = 'managed' AND folder_id = '%s' AND valid_from_ms - created_ms > 86400000 AND expires_ms > valid_from_ms", berlin), "1");
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM pending_enrollment WHERE level = 'email_only' AND otp IS NULL"), "1");

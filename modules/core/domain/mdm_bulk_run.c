@@ -210,6 +210,18 @@ static apr_status_t find_twins(run_t *r)
     return rv;
 }
 
+/* A password that nobody will be asked for is not kept: who gave it should know. */
+static void judge_otp(const run_t *r, item_t *it)
+{
+    const mdm_bulk_row_t *row = &it->row;
+    const char *level = *row->level || !it->policy ? row->level : it->policy->level;
+    const char *need = mdm_otp_need(r->conf, *row->platform ? row->platform : "unknown", "bulk");
+
+    if (*row->otp && !row->warning && (!*need || !strcmp(need, "password") || !strcmp(level, "email_only"))) {
+        it->row.warning = "No one-time password is asked for: the one that is given is not used.";
+    }
+}
+
 /* For the whole batch at once, with what else is the same for all: alone it is the dearest question of an enrolment. */
 static apr_status_t find_policies(run_t *r)
 {
@@ -229,6 +241,9 @@ static apr_status_t find_policies(run_t *r)
         item_t *it = &r->items[i];
 
         it->policy = it->person ? apr_hash_get(policies, it->person->id, APR_HASH_KEY_STRING) : NULL;
+        if (*it->result != 'b') {
+            judge_otp(r, it);
+        }
     }
     return rv;
 }

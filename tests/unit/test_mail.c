@@ -279,10 +279,27 @@ static void test_the_code_of_a_link(void **state)
     assert_int_equal(mdm_notice_check(ctx, k, &t), MDM_EINPUT);
 }
 
+/* PEN-06: who may not begin yet is told from when; others are told nothing of it. */
+static void test_not_before(void **state)
+{
+    const mdm_notice_text_t *t = mdm_notice_default(mdm_notice_kind("enroll_provisioned"), "en");
+    json_t *values = mdm_notice_sample(ctx, "https://mdm.example.org/enroll/");
+    mdm_notice_text_t out;
+
+    mdm_notice_render(pool, t, values, &out);
+    assert_non_null(strstr(out.text, "\n\nThis is possible from 2031-05-10 06:00 UTC on.\n\nThis is possible until"));
+    assert_non_null(strstr(out.html, "<p>This is possible from 2031-05-10 06:00 UTC on.</p>\n<p>This is possible until"));
+    json_object_del(values, "enrol.from");
+    mdm_notice_render(pool, t, values, &out);
+    assert_null(strstr(out.text, "possible from"));
+    assert_null(strstr(out.html, "possible from"));
+    assert_non_null(strstr(out.text, "4093 7716\n\nThis is possible until"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_bytes), cmocka_unit_test(test_nothing_breaks_out_of_a_header),
+        cmocka_unit_test(test_not_before), cmocka_unit_test(test_addresses), cmocka_unit_test(test_bytes), cmocka_unit_test(test_nothing_breaks_out_of_a_header),
         cmocka_unit_test(test_words_hold_whole_characters), cmocka_unit_test(test_long_lines_and_blanks), cmocka_unit_test(test_what_is_no_message),
         cmocka_unit_test(test_shipped_texts_pass_their_own_check), cmocka_unit_test(test_wrong_templates), cmocka_unit_test(test_good_templates),
         cmocka_unit_test(test_values_are_text), cmocka_unit_test(test_a_picture), cmocka_unit_test(test_the_code_of_a_link)};

@@ -78,6 +78,9 @@ static apr_status_t pending_values(mdm_notice_sending_t *r, mdm_db_t *db, const 
     put(values, "admin.name", n->created_by ? n->created_by : "");
     put(values, "enrol.ownership", pending->ownership);
     put(values, "enrol.expires", minute_text(p, pending->expires_ms));
+    if (pending->early) {
+        put(values, "enrol.from", minute_text(p, pending->valid_from_ms));
+    }
     return strstr(kind->vars, " enrol.link ") ? secret_values(r, db, pending, values) : APR_SUCCESS;
 }
 

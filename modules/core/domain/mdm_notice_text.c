@@ -11,7 +11,8 @@
 #define VALUE_MAX 300
 #define URL "portal.url" /* the values that may stand in a tag: we make them */
 #define LINK "enrol.link"
-#define OTP "${enrol.otp}"
+#define OTP "enrol.otp"
+#define FROM "enrol.from"
 #define QR "enrol.qr" /* stands in HTML, as a picture of what is its value */
 
 const mdm_notice_kind_t *mdm_notice_kind(const char *event)
@@ -200,17 +201,22 @@ static void put_value(mdm_html_t *h, apr_pool_t *p, const json_t *values, const 
     }
 }
 
-/* Without the lines that name a one-time password, and without the empty line behind each. */
-static const char *without_otp(apr_pool_t *p, const char *s)
+/* Without the lines that name a variable that has no value, and without the empty line behind each. */
+static const char *without(apr_pool_t *p, const char *s, const char *name, const json_t *values)
 {
     mdm_html_t *h = mdm_html_make(p);
+    const char *said = apr_pstrcat(p, "${", name, "}", NULL);
+
+    if (json_object_get(values, name) || !strstr(s, said)) {
+        return s;
+    }
 
     while (*s) {
         apr_size_t len = strcspn(s, "\n") + 1;
         const char *line = apr_pstrmemdup(p, s, s[len - 1] ? len : len - 1);
 
         s += strlen(line);
-        if (!strstr(line, OTP)) {
+        if (!strstr(line, said)) {
             mdm_html_put(h, line, strlen(line));
         } else if (*s == '\n') {
             s++;
@@ -224,7 +230,7 @@ static const char *fill(apr_pool_t *p, const char *s, const json_t *values, int 
     mdm_html_t *h = mdm_html_make(p);
     const char *at, *end, *name;
 
-    s = strstr(s, OTP) && !json_object_get(values, "enrol.otp") ? without_otp(p, s) : s;
+    s = without(p, without(p, s, OTP, values), FROM, values);
     while ((at = strstr(s, "${")) != NULL) {
         mdm_html_put(h, s, (apr_size_t)(at - s));
         name = variable(p, at, &end);
@@ -294,8 +300,8 @@ json_t *mdm_notice_sample(mdm_ctx_t *ctx, const char *portal_url)
 {
     static const char *const samples[][2] = {{"to.name", "Anna Adler"}, {"person.name", "Anna Adler"}, {"person.login", "anna"}, {"admin.name", "Ada Okoye"},
                                              {"device.name", "iPhone Anna Adler"}, {"date", "2031-05-12"}, {"days", "14"}, {"mail.server", "mail.example.org"},
-                                             {"mail.user", "EXAMPLE\\anna"}, {"mail.address", "anna.adler@example.org"}, {"enrol.otp", "4093 7716"},
-                                             {"enrol.expires", "2031-05-12 16:30 UTC"}, {"enrol.token", "mS7xq0YbT1aVwR4k2LdN9g"},
+                                             {"mail.user", "EXAMPLE\\anna"}, {"mail.address", "anna.adler@example.org"}, {OTP, "4093 7716"},
+                                             {"enrol.expires", "2031-05-12 16:30 UTC"}, {FROM, "2031-05-10 06:00 UTC"}, {"enrol.token", "mS7xq0YbT1aVwR4k2LdN9g"},
                                              {"enrol.ownership", "corporate"}, {"to.login", "anna"}, {"device.model", "iPhone 15"}, {"device.platform", "ios"},
                                              {"certificate.name", "mdm.example.org"}, {"org.name", "Example"}, {"support.mail", "help@example.org"},
                                              {"support.phone", "+49 30 1234567"}};

@@ -43,8 +43,8 @@ int mdm_notice_has_sms(const mdm_notice_kind_t *kind);
  * of ours, an SMS of a kind that has none. */
 apr_status_t mdm_notice_check(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, const mdm_notice_text_t *t);
 /* ${enrol.qr} of the HTML is a picture, MDM_MAIL_PNG of wire/mdm_mail.h, in the other forms nothing.
- * Fills in: values {"device.name": "…"}; what has no value is empty, and a line that names a one-time password is left out where there is none. In HTML values
- * are text, whatever they hold; elsewhere they are one line. The HTML becomes a whole document. */
+ * Fills in: values {"device.name": "…"}; what has no value is empty, and a line that names a one-time password, or from when it is good, is left out where there is
+ * none. In HTML values are text, whatever they hold; elsewhere they are one line. The HTML becomes a whole document. */
 void mdm_notice_render(apr_pool_t *p, const mdm_notice_text_t *t, const json_t *values, mdm_notice_text_t *out);
 /* What the QR code in the HTML of this text says; NULL: there is none in it. Borrowed from values. */
 const char *mdm_notice_qr(const mdm_notice_text_t *t, const json_t *values);

@@ -86,6 +86,23 @@ def test_the_mail_that_was_first_joins_its_phone(zone, post, anna):
     assert record["match"]["rule"] == "easid" and record["client"]["version"] == "14.1"
 
 
+def test_the_mail_of_a_user_enrolment_joins_it(zone, post, anna):
+    """MAT-01, IOS-08: a user enrolment tells no number of the device but its ActiveSync id: mail joins the phone by that, of its person alone."""
+    assert post.console.call("PUT", "/enrollment-settings", {"account": {"mode": "byod"}})[0] == 200
+    phone_itself = new_device(zone)
+    phone_itself.account_enroll(phone_itself.discover(zone.public_url, "anna@example.org")["mdm-byod"], "anna@example.org", login=harness.PERSON,
+                                password=harness.PERSON_PASSWORD, ownership="personal")
+    phone_itself.poll()
+    assert post.console.call("PUT", "/enrollment-settings", {"account": {"mode": "off"}})[0] == 200
+    mail = post.phone(device_id=eas_id(phone_itself))
+    harness.wait_for(lambda: flows(mail))
+    whole = post.console.get(f"/devices/{mine(zone, anna, eas_id(phone_itself))['id']}")
+    assert whole["mode"] == "ios_mdm_eas" and not whole["udid"] and not whole["serial"]
+    record = next(r for r in post.console.get(f"/devices/{whole['id']}/records")["items"] if r["kind"] == "eas")
+    assert record["match"]["rule"] == "easid"
+    phone_itself.close()
+
+
 def test_removing_the_management_removes_its_mail(zone, post, anna):
     """A phone whose management its owner has taken off has no mail as a managed one; it may come back as mail alone, on the same object."""
     phone_itself = enrolled(zone)

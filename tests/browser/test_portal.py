@@ -200,3 +200,22 @@ def test_log_in_without_scripts(zone, browse):
     go(plain, "form[action$='/start'] button")
     assert "/profile.mobileconfig" in find(plain, "#profile").get_attribute("href")
     shot(plain, "plain-link")
+
+
+def test_refresh_and_offline(zone, browse):
+    """POR-01, POR-07: refreshing says that it did and keeps the focus; that the server can't be reached is said as long as it holds; not in English to others."""
+    phone = browse(PHONE, language="de")
+    log_in(phone, zone)
+    find(phone, "#devices")
+    refresh = find(phone, ".head button")
+    refresh.send_keys("\ue007")
+    wait(phone, lambda: phone.execute_script("return document.querySelector('#app .sr').textContent") == "Auf dem neuesten Stand.")
+    wait(phone, lambda: phone.switch_to.active_element == refresh)
+    phone.execute_script("window.real = window.fetch; window.fetch = () => Promise.reject(new Error('away'))")
+    refresh.click()
+    assert "nicht erreichbar" in find(phone, ".alert[data-offline]").text
+    shot(phone, "offline")
+    phone.execute_script("window.fetch = window.real")
+    refresh.click()
+    wait(phone, lambda: not phone.find_elements(By.CSS_SELECTOR, ".alert"))
+    clean(phone)

@@ -68,5 +68,6 @@ def test_on_a_computer(zone, browse, console):  # noqa: F811
     console.post(f"/pending/{mine['id']}/cancel")
     find(desktop, "#live.bad")
     assert not desktop.find_element("id", "steps").is_displayed()
+    assert find(desktop, "#finished a").get_attribute("href") == zone.portal_url
     shot(desktop, "android-over")
     clean(desktop)

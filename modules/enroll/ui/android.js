@@ -19,8 +19,11 @@ function say(text, kind = "") {
     live.className = `live ${kind}`;
 }
 
-function end(text, kind) {
+function end(text, kind, next) {
+    const done = document.getElementById("finished");
     watcher.stop();
+    done.hidden = false;
+    done.replaceChildren(el("a", { class: "button wide", href: `${portal}/` }, t(next)));
     say(text, kind);
     document.getElementById("steps").hidden = true;
     other.hidden = true;
@@ -29,12 +32,8 @@ function end(text, kind) {
 
 const watcher = poll(section.dataset.status, (status) => {
     if (status.error) say(t("link.error", { error: status.error }), "bad");
-    else if (status.state === "completed") {
-        end(t("link.live.completed"), "good");
-        const done = document.getElementById("finished");
-        done.hidden = false;
-        done.replaceChildren(el("a", { class: "button wide", href: `${portal}/` }, t("to_devices")));
-    } else if (["expired", "cancelled", "locked"].includes(status.state)) end(t("link.bad_text"), "bad");
+    else if (status.state === "completed") end(t("link.live.completed"), "good", "to_devices");
+    else if (["expired", "cancelled", "locked"].includes(status.state)) end(t("link.bad_text"), "bad", "to_portal");
     else if (["issued", "authenticated"].includes(status.state)) say(t(`link.live.${status.state}`));
     else say(t("android.waiting"));
 }, () => say(t("offline"), "bad"));

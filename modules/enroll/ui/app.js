@@ -1,5 +1,5 @@
 // My devices, and the start of an enrolment.
-import { ago, ask, call, el, ios, iosVersion, platform, poll, portal, radio, t } from "./common.js";
+import { ago, ask, call, denied, el, ios, iosVersion, platform, poll, portal, radio, t } from "./common.js";
 
 const app = document.getElementById("app");
 const live = el("p", { class: "sr", role: "status", "aria-live": "polite" });
@@ -27,6 +27,7 @@ function glyph() {
 }
 
 async function attempt(button, work) {
+    const focused = document.activeElement === button;
     button.disabled = true;
     try {
         await work();
@@ -34,12 +35,13 @@ async function attempt(button, work) {
         fault(error.message);
     } finally {
         button.disabled = false;
+        if (focused && document.activeElement === document.body) button.focus();
     }
 }
 
-function fault(text) {
-    app.querySelector(".alert")?.remove();
-    app.querySelector(".head, h1")?.after(el("p", { class: "alert", role: "alert" }, text));
+function fault(text, offline) {
+    app.querySelector(":scope > .alert, .card > .alert")?.remove();
+    app.querySelector(".head, h1")?.after(el("p", { class: "alert", role: "alert", "data-offline": Boolean(offline) }, text));
 }
 
 // ---- devices
@@ -121,17 +123,22 @@ function showDevices(data) {
         ...data.devices.map(deviceItem));
     const empty = el("section", { class: "card empty", id: "devices" }, el("h2", {}, t("devices.none")), el("p", { class: "lead" }, t("devices.none_text")));
     document.getElementById("devices").replaceWith(list.children.length ? list : empty);
-    app.querySelector(".offline")?.remove();
+    app.querySelector("[data-offline]")?.remove();
     if (key) document.querySelector(`[data-id="${key}"],[data-pending="${key}"]`)?.querySelectorAll("button,a")[tag]?.focus();
 }
 
 function devicesView() {
     known = null;
-    app.replaceChildren(live, el("div", { class: "head" }, el("h1", { tabindex: "-1" }, t("devices.title")),
-        el("button", { class: "button quiet", onclick: () => watcher.now() }, t("refresh")),
+    const refresh = el("button", { class: "button quiet" }, t("refresh"));
+    refresh.addEventListener("click", () => attempt(refresh, async () => {
+        say("");
+        await watcher.now();
+        say(t("refreshed"));
+    }));
+    app.replaceChildren(live, el("div", { class: "head" }, el("h1", { tabindex: "-1" }, t("devices.title")), refresh,
         el("a", { class: "button", href: "#enroll", id: "enroll" }, t("enroll.button"))),
     el("div", { id: "devices" }, el("p", { class: "soft" }, t("loading"))));
-    watcher = poll(`${portal}/api/v1/devices`, showDevices, () => fault(t("offline")));
+    watcher = poll(`${portal}/api/v1/devices`, showDevices, () => fault(t("offline"), true));
 }
 
 // ---- enrolment
@@ -185,7 +192,7 @@ async function enrollView() {
     const card = el("section", { class: "card narrow" }, el("h1", { tabindex: "-1" }, t("enroll.title")), el("p", { class: "soft" }, t("loading")));
     app.replaceChildren(live, card);
     const policy = await call("GET", "/api/v1/policy");
-    const lead = el("p", { class: "lead" }, policy.may ? t(ios ? "enroll.lead_ios" : "enroll.lead") : policy.reason);
+    const lead = el("p", { class: "lead" }, policy.may ? t(ios ? "enroll.lead_ios" : "enroll.lead") : denied(policy.reason));
     card.replaceChildren(...[card.firstChild, lead, policy.may ? enrollForm(policy) : el("a", { class: "button", href: "#" }, t("back")),
         policy.account && accountWay(policy.account)].filter(Boolean));
 }

@@ -60,6 +60,14 @@ export class Problem extends Error {
     }
 }
 
+// The server's sentences are English: who reads another language gets what the status says.
+const reasons = { 400: "error.input", 403: "error.denied", 409: "error.conflict", 429: "login.throttled" };
+function why(status, data) {
+    if (data?.field === "phone") return t("enroll.phone_wrong");
+    return lang === "en" && data?.detail ? data.detail : t(reasons[status] ?? "error.server");
+}
+export const denied = (reason) => (lang === "en" ? reason : t("error.denied"));
+
 export async function call(method, path, body) {
     const answer = await fetch(portal + path, {
         method, credentials: "same-origin", headers: body ? { "Content-Type": "application/json" } : {},
@@ -70,13 +78,17 @@ export async function call(method, path, body) {
         return new Promise(() => {});
     }
     const data = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : null;
-    if (!answer.ok) throw new Problem(answer.status, data?.detail ?? t("error.server"));
+    if (!answer.ok) throw new Problem(answer.status, why(answer.status, data));
     return data;
 }
 
 // Asks every 5 seconds with the last ETag; calls changed() only with news. Pauses while nobody looks.
 export function poll(url, changed, failed = () => {}) {
     let etag = null, timer = null, stopped = false;
+    function lost(status) {
+        etag = null; // what comes next is news, whatever it is
+        failed(status);
+    }
     async function ask() {
         clearTimeout(timer);
         try {
@@ -85,9 +97,9 @@ export function poll(url, changed, failed = () => {}) {
             if (answer.ok) {
                 etag = answer.headers.get("ETag");
                 changed(await answer.json());
-            } else if (answer.status !== 304) failed(answer.status);
+            } else if (answer.status !== 304) lost(answer.status);
         } catch {
-            failed(0);
+            lost(0);
         }
         if (!stopped && !document.hidden) timer = setTimeout(ask, 5000);
     }

@@ -70,6 +70,9 @@ function done() {
 function over() {
     watcher.stop();
     say(t("link.bad_text"), "bad");
+    const end = document.getElementById("finished");
+    end.hidden = false;
+    end.replaceChildren(el("a", { class: "button wide", href: `${portal}/` }, t("to_portal")));
     document.getElementById("steps").hidden = true;
     document.getElementById("other").hidden = true;
 }

@@ -1,5 +1,5 @@
 // E-mail only: the account's settings, the wait for the mail app, the end of its enrolment.
-import { ago, ask, call, copies, el, platform as here, poll, portal, radio, t } from "./common.js";
+import { ago, ask, call, copies, denied, el, platform as here, poll, portal, radio, t } from "./common.js";
 
 const systems = ["ios", "android", "windows", "blackberry"];
 
@@ -54,7 +54,7 @@ export async function complete(device, wanted) {
     let told;
     for (;;) {
         const [policy, choices] = await Promise.all([call("GET", "/api/v1/policy"), choicesOf(device, platform)]);
-        if (!policy.may) throw new Error(policy.reason);
+        if (!policy.may) throw new Error(denied(policy.reason));
         let ownership = policy.ownership === "choose" ? wanted : policy.ownership;
         let same_as;
         if (!wanted || !ownership || choices.items.length) {

@@ -44,6 +44,7 @@ int ctl_check(ctl_t *c);
 int ctl_user_add(ctl_t *c);
 int ctl_user_password(ctl_t *c);
 int ctl_user_list(ctl_t *c);
+int ctl_user_import(ctl_t *c);
 int ctl_admin_add(ctl_t *c);
 int ctl_admin_password(ctl_t *c);
 int ctl_admin_list(ctl_t *c);

@@ -1,8 +1,11 @@
 /* mdmctl user, admin, token. */
 #include "ctl.h"
 
+#include <errno.h>
+#include <string.h>
 #include "domain/mdm_admins.h"
 #include "domain/mdm_people.h"
+#include "wire/mdm_csv.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400 * 1000LL)
@@ -75,6 +78,83 @@ int ctl_user_list(ctl_t *c)
                r->disabled ? "\tdisabled" : "");
     }
     return CTL_OK;
+}
+
+/* ---- people from a CSV file (USR-06) */
+
+enum { COL_LOGIN, COL_PASSWORD, COL_NAME, COL_MAIL, COL_PHONE, COLS };
+
+typedef struct import_t {
+    mdm_ctx_t *ctx;
+    int at[COLS], begun, made, bad;
+} import_t;
+
+static void wrong_row(import_t *im, const mdm_ctx_t *ctx, int line, const char *why)
+{
+    im->bad++;
+    fprintf(stderr, "line %d: %s%s%s\n", line, ctx->fail_field ? ctx->fail_field : "", ctx->fail_field ? " " : "", why);
+}
+
+/* A wrong row is told and left out; what is our trouble ends it. */
+static apr_status_t import_row(void *data, const mdm_csv_row_t *row)
+{
+    static const mdm_csv_column_t columns[COLS] = {{"login|user name|user", 1}, {"password", 1}, {"name|display name", 0},
+                                                   {"mail|e-mail", 0}, {"phone|mobile", 0}};
+    import_t *im = data;
+    mdm_ctx_t *ctx;
+    const char *cell[COLS];
+    apr_status_t rv;
+    int i;
+
+    if (!im->begun) {
+        im->begun = 1;
+        return mdm_csv_head(im->ctx, row, columns, COLS, im->at);
+    }
+    ctx = mdm_ctx_sub(im->ctx);
+    for (i = 0; i < COLS; i++) {
+        cell[i] = row->error ? "" : mdm_csv_cell(ctx->pool, row, im->at[i]);
+    }
+    rv = row->error ? mdm_fail(ctx, MDM_EINPUT, NULL, "%s", row->error)
+                    : mdm_person_create(ctx, cell[COL_LOGIN], cell[COL_NAME], cell[COL_MAIL], cell[COL_PHONE], cell[COL_PASSWORD], NULL);
+    if (rv == MDM_EINPUT || rv == MDM_ECONFLICT) {
+        wrong_row(im, ctx, row->line, ctx->fail_text ? ctx->fail_text : "is wrong");
+        rv = APR_SUCCESS;
+    }
+    else if (rv == APR_SUCCESS) {
+        im->made++;
+    }
+    apr_pool_destroy(ctx->pool);
+    return rv;
+}
+
+int ctl_user_import(ctl_t *c)
+{
+    const ctl_option_t options[] = {{NULL, NULL, NULL}};
+    import_t im = {.ctx = c->ctx};
+    mdm_csv_reader_t *reader = mdm_csv_reader(c->p, import_row, &im);
+    char piece[16384];
+    apr_status_t rv = APR_SUCCESS;
+    size_t n;
+    FILE *file;
+
+    if (!ctl_args(c, options, 1)) {
+        return CTL_USAGE;
+    }
+    if (!(file = strcmp(c->pos[0], "-") ? fopen(c->pos[0], "r") : stdin)) {
+        return ctl_fail(c, APR_FROM_OS_ERROR(errno), c->pos[0]);
+    }
+    while (rv == APR_SUCCESS && (n = fread(piece, 1, sizeof(piece), file)) > 0) {
+        rv = mdm_csv_feed(reader, piece, n);
+    }
+    rv = rv == APR_SUCCESS ? mdm_csv_end(reader) : rv;
+    if (rv == APR_SUCCESS && !im.begun) {
+        rv = mdm_fail(c->ctx, MDM_EINPUT, NULL, "the file is empty");
+    }
+    if (file != stdin) {
+        fclose(file);
+    }
+    printf("%d added, %d left out\n", im.made, im.bad);
+    return rv != APR_SUCCESS ? ctl_fail(c, rv, c->pos[0]) : im.bad ? CTL_FAILED : CTL_OK;
 }
 
 int ctl_admin_add(ctl_t *c)

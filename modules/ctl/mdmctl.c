@@ -35,6 +35,7 @@ static const command_t commands[] = {
      "LOGIN [--name NAME] [--mail MAIL] [--phone PHONE] [--password-stdin]", "add a person to the local source"},
     {"user", "password", ctl_user_password, NEED_SCHEMA, "LOGIN [--password-stdin]", "set a new password"},
     {"user", "list", ctl_user_list, NEED_SCHEMA, "", "list people"},
+    {"user", "import", ctl_user_import, NEED_SCHEMA, "FILE.csv | -", "add people to the local source: login, password, name, mail, phone"},
     {"key", "new", ctl_key_new, NEED_NOTHING, "", "print a key file with one fresh key; to rotate, put its line on top of the old file"},
     {"key", "check", ctl_key_check, NEED_SCHEMA | NEED_KEYS, "", "count what is still sealed under an older key"},
     {"reseal", NULL, ctl_reseal, NEED_SCHEMA | NEED_KEYS, "", "seal everything under the newest key"},

@@ -181,6 +181,7 @@ ON CONFLICT (id) DO UPDATE SET name = :name, dn = :dn;
 -- name: dir_person_now :one
 -- args: id:text
 -- cols: folder_id:text?, login:text, name:text, mail:text, phone:text, dn:text?, gone_ms:i64?, disabled:i64, version:i64, groups:text
+-- keep
 -- only: pgsql
 SELECT p.folder_id, p.login, p.name, p.mail, p.phone, p.dn, p.gone_ms, p.disabled, p.version,
        (SELECT COALESCE(string_agg(m.group_id, ',' ORDER BY m.group_id COLLATE "C"), '') FROM user_group_member m WHERE m.person_id = p.id)

@@ -33,11 +33,13 @@ SELECT p.id, s.id AS source_id, s.kind AS source_kind, p.login_key, p.password, 
 
 -- name: user_source_simple :one
 -- cols: id:text, kind:text, enabled:i64, name:text, config:text, secret:text?
+-- keep
 SELECT id, kind, enabled, name, config, secret FROM user_source WHERE simple = 1;
 
 -- name: user_source_by_domain :one
 -- args: domain:text
 -- cols: id:text, kind:text, enabled:i64, name:text, config:text, secret:text?
+-- keep
 SELECT s.id, s.kind, s.enabled, s.name, s.config, s.secret FROM user_domain d JOIN user_source s ON s.id = d.source_id WHERE d.domain = :domain;
 
 -- A source without simple log-in and without an alias is known by its name (USR-05).

@@ -2,6 +2,7 @@
 
 -- name: session_add :exec
 -- args: token_hash:text, kind:text, subject_id:text, now:i64, expires_ms:i64, ip:text, agent:text
+-- keep
 INSERT INTO session (token_hash, kind, subject_id, created_ms, used_ms, expires_ms, ip, agent)
 VALUES (:token_hash, :kind, :subject_id, :now, :now, :expires_ms, :ip, :agent);
 

@@ -95,6 +95,21 @@ def test_people_and_administrators(zone):
     zone("policy", "demo")
 
 
+def test_people_by_csv(zone):
+    """USR-06: titles in any order and way of writing; a wrong row is named by its line and stops nobody; the same file again doubles nobody."""
+    text = "\ufeffE-Mail;User Name;Password;Name\r\ncleo@example.org;cleo;correct horse 1;\"Cleo; the first\"\r\n;dave;short;\r\n;cl@o;correct horse 1;\r\nx;cleo;correct horse 9;\n;=emma;correct horse 3;\n"
+    out = zone("user", "import", "-", stdin=text, code=1)
+    assert out.endswith("2 added, 3 left out\n"), out
+    assert [x.split(":")[0] for x in zone.err.splitlines()] == ["line 3", "line 4", "line 5"] and "correct horse" not in zone.err + out
+    listed = zone("user", "list")
+    assert "\tcleo\tCleo; the first\tcleo@example.org\tLocal" in listed and "\t=emma\t" in listed and "dave" not in listed
+    assert zone("user", "import", "-", stdin=text, code=1).endswith("0 added, 5 left out\n")
+    zone("user", "import", "-", stdin="login,name\nfritz,Fritz\n", code=2)
+    assert "assword" in zone.err and "fritz" not in zone("user", "list")
+    zone("user", "import", "/none/such.csv", code=1)
+    zone("user", "import", "-", stdin="", code=2)
+
+
 def test_passwords_are_not_taken_from_the_command_line(zone):
     zone("user", "add", "anna", "--password", "secret word 1", stdin="x\n", code=2)
     assert "unknown option" in zone.err

@@ -77,26 +77,35 @@ CREATE INDEX match_exception_asked ON match_exception (since_ms) WHERE code = 'm
 -- Looked at are people with a mail record that stands on an object of its own or on none, or on a device for other than certain reasons: a guess may turn out
 -- wrong. What the matcher itself writes is no news of those.
 -- only: pgsql
-CREATE FUNCTION match_unsure(person TEXT, guesses BOOLEAN) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
-                    WHERE r.person_id = person AND r.kind = 'eas' AND r.live = 1
-                      AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')
-                           OR (guesses AND r.match_rule <> '{}' AND r.match_rule NOT LIKE '%"tier":"exact"%')))
-$$;
 CREATE OR REPLACE FUNCTION match_look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO match_mark (person_id) SELECT NEW.person_id WHERE match_unsure(NEW.person_id, TRUE);
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1
+                      AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')
+                           OR (r.match_rule <> '{}' AND r.match_rule NOT LIKE '%"tier":"exact"%')));
     RETURN NULL;
 END $$;
 CREATE FUNCTION match_look_record() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO match_mark (person_id) SELECT NEW.person_id WHERE match_unsure(NEW.person_id, OLD.match_rule = NEW.match_rule);
+    INSERT INTO match_mark (person_id)
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1
+                      AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')
+                           OR (OLD.match_rule = NEW.match_rule AND r.match_rule <> '{}' AND r.match_rule NOT LIKE '%"tier":"exact"%')));
     RETURN NULL;
 END $$;
 CREATE FUNCTION match_look_device() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO match_mark (person_id)
-    SELECT NEW.person_id WHERE match_unsure(NEW.person_id, (OLD.mode, OLD.eas_device_id) IS NOT DISTINCT FROM (NEW.mode, NEW.eas_device_id));
+    SELECT NEW.person_id
+     WHERE EXISTS (SELECT 1 FROM source_record r LEFT JOIN device d ON d.id = r.device_id
+                    WHERE r.person_id = NEW.person_id AND r.kind = 'eas' AND r.live = 1
+                      AND (d.mode = 'eas' OR (r.device_id IS NULL AND r.state = 'discovered')
+                           OR (OLD.mode = NEW.mode AND OLD.eas_device_id IS NOT DISTINCT FROM NEW.eas_device_id AND r.match_rule <> '{}'
+                               AND r.match_rule NOT LIKE '%"tier":"exact"%')));
     RETURN NULL;
 END $$;
 DROP TRIGGER match_record_set ON source_record;

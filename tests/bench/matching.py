@@ -30,6 +30,19 @@ SELECT md5('e' || id)::uuid::text, id, person_id, 'eas', 'native', upper(md5('m'
   FROM device WHERE name LIKE 'Mail %'"""
 
 
+def runs(console):
+    """The results of all runs until nothing waits: whom somebody else was at work with, the next one looks at."""
+    done = {}
+
+    def over():
+        state = console.get("/matching")
+        if state["last"]:
+            done[state["last"]["began_ms"]] = state["last"]
+        return done and not state["waiting"] and sum(r["people"] for r in done.values()) >= MAILS
+    harness.wait_for(over, timeout=900, step=0.2)
+    return list(done.values())
+
+
 def mat_10(_):
     factory, pg = harness.Factory(), harness.Postgres("-c shared_buffers=512MB")
     zone = None
@@ -41,14 +54,14 @@ def mat_10(_):
         pids = [zone.process.pid, *zone.child_pids()]
         cpu, db = cpu_seconds(pids), cpu_seconds(pg.pids())
         assert console.call("POST", "/matching/run")[0] == 202
-        last = harness.wait_for(lambda: (got := console.get("/matching")["last"]) and got.get("people") == MAILS and got, timeout=600, step=0.5)
+        got = runs(console)
         cpu, db = cpu_seconds(pids) - cpu, cpu_seconds(pg.pids()) - db
     finally:
         if zone:
             zone.close()
         factory.close()
         pg.close()
-    took = last["took_ms"] / 1000
+    took, joined = sum(r["took_ms"] for r in got) / 1000, sum(r["attr"] + r["exact"] for r in got)
     return {"id": "MAT-10", "name": f"{MAILS:,} new mail apps matched among {DEVICES:,} devices", "value": round(took, 1), "unit": "s", "reference": 30,
-            "ratio": round(took / 30, 3), "cpu_s_per_1000": round((cpu + db) / MAILS * 1000, 3), "sql_per_request": None, "joined": last["attr"] + last["exact"],
-            "exceptions": last["exceptions"], "target": "<= 30 s, 7,000 joined", "met": took <= 30 and last["attr"] + last["exact"] == 7 * MAILS // 10}
+            "ratio": round(took / 30, 3), "cpu_s_per_1000": round((cpu + db) / MAILS * 1000, 3), "sql_per_request": None, "joined": joined, "runs": len(got),
+            "exceptions": got[-1]["exceptions"], "target": "<= 30 s, 7,000 joined", "met": took <= 30 and joined == 7 * MAILS // 10}

@@ -313,6 +313,25 @@ static void mat02_order_never_matters(void **state)
 }
 
 /* Whatever a client says of itself: nothing breaks, and what can't be known stays unknown. */
+/* Facts 7.11, extra cases: fifty phones with one placeholder as serial number, and IMEIs that are none, are fifty strangers. */
+static void mat09_placeholders_join_nobody(void **state)
+{
+    static const char *const none[] = {"unknown", "0123456789ABCDEF", "N/A", "000000000000", "0"};
+    mdm_match_said_t m = galaxy, e = mail("e1", "androidc100200300", "Android", "Android-Mail/2023");
+    int i;
+
+    m.imei = "000000000000000";
+    for (i = 0; i < 50; i++) {
+        m.id = m.device_id = apr_psprintf(pool, "m%02d", i);
+        m.serial = none[i % 5];
+        put(m);
+    }
+    e.serial = "unknown";
+    e.imei = "000000000000000";
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1 ambiguous");
+}
+
 static void mat01_hostile_values(void **state)
 {
     char *longest = apr_palloc(pool, 4097);
@@ -335,7 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(mat01_imei), T(mat01_ids_made_of_an_imei), T(mat02_what_phones_say), T(mat01_certain_keys), T(mat01_what_the_device_tells_wins),
         T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(eas05_the_told_one_stands_back), T(mat03_a_split_pair_is_never_matched),
-        T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_time_neighbourhood), T(mat02_order_never_matters),
+        T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_time_neighbourhood), T(mat02_order_never_matters), T(mat09_placeholders_join_nobody),
         T(mat01_hostile_values)};
     int rc;
 

@@ -335,6 +335,42 @@ static void judge(const person_t *who, tally_t *t)
     }
 }
 
+/* "3n=3m exact; 4o ambiguous" */
+static const char *decided(const apr_array_header_t *records)
+{
+    apr_array_header_t *out = mdm_match_decide(tmp, records, NULL, 0);
+    const char *text = "";
+    int i;
+
+    for (i = 0; i < out->nelts; i++) {
+        const mdm_match_found_t *f = &APR_ARRAY_IDX(out, i, mdm_match_found_t);
+        const char *to = f->tier ? APR_ARRAY_IDX(records, f->managed, mdm_match_record_t).id : f->code;
+
+        text = apr_pstrcat(tmp, text, APR_ARRAY_IDX(records, f->mail, mdm_match_record_t).id, "=", to, " ", f->tier ? f->tier : "", ";", NULL);
+    }
+    return text;
+}
+
+/* Facts 7.11, I3: five shuffles of one person's records, one result. */
+static void shuffled(const person_t *who)
+{
+    const char *first = decided(apr_array_copy(tmp, who->records));
+    int turn, i;
+
+    for (turn = 0; turn < 5; turn++) {
+        apr_array_header_t *copy = apr_array_copy(tmp, who->records);
+
+        for (i = copy->nelts - 1; i > 0; i--) {
+            int k = (int)draw((unsigned)i + 1);
+            mdm_match_record_t swap = APR_ARRAY_IDX(copy, i, mdm_match_record_t);
+
+            APR_ARRAY_IDX(copy, i, mdm_match_record_t) = APR_ARRAY_IDX(copy, k, mdm_match_record_t);
+            APR_ARRAY_IDX(copy, k, mdm_match_record_t) = swap;
+        }
+        assert_string_equal(decided(copy), first);
+    }
+}
+
 static tally_t corpus(unsigned seed, int times)
 {
     tally_t t = {0};
@@ -369,6 +405,22 @@ static void mat11_precision_and_recall(void **state)
     }
 }
 
+static void mat11_no_order_matters(void **state)
+{
+    int i;
+
+    dice = 4 * 0x9E3779B97F4A7C15ULL;
+    for (i = 0; i < 2000; i++) {
+        tally_t t = {0};
+        person_t who;
+
+        apr_pool_create(&tmp, pool);
+        who = person_make(i & 1, &t);
+        shuffled(&who);
+        apr_pool_destroy(tmp);
+    }
+}
+
 static void mat11_with_times(void **state)
 {
     unsigned seed;
@@ -386,6 +438,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(mat11_precision_and_recall, setup, teardown),
+        cmocka_unit_test_setup_teardown(mat11_no_order_matters, setup, teardown),
         cmocka_unit_test_setup_teardown(mat11_with_times, setup, teardown)};
     int rc;
 

@@ -753,6 +753,28 @@ static void mat05_asked_reminded_given_up(void **state)
     assert_string_equal(code(record), "manual_timed_out");
 }
 
+/* MAT-07, facts 7.11: a reset phone tells another DeviceId: its object stays the same; a phone that changes hands keeps nobody's mail app by a guess. */
+static void mat07_reset_and_new_owner(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *old = mail(z->person->id, "BEFORERESET001", "iPhone", IPHONE), *again, *bens;
+
+    run();
+    assert_string_equal(where(old), d->device);
+    again = mail(z->person->id, "AFTERRESET0001", "iPhone", IPHONE);
+    run();
+    assert_string_not_equal(where(again), d->device); /* the place is taken, as far as anybody knows */
+    assert_int_equal(in_transaction(tell_fn, &(two_t){d->record, "AFTERRESET0001", NULL}), APR_SUCCESS);
+    assert_string_equal(where(again), d->device);
+    assert_string_equal(tier(again), "exact");
+    assert_string_not_equal(where(old), d->device); /* a guess goes back to its own object: it may be another phone */
+    assert_string_equal(ask(z, "SELECT mode FROM device WHERE id = '%s'", where(old)), "eas");
+    bens = mail(ben, "BENSOWNPHONE01", "iPhone", IPHONE);
+    run();
+    assert_string_not_equal(where(bens), d->device);
+    assert_string_equal(code(bens), "no_candidate");
+}
+
 /* A device has any number of other mail apps. */
 static void mat09_many_other_clients(void **state)
 {
@@ -844,7 +866,7 @@ int main(void)
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
         T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess), T(mat02_the_run_corrects_a_guess),
         T(mat09_peoples_word_stands), T(mat02_a_guess_is_judged_again_within_a_day), T(mat06_every_match_can_be_undone), T(mat05_devices_with_mail_alone),
-        T(mat05_the_person_takes_it_back), T(mat05_asked_reminded_given_up), T(mat09_many_other_clients), T(mat04_settings_and_state)};
+        T(mat05_the_person_takes_it_back), T(mat05_asked_reminded_given_up), T(mat09_many_other_clients), T(mat07_reset_and_new_owner), T(mat04_settings_and_state)};
 
     apr_initialize();
     return cmocka_run_group_tests(tests, NULL, NULL);

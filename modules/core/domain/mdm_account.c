@@ -326,15 +326,11 @@ static void halves(const unsigned char *b, apr_uint32_t out[2])
 
 void mdm_account_mark(mdm_devrec_t *rec, const char *hash)
 {
-    unsigned char b[8];
-    apr_uint32_t h[2];
+    apr_uint32_t h[2] = {0, 0};
 
     for (int i = 0; i < 16; i++) {
-        unsigned digit = (unsigned char)hash[i] <= '9' ? (unsigned)(hash[i] - '0') : (unsigned)(hash[i] - 'a' + 10);
-
-        b[i / 2] = (unsigned char)(i % 2 ? b[i / 2] | digit : digit << 4);
+        h[i / 8] = h[i / 8] << 4 | (apr_uint32_t)(hash[i] <= '9' ? hash[i] - '0' : hash[i] - 'a' + 10);
     }
-    halves(b, h);
     rec->policy_key = h[0];
     rec->back_key = h[1];
     rec->flags |= MDM_DEVF_BEARER;

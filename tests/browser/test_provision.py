@@ -106,6 +106,10 @@ def test_provision(zone, page, console, size, language):
     p.until(lambda: p.driver.current_url.endswith(f"token={one['token']}"))  # the rest of a link stays out of histories
     p.until(lambda: p.find("#q-token").get_property("value") == one["token"])
     p.has(one["token"])
+    zone.sql("UPDATE pending_enrollment SET state = 'issued', step = '{\"created\": 1, \"issued\": 2}' WHERE id = ?", one["id"])
+    p.until(lambda: "finished" in p.text(".stalled") if en else "fertig" in p.text(".stalled"))  # by itself
+    zone.sql("UPDATE pending_enrollment SET state = 'created', step = '{\"created\": 1}' WHERE id = ?", one["id"])
+    p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".stalled"))
     p.fits()
     p.shot(f"pending-{size[0]}")
     p.button("Actions" if en else "Aktionen").click()

@@ -15,7 +15,7 @@ function menu(p, again) {
   const all = [
     p.otp.state !== 'none' && ['created', 'opened', 'profile', 'locked', 'expired'].includes(p.state) && [t('otp_reset'), t('otp_reset_sub'), () => reset(p, again)],
     fresh(p) && p.platform !== 'ios' && [t('owner'), t('owner_sub'), () => owner(p)],
-    OPEN.includes(p.state) && [t('cancel_enrollment'), t('cancel_lead'), () => cancel(p, again), true]].filter(Boolean);
+    OPEN.includes(p.state) && [t('cancel_enrollment'), t(stalled(p) ? 'stalled_lead' : 'cancel_lead'), () => cancel(p, again), true]].filter(Boolean);
   acts({ title: [t('actions'), ': ', name(p.person?.name || t('no_owner'))], items: all, rest: [] });
 }
 
@@ -27,10 +27,13 @@ const rest = (p) => (!OPEN.includes(p.state) ? time(p.expires_at) : new Date(p.v
 const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel === c)).filter(Boolean)
   .map((n) => h('span', { class: 'sub' }, t(`told_${n.channel}_${n.state}`), ' ', n.state === 'sent' ? time(n.done_at) : n.error && name(n.error)));
 
+// Its certificate was fetched a day ago, and the device has not finished since (facts 8.2); the link stays used up (PEN-04).
+const stalled = (p) => ['issued', 'authenticated'].includes(p.state) && Date.now() - (p.steps.authenticated ?? p.steps.issued) > 86400000;
+
 const columns = (write, again) => [
   { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone)),
     (p.serial || p.imei) && h('span', { class: 'sub' }, t('only_device', null, p.serial || p.imei))] },
-  { label: t('state'), fair: true, cell: (p) => [chip(p.state), told(p)] },
+  { label: t('state'), fair: true, cell: (p) => [chip(p.state), stalled(p) && h('span', { class: 'sub stalled' }, t('pending_stalled')), told(p)] },
   { label: t('token'), tight: true, cell: (p) => p.token && h('span', { class: 'mono' }, p.token) },
   { label: t('platform'), tight: true, cell: (p) => [p.platform === 'unknown' ? t('prov_any') : word('plat', p.platform), h('span', { class: 'sub' }, word('own', p.ownership)), p.level === 'email_only' && h('span', { class: 'sub' }, word('level', 'email_only'))] },
   { label: t('expires'), fair: true, cell: rest },

@@ -636,11 +636,12 @@ AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://mdm.ex
 def test_settings_of_links_and_agent(zone, console, anna):
     """PEN-09, PEN-07: what links begin with and the agent's package: checked by member, audited, forgotten again."""
     own = console.get("/enrollment-settings")
-    assert own == {"public_url": "", "default_url": zone.public_url, "agent": None}
+    assert own == {"public_url": "", "default_url": zone.public_url, "agent": None, "account": {"mode": "off", "domain": ""}}
     try:
         for body, field in (({"public_url": "http://go.example.org"}, "public_url"), ({"public_url": "https://a b"}, "public_url"), ({"public_url": "https://x:0"}, "public_url"),
                             ({"public_url": "https://x/path"}, "public_url"), ({"agent": {**AGENT, "url": "http://x"}}, "agent.url"), ({"agent": {**AGENT, "checksum": "9f"}}, "agent.checksum"),
-                            ({"agent": {"url": "https://x"}}, "agent.component"), ({"agent": []}, "agent"), ({"default_url": "https://x"}, "default_url")):
+                            ({"agent": {"url": "https://x"}}, "agent.component"), ({"agent": []}, "agent"), ({"default_url": "https://x"}, "default_url"),
+                            ({"account": {"mode": "on"}}, "account.mode"), ({"account": {"x": 1}}, "account.x"), ({"account": None}, "account")):
             problem(console.call("PUT", "/enrollment-settings", body), 400, field)
         assert console.get("/enrollment-settings") == own
         now = console.call("PUT", "/enrollment-settings", {"public_url": "https://Go.example.org:8443/"})[2]

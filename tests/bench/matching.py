@@ -35,7 +35,9 @@ def runs(console):
     done = {}
 
     def over():
-        state = console.get("/matching")
+        status, _, state = console.call("GET", "/matching")
+        if status != 200:
+            return False  # the machine is busy
         if state["last"]:
             done[state["last"]["began_ms"]] = state["last"]
         return done and not state["waiting"] and sum(r["people"] for r in done.values()) >= MAILS

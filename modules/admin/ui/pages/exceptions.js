@@ -50,9 +50,9 @@ export default async function page({ main, query, signal, may, again }) {
   const go = (change) => { location.hash = `#/exceptions${toQuery({ ...filter, ...change })}`; };
   const draw = () => fill(list, state.items.length === 0 ? empty(t('no_exceptions'), 'pending') : [table([
     { label: t('person'), lead: true, cell: (e) => [h('span', { class: 'main' }, name(e.person.name)), h('span', { class: 'sub' }, e.person.login)] },
-    { label: t('mail_app'), cell: (e) => h('div', {}, e.device ? h('a', { href: `#/device/${e.device.id}` }, name(e.device.name)) : h('span', { class: 'main' }, t('ex_origin_discovered')), h('span', { class: 'sub' }, name(e.device_id)), h('span', { class: 'sub' }, name(e.user_agent || e.type || ''))) },
+    { label: t('mail_app'), cell: (e) => h('div', {}, e.device ? h('a', { href: `#/device/${e.device.id}` }, name(e.device.name)) : h('span', { class: 'main' }, t('ex_origin_discovered')), h('span', { class: 'sub' }, name(e.device_id)), h('span', { class: 'sub' }, name(e.user_agent || e.type || '')), e.last_seen && h('span', { class: 'sub' }, t('last_seen'), ' ', time(e.last_seen))) },
     { label: t('ex_why'), cell: (e) => h('div', {}, t(`ex_code_${e.code}`), e.ignored_at && h('span', { class: 'sub' }, t('ex_ignored'))) },
-    { label: t('candidates'), cell: (e) => candidates(e.candidates) }, { label: t('since'), tight: true, cell: (e) => [time(e.since), e.last_seen && h('span', { class: 'sub' }, t('last_seen'), ' ', time(e.last_seen))] },
+    { label: t('candidates'), cell: (e) => candidates(e.candidates) }, { label: t('since'), tight: true, cell: (e) => time(e.since) },
     { label: '', cell: (e) => write && h('div', { class: 'acts' }, ...(e.code === 'contradicts' ? [button(t('part'), null, () => part(e, again))]
       : [e.candidates.some(possible) && button(t('join'), null, () => join(e, again)), e.device && button(t('ex_own'), null, () => decide(e, 'own', again))]),
     e.device && may('device:write') && button(t('ex_block'), null, () => block(e, again)),

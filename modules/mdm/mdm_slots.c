@@ -358,6 +358,7 @@ static int grow(void)
     heap = realloc(own.heap, (size_t)room * sizeof(*own.heap));
     own.heap = heap ? heap : own.heap;
     own.room = slots && heap ? room : own.room;
+    /* cppcheck-suppress memleak; both are kept */
     return slots && heap;
 }
 

@@ -420,7 +420,9 @@ static const char *line_of(apr_pool_t *p, int titles, const mdm_csv_row_t *origi
     for (int i = 0; i < original->n && i < titles; i++) {
         cells[i] = original->cells[i];
     }
-    memcpy(cells + titles, own, T_COUNT * sizeof(*own));
+    for (int i = 0; i < T_COUNT; i++) {
+        cells[titles + i] = own[i];
+    }
     return mdm_csv_row(p, cells, titles + T_COUNT);
 }
 

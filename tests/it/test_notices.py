@@ -531,7 +531,7 @@ def test_templates_are_changed_shown_and_reset(zone, console, anna, tls):
     """MAIL-02, PEN-05: edit, preview, reset; what is sent is the changed text."""
     items = console.get("/notifications/templates")["items"]
     assert {(i["event"], i["language"]) for i in items} >= {(e, l) for e in ("email_held", "email_settings", "email_none", "email_removed", "enroll_complete",
-                                                                              "device_unenrolled", "push_expiring", "identity_expiring", "certificate_expiring", "enroll_expiring", "match_needed") for l in ("en", "de")}
+                                                                              "device_unenrolled", "push_expiring", "identity_expiring", "certificate_expiring", "enroll_expiring") for l in ("en", "de")}
     path, text = "/notifications/templates/email_none/en", {"subject": "Hi ${to.name}", "text": "No mail on ${device.name}", "html": "<p>No mail on ${device.name}</p>"}
     shown = console.post(path + "/preview", text)
     assert shown["subject"] == "Hi Anna Adler" and "<p>No mail on iPhone Anna Adler</p>" in shown["html"]

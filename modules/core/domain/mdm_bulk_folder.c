@@ -37,7 +37,7 @@ static int ends_in(apr_pool_t *p, const mdm_bulk_folders_t *f, const mdm_q_bulk_
         const char *name = mdm_lower(p, row->name);
         apr_size_t n = strlen(name);
 
-        if (n > left || memcmp(path + left - n, name, n)) {
+        if (n > left || memcmp(path + left - n, name, n) != 0) {
             return 0;
         }
         left -= n;

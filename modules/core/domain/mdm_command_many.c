@@ -157,9 +157,10 @@ static void tell(many_t *m)
         const place_t *at = apr_hash_this_val(hi);
 
         if (at->device_id) {
+            json_int_t due = mdm_now_ms(m->ctx) + at->delay_ms;
+
             json_array_append_new(m->changes, json_string(at->device_id));
-            json_array_append_new(m->wakes, json_pack("{s:s, s:I}", "record", at->record_id, "due",
-                                                      (json_int_t)(mdm_now_ms(m->ctx) + at->delay_ms)));
+            json_array_append_new(m->wakes, json_pack("{s:s, s:I}", "record", at->record_id, "due", due));
         }
     }
 }

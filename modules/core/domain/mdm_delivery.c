@@ -168,7 +168,7 @@ static void not_applicable(row_t *r, const char *why)
 /* The device may have something of it. */
 static int is_there(const row_t *r)
 {
-    return r && strcmp(r->state, "not_applicable") && (*r->applied || r->command_id || strcmp(r->state, "pending"));
+    return r && strcmp(r->state, "not_applicable") != 0 && (*r->applied || r->command_id || strcmp(r->state, "pending") != 0);
 }
 
 /* The policy's account waits for the one that was made by hand. */
@@ -190,7 +190,7 @@ static void hold(settle_t *s, const device_t *v, const row_t *was, row_t *r)
 
 static void decide_apple(settle_t *s, const device_t *v, int type, const want_t *w, const row_t *was, row_t *r)
 {
-    int fresh = !was || strcmp(was->hash, w->hash) || !strcmp(was->state, "not_applicable");
+    int fresh = !was || strcmp(was->hash, w->hash) != 0 || !strcmp(was->state, "not_applicable");
 
     if (!*w->hash) {
         if (!is_there(was)) {
@@ -219,10 +219,10 @@ static void decide_mail(settle_t *s, const device_t *v, const want_t *w, const r
 {
     if (!*w->hash) {
         not_applicable(r, w->why);
-    } else if (!was || strcmp(was->hash, w->hash) || !strcmp(was->state, "not_applicable")) {
+    } else if (!was || strcmp(was->hash, w->hash) != 0 || !strcmp(was->state, "not_applicable")) {
         begin(s, r, w->hash, 0);
     }
-    if (strcmp(was ? was->hash : "", r->hash)) {
+    if (strcmp(was ? was->hash : "", r->hash) != 0) {
         json_array_append_new(s->changes, json_string(v->d->device_id));
     }
 }
@@ -296,7 +296,7 @@ static const char *mail_of(settle_t *s, const device_t *v)
 {
     const char *now = !v->d->result_id[MDM_POLICY_EMAIL] ? "none" : mdm_delivery_direct(v->d) ? "direct" : "proxy", *was = v->f->mail;
 
-    if (strcmp(was, now) && !strcmp(now, "none")) {
+    if (strcmp(was, now) != 0 && !strcmp(now, "none")) {
         if (*was && (v->f->eas || v->apple)) {
             message(s, v->d->device_id, "mail.no_policy", "said_mail_no_policy");
         }
@@ -304,7 +304,7 @@ static const char *mail_of(settle_t *s, const device_t *v)
             event(s, v->d->device_id, "mail.no_policy", json_pack("{s:s}", "before", was));
         }
     }
-    if (strcmp(was, now)) {
+    if (strcmp(was, now) != 0) {
         tell_person(s, v, was, now);
     }
     return now;
@@ -315,10 +315,10 @@ static void tell_device(settle_t *s, const device_t *v)
     const mdm_compliance_in_t in = {v->f->passcode_present, v->f->passcode_compliant, v->f->encryption, v->rows};
     const char *compliance = mdm_compliance(s->ctx, &in, NULL), *mail = mail_of(s, v);
 
-    if (strcmp(compliance, v->f->compliance) || strcmp(mail, v->f->mail)) {
+    if (strcmp(compliance, v->f->compliance) != 0 || strcmp(mail, v->f->mail) != 0) {
         json_array_append_new(s->devices, json_pack("{s:s, s:s, s:s}", "id", v->d->device_id, "compliance", compliance, "mail", mail));
     }
-    if (strcmp(mail, v->f->mail) && v->f->eas) {
+    if (strcmp(mail, v->f->mail) != 0 && v->f->eas) {
         json_array_append_new(s->changes, json_string(v->d->device_id));
     }
 }
@@ -335,7 +335,7 @@ static apr_status_t settle_one(settle_t *s, const mdm_delivery_device_t *d, cons
     mdm_policy_profile_t profile;
     apr_status_t rv = mdm_delivery_render(&s->render, d, f, account, &v.r);
 
-    v.apple = f->record_id && strcmp(f->record_state, "leaving");
+    v.apple = f->record_id && strcmp(f->record_state, "leaving") != 0;
     v.up = v.apple && !strcmp(f->record_state, "enrolled");
     for (int type = 0; rv == APR_SUCCESS && type < MDM_POLICY_TYPES; type++) {
         int encrypt = type == MDM_POLICY_SECURITY && asks_encryption(d);

@@ -98,7 +98,7 @@ static mdm_compile_facts_t compile_facts(const mdm_q_delivery_facts_t *f)
     mdm_compile_facts_t out = {.os_version = f->os_version, .supervised = (int)f->supervised, .user_enrolled = f->user_enrolled != 0,
                                .shared_ipad = f->shared_ipad != 0};
 
-    out.channels = (f->record_id && strcmp(f->record_state, "leaving") ? MDM_CH_APPLE : 0) | (f->eas ? MDM_CH_EAS : 0)
+    out.channels = (f->record_id && strcmp(f->record_state, "leaving") != 0 ? MDM_CH_APPLE : 0) | (f->eas ? MDM_CH_EAS : 0)
                    | (f->agent ? MDM_CH_AGENT : 0);
     return out;
 }

@@ -209,7 +209,7 @@ static void look(report_t *r, json_t *row)
     const char *state = text(row, "state"), *hash = text(row, "hash"), *there;
     int type = mdm_policy_type_of(text(row, "type"));
 
-    if (type < 0 || strcmp(text(row, "channel"), "mdm") || !strcmp(state, "not_applicable")) {
+    if (type < 0 || strcmp(text(row, "channel"), "mdm") != 0 || !strcmp(state, "not_applicable")) {
         return;
     }
     there = listed(r, type);

@@ -47,11 +47,11 @@ apr_status_t mdm_eas_promise_keep(mdm_db_t *db, const char *person_id, const cha
     const char *field = ctx->fail_field, *text = ctx->fail_text;
     mdm_q_eas_promised_t *promised;
     int settled = 0;
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
     *kept = 0;
     if (!strcmp(platform, "unknown") || (rv = mdm_eas_promised(db, person_id, platform, NULL, &promised)) != APR_SUCCESS || !promised) {
-        return strcmp(platform, "unknown") ? rv : APR_SUCCESS;
+        return rv;
     }
     if ((rv = is_settled(db, person_id, device_id, policy, &settled)) != APR_SUCCESS || !settled) {
         return rv;

@@ -216,7 +216,7 @@ static const ending_t *ask_tls(mdm_ctx_t *ctx, const char *url)
     mdm_cert_t *cert;
     mdm_http_t *http;
 
-    if (!url || strncmp(url, "https://", 8) || apr_uri_parse(ctx->pool, url, &uri) != APR_SUCCESS || !uri.hostinfo
+    if (!url || strncmp(url, "https://", 8) != 0 || apr_uri_parse(ctx->pool, url, &uri) != APR_SUCCESS || !uri.hostinfo
         || mdm_http_make(ctx, ctx->pool, &conf, &http) != APR_SUCCESS) {
         return NULL;
     }

@@ -212,7 +212,7 @@ apr_status_t mdm_ldap_connect(mdm_ctx_t *ctx, const mdm_ldap_conf_t *conf, mdm_l
     l->conf = conf;
     l->made = mdm_ticks();
     apr_pool_cleanup_register(ctx->pool, l, closed, apr_pool_cleanup_null);
-    if (!(l->line = calloc(1, sizeof(*l->line))) || (rc = ldap_initialize(&l->line->ld, uri)) != LDAP_SUCCESS) {
+    if (!(l->line = calloc(1, sizeof(*l->line))) || ldap_initialize(&l->line->ld, uri) != LDAP_SUCCESS) {
         return away(l, "set-up", LDAP_NO_MEMORY);
     }
     l->ld = l->line->ld;

@@ -199,11 +199,9 @@ static const char *word(apr_pool_t *p, const char *s)
 
 static int major_of(const char *os)
 {
-    int major;
+    long major = os ? strtol(os + strcspn(os, "0123456789"), NULL, 10) : 0;
 
-    os = os ? os + strcspn(os, "0123456789") : "";
-    major = atoi(os);
-    return major > 0 && major < 100 ? major : 0;
+    return major > 0 && major < 100 ? (int)major : 0;
 }
 
 /* The last nine digits: with or without the country. */

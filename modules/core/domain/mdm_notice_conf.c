@@ -176,11 +176,11 @@ apr_status_t mdm_notice_conf_edit(mdm_db_t *db, json_t *body)
     c.port = port_given && port ? (int)port : port_given || !was.port ? (!strcmp(c.tls, "tls") ? 465 : !strcmp(c.tls, "starttls") ? 587 : 25) : was.port;
     c.user = *c.host ? c.user : "";
     c.password = *c.user ? c.password : "";
-    if (strcasecmp(c.host, was.host) || c.port != was.port || !strcmp(c.tls, "none")) {
+    if (strcasecmp(c.host, was.host) != 0 || c.port != was.port || !strcmp(c.tls, "none")) {
         c.pin = "";
     }
     /* a password that was kept for one server is not for another that somebody names now */
-    if (!json_object_get(body, "password") && *c.password && (strcasecmp(c.host, was.host) || strcmp(c.user, was.user))) {
+    if (!json_object_get(body, "password") && *c.password && (strcasecmp(c.host, was.host) != 0 || strcmp(c.user, was.user) != 0)) {
         return mdm_fail(ctx, MDM_EINPUT, "password", "must be typed again for another server or user");
     }
     if ((rv = check(ctx, &c)) != APR_SUCCESS) {

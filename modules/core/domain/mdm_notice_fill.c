@@ -88,7 +88,7 @@ static int language_index(const char *language)
 {
     int i = 0;
 
-    while (i < MDM_NOTICE_LANGUAGES - 1 && strcmp(mdm_notice_languages[i], language)) {
+    while (i < MDM_NOTICE_LANGUAGES - 1 && strcmp(mdm_notice_languages[i], language) != 0) {
         i++;
     }
     return i;

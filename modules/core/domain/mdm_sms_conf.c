@@ -179,7 +179,7 @@ static apr_status_t check_kept(mdm_ctx_t *ctx, const stored_t *was, const stored
     const char *name;
     json_t *value;
 
-    if (*c->url && strcmp(origin(ctx->pool, was->url), origin(ctx->pool, c->url))) {
+    if (*c->url && strcmp(origin(ctx->pool, was->url), origin(ctx->pool, c->url)) != 0) {
         json_object_foreach(c->secrets, name, value) {
             if (!json_object_get(given, name)) {
                 return mdm_fail(ctx, MDM_EINPUT, "secrets", "must be typed again for another server: %s", name);

@@ -139,7 +139,7 @@ static int read_var(const char *s, var_t *v)
             return 0;
         }
         apr_cpystrn(word, s, len + 1);
-        if ((v->encoders[v->n] = encoder(word)) < 0 || (encoders[v->encoders[v->n]].number && strcmp(v->name, "to"))) {
+        if ((v->encoders[v->n] = encoder(word)) < 0 || (encoders[v->encoders[v->n]].number && strcmp(v->name, "to") != 0)) {
             return 0;
         }
         v->placed |= !encoders[v->encoders[v->n++]].number;

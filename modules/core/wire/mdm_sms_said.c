@@ -1,6 +1,7 @@
 /* What a gateway answers, and how long a text is. */
 #include "wire/mdm_sms.h"
 
+#include <limits.h>
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,7 @@ static const json_t *find(apr_pool_t *p, const json_t *j, const char *pointer)
 
     for (part = apr_strtok(copy, "/", &last); j && part; part = apr_strtok(NULL, "/", &last)) {
         char *o = part;
+        apr_int64_t at;
 
         for (const char *s = part; *s; s++) {
             int escaped = s[0] == '~' && (s[1] == '0' || s[1] == '1');
@@ -89,7 +91,11 @@ static const json_t *find(apr_pool_t *p, const json_t *j, const char *pointer)
             s += escaped;
         }
         *o = '\0';
-        j = json_is_array(j) ? (strspn(part, "0123456789") == strlen(part) ? json_array_get(j, (size_t)atoi(part)) : NULL) : json_object_get(j, part);
+        if (json_is_array(j)) {
+            j = mdm_parse_i64(part, 0, INT_MAX, &at) == APR_SUCCESS ? json_array_get(j, (size_t)at) : NULL;
+        } else {
+            j = json_object_get(j, part);
+        }
     }
     return j;
 }
@@ -170,7 +176,7 @@ static void judge_answer(mdm_ctx_t *ctx, const mdm_sms_gate_t *g, const mdm_http
     const char *value = text_at(ctx->pool, answer, g->ok_pointer);
 
     if (req->status >= 200 && req->status <= 299) {
-        int ok = !*g->ok_pointer || (value && (*g->ok_value ? !strcmp(value, g->ok_value) : strcmp(value, "null") && strcmp(value, "false")));
+        int ok = !*g->ok_pointer || (value && (*g->ok_value ? !strcmp(value, g->ok_value) : strcmp(value, "null") != 0 && strcmp(value, "false") != 0));
 
         out->result = ok ? MDM_SMS_SENT : MDM_SMS_REFUSED;
     } else if (listed(req->status, wrong)) {
@@ -187,7 +193,7 @@ static void judge_failure(mdm_ctx_t *ctx, const mdm_http_req_t *req, mdm_sms_sai
     static const char *const unsaid[] = {"dns", "connect", "tls", "breaker open", NULL}; /* the gateway has heard nothing */
     int i = 0;
 
-    while (unsaid[i] && strcmp(unsaid[i], req->error)) {
+    while (unsaid[i] && strcmp(unsaid[i], req->error) != 0) {
         i++;
     }
     out->result = req->rv == MDM_ETOOBIG || req->rv == MDM_EINPUT ? MDM_SMS_REFUSED : MDM_SMS_AWAY;

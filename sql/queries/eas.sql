@@ -24,6 +24,7 @@ SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, COALESCE(d.name, ''),
 -- name: eas_record :one
 -- args: person_id:text, native_id:text
 -- cols: {eas_record_cols}
+-- keep
 {eas_record_row}
  WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.native_id = :native_id
    AND (d.id IS NOT NULL OR r.state = 'discovered');
@@ -98,6 +99,7 @@ RETURNING id;
 -- name: eas_slot :one
 -- args: device_id:text, class:text, record_id:text
 -- cols: id:text, state:text, match_rule:text, last_ms:i64
+-- keep
 SELECT r.id, r.state, r.match_rule, COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms)
   FROM source_record r
  WHERE r.device_id = :device_id AND r.kind = 'eas' AND r.class = :class AND r.live = 1 AND r.id <> :record_id;
@@ -115,6 +117,7 @@ UPDATE source_record SET live = 0, state = 'left', last_seen_ms = :now WHERE id 
 
 -- name: eas_record_join :exec1
 -- args: id:text, device_id:text, match_rule:text, now:i64
+-- keep
 UPDATE source_record SET device_id = :device_id, state = 'enrolled', match_rule = :match_rule, last_seen_ms = :now
  WHERE id = :id AND live = 1;
 
@@ -227,6 +230,7 @@ UPDATE device SET state = 'active', mode = 'eas', level = 'email_only', ownershi
 -- name: eas_device_joined :one
 -- args: id:text, native_id:text
 -- cols: name:text
+-- keep
 UPDATE device SET mode = CASE WHEN mode IN ('ios_mdm', 'android_app') THEN mode || '_eas' ELSE mode END,
        eas_device_id = :native_id, version = version + 1
  WHERE id = :id
@@ -250,10 +254,12 @@ SELECT d.id, d.person_id, d.state, d.serial,
 
 -- name: eas_move_events :exec
 -- args: from_id:text, to_id:text
+-- keep
 UPDATE device_event SET device_id = :to_id WHERE device_id = :from_id;
 
 -- name: eas_move_messages :exec
 -- args: from_id:text, to_id:text
+-- keep
 UPDATE message SET object_id = :to_id
  WHERE object_kind = 'device' AND object_id = :from_id
    AND NOT EXISTS (SELECT 1 FROM message o WHERE o.object_kind = 'device' AND o.object_id = :to_id AND o.code = message.code
@@ -261,12 +267,14 @@ UPDATE message SET object_id = :to_id
 
 -- name: eas_move_groups :exec
 -- args: from_id:text, to_id:text
+-- keep
 INSERT INTO device_group_member (group_id, device_id)
 SELECT group_id, :to_id FROM device_group_member WHERE device_id = :from_id
 ON CONFLICT (group_id, device_id) DO NOTHING;
 
 -- name: eas_move_assignments :exec
 -- args: from_id:text, to_id:text
+-- keep
 UPDATE assignment SET target_id = :to_id
  WHERE target_kind = 'device' AND target_id = :from_id
    AND NOT EXISTS (SELECT 1 FROM assignment o WHERE o.object_id = assignment.object_id AND o.target_kind = 'device'
@@ -275,6 +283,7 @@ UPDATE assignment SET target_id = :to_id
 -- An object that was in use keeps what people gave it, though the record of a new enrolment made another one (MAT-07).
 -- name: eas_move_identity :exec
 -- args: from_id:text, to_id:text
+-- keep
 UPDATE device SET (name, name_key, folder_id, department, site, location, notes, created_ms) =
        (SELECT f.name, f.name_key, f.folder_id, f.department, f.site, f.location, f.notes, f.created_ms
           FROM device f WHERE f.id = :from_id), version = version + 1
@@ -283,6 +292,7 @@ UPDATE device SET (name, name_key, folder_id, department, site, location, notes,
 -- Its record has moved by now; what is left goes with it.
 -- name: eas_device_drop :exec
 -- args: id:text
+-- keep
 DELETE FROM device WHERE id = :id;
 
 -- ---------------------------------------------------------------- the portal

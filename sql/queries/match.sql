@@ -224,6 +224,7 @@ UPDATE source_record SET match_rule = :match_rule WHERE id = :record_id;
 
 -- name: match_undo_drop :exec
 -- args: record_id:text
+-- keep
 DELETE FROM match_undo WHERE record_id = :record_id;
 
 -- part: undo_into
@@ -248,6 +249,7 @@ SELECT :record_id, t.id, :now, :by_person, f.id, f.name, f.name_key, f.folder_id
 -- Before the two become one.
 -- name: match_undo_put :exec
 -- args: record_id:text, from_id:text, to_id:text, by_person:i64, now:i64
+-- keep
 -- only: pgsql
 {undo_into}
        (SELECT COALESCE(CAST(jsonb_agg(v.x) AS TEXT), '[]') FROM {undo_events}), (SELECT COALESCE(CAST(jsonb_agg(v.x) AS TEXT), '[]') FROM {undo_groups}),

@@ -24,7 +24,7 @@ static apr_status_t run_expiry(mdm_ctx_t *ctx, mdm_job_t *job)
 {
     const mdm_expiry_t what = {.public_url = mdm_core_services()->public_url(NULL)};
 
-    return mdm_expiry_run(ctx, &what);
+    return mdm_expiry_run(ctx, job, &what);
 }
 
-const mdm_jobkind_t mdm_expiry_kind = {.name = MDM_EXPIRY_JOB, .target_class = "db", .lease_s = LEASE_S, .period_ms = 3600000, .run = run_expiry};
+const mdm_jobkind_t mdm_expiry_kind = {.name = MDM_EXPIRY_JOB, .target_class = "self", .lease_s = LEASE_S, .period_ms = 3600000, .run = run_expiry};

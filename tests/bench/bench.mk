@@ -15,7 +15,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,CC $<) $(CC) $(CORE_CFLAGS) -o $@ $< $(CORE_LIB) $(LIB_LIBS) $(APR_LIBS) -lpthread
 
-bench: packages-test packages-bench all $(BENCH_BIN) ## measure (BENCH=PRF-01,PRF-07): table and bench.json
+bench: packages-test packages-bench all $(BENCH_BIN) $(BUILD)/unit/test_match_corpus ## measure (BENCH=PRF-01,PRF-07): table and bench.json
 	@$(RUN_ENV) BENCH='$(BENCH)' exec $(PYTHON) -W ignore tests/bench/bench.py
 
 KILL_CYCLES ?= 10000

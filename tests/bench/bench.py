@@ -23,7 +23,7 @@ from growth import growth  # noqa: E402
 from hold import prf_05  # noqa: E402
 from imports import ios_13  # noqa: E402
 from lists import prf_09  # noqa: E402
-from matching import mat_10  # noqa: E402
+from matching import mat_10, mat_11  # noqa: E402
 from measure import (CONTACTS, DEVICES, POLL, QUEUE, ROUNDS, SECONDS, Bench, acknowledged, count, fill_queues, idle, median,  # noqa: E402
                      ours, row, static_file, token_update, turns)
 from pushes import prf_08  # noqa: E402
@@ -110,9 +110,9 @@ def prf_12(bench):
 
 # Each gives its row, or several: PRF-13 brings PRF-15.
 ROWS = {"PRF-01": prf_01, "PRF-02": prf_02, "PRF-03": prf_03, "PRF-04": prf_04, "PRF-05": prf_05, "PRF-06": prf_06, "PRF-07": prf_07, "PRF-08": prf_08,
-        "PRF-12": prf_12, "PRF-09": prf_09, "PRF-13": growth, "DEV-07": dev_07, "IOS-13": ios_13, "POL-09": pol_09, "MAT-10": mat_10, "PEN-06": pen_06,
-        "USR-07": usr_07}
-NO_ZONE = {"PRF-05", "PRF-06", "PRF-07", "PRF-08", "PRF-13", "DEV-07", "IOS-13", "POL-09", "MAT-10", "PEN-06", "USR-07"}
+        "PRF-12": prf_12, "PRF-09": prf_09, "PRF-13": growth, "DEV-07": dev_07, "IOS-13": ios_13, "POL-09": pol_09, "MAT-10": mat_10, "MAT-11": mat_11,
+        "PEN-06": pen_06, "USR-07": usr_07}
+NO_ZONE = {"PRF-05", "PRF-06", "PRF-07", "PRF-08", "PRF-13", "DEV-07", "IOS-13", "POL-09", "MAT-10", "MAT-11", "PEN-06", "USR-07"}
 
 
 def cell(value):

@@ -64,8 +64,8 @@ def from_lines(name, text):
 
 # More lanes than cores, because the tests wait as much as they work; a lane runs its parts in order, and helps others when it has done.
 LANES = [
-    [shared("it.1", "tests/it"), shared("browser.2", "tests/browser"), {"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka}],
-    [shared("it.2", "tests/it"), shared("browser.3", "tests/browser"), {"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}],
+    [{"name": "sql", "cmd": [*MAKE, "sql-test"], "count": from_cmocka}, shared("it.1", "tests/it"), shared("browser.2", "tests/browser")],
+    [{"name": "fuzz", "cmd": [*MAKE, "fuzz"], "count": from_lines}, shared("it.2", "tests/it"), shared("browser.3", "tests/browser")],
     [shared("browser.1", "tests/browser"), shared("it.3", "tests/it"), pytest("queries", "tests/sql")],
     [pytest("guards", "tests/guards"),
      {"name": "unit", "cmd": [*MAKE, "unit"], "count": from_cmocka},

@@ -275,7 +275,7 @@ static void watch(void)
     const mdm_expiry_t what = {.public_url = ""};
     mdm_ctx_t *sub = mdm_ctx_sub(z->t->ctx);
 
-    assert_int_equal(mdm_expiry_run(sub, &what), APR_SUCCESS);
+    assert_int_equal(mdm_expiry_run(sub, NULL, &what), APR_SUCCESS);
     apr_pool_destroy(sub->pool);
 }
 

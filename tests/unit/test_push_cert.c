@@ -51,7 +51,7 @@ static apr_status_t watch(void)
 {
     const mdm_expiry_t what = {.public_url = ""};
 
-    return mdm_expiry_run(z->t->ctx, &what);
+    return mdm_expiry_run(z->t->ctx, NULL, &what);
 }
 
 /* Each mark once, whether the message was acknowledged or not; a day that passes between two marks tells nothing. */

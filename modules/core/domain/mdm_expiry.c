@@ -206,7 +206,7 @@ static apr_status_t remind(run_t *r, int *more)
 /* ---------------------------------------------------------------- the job */
 
 /* The certificate that devices see at the public address, whether it is trusted or not; NULL: nobody knows. */
-static const ending_t *ask_tls(mdm_ctx_t *ctx, const char *url)
+static const ending_t *ask_tls(mdm_ctx_t *ctx, const mdm_job_t *job, const char *url)
 {
     const mdm_http_conf_t conf = {.pin = "", .max_parallel = 1, .max_connections = 1};
     mdm_http_req_t req = {.method = "HEAD", .url = url, .timeout_ms = 10000, .connect_ms = 5000}, *list = &req;
@@ -220,7 +220,7 @@ static const ending_t *ask_tls(mdm_ctx_t *ctx, const char *url)
         || mdm_http_make(ctx, ctx->pool, &conf, &http) != APR_SUCCESS) {
         return NULL;
     }
-    mdm_http_run(ctx, http, &list, 1, NULL);
+    mdm_http_run(ctx, http, &list, 1, job ? job->stop : NULL);
     if (!req.peer.len || mdm_cert_from_der(ctx, req.peer.data, req.peer.len, &cert) != APR_SUCCESS || of_cert(&r, cert, out) != APR_SUCCESS) {
         return NULL;
     }
@@ -228,9 +228,9 @@ static const ending_t *ask_tls(mdm_ctx_t *ctx, const char *url)
     return out;
 }
 
-apr_status_t mdm_expiry_run(mdm_ctx_t *ctx, const mdm_expiry_t *what)
+apr_status_t mdm_expiry_run(mdm_ctx_t *ctx, const mdm_job_t *job, const mdm_expiry_t *what)
 {
-    run_t r = {.ctx = ctx, .tls = ask_tls(ctx, what->public_url)};
+    run_t r = {.ctx = ctx, .tls = ask_tls(ctx, job, what->public_url)};
     apr_status_t rv = mdm_db_open(ctx, &r.db);
     int more = 1;
 

@@ -4,6 +4,7 @@
 #define MDM_EXPIRY_H
 
 #include "db/mdm_db.h"
+#include "domain/mdm_job.h"
 
 #define MDM_EXPIRY_JOB "zone.expiry"
 
@@ -12,7 +13,8 @@ typedef struct mdm_expiry_t {
 } mdm_expiry_t;
 
 /* The job. Each mark of each thing is told once, whatever becomes of the message: a message, an audit row, and a notice for administrators who receive
- * alerts. What was replaced in time is told no more. Holds no connection to the database while it asks public_url. */
-apr_status_t mdm_expiry_run(mdm_ctx_t *ctx, const mdm_expiry_t *what);
+ * alerts. What was replaced in time is told no more. Holds no connection to the database while it asks public_url, and asks no longer
+ * than the child lives. job may be NULL (tests). */
+apr_status_t mdm_expiry_run(mdm_ctx_t *ctx, const mdm_job_t *job, const mdm_expiry_t *what);
 
 #endif

@@ -443,6 +443,12 @@ class Zone:
                 zf.give_away(self.root / "db")
         return self._pg_sql(params, statement.replace("%", "%%").replace("?", "%s"), args)
 
+    def publish(self, policy, settings):
+        """A next version of a policy, in force from now on: what a version says never changes, and a computation under way remembers it."""
+        number = self.sql("SELECT COALESCE(MAX(number), 0) + 1 FROM policy_version WHERE policy_id = ?", policy)[0][0]
+        self.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, ?, ?, 0)", policy, number, settings)
+        self.sql("UPDATE policy SET published = ? WHERE id = ?", number, policy)
+
     def _pg_sql(self, params, statement, args):
         """On a connection that is kept for the next one: PostgreSQL takes much longer for a new connection than for an answer."""
         import psycopg2

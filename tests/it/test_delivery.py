@@ -28,7 +28,7 @@ class Policy:
 
     def set(self, **settings):
         text = json.dumps({k.replace("__", "."): {"corporate": v, "personal": v} for k, v in settings.items()})
-        self.zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", text, self.id)
+        self.zone.publish(self.id, text)
         self.mark()
 
     def remove(self):

@@ -105,7 +105,7 @@ def test_server_only_without_an_email_policy(zone, post):
                  " VALUES (?, 'policy', ?, 'email', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), policy, device)
         mark()
         harness.wait_for(lambda: flows(folders(phone)))
-        zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", settings % "true", policy)
+        zone.publish(policy, settings % "true")
         mark()
         harness.wait_for(lambda: ours(folders(phone)))
         assert post.console.get(f"/devices/{device}")["mail_mode"] == "direct"

@@ -68,10 +68,9 @@ def shorter_than(zone, device, length):
     if not zone.sql(rows, name):
         ident = str(uuid.uuid4())
         zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'security', ?, 1, 0)", ident, name)
-        zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 0)", ident, settings)
         zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
                  " VALUES (?, 'policy', ?, 'security', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), ident, device)
-    zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", settings, zone.sql(rows, name)[0][0])
+    zone.publish(zone.sql(rows, name)[0][0], settings)
     zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
 
 

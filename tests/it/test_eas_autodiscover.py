@@ -61,10 +61,9 @@ def test_through_the_gate_unless_policy_says_direct(zone, post):
 
     def says(direct):
         settings = {"email.direct": {"personal": direct}, "email.direct_server": {"personal": post.row["id"]}}
-        zone.sql("UPDATE policy_version SET settings = ? WHERE policy_id = ?", json.dumps(settings), policy)
+        zone.publish(policy, json.dumps(settings))
         zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('device', ?)", device)
     zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, 'email', ?, 1, 0)", policy, policy)
-    zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, '{}', 0)", policy)
     zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
              " VALUES (?, 'policy', ?, 'email', 'device', ?, 'device_first', 0)", str(uuid.uuid4()), policy, device)
     try:

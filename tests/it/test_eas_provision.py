@@ -38,9 +38,7 @@ def policy(zone, post):
     def assign(device, settings, kind="security"):
         ident = made.setdefault((device, kind), str(uuid.uuid4()))
         zone.sql("INSERT INTO policy (id, type, name, published, created_ms) VALUES (?, ?, ?, 1, 0) ON CONFLICT DO NOTHING", ident, kind, ident)
-        zone.sql("INSERT INTO policy_version (policy_id, number, settings, created_ms) VALUES (?, 1, ?, 0) "
-                 "ON CONFLICT (policy_id, number) DO UPDATE SET settings = excluded.settings",
-                 ident, json.dumps({k: {"corporate": v, "personal": v} for k, v in settings.items()}))
+        zone.publish(ident, json.dumps({k: {"corporate": v, "personal": v} for k, v in settings.items()}))
         zone.sql("INSERT INTO assignment (id, object_kind, object_id, object_type, target_kind, target_id, conflict, created_ms)"
                  " SELECT ?, 'policy', ?, ?, 'device', ?, 'device_first', 0 WHERE NOT EXISTS (SELECT 1 FROM assignment WHERE object_id = ?)",
                  str(uuid.uuid4()), ident, kind, device, ident)

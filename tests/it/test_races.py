@@ -95,8 +95,7 @@ def policy_for_all(zone, value, folder=seed.ROOT_FOLDER):
 
 def publish(zone, policy, value, folder=seed.ROOT_FOLDER):
     settings = json.dumps({"security.password": {"corporate": True, "personal": True}, "security.min_length": {"corporate": value, "personal": value}})
-    zone.sql("UPDATE policy_version SET settings = ?, number = number + 1 WHERE policy_id = ?", settings, policy)
-    zone.sql("UPDATE policy SET published = published + 1 WHERE id = ?", policy)
+    zone.publish(policy, settings)
     zone.sql("INSERT INTO recompute (target_kind, target_id) VALUES ('folder', ?)", folder)
 
 

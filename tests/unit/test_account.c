@@ -1,47 +1,11 @@
 /* Account-driven enrolment on a real database: settings, whose account it is, access tokens and what the cache keeps of one (IOS-08, R14, R21). MDM_TEST_DB
  * chooses the engine. */
-#include "dbtest.h"
+#include "people_test.h"
 
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "domain/mdm_account.h"
 #include "domain/mdm_otp.h"
-
-typedef struct fix_t {
-    dbtest_t *t;
-    mdm_db_t *db;
-    mdm_person_t *anna, *ben;
-} fix_t;
-
-static int setup(void **state)
-{
-    dbtest_t *t = dbtest_make(1);
-    fix_t *f = apr_pcalloc(t->pool, sizeof(*f));
-    const char *anna, *ben, *source;
-    mdm_keyring_t *keys;
-
-    f->t = t;
-    assert_int_equal(mdm_keyring_parse(t->ctx, t->pool, mdm_keyring_new(t->pool), &keys), APR_SUCCESS);
-    t->env.keys = keys;
-    assert_int_equal(mdm_person_create(t->ctx, "anna", "Anna Example", "Anna@Example.org", "", "right-Pass-1", &anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_create(t->ctx, "ben", "Ben Example", "", "", "right-Pass-1", &ben), APR_SUCCESS);
-    assert_int_equal(mdm_db_open(t->ctx, &f->db), APR_SUCCESS);
-    assert_int_equal(mdm_local_source(f->db, &source), APR_SUCCESS);
-    assert_int_equal(mdm_enroll_policy_create_demo(f->db, source), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, anna, &f->anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, ben, &f->ben), APR_SUCCESS);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fix_t *f = *state;
-
-    mdm_db_close(f->db);
-    dbtest_end(f->t);
-    return 0;
-}
 
 static void set(fix_t *f, const char *mode, const char *domain)
 {
@@ -166,10 +130,10 @@ static void test_cached(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_who_may, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_token, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cached, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settings, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_who_may, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_token, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_cached, people_setup_demo, people_teardown),
     };
 
     apr_initialize();

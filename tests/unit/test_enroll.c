@@ -1,58 +1,11 @@
 /* Enrolment on a real database: policies, links, challenges, device objects (ENR-01..08, MAT-07, PEN-01, R14, R15, R34, R39). */
-#include "dbtest.h"
+#include "people_test.h"
 
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
 #include "enroll_test.h"
 
 #define ROOT "00000000-0000-4000-8000-000000000001"
-
-typedef struct fix_t {
-    dbtest_t *t;
-    mdm_db_t *db;
-    mdm_person_t *anna, *ben;
-    const char *source;
-} fix_t;
-
-static int setup(void **state)
-{
-    dbtest_t *t = dbtest_make(1);
-    fix_t *f = apr_pcalloc(t->pool, sizeof(*f));
-    const char *anna, *ben;
-    mdm_keyring_t *keys;
-
-    f->t = t;
-    assert_int_equal(mdm_keyring_parse(t->ctx, t->pool, mdm_keyring_new(t->pool), &keys), APR_SUCCESS);
-    t->env.keys = keys;
-    assert_int_equal(mdm_person_create(t->ctx, "anna", "Anna Example", "anna@example.org", "", "right-Pass-1", &anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_create(t->ctx, "ben", "Ben Example", "", "", "right-Pass-1", &ben), APR_SUCCESS);
-    assert_int_equal(mdm_db_open(t->ctx, &f->db), APR_SUCCESS);
-    assert_int_equal(mdm_local_source(f->db, &f->source), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, anna, &f->anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, ben, &f->ben), APR_SUCCESS);
-    *state = f;
-    return 0;
-}
-
-static int setup_demo(void **state)
-{
-    fix_t *f;
-
-    setup(state);
-    f = *state;
-    assert_int_equal(mdm_enroll_policy_create_demo(f->db, f->source), APR_SUCCESS);
-    assert_int_equal(mdm_enroll_policy_create_demo(f->db, f->source), APR_SUCCESS); /* again: nothing happens */
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fix_t *f = *state;
-
-    mdm_db_close(f->db);
-    dbtest_end(f->t);
-    return 0;
-}
 
 static void sql(fix_t *f, const char *text)
 {
@@ -258,6 +211,17 @@ static void test_policy_precedence(void **state)
     expect_policy(f, "by person");
     sql(f, "UPDATE policy SET published = 0 WHERE name = 'by person'"); /* not published yet: not in force */
     expect_policy(f, "by one first");
+}
+
+static void test_demo_policy_is_made_once(void **state)
+{
+    fix_t *f = *state;
+    mdm_enroll_policy_t *first, *again;
+
+    assert_int_equal(mdm_enroll_policy(f->db, f->anna, &first), APR_SUCCESS);
+    assert_int_equal(mdm_enroll_policy_create_demo(f->db, f->source), APR_SUCCESS);
+    assert_int_equal(mdm_enroll_policy(f->db, f->anna, &again), APR_SUCCESS);
+    assert_string_equal(first->policy_id, again->policy_id);
 }
 
 static void test_damaged_policy(void **state)
@@ -748,12 +712,12 @@ static void test_why(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup_demo, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, people_setup_demo, people_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_versions),
         T(test_expand), T(test_policy_check),
-        cmocka_unit_test_setup_teardown(test_policy_precedence, setup, teardown),
-        T(test_damaged_policy), T(test_pending), T(test_what_the_policy_forbids), T(test_max_devices), T(test_steps),
+        cmocka_unit_test_setup_teardown(test_policy_precedence, people_setup, people_teardown),
+        T(test_demo_policy_is_made_once), T(test_damaged_policy), T(test_pending), T(test_what_the_policy_forbids), T(test_max_devices), T(test_steps),
         T(test_challenge), T(test_challenge_bad), T(test_new_device), T(test_duplicate_names), T(test_rules),
         T(test_min_os_and_serial), T(test_again), T(test_other_person), T(test_other_person_when_contact_is_not_written),
         T(test_retired_blocked_leaving), T(test_person_gone), T(test_why), T(test_named_folder_and_device)};

@@ -2,7 +2,7 @@
 #include <dlfcn.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
-#include "dbtest.h"
+#include "people_test.h"
 
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
@@ -35,42 +35,6 @@ unsigned char *SHA256(const unsigned char *data, size_t n, unsigned char *out)
 }
 
 /* ---------------------------------------------------------------- fixture */
-
-typedef struct fix_t {
-    dbtest_t *t;
-    mdm_db_t *db;
-    mdm_person_t *anna, *ben;
-} fix_t;
-
-static int setup(void **state)
-{
-    dbtest_t *t = dbtest_make(1);
-    fix_t *f = apr_pcalloc(t->pool, sizeof(*f));
-    const char *anna, *ben, *source;
-    mdm_keyring_t *keys;
-
-    f->t = t;
-    assert_int_equal(mdm_keyring_parse(t->ctx, t->pool, mdm_keyring_new(t->pool), &keys), APR_SUCCESS);
-    t->env.keys = keys;
-    assert_int_equal(mdm_person_create(t->ctx, "anna", "Anna Example", "anna@example.org", "", "right-Pass-1", &anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_create(t->ctx, "ben", "Ben Example", "", "", "right-Pass-1", &ben), APR_SUCCESS);
-    assert_int_equal(mdm_db_open(t->ctx, &f->db), APR_SUCCESS);
-    assert_int_equal(mdm_local_source(f->db, &source), APR_SUCCESS);
-    assert_int_equal(mdm_enroll_policy_create_demo(f->db, source), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, anna, &f->anna), APR_SUCCESS);
-    assert_int_equal(mdm_person_get(f->db, ben, &f->ben), APR_SUCCESS);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fix_t *f = *state;
-
-    mdm_db_close(f->db);
-    dbtest_end(f->t);
-    return 0;
-}
 
 static void set(fix_t *f, const char *json)
 {
@@ -505,15 +469,15 @@ static void test_person_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),       cmocka_unit_test_setup_teardown(test_text, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_valid_from, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_named_devices, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_phone, setup, teardown),          cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_needs, setup, teardown),          cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lock, setup, teardown),           cmocka_unit_test_setup_teardown(test_expired, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_is_needed, setup, teardown), cmocka_unit_test_setup_teardown(test_same_work, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_person_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settings, people_setup_demo, people_teardown),       cmocka_unit_test_setup_teardown(test_text, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_valid_from, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_named_devices, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_phone, people_setup_demo, people_teardown),          cmocka_unit_test_setup_teardown(test_provision, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_needs, people_setup_demo, people_teardown),          cmocka_unit_test_setup_teardown(test_groups, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_once, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_lock, people_setup_demo, people_teardown),           cmocka_unit_test_setup_teardown(test_expired, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_needed, people_setup_demo, people_teardown), cmocka_unit_test_setup_teardown(test_same_work, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_person_gone, people_setup_demo, people_teardown),
     };
 
     apr_initialize();

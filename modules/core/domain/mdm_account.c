@@ -229,25 +229,6 @@ static apr_status_t redeem(mdm_db_t *db, const char *token, const char *kind, md
     return rv;
 }
 
-/* The refusal that counts is the one that the caller answers with. */
-static apr_status_t refused(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *field = ctx->fail_field, *text = ctx->fail_text;
-    apr_status_t rv = mdm_db_begin(db);
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_enroll_refused(db, pending, facts, text);
-    }
-    rv = mdm_db_end(db, rv);
-    if (rv != APR_SUCCESS) {
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0482", rv, "the refusal of enrolment %s can't be noted", pending->id);
-    }
-    ctx->fail_field = field;
-    ctx->fail_text = text;
-    return MDM_EDENIED;
-}
-
 apr_status_t mdm_account_admit(mdm_db_t *db, const char *token, const char *kind, const mdm_enroll_facts_t *facts, mdm_pending_t **out)
 {
     apr_status_t rv = mdm_db_begin(db);
@@ -260,7 +241,7 @@ apr_status_t mdm_account_admit(mdm_db_t *db, const char *token, const char *kind
         return rv;
     }
     rv = mdm_enroll_preview(db, *out, facts);
-    return rv == MDM_EDENIED ? refused(db, *out, facts) : rv;
+    return rv == MDM_EDENIED ? mdm_enroll_refused_early(db, *out, facts) : rv;
 }
 
 apr_status_t mdm_account_shown_first(mdm_db_t *db, const mdm_pending_t *pending, const char *token)

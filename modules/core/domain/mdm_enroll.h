@@ -200,6 +200,9 @@ apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const cha
 /* After a refusal of mdm_enroll_begin() and the rollback: writes what happened where people look (step, audit, and a message on the device
  * that the identifiers belong to). In a transaction of its own. */
 apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts, const char *why);
+/* The same before there is an identity (mdm_enroll_preview()), in its own transaction: db is in none. MDM_EDENIED with the refusal that the context holds,
+ * which is what the caller answers, whatever becomes of the note. */
+apr_status_t mdm_enroll_refused_early(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts);
 /* A step for the timeline and the portal's live view: "opened", "profile", "issued", "authenticated"; error NULL or a sentence. */
 apr_status_t mdm_pending_step(mdm_db_t *db, const char *pending_id, const char *step, const char *error);
 

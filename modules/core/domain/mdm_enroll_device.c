@@ -450,3 +450,21 @@ apr_status_t mdm_enroll_refused(mdm_db_t *db, const mdm_pending_t *pending, cons
     detail = mdm_json_own(ctx, json_pack("{s:s}", "reason", sentence));
     return mdm_audit(db, "device.enroll", "pending", pending->id, pending->person_login, "refused", detail);
 }
+
+apr_status_t mdm_enroll_refused_early(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *field = ctx->fail_field, *text = ctx->fail_text;
+    apr_status_t rv = mdm_db_begin(db);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_enroll_refused(db, pending, facts, text);
+    }
+    rv = mdm_db_end(db, rv);
+    if (rv != APR_SUCCESS) {
+        mdm_log(ctx, MDM_LOG_ERR, "MDM0480", rv, "the refusal of enrolment %s can't be noted", pending->id);
+    }
+    ctx->fail_field = field;
+    ctx->fail_text = text;
+    return MDM_EDENIED;
+}

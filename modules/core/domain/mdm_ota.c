@@ -82,25 +82,6 @@ static apr_status_t again(mdm_db_t *db, const mdm_pending_t *pending, const mdm_
     return rv;
 }
 
-/* The refusal that counts is the one that the caller answers with. */
-static apr_status_t refused(mdm_db_t *db, const mdm_pending_t *pending, const mdm_ota_report_t *report, apr_status_t why)
-{
-    mdm_ctx_t *ctx = mdm_db_ctx(db);
-    const char *field = ctx->fail_field, *text = ctx->fail_text;
-    apr_status_t rv = mdm_db_begin(db);
-
-    if (rv == APR_SUCCESS) {
-        rv = mdm_enroll_refused(db, pending, &report->facts, text);
-    }
-    rv = mdm_db_end(db, rv);
-    if (rv != APR_SUCCESS) {
-        mdm_log(ctx, MDM_LOG_ERR, "MDM0480", rv, "the refusal of enrolment %s can't be noted", pending->id);
-    }
-    ctx->fail_field = field;
-    ctx->fail_text = text;
-    return why;
-}
-
 apr_status_t mdm_ota_admit(mdm_db_t *db, const mdm_ca_t *ca, const mdm_pending_t *pending, const mdm_ota_report_t *report, int *second)
 {
     mdm_pending_t *fresh = NULL;
@@ -118,5 +99,5 @@ apr_status_t mdm_ota_admit(mdm_db_t *db, const mdm_ca_t *ca, const mdm_pending_t
         return rv;
     }
     rv = mdm_enroll_preview(db, fresh, &report->facts);
-    return rv == MDM_EDENIED ? refused(db, fresh, report, rv) : rv;
+    return rv == MDM_EDENIED ? mdm_enroll_refused_early(db, fresh, &report->facts) : rv;
 }

@@ -81,13 +81,6 @@ static int ask_login(mdm_web_call_t *call)
     return mdm_web_empty(r, HTTP_UNAUTHORIZED);
 }
 
-static const char *bearer(const request_rec *r)
-{
-    const char *s = apr_table_get(r->headers_in, "Authorization");
-
-    return s && !strncasecmp(s, "Bearer ", 7) ? s + 7 + strspn(s + 7, " ") : NULL;
-}
-
 static apr_status_t read_report(mdm_web_call_t *call, mdm_enroll_facts_t *out)
 {
     mdm_blob_t body;
@@ -161,16 +154,14 @@ static int answer(mdm_web_call_t *call, const char *token, apr_status_t rv, cons
 int enroll_account_post(mdm_web_call_t *call)
 {
     const mdm_services_t *svc = call->svc;
-    const char *ip = call->r->useragent_ip, *token = bearer(call->r);
+    const char *ip = call->r->useragent_ip, *token = mdm_web_bearer(call->r);
     mdm_enroll_facts_t facts;
     mdm_blob_t profile;
     apr_status_t rv;
     int wait = svc->throttle_check("scep", ip);
 
     if (wait > 0) {
-        apr_table_setn(call->r->headers_out, "Retry-After", apr_itoa(call->r->pool, wait));
-        apr_table_setn(call->r->notes, "mdm-decision", "throttled");
-        return mdm_web_empty(call->r, HTTP_TOO_MANY_REQUESTS);
+        return mdm_web_throttled(call->r, wait);
     }
     rv = svc->db_away() || !svc->mdm_role() ? MDM_EUNAVAIL : read_report(call, &facts);
     if (rv == APR_SUCCESS) {

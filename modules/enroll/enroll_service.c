@@ -84,9 +84,7 @@ int enroll_service_post(mdm_web_call_t *call)
     int wait = svc->throttle_check("scep", ip);
 
     if (wait > 0) {
-        apr_table_setn(call->r->headers_out, "Retry-After", apr_itoa(call->r->pool, wait));
-        apr_table_setn(call->r->notes, "mdm-decision", "throttled");
-        return mdm_web_empty(call->r, HTTP_TOO_MANY_REQUESTS);
+        return mdm_web_throttled(call->r, wait);
     }
     rv = svc->db_away() ? MDM_EUNAVAIL : read_report(call, &report);
     if (rv == APR_SUCCESS && (rv = mdm_db_open(call->ctx, &db)) == APR_SUCCESS) {

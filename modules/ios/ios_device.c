@@ -130,21 +130,13 @@ static apr_status_t agree(const mdm_services_t *svc, mdm_ctx_t *ctx, const mdm_d
                ? mdm_fail(ctx, MDM_EIDENTITY, NULL, "The request brings the identities of two devices.") : rv;
 }
 
-/* The access token of a device under account-driven enrolment; NULL: none. */
-static const char *bearer(const request_rec *r)
-{
-    const char *s = apr_table_get(r->headers_in, "Authorization");
-
-    return s && !strncasecmp(s, "Bearer ", 7) ? s + 7 + strspn(s + 7, " ") : NULL;
-}
-
 static int answer(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, const endpoint_t *e)
 {
     ios_identity_t id[2];
     mdm_blob_t body;
     mdm_devrec_t rec;
     int two, longer;
-    mdm_apple_who_t who = {NULL, &rec, bearer(r), svc->device_is_native, svc->device_by_udid};
+    mdm_apple_who_t who = {NULL, &rec, mdm_web_bearer(r), svc->device_is_native, svc->device_by_udid};
     mdm_apple_answer_t *a = NULL;
     apr_status_t rv = read_and_prove(r, ctx, e, &body, id, &two, &longer);
 

@@ -249,13 +249,6 @@ static int get_crl(request_rec *r, mdm_ctx_t *ctx, const mdm_ca_t *ca)
     return same ? mdm_web_empty(r, HTTP_NOT_MODIFIED) : mdm_web_bytes(r, HTTP_OK, CRL_TYPE, copy, len);
 }
 
-static int throttled(request_rec *r, int wait)
-{
-    apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
-    apr_table_setn(r->notes, "mdm-decision", "throttled");
-    return mdm_web_empty(r, HTTP_TOO_MANY_REQUESTS);
-}
-
 static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *ctx, const mdm_ca_t *ca)
 {
     mdm_ca_t issuer = *ca;
@@ -264,7 +257,7 @@ static int pki_operation(request_rec *r, const mdm_services_t *svc, mdm_ctx_t *c
     int wait = svc->throttle_check("scep", r->useragent_ip), refused;
 
     if (wait > 0) {
-        return throttled(r, wait);
+        return mdm_web_throttled(r, wait);
     }
     rv = message(r, ctx, &in);
     if (rv == APR_SUCCESS) {

@@ -23,16 +23,9 @@ static const mdm_caller_t *from_session(apr_pool_t *p, const mdm_session_t *s, i
 /* The token of "Authorization: Bearer mdm_…"; NULL if there is none of ours. */
 static const char *bearer(request_rec *r)
 {
-    const char *h = apr_table_get(r->headers_in, "Authorization");
+    const char *h = mdm_web_bearer(r);
 
-    if (!h || strncasecmp(h, "Bearer ", 7) != 0) {
-        return NULL;
-    }
-    h += 7;
-    while (*h == ' ') {
-        h++;
-    }
-    return strncmp(h, "mdm_", 4) == 0 && strlen(h) < 200 ? h : NULL;
+    return h && strncmp(h, "mdm_", 4) == 0 && strlen(h) < 200 ? h : NULL;
 }
 
 /* MDM_EAUTH without or with dead credentials. */

@@ -229,6 +229,20 @@ int mdm_web_empty(request_rec *r, int status)
     return mdm_web_bytes(r, status, NULL, NULL, 0);
 }
 
+int mdm_web_throttled(request_rec *r, int wait)
+{
+    apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
+    apr_table_setn(r->notes, "mdm-decision", "throttled");
+    return mdm_web_empty(r, HTTP_TOO_MANY_REQUESTS);
+}
+
+const char *mdm_web_bearer(const request_rec *r)
+{
+    const char *s = apr_table_get(r->headers_in, "Authorization");
+
+    return s && !strncasecmp(s, "Bearer ", 7) ? s + 7 + strspn(s + 7, " ") : NULL;
+}
+
 int mdm_web_json(request_rec *r, int status, json_t *body)
 {
     const char *text = mdm_json_text(r->pool, body);

@@ -23,6 +23,10 @@ void mdm_web_body_waste(request_rec *r, apr_size_t keep, apr_size_t most, mdm_bl
 int mdm_web_bytes(request_rec *r, int status, const char *type, const void *data, apr_size_t len);
 int mdm_web_json(request_rec *r, int status, json_t *body /* reference is taken */);
 int mdm_web_empty(request_rec *r, int status);
+/* 429 without a body, for devices: to come again in `wait` seconds. Noted as the decision for the log. */
+int mdm_web_throttled(request_rec *r, int wait);
+/* The token of "Authorization: Bearer …"; NULL: none. Of the request's memory. */
+const char *mdm_web_bearer(const request_rec *r);
 int mdm_web_redirect(request_rec *r, const char *location /* 303 */);
 /* application/problem+json (RFC 9457) from ctx->fail_* for an API; logs 5xx once. Retry-After with 503 and 429. */
 int mdm_web_problem(request_rec *r, mdm_ctx_t *ctx, apr_status_t rv);

@@ -279,6 +279,18 @@ static void watch(void)
     apr_pool_destroy(sub->pool);
 }
 
+static mdm_ca_t *authority(void)
+{
+    mdm_db_t *db;
+    mdm_ca_t *ca;
+
+    assert_int_equal(mdm_ca_ensure(z->t->ctx, "Example", MDM_KEY_P256), APR_SUCCESS);
+    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
+    assert_int_equal(mdm_ca_load(db, z->t->pool, &ca), APR_SUCCESS);
+    mdm_db_close(db);
+    return ca;
+}
+
 /* The authority: 30, 7 and 1 days before its end and after it, once each; nothing is said of its helpers, which end elsewhere. */
 static void mail02_authority_ends(void **state)
 {
@@ -287,13 +299,8 @@ static void mail02_authority_ends(void **state)
         const char *told;
     } steps[] = {{40, "0"}, {31, "0"}, {30, "1"}, {29, "1"}, {14, "1"}, {8, "1"}, {7, "2"}, {2, "2"}, {1, "3"}, {-1, "4"}, {-9, "4"}};
     mdm_certinfo_t info;
-    mdm_db_t *db;
-    mdm_ca_t *ca;
+    mdm_ca_t *ca = authority();
 
-    assert_int_equal(mdm_ca_ensure(z->t->ctx, "Example", MDM_KEY_P256), APR_SUCCESS);
-    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_ca_load(db, z->t->pool, &ca), APR_SUCCESS);
-    mdm_db_close(db);
     assert_int_equal(mdm_cert_info(z->t->ctx, ca->ca, &info), APR_SUCCESS);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         z->t->now = apr_time_from_msec(info.not_after_ms - steps[i].days * DAY_MS);
@@ -310,13 +317,8 @@ static void mail02_authority_ends(void **state)
 static void mail02_replaced_in_time(void **state)
 {
     mdm_certinfo_t info;
-    mdm_db_t *db;
-    mdm_ca_t *ca;
+    mdm_ca_t *ca = authority();
 
-    assert_int_equal(mdm_ca_ensure(z->t->ctx, "Example", MDM_KEY_P256), APR_SUCCESS);
-    assert_int_equal(mdm_db_open(z->t->ctx, &db), APR_SUCCESS);
-    assert_int_equal(mdm_ca_load(db, z->t->pool, &ca), APR_SUCCESS);
-    mdm_db_close(db);
     assert_int_equal(mdm_cert_info(z->t->ctx, ca->ra, &info), APR_SUCCESS);
     z->t->now = apr_time_from_msec(info.not_after_ms - 20 * DAY_MS);
     watch();

@@ -61,14 +61,14 @@ export const query = (o) => {
   return s ? `?${s}` : '';
 };
 
-// Asks again every few seconds while the page is seen; tells only what is new. etag: of what the page shows already.
+// Asks again every few seconds while the page is seen; tells what is new. etag: of what the page shows already; without one it shows nothing yet.
 export function poll(path, signal, tell, { every = 5000, etag } = {}) {
   let timer;
   const ask = async () => {
     if (!document.hidden) {
       try {
         const r = await api('GET', path, { etag, signal });
-        if (!r.same) { if (etag) tell(r.data); etag = r.etag; }
+        if (!r.same) { etag = r.etag; tell(r.data); }
       } catch (e) {
         if (signal.aborted || e.status === 401) return;
       }
@@ -76,5 +76,5 @@ export function poll(path, signal, tell, { every = 5000, etag } = {}) {
     if (!signal.aborted) timer = setTimeout(ask, every);
   };
   signal.addEventListener('abort', () => clearTimeout(timer));
-  ask();
+  if (etag) timer = setTimeout(ask, every); else ask();
 }

@@ -1,5 +1,5 @@
 // How far policies are computed again after a change (POL-09): seen only while there is something to do.
-import { api, poll } from './api.js';
+import { poll } from './api.js';
 import { h, fill, icon, number } from './ui.js';
 import { t } from './words.js';
 
@@ -11,7 +11,6 @@ export function progress(signal) {
     fill(box, p.devices + p.marks ? h('div', { class: 'alert working' }, icon('refresh'), h('span', {}, t('pol_computing', null, number(p.devices))),
       h('progress', { max: most || 1, value: most - p.devices, 'aria-label': t('progress') })) : null);
   };
-  api('GET', 'policies/progress', { signal }).then((r) => tell(r.data), () => {});
-  poll('policies/progress', signal, tell, 3000);
+  poll('policies/progress', signal, tell, { every: 3000 });
   return box;
 }

@@ -40,13 +40,18 @@ typedef struct thing_t {
 
 /* ---------------------------------------------------------------- what there is */
 
+static ending_t of_info(const mdm_certinfo_t *i)
+{
+    return (ending_t){i->cn ? i->cn : i->subject, i->serial, i->uid ? i->uid : "", i->not_after_ms};
+}
+
 static apr_status_t of_cert(run_t *r, const mdm_cert_t *cert, ending_t *out)
 {
     mdm_certinfo_t i;
     apr_status_t rv = mdm_cert_info(r->ctx, cert, &i);
 
     if (rv == APR_SUCCESS) {
-        *out = (ending_t){i.cn ? i.cn : i.subject, i.serial, i.uid ? i.uid : "", i.not_after_ms};
+        *out = of_info(&i);
     }
     return rv;
 }
@@ -57,7 +62,7 @@ static apr_status_t read_push(run_t *r, const char *id, ending_t *out)
     apr_status_t rv = mdm_push_cert_info(r->db, &i);
 
     if (rv == APR_SUCCESS) {
-        *out = (ending_t){i.cn ? i.cn : i.subject, i.serial, i.uid ? i.uid : "", i.not_after_ms};
+        *out = of_info(&i);
     }
     return rv;
 }

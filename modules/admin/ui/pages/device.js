@@ -137,7 +137,8 @@ export default async function page({ main, id, query, signal, may, me, again }) 
   const path = `devices/${encodeURIComponent(id)}`;
   const get = () => Promise.all([api('GET', path, { signal }), api('GET', `${path}/records`, { signal }), api('GET', `${path}/commands`, { signal }), api('GET', `${path}/users`, { signal })]);
   const heading = h('div'), box = h('div', { role: 'tabpanel', id: 'panel', tabindex: '0', 'aria-labelledby': `tab-${query.tab || 'info'}` });
-  let [d, records, commands, people] = (await get()).map((r) => r.data.items || r.data);
+  const seen = await get();
+  let [d, records, commands, people] = seen.map((r) => r.data.items || r.data);
   const asked = d.mode.startsWith('ios') || d.mode.startsWith('android');
   const parting = may('device:write') ? (r) => (d.mode.endsWith('_eas') || r.state === 'discovered') && button(t('part'), null, () => part(d, r, again)) : null;
   const tabs = { info: async (b) => fill(b, info(d, records, asked && await summary({ path: `${path}/schedule`, title: d.name, device: true, write: may('device:write'), signal, again }), parting, may('mail:write') && again), users(people, path, may, again)), policies: (b) => policies(b, d, { may, me, again, signal }), apps: grow(`${path}/apps`, appList, t('no_apps'), 'box'), profiles: grow(`${path}/profiles`, profileList, t('nothing'), 'audit'),
@@ -165,6 +166,6 @@ export default async function page({ main, id, query, signal, may, me, again }) 
       if (now === 'info' || now === 'commands') await tabs[now](box);
     } catch (e) { if (e.status === 404) again(); }
   };
-  poll(`${path}/commands`, signal, fresh);
-  poll(path, signal, fresh);
+  poll(`${path}/commands`, signal, fresh, { etag: seen[2].etag });
+  poll(path, signal, fresh, { etag: seen[0].etag });
 }

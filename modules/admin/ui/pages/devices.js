@@ -106,5 +106,5 @@ export default async function page({ main, query, signal, may, me, again }) {
     state.items = state.items.length > d.items.length ? [...d.items, ...rest] : d.items;
     if (state.items.length === d.items.length) state.next = d.next;
     draw();
-  });
+  }, { etag: first.etag });
 }

@@ -8,7 +8,7 @@ const title = (kind) => word('job', kind.split('@')[0].replace('.', '_'));
 export default async function page({ main, query, signal, may, again }) {
   const filter = { state: query.state || '' };
   const path = `jobs${toQuery(filter)}`;
-  const state = (await api('GET', path, { signal })).data;
+  const { data: state, etag } = await api('GET', path, { signal });
   const list = h('div', { class: 'panel flush' });
   const stop = (j) => button(t('cancel_job'), null, async () => { try { await api('POST', `jobs/${j.id}/cancel`); toast(t('cancel_asked')); again(); } catch (e) { say(e); } });
   const draw = () => fill(list, state.items.length === 0 ? empty(t('no_jobs'), 'jobs') : [table([
@@ -23,5 +23,5 @@ export default async function page({ main, query, signal, may, again }) {
   draw();
   fill(main, head(t('jobs'), csvLink(url(`jobs${toQuery({ state: query.state, format: 'csv' })}`), 'jobs')), h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/jobs${toQuery({ state: e.target.value })}`; } },
     h('option', { value: '' }, t('all')), ['waiting', 'running', 'done', 'failed', 'cancelled'].map((s) => h('option', { value: s, selected: s === filter.state }, word('s', s)))))), list);
-  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } });
+  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } }, { etag });
 }

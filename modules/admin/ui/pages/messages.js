@@ -9,7 +9,7 @@ const severity = (m) => { const [cls, pic] = looks[m.severity] || looks[1]; retu
 export default async function page({ main, query, signal, may, again }) {
   const filter = { open: query.open ?? '1', severity: query.severity || '', object: query.object || '' };
   const path = `messages${toQuery(filter)}`;
-  const state = (await api('GET', path, { signal })).data;
+  const { data: state, etag } = await api('GET', path, { signal });
   const list = h('div', { class: 'panel flush' });
   const write = may('device:write');
   const act = (method, where, said) => async () => { try { await api(method, where); toast(t(said)); again(); } catch (e) { say(e); } };
@@ -31,5 +31,5 @@ export default async function page({ main, query, signal, may, again }) {
   fill(main, head(t('messages'), csvLink(url(`messages${toQuery({ ...filter, format: 'csv' })}`), 'messages'), write && state.items.some((m) => !m.acknowledged_at) && button(t('ack_all'), 'ok', all)),
     h('div', { class: 'bar' }, select('open', t('state'), [['1', t('msg_open')], ['0', t('all')]]), select('severity', t('severity'), [['', t('all')], ['2', t('sev_from_2')], ['3', t('sev_3')]]),
       filter.object && h('a', { class: 'btn', href: '#/messages' }, t('reset'))), list);
-  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } });
+  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } }, { etag });
 }

@@ -92,14 +92,14 @@ const columns = (write, retry, again) => [
 
 async function outbox({ query, signal, again }, write) {
   const filter = { state: query.state || '' }, path = `notices${toQuery(filter)}`, list = h('div', { class: 'panel flush' });
-  const state = (await api('GET', path, { signal })).data;
+  const { data: state, etag } = await api('GET', path, { signal });
   const retry = async (n) => { try { await api('POST', `notices/${n.id}/retry`); toast(t('saved')); again(); } catch (e) { say(e); } };
   const more = async () => {
     try { const r = await api('GET', `notices${toQuery({ ...filter, cursor: state.next })}`); state.items.push(...r.data.items); state.next = r.data.next; draw(); } catch (e) { say(e); }
   };
   const draw = () => fill(list, state.items.length === 0 ? empty(t('no_notices'), 'mail') : [table(columns(write, retry, again), state.items), pager(list, state, more)]);
   draw();
-  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } });
+  poll(path, signal, (d) => { if (state.items.length <= d.items.length) { Object.assign(state, d); draw(); } }, { etag });
   return [h('div', { class: 'bar' }, h('div', {}, h('label', { for: 'q-state' }, t('state')), h('select', { id: 'q-state', onchange: (e) => { location.hash = `#/notifications${toQuery({ state: e.target.value })}`; } },
     h('option', { value: '' }, t('all')), states.map((s) => h('option', { value: s, selected: s === filter.state }, word('s', s)))))), list];
 }

@@ -42,5 +42,5 @@ export default async function page({ main, signal, may, again }) {
   const draw = (d) => fill(box, steps(s.data), cards(d, may), h('div', { class: 'split' }, states(d), messages(m.data.items, ack)));
   draw(o.data);
   fill(main, head(t('overview')), box);
-  poll('overview', signal, draw);
+  poll('overview', signal, draw, { etag: o.etag });
 }

@@ -56,7 +56,7 @@ function byToken(shown, go) {
 export default async function page({ main, query, signal, may, again }) {
   const filter = query.token ? { token: query.token } : { state: query.state ?? 'open', origin: query.origin ?? '', platform: query.platform ?? '' };
   const path = `pending${toQuery(filter)}`;
-  const seen = await api('GET', path, { signal }), state = seen.data;
+  const { data: state, etag } = await api('GET', path, { signal });
   const list = h('div', { class: 'panel flush' }), write = may('pending:write');
   const go = (change) => { const f = 'token' in change ? change : { ...filter, token: '', ...change }; location.hash = `#/pending?${new URLSearchParams(Object.entries(f).filter(([k, v]) => v || k === 'state'))}`; };
   const more = async () => {
@@ -70,5 +70,5 @@ export default async function page({ main, query, signal, may, again }) {
     h('div', { class: 'bar' }, choose('state', t('state'), [['open', t('open_ones')], ['', t('all')], ...['locked', 'completed', 'expired', 'cancelled'].map((s) => [s, word('s', s)])]),
       choose('origin', t('origin'), [['', t('all')], ...ORIGINS.map((o) => [o, word('origin', o)])]), choose('platform', t('platform'), [['', t('all')], ...PLATFORMS.map((o) => [o, word('plat', o)])]), byToken(filter.token, go)), list);
   tick(list, signal);
-  poll(path, signal, (d) => { if (state.items.length <= d.items.length || !state.next) { Object.assign(state, d); draw(); } }, { etag: seen.etag });
+  poll(path, signal, (d) => { if (state.items.length <= d.items.length || !state.next) { Object.assign(state, d); draw(); } }, { etag });
 }

@@ -148,8 +148,9 @@ def main():
     for part in sorted(p for p, n in result.ran.items() if not n):
         print(f"failed: {part} ran nothing")
         result.failed += 1
-    for name, log, _ in result.bad:
+    for name, log, text in result.bad:  # once more, as the last that is read may be all that is kept
         print(f"failed: {name}, see {log}")
+        print("\n".join(f"    | {x[:400]}" for x in re.findall(r"^(?:FAILED|ERROR|not ok|E  |\[  FAILED).*|.*(?:error|\*\*\*): .*", text, re.M)[-12:]))
     print(f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped")
     return 1 if result.failed else 0
 

@@ -83,7 +83,7 @@ static apr_status_t page_by_token(mdm_db_t *db, const mdm_page_t *page, const vo
 
 static apr_status_t filter_read(mdm_web_call_t *call, pending_filter_t *f)
 {
-    static const char *const origins[] = {"self", "single", "bulk", "ade", NULL}, *const platforms[] = {"ios", "android", "unknown", NULL};
+    static const char *const origins[] = {"self", "account", "single", "bulk", "ade", NULL}, *const platforms[] = {"ios", "android", "unknown", NULL};
     mdm_ctx_t *ctx = call->ctx;
     const char *token = NULL;
     apr_status_t rv = mdm_web_query(call->r, ctx, "state", &f->state);

@@ -60,8 +60,12 @@ UPDATE person SET name = :name, mail = :mail, mail_key = :mail_key, phone = :pho
 -- part: admin_pending_cols
 id:text, person_id:text?, person_name:text?, person_login:text?, ownership:text, level:text, platform:text, origin:text, state:text, step:text, device_id:text?, created_ms:i64, created_by:text, valid_from_ms:i64, expires_ms:i64, finished_ms:i64?, version:i64, phone:text, authorised_by:text, has_otp:i64, otp_expires_ms:i64?, otp_used_ms:i64?, otp_tries:i64, token_head:text, serial:text?, imei:text?
 
+-- Begun on a device with a managed Apple account is a way of its own (IOS-08).
+-- part: admin_pending_origin
+CASE WHEN e.account <> '' THEN 'account' ELSE e.origin END
+
 -- part: admin_pending_rows
-SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.origin, e.state, e.step, e.device_id, e.created_ms,
+SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, {admin_pending_origin} AS origin, e.state, e.step, e.device_id, e.created_ms,
        e.created_by, e.valid_from_ms, e.expires_ms, e.finished_ms, e.version, e.phone, e.authorised_by, CASE WHEN e.otp IS NULL THEN 0 ELSE 1 END AS has_otp,
        e.otp_expires_ms, e.otp_used_ms, e.otp_tries, e.token_head, e.expected_serial, e.expected_imei
   FROM pending_enrollment e LEFT JOIN person p ON p.id = e.person_id
@@ -74,7 +78,7 @@ SELECT e.id, e.person_id, p.name, p.login, e.ownership, e.level, e.platform, e.o
    AND (:state = '' OR e.state = :state)
    AND (:open = 0 OR e.state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked'))
    AND (:person = '' OR e.person_id = :person)
-   AND (:origin = '' OR e.origin = :origin)
+   AND (:origin = '' OR {admin_pending_origin} = :origin)
    AND (:platform = '' OR e.platform = :platform)
  ORDER BY e.created_ms DESC, e.id DESC
  LIMIT :count;

@@ -15,7 +15,7 @@ from clients import AUTHORISER, Console
 from lib.zonefiles import BUILD
 from pages import Page
 from test_console import PAGES
-from test_portal import find, log_in
+from test_portal import find, fits, go, log_in, shot
 
 HERE = Path(__file__).resolve().parent
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
@@ -159,6 +159,35 @@ def test_portal(zone, axe, size, dark):
         assert not [x for x in driver.get_log("browser") if x["level"] in ("SEVERE", "WARNING")]
     finally:
         driver.quit()
+
+
+@pytest.mark.parametrize("size, dark", BOTH)
+def test_account_pages(zone, axe, size, dark):
+    """IOS-08, POR-07: the pages that a device shows for a log-in with an account, in its settings; what is refused, too."""
+    api = Console(zone)
+    assert api.call("PUT", "/enrollment-settings", {"account": {"mode": "both"}})[0] == 200
+    driver = chromium(size, dark=dark, language="de" if dark else "en")
+    try:
+        driver.get(zone.public_url + "/enroll/account/adde/login?user-identifier=anna%40example.org")
+        find(driver, "#password").send_keys("wrong")
+        go(driver, "button[type=submit]")
+        find(driver, "[role=alert]")
+        check(driver, axe, "account log-in")
+        fits(driver)
+        shot(driver, f"account-login-{size[0]}")
+        find(driver, "#password").send_keys(harness.PERSON_PASSWORD)
+        go(driver, "button[type=submit]")
+        find(driver, "form[action*='/start'] button[type=submit]")
+        check(driver, axe, "account start")
+        fits(driver)
+        shot(driver, f"account-start-{size[0]}")
+        driver.get(zone.public_url + "/enroll/account/adde/start?user-identifier=ben%40example.org")
+        find(driver, "main")
+        check(driver, axe, "account of somebody else")
+        fits(driver)
+    finally:
+        driver.quit()
+        api.call("PUT", "/enrollment-settings", {"account": {"mode": "off"}})
 
 
 def test_first_view_over_the_wire(zone, views):

@@ -100,6 +100,10 @@ def test_ios08_user_enrolment(zone, console, device):
     assert mdm["EnrollmentMode"] == "BYOD" and mdm["AssignedManagedAppleID"] == ANNAS and "AccessRights" not in mdm
     assert device.profile.verified
     device.poll()
+    way = console.get("/pending?origin=account")["items"][0]
+    assert way["origin"] == "account" and way["id"] not in {p["id"] for p in console.get("/pending?origin=self&limit=200")["items"]}
+    events = [e["detail"] for e in console.get(f"/devices/{way['device_id']}/events?limit=200")["items"] if e["kind"] == "enroll.account"]
+    assert events == [{"kind": "byod", "account": ANNAS}]
     got = record(zone, device)
     assert (got["state"], got["account"], got["apple_account"]) == ("enrolled", "byod", ANNAS)
     whole = console.get(f"/devices/{got['device']}")

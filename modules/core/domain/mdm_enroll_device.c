@@ -358,6 +358,19 @@ static apr_status_t object_again(mdm_begin_t *b, const char *device_id)
                                      b->udid, b->imei, mdm_text_or(b->facts->os_version, ""), mdm_text_or(b->facts->build, ""));
 }
 
+/* The history of the device tells by which way it came; once, though it may say its first message again (IOS-08). */
+static apr_status_t way_note(mdm_begin_t *b, const char *device_id)
+{
+    const mdm_pending_t *e = b->pending;
+    json_t *detail;
+
+    if (!*e->account || !strcmp(e->state, "authenticated") || !strcmp(e->state, "completed")) {
+        return APR_SUCCESS;
+    }
+    detail = mdm_json_own(b->ctx, json_pack("{s:s, s:s}", "kind", e->account, "account", e->apple_account));
+    return mdm_device_event(b->db, device_id, e->id, "enroll.account", detail);
+}
+
 apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const mdm_enroll_facts_t *facts,
                               const char **device_id, const char **record_id)
 {
@@ -381,7 +394,7 @@ apr_status_t mdm_enroll_begin(mdm_db_t *db, const mdm_pending_t *pending, const 
         || (rv = device ? object_again(&b, device) : object_add(&b, &device)) != APR_SUCCESS
         || (rv = record_make(&b, device, record_id)) != APR_SUCCESS
         || (rv = mdm_q_record_url(db, *record_id, fresh->id, NULL)) != APR_SUCCESS
-        || (rv = mdm_q_pending_set_device(db, fresh->id, device)) != APR_SUCCESS
+        || (rv = mdm_q_pending_set_device(db, fresh->id, device)) != APR_SUCCESS || (rv = way_note(&b, device)) != APR_SUCCESS
         || (rv = mdm_pending_step(db, fresh->id, "authenticated", NULL)) != APR_SUCCESS) {
         return rv;
     }

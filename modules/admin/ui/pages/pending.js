@@ -5,7 +5,7 @@ import { countdown, tick, show, reset, provision, owner } from '../provision.js'
 import { acts } from '../orders.js';
 import { t } from '../words.js';
 
-const OPEN = ['created', 'opened', 'profile', 'issued', 'authenticated', 'locked'], ORIGINS = ['self', 'single', 'bulk', 'ade'], PLATFORMS = ['ios', 'android'];
+const OPEN = ['created', 'opened', 'profile', 'issued', 'authenticated', 'locked'], ORIGINS = ['self', 'account', 'single', 'bulk', 'ade'], PLATFORMS = ['ios', 'android'];
 const fresh = (p) => ['created', 'opened'].includes(p.state);
 
 const cancel = (p, again) => dialog({ title: t('cancel_enrollment'), lead: [t('cancel_lead'), p.person && h('p', { class: 'alert warn' }, name(p.person.name))], submit: t('cancel_enrollment'), danger: true,

@@ -116,11 +116,24 @@ int enroll_bad_link(mdm_web_call_t *call, apr_status_t rv);
 extern const mdm_route_t enroll_link_routes[];
 extern const int enroll_link_nroutes;
 
+/* ---- enroll_choose.c: a link for any platform */
+#define ENROLL_WRONG "wrong" /* parameter of a link's address: what was given just now was not right */
+/* The address of this link's page, with the kind of device that somebody has chosen; and the same after something wrong was given. */
+const char *enroll_self(mdm_web_call_t *call);
+const char *enroll_self_wrong(mdm_web_call_t *call);
+int enroll_was_wrong(mdm_web_call_t *call);
+/* True if the browser is one of an iPhone or iPad, and says so: iPads may look like Macs. */
+int enroll_on_apple(request_rec *r);
+/* *kind: what the link is for here: as it was made, chosen, as the browser is, or as the policy leaves it; "": somebody has to choose. MDM_EDENIED: it
+ * is for any platform, and the policy of its person allows none. */
+apr_status_t enroll_kind(mdm_web_call_t *call, const mdm_pending_t *e, const char **kind);
+int enroll_choose_page(mdm_web_call_t *call);
+/* The code of the link, to go on on the device; there: this is the device. */
+void enroll_page_code(enroll_page_t *page, const char *self, const char *text_key, int there);
+
 /* ---- enroll_android.c: a link on an Android device (POR-04) */
 /* True if the browser is one of an Android device. */
 int enroll_on_android(request_rec *r);
-/* Whether the link is one for Android: made for it, or for any platform and opened there. */
-int enroll_for_android(mdm_web_call_t *call, const mdm_pending_t *e);
 /* *there: the zone says which agent such devices fetch. */
 apr_status_t enroll_agent_there(mdm_db_t *db, int *there);
 /* known: this browser has shown that it is the person's. */

@@ -26,11 +26,6 @@ int enroll_on_android(request_rec *r)
     return agent && strstr(agent, "Android") != NULL;
 }
 
-int enroll_for_android(mdm_web_call_t *call, const mdm_pending_t *e)
-{
-    return !strcmp(e->level, "managed") && (!strcmp(e->platform, "android") || (!strcmp(e->platform, "unknown") && enroll_on_android(call->r)));
-}
-
 apr_status_t enroll_agent_there(mdm_db_t *db, int *there)
 {
     mdm_android_agent_t agent;
@@ -161,10 +156,7 @@ static void codes(enroll_page_t *page, const mdm_pending_t *e, const char *self)
     mdm_html_t *h = page->h;
     apr_pool_t *p = page->call->r->pool;
 
-    mdm_html_raw(h, "<aside id=\"other\" class=\"qr\" hidden><img alt=\"\" width=\"176\" height=\"176\"");
-    mdm_html_url(h, "src", apr_pstrcat(p, self, "/qr.svg", NULL));
-    SAY(page, "><div><h2>", "link.qr", "</h2>");
-    SAY(page, "<p>", "android.qr_text", "</p></div></aside>");
+    enroll_page_code(page, self, "android.qr_text", enroll_on_android(page->call->r));
     if (!strcmp(e->ownership, "corporate")) {
         SAY(page, "<details id=\"owner\"><summary>", "android.new", "</summary>");
         SAY(page, "<p>", "android.new_text", "</p><p><img class=\"code\" width=\"232\" height=\"232\" loading=\"lazy\"");

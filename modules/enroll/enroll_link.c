@@ -208,19 +208,38 @@ static void page_steps(enroll_page_t *page, const mdm_pending_t *e, const char *
     mdm_html_raw(h, "</li></ol>");
 }
 
-/* Whether the link leads to a profile: an unknown platform can turn out to be one of Apple's. */
+/* Whether the link leads to a profile: one for any platform does once it is opened on a device of Apple's. */
 static int for_apple(const mdm_pending_t *e)
 {
     return !strcmp(e->level, "managed") && !*e->account && (!strcmp(e->platform, "ios") || !strcmp(e->platform, "unknown"));
 }
 
-static int page_get(mdm_web_call_t *call)
+static int apple_page(mdm_web_call_t *call, const mdm_pending_t *e)
 {
     const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
-    enroll_page_t *page;
+    enroll_page_t *page = enroll_page_begin(call, "link.title", "link.js");
+    mdm_html_t *h = page->h;
+
+    mdm_html_raw(h, "<section class=\"card\" id=\"link\"");
+    mdm_html_attr(h, "data-status", apr_pstrcat(call->r->pool, self, "/status", NULL));
+    mdm_html_attr(h, "data-state", e->state);
+    mdm_html_raw(h, "><h1>");
+    enroll_page_text(page, "link.title");
+    mdm_html_raw(h, "</h1><p class=\"lead\">");
+    enroll_page_text(page, "link.for");
+    mdm_html_raw(h, " <strong>");
+    mdm_html_text(h, e->person_name);
+    mdm_html_raw(h, "</strong></p><p id=\"live\" class=\"live\" role=\"status\" aria-live=\"polite\"></p>");
+    enroll_page_code(page, self, "link.qr_text", enroll_on_apple(call->r));
+    page_steps(page, e, self, enroll_anchors(call) != NULL);
+    mdm_html_raw(h, "<div id=\"finished\" hidden></div></section>");
+    return enroll_page_end(page, HTTP_OK);
+}
+
+static int page_get(mdm_web_call_t *call)
+{
     mdm_pending_t *e;
-    mdm_html_t *h;
-    const char *need;
+    const char *need, *kind;
     apr_status_t rv = look(call, &e, &need);
     int usable;
 
@@ -234,7 +253,13 @@ static int page_get(mdm_web_call_t *call)
     if (usable && !call->r->header_only) {
         note(call, e, "opened");
     }
-    if (enroll_for_android(call, e)) {
+    if ((rv = enroll_kind(call, e, &kind)) != APR_SUCCESS) {
+        return rv == MDM_EDENIED ? enroll_page_error(call, HTTP_FORBIDDEN, "link.none", "error.denied") : enroll_bad_link(call, rv);
+    }
+    if (!*kind) {
+        return enroll_choose_page(call);
+    }
+    if (!strcmp(kind, "android") && !strcmp(e->level, "managed")) {
         return enroll_android_page(call, e, !*need); /* the agent asks for what has to be proved */
     }
     if (usable && *need) {
@@ -243,28 +268,7 @@ static int page_get(mdm_web_call_t *call)
     if (!for_apple(e)) {
         return enroll_page_error(call, HTTP_OK, "link.none", *e->account ? "link.account_text" : strcmp(e->level, "managed") ? "link.mail_text" : "link.android_text");
     }
-    page = enroll_page_begin(call, "link.title", "link.js");
-    h = page->h;
-    mdm_html_raw(h, "<section class=\"card\" id=\"link\"");
-    mdm_html_attr(h, "data-status", apr_pstrcat(call->r->pool, self, "/status", NULL));
-    mdm_html_attr(h, "data-state", e->state);
-    mdm_html_raw(h, "><h1>");
-    enroll_page_text(page, "link.title");
-    mdm_html_raw(h, "</h1><p class=\"lead\">");
-    enroll_page_text(page, "link.for");
-    mdm_html_raw(h, " <strong>");
-    mdm_html_text(h, e->person_name);
-    mdm_html_raw(h, "</strong></p><p id=\"live\" class=\"live\" role=\"status\" aria-live=\"polite\"></p>"
-                    "<aside id=\"other\" class=\"qr\" hidden><img alt=\"\" width=\"176\" height=\"176\"");
-    mdm_html_url(h, "src", apr_pstrcat(call->r->pool, self, "/qr.svg", NULL));
-    mdm_html_raw(h, "><div><h2>");
-    enroll_page_text(page, "link.qr");
-    mdm_html_raw(h, "</h2><p>");
-    enroll_page_text(page, "link.qr_text");
-    mdm_html_raw(h, "</p></div></aside>");
-    page_steps(page, e, self, enroll_anchors(call) != NULL);
-    mdm_html_raw(h, "<div id=\"finished\" hidden></div></section>");
-    return enroll_page_end(page, HTTP_OK);
+    return apple_page(call, e);
 }
 
 /* ---------------------------------------------------------------- status */

@@ -53,13 +53,13 @@ int enroll_prove_page(mdm_web_call_t *call, const char *need)
     mdm_html_raw(h, "</h1><p class=\"lead\">");
     enroll_page_text(page, either ? "prove.either" : otp && login ? "prove.both" : otp ? "prove.otp_text" : "prove.login_text");
     mdm_html_raw(h, "</p>");
-    if (call->r->args && !strcmp(call->r->args, "wrong")) {
+    if (enroll_was_wrong(call)) {
         mdm_html_raw(h, "<p class=\"alert\" role=\"alert\">");
         enroll_page_text(page, "prove.wrong");
         mdm_html_raw(h, "</p>");
     }
     mdm_html_raw(h, "<form method=\"post\" id=\"prove\"");
-    mdm_html_url(h, "action", self);
+    mdm_html_url(h, "action", enroll_self(call));
     mdm_html_attr(h, "data-status", apr_pstrcat(call->r->pool, self, "/status", NULL));
     mdm_html_raw(h, ">");
     if (otp) {
@@ -154,7 +154,7 @@ static void note_wrong(mdm_web_call_t *call)
 
 int enroll_prove_post(mdm_web_call_t *call)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL), *grant;
+    const char *grant;
     int wait = must_wait(call);
     mdm_otp_given_t given = {NULL, NULL};
     apr_table_t *form;
@@ -180,8 +180,8 @@ int enroll_prove_post(mdm_web_call_t *call)
     if (!grant) {
         note_wrong(call);
         mdm_log(call->ctx, MDM_LOG_INFO, "MDM0612", 0, "a one-time password or log-in for an enrolment link was refused");
-        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, self, "?wrong", NULL));
+        return mdm_web_redirect(call->r, enroll_self_wrong(call));
     }
     mdm_web_cookie_set(call->r, COOKIE, grant, 0);
-    return mdm_web_redirect(call->r, self);
+    return mdm_web_redirect(call->r, enroll_self(call));
 }

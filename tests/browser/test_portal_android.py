@@ -2,7 +2,10 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from test_portal import DESKTOP, PHONE, browse, clean, find, fits, log_in, shot, wait  # noqa: F401
+import harness
+import seed
+from clients import AUTHORISER
+from test_portal import DESKTOP, PHONE, browse, clean, find, fits, go, log_in, shot, wait  # noqa: F401
 
 PIXEL = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36"
 AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://files.example.org/agent.apk", "checksum": "9f" * 32}
@@ -71,3 +74,30 @@ def test_on_a_computer(zone, browse, console):  # noqa: F811
     assert find(desktop, "#finished a").get_attribute("href") == zone.portal_url
     shot(desktop, "android-over")
     clean(desktop)
+
+
+@pytest.mark.parametrize("size, language, scripts", [(DESKTOP, "en", True), (PHONE, "de", False)])
+def test_a_link_for_any_platform(zone, browse, console, size, language, scripts):  # noqa: F811
+    """PEN-09, POR-07: on a computer the code to go on with, or a choice; the one-time password of the address goes along with it. Without scripts, too."""
+    made = console.post("/pending", {"person_id": seed.person_id(zone, harness.PERSON), "platform": "unknown", "ownership": "personal", "authoriser": AUTHORISER})
+    otp = console.post(f"/pending/{made['id']}/otp")["otp"]
+    browser = browse(size, language=language, scripts=scripts)
+    browser.get(f"{made['link']}#{otp}")
+    code = find(browser, "#other img")
+    wait(browser, lambda: code.is_displayed())
+    if scripts:
+        wait(browser, lambda: "#" not in browser.current_url and code.get_property("naturalWidth") > 0)
+    fits(browser)
+    shot(browser, f"choose-{size[0]}")
+    go(browser, "[href*='on=ios']")
+    if scripts:  # the page has entered it
+        find(browser, "#link #profile")
+        assert otp not in browser.current_url
+    else:
+        find(browser, "#otp").send_keys(otp)
+        go(browser, "button[type=submit]")
+        find(browser, "#link #profile")
+    assert find(browser, "#other img").is_displayed()
+    shot(browser, f"choose-ios-{size[0]}")
+    fits(browser)
+    clean(browser)

@@ -248,7 +248,8 @@ def test_android_page(zone, console, people):
         page = zone.request("GET", path, headers=ANDROID)[2].decode()
         assert "agent.apk" in page and "one-time password that you were sent, or for your password" in page and "nna" not in page and "owner.svg" not in page
         assert "<span>anna</span>" in anna.call("GET", path, headers=ANDROID, base="")[2].decode()
-        assert b'name="otp"' in zone.request("GET", path)[2]  # on another device it may be one of Apple's
+        assert b"?on=android" in zone.request("GET", path)[2]
+        assert b"agent.apk" in zone.request("GET", path + "?on=android")[2]
         assert zone.request("GET", path + "/owner.svg")[0] == 403 and zone.request("GET", "/enroll/" + "A" * 32 + "/owner.svg")[0] == 403
         console.call("PUT", "/otp-settings", {"android": "otp"})
         sent = anna.enrol(**form)
@@ -262,3 +263,36 @@ def test_android_page(zone, console, people):
         console.call("PUT", "/enrollment-settings", {"agent": None, "public_url": ""})
         for one in anna.json("GET", "/api/v1/enrollments")[1]["enrollments"]:
             anna.call("DELETE", f"/api/v1/enrollments/{one['id']}")
+
+
+def test_a_link_for_any_platform_on_a_computer(zone, console, people):
+    """POR-02, PEN-09, ENR-03: without scripts one chooses what the policy allows, or goes on with the code; what was chosen stays until something was proved."""
+    iphone = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148 Safari/604.1"}
+    assert console.call("PUT", "/enrollment-settings", {"agent": AGENT})[0] == 200
+    policy, settings = zone.sql("SELECT v.policy_id, v.settings FROM policy_version v JOIN policy p ON p.id = v.policy_id AND v.number = p.published WHERE p.type = 'enrollment'")[0]
+    made = console.post("/pending", {"person_id": people[harness.PERSON], "platform": "unknown", "ownership": "personal"})
+    path = urlsplit(made["link"]).path
+    try:
+        page = zone.request("GET", path)[2].decode()
+        assert f'href="{path}?on=ios"' in page and f'href="{path}?on=android"' in page and 'id="other" class="qr">' in page and "qr.svg" in page
+        assert "nna" not in page and 'name="otp"' not in page  # who holds the link alone does not read whose it is
+        asked = zone.request("GET", path + "?on=ios")[2].decode()
+        assert 'name="otp"' in asked and f'action="{path}?on=ios"' in asked
+        assert zone.request("GET", path + "?on=windows%00&on=%zz")[2].decode() == page
+        assert b'name="otp"' in zone.request("GET", path, headers=iphone)[2]
+        where, _ = give(zone, path + "?on=ios", login=harness.PERSON, password="wrong")
+        assert where == path + "?on=ios&wrong" and b'role="alert"' in zone.request("GET", where)[2]
+        where, cookie = give(zone, path + "?on=ios", login=harness.PERSON, password=harness.PERSON_PASSWORD)
+        assert where == path + "?on=ios"
+        assert b"profile.mobileconfig" in zone.request("GET", where, headers={"Cookie": cookie})[2]
+        zone.publish(policy, json.dumps({**json.loads(settings), "platforms": {"ios": False, "android": True, "eas": True}}))
+        assert b"agent.apk" in zone.request("GET", path)[2]  # nothing to choose
+        console.call("PUT", "/enrollment-settings", {"agent": None})
+        status, _, page = zone.request("GET", path)
+        assert status == 403 and b"?on=" not in page  # neither is allowed and there
+        zone.publish(policy, settings)
+        assert b'name="otp"' in zone.request("GET", path)[2]  # what the zone lacks is not offered
+    finally:
+        zone.publish(policy, settings)
+        console.call("PUT", "/enrollment-settings", {"agent": None})
+        console.post(f"/pending/{made['id']}/cancel")

@@ -1,4 +1,4 @@
-// The page behind a link on an Android device: values to copy, and how far the device is.
+// The page behind a link on an Android device, and where nobody knows yet what it is opened for: values to copy, and how far the device is.
 import { copies, el, platform, poll, portal, t } from "./common.js";
 
 const section = document.getElementById("link");
@@ -7,6 +7,9 @@ const other = document.getElementById("other");
 
 other.hidden = platform === "android";
 if (platform !== "android") document.getElementById("steps").before(other); // on a computer the code is the way on
+// A one-time password in the address's fragment goes on with the choice, and out of the address.
+for (const link of document.querySelectorAll("[data-kind]")) link.href += location.hash;
+if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 const copied = el("p", { class: "sr", role: "status" });
 section.append(copied);
 for (const button of document.querySelectorAll("[data-copy]")) {

@@ -5,7 +5,7 @@ const section = document.getElementById("link");
 const live = document.getElementById("live");
 const steps = [...document.querySelectorAll(".step")];
 
-if (location.hash) history.replaceState(null, "", location.pathname); // a one-time password that is not needed any more
+if (location.hash) history.replaceState(null, "", location.pathname + location.search); // a one-time password that is not needed any more
 document.getElementById("other").hidden = ios;
 document.getElementById("steps").classList.add("folded");
 

@@ -127,6 +127,21 @@ UPDATE quick_task_device SET state = 'ordered', updated_ms = :now
                                      ORDER BY t.n LIMIT :max)
 RETURNING device_id, n;
 
+-- The devices of a stretch that got orders, held in the order in which everybody takes many of them (delivery.sql): one after the other, as orders
+-- are given, would be a deadlock with who writes their contacts.
+-- name: task_hold :many
+-- args: task_id:text, after:i64, upto:i64
+-- cols: id:text
+-- only: pgsql
+WITH stretch AS MATERIALIZED (
+    SELECT t.device_id FROM quick_task_device t WHERE t.task_id = :task_id AND t.n > :after AND t.n <= :upto AND t.state IN ('ordered', 'mailed')),
+ records AS MATERIALIZED (
+    SELECT r.id FROM source_record r WHERE r.live = 1 AND r.device_id = ANY (ARRAY(SELECT s.device_id FROM stretch s)) ORDER BY r.id FOR NO KEY UPDATE)
+SELECT d.id FROM device d WHERE d.id = ANY (ARRAY(SELECT s.device_id FROM stretch s)) AND (SELECT COUNT(*) FROM records) >= 0
+ ORDER BY d.id FOR NO KEY UPDATE;
+-- only: sqlite3
+SELECT t.device_id FROM quick_task_device t WHERE t.task_id = :task_id AND t.n > :after AND t.n <= :upto AND t.state IN ('ordered', 'mailed');
+
 -- list: JSON [{"device", "state", "reason", "command"}]
 -- name: task_devices_set :exec
 -- args: task_id:text, list:text, now:i64

@@ -124,6 +124,20 @@ def test_the_job_waits_for_no_device_that_is_at_work(zone, hold):
     unpublish(zone, policy)
 
 
+def test_orders_of_a_task_and_contacts_that_are_written(zone, hold):
+    """DEV-07, DEV-14, PRF-12: a task that orders from many devices takes all records and then the devices in one order, as who writes contacts does."""
+    console, tail = Console(zone), str(uuid.uuid4())[1:]
+    devices = high, low = "f" + tail, "0" + tail
+    records = [seed.record(zone, seed.device(zone, f"Contact {i}", id=i) and i) for i in devices]
+    contacts = hold("SELECT id FROM device WHERE id = %s FOR NO KEY UPDATE", low)
+    task = console.post("/tasks", {"kind": "unenroll", "devices": devices, "confirm": 2, "options": {"wipe": "selective", "then": "retire"}})["id"]
+    harness.wait_for(lambda: waiting(zone, 1))
+    free = lambda table, *ids: [r[0] for r in zone.sql(f"SELECT id FROM {table} WHERE id IN (?, ?) FOR NO KEY UPDATE SKIP LOCKED", *ids)]  # noqa: E731
+    harness.wait_for(lambda: free("source_record", *records) == [] and free("device", *devices) == [high])  # policies may be computed for a moment
+    contacts.commit()
+    harness.wait_for(lambda: all(d["command"] for d in console.get(f"/tasks/{task}/devices")["items"]))
+
+
 def test_devices_enrol_while_policies_change(zone):
     """POL-09, IOS-03, DEV-07: check-ins, refreshes, moves and publications at once: no device is refused, no statement dies, all have the last one."""
     console = Console(zone)

@@ -192,8 +192,9 @@ static apr_status_t refresh_all(run_t *r, const apr_array_header_t *asked, json_
 static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
 {
     json_t *ids = mdm_json_own(r->ctx, json_array()), *list = mdm_json_own(r->ctx, json_array());
-    apr_array_header_t *rows, *facts = NULL, *asked = apr_array_make(r->ctx->pool, BATCH, sizeof(mdm_action_facts_t *));
-    apr_status_t rv = mdm_q_task_take(r->db, r->id, r->at->after, mdm_now_ms(r->ctx), BATCH, &rows);
+    apr_array_header_t *rows, *held, *facts = NULL, *asked = apr_array_make(r->ctx->pool, BATCH, sizeof(mdm_action_facts_t *));
+    apr_int64_t before = r->at->after;
+    apr_status_t rv = mdm_q_task_take(r->db, r->id, before, mdm_now_ms(r->ctx), BATCH, &rows);
 
     for (int i = 0; rv == APR_SUCCESS && i < rows->nelts; i++) {
         const mdm_q_task_take_t *t = &APR_ARRAY_IDX(rows, i, mdm_q_task_take_t);
@@ -203,6 +204,9 @@ static apr_status_t order_batch(run_t *r, const mdm_task_order_t *o)
     }
     r->at->more = rv == APR_SUCCESS && rows->nelts > 0;
     if (r->at->more) {
+        rv = mdm_q_task_hold(r->db, r->id, before, r->at->after, &held);
+    }
+    if (rv == APR_SUCCESS && r->at->more) {
         rv = mdm_action_facts_of(r->db, ids, &facts);
     }
     for (int i = 0; rv == APR_SUCCESS && r->at->more && i < facts->nelts; i++) {
@@ -269,8 +273,11 @@ static apr_status_t take_back(run_t *r)
     apr_int64_t now = mdm_now_ms(r->ctx), upto = r->at->after + CANCEL_BATCH;
     json_t *taken = mdm_json_own(r->ctx, json_array());
     apr_array_header_t *rows = NULL;
-    apr_status_t rv = mdm_q_task_recall(r->db, r->id, r->at->after, upto, now, &rows);
+    apr_status_t rv = mdm_q_task_hold(r->db, r->id, r->at->after, upto, &rows);
 
+    if (rv == APR_SUCCESS) {
+        rv = mdm_q_task_recall(r->db, r->id, r->at->after, upto, now, &rows);
+    }
     if (rv == APR_SUCCESS) {
         rv = take_back_mailed(r, upto, taken);
     }

@@ -213,6 +213,27 @@ static void eas05_the_told_one_stands_back(void **state)
     assert_string_equal(decide(NULL, 0), "e2 no_candidate");
 }
 
+/* MAT-09: somebody else has the DeviceId, too: only certain keys count. A short one tells nobody apart. */
+static void mat09_a_shared_id_is_never_guessed(void **state)
+{
+    mdm_match_said_t e = mail("e1", "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", "Apple-iPhone12C8/1906.77"), m = iphone;
+
+    e.whose = MDM_MATCH_SHARED;
+    put(iphone);
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1 owner_conflict");
+    apr_array_clear(list);
+    m.eas_id = e.eas_id;
+    put(m);
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1=m1 exact easid");
+    apr_array_clear(list);
+    e.eas_id = "AB-12";
+    put(iphone);
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1=m1 attr strong");
+}
+
 static void mat03_a_split_pair_is_never_matched(void **state)
 {
     const mdm_match_split_t split = {"m1", "e1"};
@@ -353,7 +374,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(mat01_imei), T(mat01_ids_made_of_an_imei), T(mat02_what_phones_say), T(mat01_certain_keys), T(mat01_what_the_device_tells_wins),
-        T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(eas05_the_told_one_stands_back), T(mat03_a_split_pair_is_never_matched),
+        T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(eas05_the_told_one_stands_back), T(mat09_a_shared_id_is_never_guessed),
+        T(mat03_a_split_pair_is_never_matched),
         T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_time_neighbourhood), T(mat02_order_never_matters), T(mat09_placeholders_join_nobody),
         T(mat01_hostile_values)};
     int rc;

@@ -433,6 +433,79 @@ static void mat02_the_run_corrects_a_guess(void **state)
     assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
 }
 
+static void owned_by(const phone_t *d, const char *person)
+{
+    sql(z, "UPDATE device SET person_id = '%s' WHERE id = '%s'", person, d->device);
+    sql(z, "UPDATE source_record SET person_id = '%s' WHERE id = '%s'", person, d->record);
+}
+
+/* MAT-09: a mailbox with a phone of its own is read on another person's phone of the same model. What two people have is never guessed; when a third one
+ * reads it, too, it is known for a mailbox, and those who read it have their own mail on their own phones. */
+static void mat09_a_shared_mailbox(void **state)
+{
+    phone_t *own = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *desk = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    const char *mine, *boxed, *third;
+
+    owned_by(desk, ben);
+    boxed = mail(ben, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    mine = mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    assert_int_equal(figure(run(), "exceptions"), 2);
+    assert_string_equal(code(boxed), "owner_conflict");
+    assert_string_equal(code(mine), "owner_conflict");
+    assert_int_equal(mdm_person_create(z->t->ctx, "cleo", "Cleo Example", "", "", "correct horse battery", &third), APR_SUCCESS);
+    mail(third, "MTJ0ERHOAD0KR2URRVQOAKM100", "iPhone", IPHONE);
+    mail(ben, "MTJ0ERHOAD0KR2URRVQOAKM100", "iPhone", IPHONE);
+    assert_int_equal(in_transaction(all_fn, NULL), APR_SUCCESS);
+    assert_int_equal(figure(run(), "attr"), 1);
+    assert_string_equal(where(mine), own->device);
+    assert_string_equal(code(boxed), "owner_conflict");
+    assert_int_equal(in_transaction(tell_fn, &(two_t){own->record, "LEDDJVC7GT7886JH9N4T9LR1Q0", NULL}), APR_SUCCESS);
+    run();
+    assert_string_equal(tier(mine), "exact");
+    assert_string_equal(code(boxed), "owner_conflict");
+}
+
+/* MAT-09: a mailbox's mail app was guessed to be on the mailbox's phone; that another person's device tells the DeviceId is certain, and undoes it. */
+static void mat09_another_persons_device_tells(void **state)
+{
+    phone_t *own = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *desk = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    const char *boxed;
+
+    owned_by(desk, ben);
+    boxed = mail(ben, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE);
+    run();
+    assert_string_equal(where(boxed), desk->device);
+    z->t->now += apr_time_from_sec(3 * 24 * 3600);
+    assert_int_equal(in_transaction(tell_fn, &(two_t){own->record, "LEDDJVC7GT7886JH9N4T9LR1Q0", NULL}), APR_SUCCESS);
+    assert_int_equal(figure(run(), "exceptions"), 1);
+    assert_string_not_equal(where(boxed), desk->device);
+    assert_string_not_equal(where(boxed), own->device);
+    assert_string_equal(code(boxed), "owner_conflict");
+    run();
+    assert_string_equal(ask(z, "SELECT COUNT(*) FROM match_mark"), "0");
+}
+
+/* MAT-09, MAT-11: whoever is renamed stays the same person; what is still told under the old name, by now another person's, does not go to that one's phone. */
+static void mat09_renamed_people(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77"), *bens = phone("U2", "F17TR2ABHG7L", "iPhone12,8", "19F77");
+    const char *old = apr_pstrdup(z->t->pool, z->person->login), *record, *stale;
+
+    owned_by(bens, ben);
+    sql(z, "UPDATE person SET login = 'newname', login_key = 'newname', mail = 'newname@example.org', mail_key = 'newname@example.org' WHERE id = '%s'", z->person->id);
+    sql(z, "UPDATE person SET login = '%s', login_key = '%s' WHERE id = '%s'", old, old, ben);
+    record = told("newname", "LEDDJVC7GT7886JH9N4T9LR1Q0", SE);
+    run();
+    assert_string_equal(where(record), d->device);
+    told(old, "LEDDJVC7GT7886JH9N4T9LR1Q0", SE);
+    stale = ask(z, "SELECT id FROM source_record WHERE kind = 'eas' AND person_id = '%s'", ben);
+    run();
+    assert_string_equal(where(stale), "");
+    assert_string_equal(code(stale), "owner_conflict");
+    assert_string_equal(mail(z->person->id, "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", IPHONE), record);
+    assert_string_equal(where(record), d->device);
+}
+
 /* Facts 7.11 I7: what somebody has said stands, and whoever looks after it is told that the device says otherwise. */
 static void mat09_peoples_word_stands(void **state)
 {
@@ -864,7 +937,8 @@ int main(void)
         T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
-        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess), T(mat02_the_run_corrects_a_guess),
+        T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess),
+        T(mat09_a_shared_mailbox), T(mat09_another_persons_device_tells), T(mat09_renamed_people), T(mat02_the_run_corrects_a_guess),
         T(mat09_peoples_word_stands), T(mat02_a_guess_is_judged_again_within_a_day), T(mat06_every_match_can_be_undone), T(mat05_devices_with_mail_alone),
         T(mat05_the_person_takes_it_back), T(mat05_asked_reminded_given_up), T(mat09_many_other_clients), T(mat07_reset_and_new_owner), T(mat04_settings_and_state)};
 

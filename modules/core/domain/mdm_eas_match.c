@@ -116,7 +116,7 @@ static apr_status_t keep_key(match_t *m, const char *record_id, const char *told
     if ((rv = mdm_q_eas_key_drop(m->db, record_id, m->told, NULL)) == APR_SUCCESS) {
         rv = mdm_q_eas_key_put(m->db, record_id, m->told, &fresh);
     }
-    return rv == APR_SUCCESS && fresh ? mdm_q_match_mark_add(m->db, m->apple->person_id, NULL) : rv; /* somebody may have said otherwise */
+    return rv == APR_SUCCESS && fresh ? mdm_q_match_mark_told(m->db, m->apple->person_id, m->told, NULL) : rv; /* somebody may have said otherwise */
 }
 
 /* Only what the system's own client of an iPhone may have said; and nothing that an administrator has put aside (MAT-09). A guess is corrected. */

@@ -156,7 +156,8 @@ static const char *contradiction(const decide_t *d, const mdm_match_record_t *e,
 
 static const char *unlike(const mdm_match_record_t *e, const mdm_match_record_t *m)
 {
-    return !strcmp(e->class, "native") && differ(e->eas_id, m->eas_id) ? "easid"
+    return e->whose != MDM_MATCH_OURS                                   ? "person"
+           : !strcmp(e->class, "native") && differ(e->eas_id, m->eas_id) ? "easid"
            : known_and_disjoint(e->imei, m->imei)                      ? "imei"
            : differ(e->model, m->model)                                ? "model"
            : differ(e->maker, m->maker)                                ? "maker"
@@ -384,6 +385,10 @@ static void choose(decide_t *d, int i, mdm_match_found_t *out)
     int others;
 
     *out = *found(d, i);
+    if (!out->tier && d->all[out->mail].whose != MDM_MATCH_OURS && !(out->code && !strcmp(out->code, "contradicts"))) {
+        out->managed = -1;
+        out->code = "owner_conflict";
+    }
     if (out->tier || out->code) {
         return;
     }

@@ -14,6 +14,13 @@ enum {
     MDM_MATCH_SAID    /* somebody said so, whatever keys say; one that says otherwise is told */
 };
 
+/* Whether somebody else has the DeviceId of a mail record, too: a mailbox that several people read, a phone that changed hands, a log-in that is another's by now. */
+enum {
+    MDM_MATCH_OURS,
+    MDM_MATCH_SHARED, /* another person's mail app has it */
+    MDM_MATCH_THEIRS  /* another person's device has told it */
+};
+
 /* What a record says of its phone, as it came; NULL or "": nothing. */
 typedef struct mdm_match_said_t {
     const char *id;
@@ -24,7 +31,8 @@ typedef struct mdm_match_said_t {
     const char *platform, *maker, *model, *product, *os_version, *build, *phone;
     const char *device_type, *user_agent; /* of a mail client */
     apr_int64_t first_ms;    /* managed: when it was enrolled; mail: first contact; 0: not known */
-    int linked;              /* mail: MDM_MATCH_… */
+    int linked;              /* mail: MDM_MATCH_FREE … */
+    int whose;               /* mail: MDM_MATCH_OURS …; else only certain keys count */
     int told;                /* mail: only a mail server has told of it */
     int silent;              /* mail: for so long that it holds no place against what is certain */
 } mdm_match_said_t;
@@ -35,7 +43,7 @@ typedef struct mdm_match_said_t {
 /* The same in one form; "" where nothing is known. */
 typedef struct mdm_match_record_t {
     const char *id, *device_id, *class;
-    int mail, linked, told, silent;
+    int mail, linked, whose, told, silent;
     const char *eas_id;                        /* as mdm_eas_key() */
     const char *serial;
     const char *imei[MDM_MATCH_IDS], *meid;    /* 14 digits; 14 hexadecimal digits */
@@ -58,7 +66,7 @@ typedef struct mdm_match_candidate_t {
     int managed;          /* index */
     double score;
     const char *why;      /* what was equal and what not: "model=,maker=,build!" */
-    const char *excluded; /* NULL, or why it can't be: "platform", "model", "imei", "easid", "serial", "split", "maker", "type", "taken" */
+    const char *excluded; /* NULL, or why it can't be: "platform", "model", "imei", "easid", "serial", "split", "maker", "type", "taken", "person" */
 } mdm_match_candidate_t;
 
 /* What became of one mail record. */
@@ -67,7 +75,8 @@ typedef struct mdm_match_found_t {
     const char *tier;              /* "exact" or "attr" */
     const char *rule, *value;      /* exact: "easid", "serial", "imei", "imei_id"; attr: "strong" or "sole", and what was compared */
     double score, second;          /* attr: of this candidate and of the best other one on either side */
-    const char *code;              /* without a match: "multiple_exact", "slot_taken", "ambiguous", "no_candidate", "contradicts" (what somebody has said) */
+    const char *code;              /* without a match: "multiple_exact", "slot_taken", "ambiguous", "no_candidate", "contradicts" (what somebody has said),
+                                    * "owner_conflict" */
     apr_array_header_t *candidates; /* of mdm_match_candidate_t, the best first; every managed record of the person is one */
 } mdm_match_found_t;
 

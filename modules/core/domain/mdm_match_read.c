@@ -271,4 +271,5 @@ void mdm_match_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_recor
     out->os_major = major_of(said->os_version);
     out->phone = phone_of(p, said->phone);
     ids_read(p, said, out);
+    out->whose = *out->eas_id ? said->whose : MDM_MATCH_OURS; /* too short to tell anybody apart */
 }

@@ -75,7 +75,7 @@ static int stands(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int 
         return MDM_MATCH_FREE;
     }
     return !is(tier, "attr") ? MDM_MATCH_FIRM
-           : is_provisional(ctx, rows, from, to, q, json_integer_value(json_object_get(rule, "at_ms"))) ? MDM_MATCH_FREE : MDM_MATCH_GUESS;
+           : q->foreign_key || is_provisional(ctx, rows, from, to, q, json_integer_value(json_object_get(rule, "at_ms"))) ? MDM_MATCH_FREE : MDM_MATCH_GUESS;
 }
 
 static mdm_match_said_t said_of(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, const mdm_q_match_records_t *q)
@@ -95,6 +95,7 @@ static mdm_match_said_t said_of(mdm_ctx_t *ctx, const apr_array_header_t *rows, 
         s.os_version = attr(attrs, "os");
         s.first_ms = q->first_seen_ms;
         s.linked = stands(ctx, rows, from, to, q);
+        s.whose = q->foreign_key ? MDM_MATCH_THEIRS : q->shared ? MDM_MATCH_SHARED : MDM_MATCH_OURS;
         s.told = is_told(q);
         s.silent = q->last_ms <= mdm_now_ms(ctx) - MDM_EAS_SILENT_MS;
         return s;
@@ -245,7 +246,7 @@ static void person(batch_t *b, const apr_array_header_t *rows, int from, int to,
             continue; /* judged again, and the same */
         }
         if (!f->tier) {
-            except(b, q, q->foreign_key ? "owner_conflict" : f->code, candidates_json(rows, from, to, records, f));
+            except(b, q, f->code, candidates_json(rows, from, to, records, f));
             continue;
         }
         l = apr_array_push(b->links);

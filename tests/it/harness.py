@@ -255,7 +255,8 @@ class Zone:
         self.ui_dir = self.root / "ui"
         self.tls_dir = Path(tls_dir) if tls_dir else zf.make_tls(self.root / "tls")
         self.key_file = Path(key_file) if key_file else self.root / "tls" / "seal.key"
-        self.children, self.threads = options.pop("children", 2), options.pop("threads", 16)
+        self.children = options.pop("children", 1)  # each child reads changes for itself: what one has seen, another may not have
+        self.threads = options.pop("threads", 32 // self.children)
         self.cache_size = options.pop("cache_size", "4M")
         self.log_level = options.pop("log_level", "info ssl:warn")
         self.extra_main = options.pop("extra_main", "")

@@ -10,7 +10,7 @@ import harness
 import pytest
 from harness import wait_for
 
-ZONE = {"extra_device": """
+ZONE = {"children": 2, "extra_device": """
     <Location "/core-status">
         SetHandler mdm-status
     </Location>

@@ -24,7 +24,7 @@ MAIL = "<LocationMatch '(?i)^/Microsoft-Server-ActiveSync$'>\nMDMEas On\nMDMAcce
 
 def options(plain, short):
     """A zone that can also be reached without TLS: as it should be, and where everything ends soon."""
-    return {"threads": 8, "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>\n'
+    return {"children": 2, "threads": 8, "extra_device": '<Location "/core-status">\nSetHandler mdm-status\n</Location>\n'
             '<Location "/threads">\nSetHandler server-status\n</Location>',
             "extra_main": f"""MDMEasDrain 300ms
 Listen 127.0.0.1:{plain}

@@ -12,6 +12,8 @@ from clients import Console, enrolled
 from harness import Postgres, wait_for, zf
 from sim.device import CHECKIN_TYPE, CONNECT_TYPE, Refused
 
+ZONE = {"children": 2}
+
 # What the core says while the database is away; each is declared by the tests that take it away.
 AWAY = ("MDM0210", "MDM0080", "MDM0083", "MDM0410", "MDM0411", "MDM0421", "AH00632", "AH00633", "AH00636", "AH02653")
 

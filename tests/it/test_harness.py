@@ -25,7 +25,7 @@ def test_start_stop(factory):
 
 
 def test_children_are_unprivileged(factory):
-    zone = plain(factory).start()
+    zone = plain(factory, children=2).start()
     uids = {os.stat(f"/proc/{pid}").st_uid for pid in zone.child_pids()}
     assert len(zone.child_pids()) == 2 and 0 not in uids
     zone.close()
@@ -45,7 +45,7 @@ def test_start_failure_is_noticed(factory):
 
 
 def test_graceful_and_killed_child(factory):
-    zone = plain(factory).start()
+    zone = plain(factory, children=2).start()
     before = set(zone.child_pids())
     zone.graceful()
     wait_for(lambda: not before & set(zone.child_pids()))

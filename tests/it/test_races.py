@@ -13,6 +13,9 @@ from test_enroll import Browser
 from test_folders import edit, folder
 
 
+ZONE = {"children": 2}
+
+
 @pytest.fixture(scope="module", params=["pgsql"])
 def db(request):
     """SQLite has one writer: there such changes come one after another."""

@@ -218,9 +218,9 @@ static apr_status_t conf_read(mdm_web_call_t *call, mdm_otp_conf_t **conf)
 int mdm_adm_pending_create(mdm_web_call_t *call)
 {
     static const char *const platforms[] = {"ios", "android", "unknown", NULL}, *const ownerships[] = {"corporate", "personal", NULL},
-                             *const levels[] = {"managed", NULL};
+                             *const levels[] = {"managed", "email_only", NULL};
     const char *person_id = NULL, *token = NULL, *base = NULL, *from = NULL, *serial = NULL, *imei = NULL;
-    mdm_provision_t how = {.platform = "ios", .level = "managed", .origin = "single", .notify = ""};
+    mdm_provision_t how = {.origin = "single", .notify = ""};
     json_t *body = NULL, *by = NULL;
     const mdm_jfield_t fields[] = {{"person_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &person_id, NULL},
                                    {"platform", MDM_JF_ENUM, 0, 0, 0, platforms, 0, &how.platform, NULL},
@@ -239,6 +239,8 @@ int mdm_adm_pending_create(mdm_web_call_t *call)
     mdm_db_t *db = NULL;
     apr_status_t rv = mdm_json_fields(call->ctx, call->body, fields);
 
+    if (!how.platform)
+        how.platform = how.level && strcmp(how.level, "email_only") == 0 ? "unknown" : "ios";
     if (rv == APR_SUCCESS && from && (rv = mdm_time_read(from, &how.valid_from_ms)) != APR_SUCCESS)
         rv = mdm_fail(call->ctx, rv, "valid_from", "must be a time like 2026-12-01T08:00:00Z");
     if (rv == APR_SUCCESS && serial && *serial)

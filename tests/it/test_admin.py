@@ -630,6 +630,34 @@ def test_provision_and_one_time_password(zone, console, anna):
     problem(console.call("POST", f"{path}/otp/reset", {}), 409)
 
 
+def test_provision_for_mail_only(zone, console, anna):
+    """PEN-01, ENR-03: one person for mail only, as far as his policy goes; without a one-time password, and its link says what to do."""
+    policy, settings = zone.sql("SELECT v.policy_id, v.settings FROM policy_version v JOIN policy p ON p.id = v.policy_id AND v.number = p.published WHERE p.type = 'enrollment'")[0]
+    mail = {"person_id": anna, "level": "email_only", "authoriser": AUTHORISER}
+    problem(console.call("POST", "/pending", {**mail, "imei": "490154203237518"}), 400, "imei")
+    problem(console.call("POST", "/pending", {**mail, "level": "none"}), 400, "level")
+    made = console.post("/pending", mail)
+    try:
+        assert (made["level"], made["platform"], made["otp"]["state"], made["origin"]) == ("email_only", "unknown", "none", "single")
+        problem(console.call("POST", f"/pending/{made['id']}/otp/reset", {}), 409, "level")
+        status, _, page = zone.request("GET", urllib.parse.urlsplit(made["link"]).path)
+        assert status == 200 and b"mail app" in page and b'name="otp"' not in page
+        assert zone.request("GET", urllib.parse.urlsplit(made["link"]).path + "/profile.mobileconfig")[0] == 303
+        for level, other, field in (("managed", "email_only", "level"), ("email_only", "managed", "level")):
+            zone.publish(policy, json.dumps({**json.loads(settings), "level": level}))
+            told = console.call("POST", "/pending", {**mail, "level": other})
+            problem(told, 403, field)
+            assert "Everyone" in told[2]["detail"]
+        fixed = console.post("/pending", {"person_id": anna, "authoriser": AUTHORISER})
+        assert fixed["level"] == "email_only"
+        console.post(f"/pending/{fixed['id']}/cancel")
+        zone.publish(policy, json.dumps({**json.loads(settings), "platforms": {"ios": True, "android": True, "eas": False}}))
+        problem(console.call("POST", "/pending", mail), 403, "platform")
+    finally:
+        zone.publish(policy, settings)
+        console.post(f"/pending/{made['id']}/cancel")
+
+
 AGENT = {"component": "org.example.agent/.AdminReceiver", "url": "https://mdm.example.org/agent.apk", "checksum": "9f" * 32}
 
 

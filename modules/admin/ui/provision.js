@@ -1,6 +1,6 @@
 // Enrolments for others: the dialogue that makes one, its one-time password with link and code, the code for a factory-fresh Android device (PEN-01, PEN-02, PEN-07).
 import { api, query as toQuery, url } from './api.js';
-import { h, button, dialog, toast, say, name, copyField, icon } from './ui.js';
+import { h, button, dialog, toast, say, name, word, copyField, icon } from './ui.js';
 import { finder, findPeople } from './assign.js';
 import { t, lang } from './words.js';
 
@@ -81,6 +81,7 @@ export async function provision({ again, may }) {
   const box = dialog({ title: t('provision'), lead: t('provision_lead'), submit: t('create'), fields: [
     { name: 'person_id', label: t('person'), type: 'own', input: who.input, node: who.node, read: () => { if (!who.chosen.size) throw fault('person_id', t('prov_person_none')); return [...who.chosen.keys()][0]; } },
     { name: 'platform', label: t('platform'), type: 'select', options: [['ios', t('plat_ios')], ['android', t('plat_android')], ['unknown', t('prov_any')]] },
+    { name: 'level', label: t('enp_level'), type: 'select', hint: t('prov_level_hint'), options: [['', t('prov_by_policy')], ...['managed', 'email_only'].map((l) => [l, word('level', l)])] },
     { name: 'ownership', label: t('ownership'), type: 'select', options: [['', t('prov_by_policy')], ['corporate', t('own_corporate')], ['personal', t('own_personal')]] },
     { name: 'phone', label: t('phone'), type: 'tel', max: 30, hint: t('phone_hint') },
     { name: 'notify', label: t('prov_notify'), type: 'select', options: notices.map((n) => [n, t(`prov_notify_${n || 'none'}`)]) },

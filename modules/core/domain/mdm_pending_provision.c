@@ -102,6 +102,23 @@ typedef struct make_t {
     int self;
 } make_t;
 
+/* Who does it for somebody else reads which policy refuses, and what. */
+static apr_status_t refused(const make_t *m, apr_status_t rv)
+{
+    static const struct {
+        const char *field, *what;
+    } words[] = {{"platform", "this kind of device"}, {"level", "this kind of management"}, {"ownership", "this owner of a device"}};
+    const char *field = m->ctx->fail_field ? m->ctx->fail_field : "";
+    unsigned i;
+
+    for (i = 0; rv == MDM_EDENIED && !m->self && i < sizeof(words) / sizeof(words[0]); ++i) {
+        if (!strcmp(words[i].field, field)) {
+            return mdm_fail(m->ctx, rv, field, "The enrolment policy \"%s\" of this person does not allow %s.", m->policy->policy_name, words[i].what);
+        }
+    }
+    return rv;
+}
+
 /* An unknown platform is allowed if one of its level is. */
 static apr_status_t policy_check(make_t *m)
 {
@@ -118,8 +135,13 @@ static apr_status_t policy_check(make_t *m)
     m->ownership = *text_of(how->ownership) ? how->ownership : strcmp(m->policy->ownership, "choose") ? m->policy->ownership : "personal";
     m->level = *text_of(how->level) ? how->level : strcmp(m->policy->level, "choose") ? m->policy->level : "managed";
     m->platform = *text_of(how->platform) ? how->platform : "unknown";
-    return mdm_enroll_allowed(m->ctx, m->policy, strcmp(m->platform, "unknown") ? m->platform : m->policy->ios ? "ios" : "android",
-                              m->ownership, m->level);
+    rv = mdm_enroll_allowed(m->ctx, m->policy, strcmp(m->platform, "unknown") ? m->platform : m->policy->ios ? "ios" : "android",
+                            m->ownership, m->level);
+    if (rv != APR_SUCCESS) {
+        return refused(m, rv);
+    }
+    return how->expected_imei && *how->expected_imei && !strcmp(m->level, "email_only")
+               ? mdm_fail(m->ctx, MDM_EINPUT, "imei", "can't be held against a mail app") : APR_SUCCESS;
 }
 
 static apr_status_t conf_read(make_t *m)

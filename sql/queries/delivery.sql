@@ -5,6 +5,7 @@
 -- name: delivery_hold :many
 -- args: records:text
 -- cols: device_id:text
+-- keep
 -- only: pgsql
 WITH records AS MATERIALIZED (
     SELECT r.device_id FROM source_record r WHERE r.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:records AS jsonb))))
@@ -34,6 +35,7 @@ LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class =
 -- name: delivery_facts :many
 -- args: ids:text
 -- cols: id:text, os_version:text, supervised:i64, user_enrolled:i64, shared_ipad:i64, passcode_present:i64, passcode_compliant:i64, encryption:i64, compliance:text, mail:text, enrolled_ms:i64, record_id:text?, record_state:text?, base_url:text, agent:i64, eas:i64, eas_native:i64, source_id:text?, login:text?, person_mail:text?, simple:i64, domain:text?
+-- keep
 -- only: pgsql
 {facts} JOIN jsonb_array_elements_text(CAST(:ids AS jsonb)) AS v (id) ON v.id = d.id {facts_joins};
 -- only: sqlite3
@@ -67,6 +69,7 @@ SELECT DISTINCT x.source_id FROM eas_server_source x JOIN eas_server e ON e.id =
 -- name: delivery_results :many
 -- args: ids:text
 -- cols: device_id:text, type:text, result_id:text, settings:text
+-- keep
 -- only: pgsql
 SELECT e.device_id, e.type, e.result_id, p.settings FROM jsonb_array_elements_text(CAST(:ids AS jsonb)) AS v (id)
   JOIN effective_policy e ON e.device_id = v.id JOIN policy_result p ON p.id = e.result_id;
@@ -137,6 +140,7 @@ UPDATE device SET compliance = v.compliance, mail = v.mail
 
 -- name: delivery_compliance :exec
 -- args: device_id:text, compliance:text
+-- keep
 UPDATE device SET compliance = :compliance WHERE id = :device_id AND compliance <> :compliance;
 
 -- list: [{"id", "device", "severity", "code", "text"}]: messages of many devices.
@@ -272,6 +276,7 @@ DELETE FROM delivery WHERE device_id = :device_id AND channel = 'mdm' AND state 
 
 -- name: delivery_eas_said :exec
 -- args: device_id:text, hash:text, state:text, error:text, now:i64
+-- keep
 UPDATE delivery SET applied = CASE WHEN :state = 'applied' THEN hash ELSE applied END, state = :state, error = :error, updated_ms = :now
  WHERE device_id = :device_id AND channel = 'eas' AND hash = :hash;
 

@@ -188,6 +188,7 @@ SELECT d.id FROM device d
 -- name: device_full :one
 -- args: id:text
 -- cols: id:text, name:text, folder_id:text, folder_name:text, person_id:text?, person_name:text?, person_login:text?, state:text, mode:text, level:text, ownership:text, platform:text, model:text, product:text, serial:text?, udid:text?, imei:text?, eas_device_id:text?, os_version:text, build:text, phone:text, supervised:i64?, passcode_present:i64?, passcode_compliant:i64?, encryption:i64?, battery:f64?, capacity_gb:f64?, free_gb:f64?, compliance:text, mail:text, mail_gate:text, inventory:text, inventory_ms:i64?, test_device:i64, lost_ms:i64?, department:text, site:text, location:text, notes:text, created_ms:i64, enrolled_ms:i64?, last_contact_ms:i64?, last_contact_ip:text, last_contact_peer:text, last_eas_ms:i64?, version:i64
+-- keep
 SELECT d.id, d.name, d.folder_id, f.name, d.person_id, p.name, p.login, d.state, d.mode, d.level, d.ownership, d.platform, d.model,
        d.product, d.serial, d.udid, d.imei, d.eas_device_id, d.os_version, d.build, d.phone, d.supervised, d.passcode_present,
        d.passcode_compliant, d.encryption, d.battery, d.capacity_gb, d.free_gb, d.compliance, d.mail, d.mail_gate, d.inventory, d.inventory_ms,

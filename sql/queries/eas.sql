@@ -4,6 +4,7 @@
 -- name: eas_hold :one
 -- args: person_id:text
 -- cols: id:text
+-- keep
 -- only: pgsql
 SELECT id FROM person WHERE id = :person_id FOR NO KEY UPDATE;
 -- only: sqlite3
@@ -32,6 +33,7 @@ SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, COALESCE(d.name, ''),
 -- name: eas_record_of :one
 -- args: person_id:text, device_id:text
 -- cols: {eas_record_cols}
+-- keep
 {eas_record_row}
  WHERE r.kind = 'eas' AND r.live = 1 AND r.person_id = :person_id AND r.device_id = :device_id AND r.state <> 'discovered'
  ORDER BY CASE r.class WHEN 'native' THEN 0 ELSE 1 END, r.last_seen_ms DESC, r.id
@@ -41,6 +43,7 @@ SELECT r.id, r.native_id, r.class, r.state, r.attrs, d.id, COALESCE(d.name, ''),
 -- name: eas_known :many
 -- args: person_id:text, easid:text, serial:text
 -- cols: device_id:text, device_state:text, space:text, live:i64, told:text?
+-- keep
 SELECT d.id, d.state, k.space, r.live,
        (SELECT MAX(e.value) FROM match_key e WHERE e.record_id = r.id AND e.space = 'easid')
   FROM match_key k
@@ -55,6 +58,7 @@ SELECT d.id, d.state, k.space, r.live,
 -- name: eas_others :many
 -- args: native_id:text, person_id:text
 -- cols: device_id:text
+-- keep
 SELECT device_id FROM source_record
  WHERE kind = 'eas' AND live = 1 AND native_id = :native_id AND person_id <> :person_id AND device_id IS NOT NULL AND state <> 'discovered'
  ORDER BY last_seen_ms DESC, id LIMIT 5;
@@ -62,6 +66,7 @@ SELECT device_id FROM source_record
 -- name: eas_pending_count :one
 -- args: person_id:text
 -- cols: n:i64
+-- keep
 SELECT COUNT(*) FROM device WHERE person_id = :person_id AND state = 'pending' AND mode = 'eas';
 
 -- name: eas_refused_lately :one
@@ -76,6 +81,7 @@ SELECT COALESCE(SUM(CASE WHEN object_name = :native_id THEN 1 ELSE 0 END), 0), C
 -- name: eas_record_add :one
 -- args: id:text, device_id:text, person_id:text, class:text, native_id:text, attrs:text, now:i64
 -- cols: id:text
+-- keep
 -- only: pgsql
 INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
 VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now)
@@ -130,6 +136,7 @@ RETURNING (SELECT d.name FROM device d WHERE d.id = :device_id);
 
 -- name: eas_record_state :exec1
 -- args: id:text, device_id:text, state:text, now:i64
+-- keep
 UPDATE source_record SET device_id = :device_id, state = :state, last_seen_ms = :now WHERE id = :id AND live = 1;
 
 -- name: eas_records_left :exec
@@ -138,12 +145,14 @@ UPDATE source_record SET state = 'left' WHERE device_id = :device_id AND kind = 
 
 -- name: eas_key_put :exec
 -- args: record_id:text, value:text
+-- keep
 INSERT INTO match_key (space, value, record_id) VALUES ('easid', :value, :record_id)
 ON CONFLICT (space, value, record_id) DO NOTHING;
 
 -- A device that was erased has another DeviceId.
 -- name: eas_key_drop :exec
 -- args: record_id:text, keep:text
+-- keep
 DELETE FROM match_key WHERE record_id = :record_id AND space = 'easid' AND value <> :keep;
 
 -- name: eas_gate_device :one
@@ -156,24 +165,29 @@ UPDATE device SET mail_gate = :word, version = version + 1 WHERE id = :id RETURN
 -- name: eas_said :one
 -- args: id:text
 -- cols: attrs:text, device_id:text?
+-- keep
 SELECT attrs, device_id FROM source_record WHERE id = :id AND kind = 'eas' AND live = 1;
 
 -- name: eas_said_put :exec
 -- args: id:text, attrs:text
+-- keep
 UPDATE source_record SET attrs = :attrs WHERE id = :id;
 
 -- name: eas_imei_drop :exec
 -- args: record_id:text, keep:text
+-- keep
 DELETE FROM match_key WHERE record_id = :record_id AND space = 'imei' AND value <> :keep;
 
 -- name: eas_imei_put :exec
 -- args: record_id:text, value:text
+-- keep
 INSERT INTO match_key (space, value, record_id) VALUES ('imei', :value, :record_id)
 ON CONFLICT (space, value, record_id) DO NOTHING;
 
 -- A managed device tells better itself. What is said as a model counts where nothing better is known.
 -- name: eas_said_device :exec
 -- args: id:text, imei:text, model:text, os_version:text
+-- keep
 UPDATE device SET imei = CASE WHEN :imei <> '' THEN :imei ELSE imei END,
        model = CASE WHEN :model <> '' AND product = '' THEN :model ELSE model END,
        os_version = CASE WHEN :os_version <> '' THEN :os_version ELSE os_version END
@@ -183,6 +197,7 @@ UPDATE device SET imei = CASE WHEN :imei <> '' THEN :imei ELSE imei END,
 
 -- name: eas_device_add :exec
 -- args: id:text, name:text, name_key:text, person_id:text, ownership:text, platform:text, model:text, product:text, build:text, native_id:text, now:i64
+-- keep
 INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, level, ownership, platform, model, product, build,
                     eas_device_id, created_ms, last_eas_ms)
 VALUES (:id, :name, :name_key, '00000000-0000-4000-8000-000000000002', :person_id, 'pending', 'eas', 'email_only', :ownership,
@@ -199,6 +214,7 @@ UPDATE device SET state = 'pending', mode = 'eas', level = 'email_only', eas_dev
 -- name: eas_promised :one
 -- args: person_id:text, platform:text, serial:text, now:i64
 -- cols: id:text, ownership:text, folder_id:text?
+-- keep
 SELECT id, ownership, folder_id FROM pending_enrollment
  WHERE person_id = :person_id AND level = 'email_only' AND state IN ('created', 'opened') AND expires_ms > :now AND valid_from_ms <= :now
    AND (platform = 'unknown' OR platform = :platform)
@@ -208,6 +224,7 @@ SELECT id, ownership, folder_id FROM pending_enrollment
 -- name: eas_device :one
 -- args: id:text, person_id:text
 -- cols: name:text, state:text, mode:text, level:text, platform:text, model:text, product:text, serial:text?, build:text, os_version:text, folder_kind:text
+-- keep
 SELECT d.name, d.state, d.mode, d.level, d.platform, d.model, d.product, d.serial, d.build, d.os_version, f.kind
   FROM device d JOIN folder f ON f.id = d.folder_id WHERE d.id = :id AND d.person_id = :person_id;
 
@@ -219,10 +236,12 @@ UPDATE device SET platform = :platform, version = version + 1
 
 -- name: eas_device_place :exec1
 -- args: id:text, name:text, name_key:text, folder_id:text
+-- keep
 UPDATE device SET name = :name, name_key = :name_key, folder_id = :folder_id WHERE id = :id;
 
 -- name: eas_device_complete :exec1
 -- args: id:text, was:text, ownership:text, now:i64
+-- keep
 UPDATE device SET state = 'active', mode = 'eas', level = 'email_only', ownership = :ownership, enrolled_ms = :now,
        version = version + 1
  WHERE id = :id AND state = :was;

@@ -3,6 +3,7 @@
 -- name: eas_client :one
 -- args: record_id:text
 -- cols: device_id:text, device_name:text, mode:text, policy:text?, policy_key:i64, key_rev:i64, key_version:i64, key_doc:text, temp_key:i64, temp_rev:i64, temp_version:i64, temp_doc:text, temp_done:i64, back_key:i64, back_temp:i64, tries:i64, tries_rev:i64, tries_ms:i64, lax:text?, email_id:text, email:text?
+-- keep
 SELECT d.id, d.name, d.mode, (SELECT p.hash FROM delivery p WHERE p.device_id = d.id AND p.channel = 'eas' AND p.hash <> '' LIMIT 1),
        COALESCE(c.policy_key, 0), COALESCE(c.key_rev, 0), COALESCE(c.key_version, 0), COALESCE(c.key_doc, ''),
        COALESCE(c.temp_key, 0), COALESCE(c.temp_rev, 0), COALESCE(c.temp_version, 0), COALESCE(c.temp_doc, ''), COALESCE(c.temp_done, 0),
@@ -16,6 +17,7 @@ SELECT d.id, d.name, d.mode, (SELECT p.hash FROM delivery p WHERE p.device_id = 
 -- name: eas_client_tried :one
 -- args: record_id:text, rev:i64, n:i64, since:i64, now:i64
 -- cols: tries:i64
+-- keep
 INSERT INTO eas_client (record_id, tries, tries_rev, tries_ms) VALUES (:record_id, :n, :rev, :now)
 ON CONFLICT (record_id) DO UPDATE SET
     tries = CASE WHEN eas_client.tries_rev = excluded.tries_rev AND eas_client.tries_ms > :since THEN eas_client.tries ELSE 0 END + excluded.tries,
@@ -30,11 +32,13 @@ UPDATE eas_client SET lax = :lax WHERE record_id = :record_id;
 
 -- name: eas_client_offer :exec
 -- args: record_id:text, key:i64, rev:i64, version:i64, doc:text, back_temp:i64
+-- keep
 UPDATE eas_client SET temp_key = :key, temp_rev = :rev, temp_version = :version, temp_doc = :doc, temp_done = 0, back_temp = :back_temp
  WHERE record_id = :record_id;
 
 -- name: eas_client_taken :exec1
 -- args: record_id:text, temp:i64, key:i64, back_key:i64
+-- keep
 UPDATE eas_client SET policy_key = :key, key_rev = temp_rev, key_version = temp_version, key_doc = temp_doc, temp_done = 1,
        back_key = :back_key, back_temp = 0
  WHERE record_id = :record_id AND temp_key = :temp;
@@ -42,6 +46,7 @@ UPDATE eas_client SET policy_key = :key, key_rev = temp_rev, key_version = temp_
 -- The policy has changed in nothing that this client's version knows.
 -- name: eas_client_same :exec
 -- args: record_id:text, rev:i64, version:i64
+-- keep
 UPDATE eas_client SET key_rev = :rev, key_version = :version WHERE record_id = :record_id;
 
 -- Its mail server wants it to provision: both keys are void.

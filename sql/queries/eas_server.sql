@@ -15,6 +15,7 @@ SELECT id, name, host, port, tls, domain, user_form, pin, enabled, created_ms, v
 -- name: eas_server_get :one
 -- args: id:text
 -- cols: id:text, name:text, host:text, port:i64, tls:i64, domain:text, user_form:text, pin:text, enabled:i64, created_ms:i64, version:i64
+-- keep
 SELECT id, name, host, port, tls, domain, user_form, pin, enabled, created_ms, version FROM eas_server WHERE id = :id;
 
 -- name: eas_server_sources :many
@@ -109,11 +110,13 @@ DELETE FROM eas_server_source WHERE server_id = :server_id AND source_id = :sour
 -- name: mail_home_get :one
 -- args: person_id:text
 -- cols: server_id:text?, refused_ms:i64?
+-- keep
 SELECT server_id, refused_ms FROM mail_home WHERE person_id = :person_id;
 
 -- A server that was deleted meanwhile is not kept.
 -- name: mail_home_put :exec
 -- args: person_id:text, server_id:text, now:i64
+-- keep
 INSERT INTO mail_home (person_id, server_id, accepted_ms)
 SELECT p.id, s.id, :now FROM person p JOIN eas_server s ON s.id = :server_id WHERE p.id = :person_id
 ON CONFLICT (person_id) DO UPDATE SET server_id = excluded.server_id, accepted_ms = excluded.accepted_ms, refused_ms = NULL;
@@ -135,6 +138,7 @@ UPDATE mail_home SET refused_ms = NULL WHERE refused_ms IS NOT NULL RETURNING pe
 -- name: mail_home_devices :many
 -- args: person_id:text
 -- cols: device_id:text
+-- keep
 SELECT DISTINCT device_id FROM source_record
  WHERE kind = 'eas' AND live = 1 AND state = 'enrolled' AND person_id = :person_id AND device_id IS NOT NULL;
 

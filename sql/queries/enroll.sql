@@ -282,6 +282,7 @@ ON CONFLICT (space, value, record_id) DO NOTHING;
 -- name: device_name_taken :one
 -- args: name_key:text, self:text
 -- cols: id:text
+-- keep
 SELECT id FROM device WHERE name_key = :name_key AND id <> :self LIMIT 1;
 
 -- name: device_seq_next :one
@@ -294,6 +295,7 @@ RETURNING value;
 -- name: enroll_folder_exists :one
 -- args: id:text
 -- cols: id:text, name:text
+-- keep
 SELECT id, name FROM folder WHERE id = :id AND kind <> 'pending';
 
 -- name: enroll_device_add :exec
@@ -336,6 +338,7 @@ SELECT name, person_id, state FROM device WHERE id = :id;
 -- name: portal_devices :many
 -- args: person_id:text, now:i64, undo:i64
 -- cols: id:text, name:text, model:text, platform:text, os_version:text, state:text, mode:text, ownership:text, level:text, enrolled_ms:i64?, last_contact_ms:i64?, last_eas_ms:i64?, version:i64, by_hand:i64, unsettled:i64, promised:i64, said:i64
+-- keep
 SELECT id, name, model, platform, os_version, state, mode, ownership, level, enrolled_ms, last_contact_ms, last_eas_ms, version,
        (SELECT COUNT(*) FROM delivery d WHERE d.device_id = device.id AND d.held = 1),
        (SELECT COUNT(*) FROM source_record r JOIN match_exception x ON x.record_id = r.id AND x.code = 'ambiguous'

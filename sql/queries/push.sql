@@ -31,6 +31,7 @@ ON CONFLICT (record_id) DO UPDATE
 -- hand, could be a deadlock. At worst the push comes with the job's next period.
 -- name: push_hasten :exec
 -- args: job:text, now:i64
+-- keep
 -- only: pgsql
 UPDATE job SET run_at_ms = :now
  WHERE id = (SELECT j.id FROM job j WHERE j.kind = :job AND j.state IN ('waiting', 'running') AND (j.run_at_ms = 0 OR j.run_at_ms > :now)

@@ -49,7 +49,7 @@ static apr_status_t admins(mdm_db_t *db, const char *of, const mdm_page_t *page,
 
 int mdm_adm_admins(mdm_web_call_t *call)
 {
-    return list(call, "admins", "", admins, "id login name mail kind role:role.name alerts disabled folders created_at last_seen_at");
+    return list(call, "admins", "", admins, "id login name mail kind source:source.name role:role.name alerts disabled folders created_at last_seen_at");
 }
 
 int mdm_adm_admin(mdm_web_call_t *call)
@@ -60,9 +60,10 @@ int mdm_adm_admin(mdm_web_call_t *call)
 int mdm_adm_admin_create(mdm_web_call_t *call)
 {
     static const char *const kinds[] = {"local", "external", "group", NULL};
-    mdm_admin_edit_t a = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0};
+    mdm_admin_edit_t a = {.login = NULL};
     const mdm_jfield_t fields[] = {{"login", MDM_JF_STR, 1, 1, LOGIN_MAX, NULL, 0, &a.login, NULL},
                                    {"kind", MDM_JF_ENUM, 1, 0, 0, kinds, 0, &a.kind, NULL},
+                                   {"source_id", MDM_JF_UUID, 0, 0, 0, NULL, 0, &a.source_id, NULL},
                                    {"role_id", MDM_JF_UUID, 1, 0, 0, NULL, 0, &a.role_id, NULL},
                                    {"password", MDM_JF_STR, 0, 1, PASSWORD_MAX, NULL, 0, &a.password, NULL},
                                    {"name", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.name, NULL},
@@ -86,7 +87,7 @@ static apr_status_t admin_edit(mdm_web_call_t *call, mdm_db_t *db, const char *i
 
 int mdm_adm_admin_edit(mdm_web_call_t *call)
 {
-    mdm_admin_edit_t a = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, -1, -1};
+    mdm_admin_edit_t a = {.alerts = -1, .disabled = -1};
     const mdm_jfield_t fields[] = {{"name", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.name, NULL},
                                    {"mail", MDM_JF_STR, 0, 0, NAME_MAX_BYTES, NULL, 0, &a.mail, NULL},
                                    {"role_id", MDM_JF_UUID, 0, 0, 0, NULL, 0, &a.role_id, NULL},

@@ -15,14 +15,14 @@ SELECT id, password, disabled FROM admin WHERE login_key = :login_key AND kind =
 UPDATE admin SET password = :password, version = version + 1 WHERE id = :id AND kind = 'local';
 
 -- part: admin_cols
-id:text, login:text, login_key:text, name:text, mail:text, kind:text, role_id:text, role:text, rights:text, alerts:i64,
+id:text, login:text, login_key:text, name:text, mail:text, kind:text, source_id:text?, source:text?, role_id:text, role:text, rights:text, alerts:i64,
 disabled:i64, folders:i64, created_ms:i64, used_ms:i64?, version:i64
 
 -- part: admin_row
-SELECT a.id, a.login, a.login_key, a.name, a.mail, a.kind, a.role_id, r.name, r.rights, a.alerts, a.disabled,
+SELECT a.id, a.login, a.login_key, a.name, a.mail, a.kind, s.id, s.name, a.role_id, r.name, r.rights, a.alerts, a.disabled,
        (SELECT COUNT(*) FROM admin_folder f WHERE f.admin_id = a.id), a.created_ms,
        (SELECT MAX(s.used_ms) FROM session s WHERE s.kind = 'admin' AND s.subject_id = a.id), a.version
-  FROM admin a JOIN role r ON r.id = a.role_id
+  FROM admin a JOIN role r ON r.id = a.role_id LEFT JOIN user_source s ON s.id = a.source_id
 
 -- name: admins_list :many
 -- args: after:text, after_id:text, count:i64
@@ -64,9 +64,14 @@ DELETE FROM admin_folder WHERE admin_id = :admin_id;
 INSERT INTO admin_folder (admin_id, folder_id) VALUES (:admin_id, :folder_id) ON CONFLICT DO NOTHING;
 
 -- name: admins_add :exec
--- args: id:text, login:text, login_key:text, name:text, mail:text, kind:text, password:text?, role_id:text, alerts:i64, disabled:i64, now:i64
-INSERT INTO admin (id, login, login_key, name, mail, kind, password, role_id, alerts, disabled, created_ms)
-VALUES (:id, :login, :login_key, :name, :mail, :kind, :password, :role_id, :alerts, :disabled, :now);
+-- args: id:text, login:text, login_key:text, name:text, mail:text, kind:text, source_id:text?, group_id:text?, password:text?, role_id:text, alerts:i64, disabled:i64, now:i64
+INSERT INTO admin (id, login, login_key, name, mail, kind, source_id, group_id, password, role_id, alerts, disabled, created_ms)
+VALUES (:id, :login, :login_key, :name, :mail, :kind, :source_id, :group_id, :password, :role_id, :alerts, :disabled, :now);
+
+-- name: admins_directory_known :one
+-- args: id:text
+-- cols: id:text
+SELECT id FROM user_source WHERE id = :id AND kind <> 'local';
 
 -- name: admins_edit :exec
 -- args: id:text, version:i64, name:text, mail:text, role_id:text, alerts:i64, disabled:i64
@@ -163,10 +168,10 @@ DELETE FROM api_token WHERE id = :id;
 SELECT r.rights FROM admin a JOIN role r ON r.id = a.role_id
  WHERE a.disabled = 0
    AND (a.id = :id OR (a.kind = 'group' AND EXISTS (
-          SELECT 1 FROM user_group_member m JOIN user_group g ON g.id = m.group_id
-           WHERE m.person_id = :id AND LOWER(g.dn) = LOWER(a.login_key))));
+          SELECT 1 FROM user_group_member m JOIN person p ON p.id = m.person_id
+           WHERE m.person_id = :id AND m.group_id = a.group_id AND p.source_id = a.source_id)));
 
--- An administrator that another httpd module has authenticated: by name, else as a member of a directory group. A name that two
+-- An administrator that another httpd module has authenticated: by name, else as a member of one directory's group. A name that two
 -- people of the directories have is nobody's.
 -- name: admin_by_user :one
 -- args: login_key:text
@@ -177,9 +182,9 @@ SELECT a.id, a.login, a.name, a.kind, r.name, r.rights, (SELECT COUNT(*) FROM ad
    AND ((a.kind <> 'group' AND a.login_key = :login_key)
      OR (a.kind = 'group' AND EXISTS (
           SELECT 1 FROM person p JOIN user_source s ON s.id = p.source_id
-            JOIN user_group_member m ON m.person_id = p.id JOIN user_group g ON g.id = m.group_id
+            JOIN user_group_member m ON m.person_id = p.id
            WHERE p.login_key = :login_key AND p.disabled = 0 AND p.gone_ms IS NULL AND s.kind <> 'local' AND s.enabled = 1
-             AND LOWER(g.dn) = LOWER(a.login_key)
+             AND m.group_id = a.group_id AND p.source_id = a.source_id
              AND NOT EXISTS (SELECT 1 FROM person o JOIN user_source os ON os.id = o.source_id
                               WHERE o.login_key = :login_key AND o.id <> p.id AND o.gone_ms IS NULL AND os.kind <> 'local'))
         AND NOT EXISTS (SELECT 1 FROM admin n WHERE n.login_key = :login_key AND n.kind <> 'group')))

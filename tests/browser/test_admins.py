@@ -1,5 +1,6 @@
 """Administrators in the console: people, roles, tokens, own account, help (USR-12, API-03, UI-03..06)."""
 import re
+import uuid
 from pathlib import Path
 
 import harness
@@ -32,6 +33,21 @@ def test_administrators_by_clicks(zone, page):  # noqa: F811
     p.closed()
     p.has("rosa")
     p.shot("admins")
+    source = str(uuid.uuid4())
+    zone.sql("INSERT INTO user_source (id, name, kind, position, enabled, config, created_ms) VALUES (?, ?, 'ldap', 9, 0, '{\"type\": \"openldap\", \"host\": \"localhost\"}', 1)", source, MARKUP)
+    p.open("admins").button("Add administrator").click()
+    fields = lambda: [p.driver.find_element(By.CSS_SELECTOR, f"#f-{x}").is_displayed() for x in ("password", "source_id")]  # noqa: E731
+    p.until(lambda: fields() == [True, False])
+    p.until(lambda: next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-kind option") if o.text == "Directory group")).click()
+    fill(p, login="cn=Desk,o=Org")
+    assert fields() == [False, True]
+    p.shot("admins-group")
+    p.button("Create", "dialog").click()
+    p.closed()
+    p.has("cn=Desk,o=Org")
+    p.shot("admins-groups")
+    assert next(a for a in Console(zone).get("/admins")["items"] if a["kind"] == "group")["source"]["id"] == source
+    zone.sql("DELETE FROM user_source WHERE id = ?", source)
     assert Console(zone, "rosa", "Correct-horse-9").get("/me")["rights"] == {"device": ["read"]}
     p.open("admins?tab=tokens").button("Add token").click()
     p.until(lambda: next(o for o in p.driver.find_elements(By.CSS_SELECTOR, "#f-admin_id option") if o.text == "rosa")).click()

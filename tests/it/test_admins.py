@@ -1,6 +1,4 @@
 """Administrators, roles, API tokens and folder limits through the API, on both databases (USR-12, API-03, API-04, R29, R35)."""
-import base64
-import hashlib
 import re
 import uuid
 
@@ -8,6 +6,7 @@ import pytest
 
 import harness
 import seed
+import zonefiles as zf
 from clients import Console
 from test_admin import NOBODY, ROUTES, problem
 
@@ -89,13 +88,46 @@ def test_bad_administrators_are_named(zone, console, roles, change, field):
     assert zone.sql("SELECT COUNT(*) FROM admin") == before
 
 
-def test_other_kinds(console, roles):
-    """External ones and groups have no password; a group is named by its DN."""
+def test_other_kinds(zone, console, roles):
+    """USR-12: external ones and groups have no password; a group is named by its DN and its directory: one DN in two of them is two administrators."""
     other = console.post("/admins", {"login": "carla@example.net", "kind": "external", "role_id": roles["auditor"]})
     problem(console.call("PUT", f"/admins/{other['id']}/password", {"password": PASSWORD}), 409)
-    problem(console.call("POST", "/admins", {"login": "desk", "kind": "group", "role_id": roles["auditor"]}), 400, "login")
-    group = console.post("/admins", {"login": "cn=Desk,o=Org", "kind": "group", "role_id": roles["auditor"]})
-    problem(console.call("POST", "/tokens", {"admin_id": group["id"], "name": "x", "days": 1}), 409)
+    sources = [str(uuid.uuid4()) for _ in range(2)]
+    for ident in sources:
+        zone.sql("INSERT INTO user_source (id, name, kind, position, enabled, config, created_ms) VALUES (?, ?, 'ldap', 9, 1, '{}', 1)", ident, f"Directory {ident[:8]}")
+    group = {"login": "cn=Desk,o=Org", "kind": "group", "role_id": roles["auditor"], "source_id": sources[0]}
+    local = zone.sql("SELECT id FROM user_source WHERE kind = 'local'")[0][0]
+    for change, field in (({"login": "desk"}, "login"), ({"login": "cn=a,,"}, "login"), ({"source_id": None}, "source_id"), ({"source_id": local}, "source_id"), ({"source_id": NOBODY}, "source_id"),
+                          ({"source_id": "x"}, "source_id"), ({"kind": "external"}, "source_id"), ({"kind": "local", "login": "desk", "password": PASSWORD}, "source_id")):
+        problem(console.call("POST", "/admins", {k: v for k, v in {**group, **change}.items() if v is not None}), 400, field)
+    made = console.post("/admins", group)
+    assert made["source"] == {"id": sources[0], "name": f"Directory {sources[0][:8]}"} and other["source"] is None
+    problem(console.call("POST", "/admins", {**group, "login": "CN=desk, o=org"}), 409, "login")
+    twin = console.post("/admins", {**group, "source_id": sources[1]})
+    problem(console.call("POST", "/tokens", {"admin_id": made["id"], "name": "x", "days": 1}), 409)
+    zone.sql("DELETE FROM user_source WHERE id = ?", sources[1])
+    assert console.get(f"/admins/{twin['id']}")["source"] is None and console.get(f"/admins/{made['id']}")["source"]
+    lines = console.call("GET", "/admins?format=csv")[2].decode().splitlines()
+    assert "source" in lines[0] and sum(f"Directory {sources[0][:8]}" in x for x in lines) == 1
+
+
+def test_groups_named_by_a_dn_alone(zone, roles):
+    """USR-12: the migration leaves a group of the time before to the one directory that has shown it; in doubt it gives nobody any right."""
+    sources = [str(uuid.uuid4()) for _ in range(2)]
+    for ident in sources:
+        zone.sql("INSERT INTO user_source (id, name, kind, position, enabled, config, created_ms) VALUES (?, ?, 'ldap', 9, 1, '{}', 1)", ident, f"Older {ident[:8]}")
+    seen = {"clear": sources[:1], "doubtful": sources, "unseen": []}
+    groups = {}
+    for word, where in seen.items():
+        zone.sql("INSERT INTO admin (id, login, login_key, kind, role_id, created_ms) VALUES (?, ?, ?, 'group', ?, 1)", f"old-{word}", f"CN={word},O=Old", f"cn={word},o=old", roles["auditor"])
+        for source in where:
+            groups[word] = str(uuid.uuid4())
+            zone.sql("INSERT INTO user_group (id, source_id, name, dn) VALUES (?, ?, ?, ?)", groups[word], source, word, f"cn={word.title()},o=Old")
+    for statement in re.findall(r"^UPDATE admin\b[^;]*", (zf.ROOT / "sql/schema/0010_people.sql").read_text(), re.M):
+        zone.sql(statement.replace("WHERE kind = 'group'", "WHERE id LIKE 'old-%'").replace("WHERE group_id IS NOT NULL", "WHERE id LIKE 'old-%' AND group_id IS NOT NULL"))
+    now = {r[0]: r[1:] for r in zone.sql("SELECT id, source_id, group_id, login_key FROM admin WHERE id LIKE 'old-%'")}
+    assert now == {"old-clear": (sources[0], groups["clear"], f"cn=clear,o=old {sources[0]}"), "old-doubtful": (None, None, "cn=doubtful,o=old "), "old-unseen": (None, None, "cn=unseen,o=old ")}
+    zone.sql("DELETE FROM admin WHERE id LIKE 'old-%'")
 
 
 def test_last_super_admin_stays(zone, console, roles):
@@ -280,42 +312,3 @@ def test_folder_limits_hold_on_every_device_route(zone, console, roles):
     assert edit(console, f"/admins/{made['id']}", {"folders": []})[0] == 200
     one = Console(zone, "limited", PASSWORD)
     assert {d["id"] for d in one.get("/devices?q=limit")["items"]} == set(foreign)
-
-
-# ---- administrators whom another httpd module authenticates --------------------------------------------------------
-def test_members_of_a_group(fresh_zone):
-    """USR-12: r->user of another module is an administrator by name, else through one directory group; membership and doubt are obeyed."""
-    zone = fresh_zone(start=False)
-    users = zone.root / "htpasswd"
-    hashed = base64.b64encode(hashlib.sha1(b"secret-1").digest()).decode()
-    zone.extra_admin = (f'<Location "/admin">\n  AuthType Basic\n  AuthName "Admin"\n  AuthBasicProvider file\n  AuthUserFile "{users}"\n'
-                        "  Require valid-user\n</Location>\n")
-    users.write_text("".join(f"{name}:{{SHA}}{hashed}\n" for name in ("carla", "dora", "boss")))
-    users.chmod(0o644)
-    zone.start()
-    source, group = str(uuid.uuid4()), str(uuid.uuid4())
-    zone.sql("INSERT INTO user_source (id, name, kind, position, simple, enabled, config, created_ms) VALUES (?, 'Corp', 'ldap', 5, 0, 1, '{}', 1)", source)
-    zone.sql("INSERT INTO user_group (id, source_id, name, dn) VALUES (?, ?, 'Desk', 'cn=Desk,ou=Grüße,o=Org')", group, source)
-    person = str(uuid.uuid4())
-    zone.sql("INSERT INTO person (id, source_id, login, login_key, name, created_ms) VALUES (?, ?, 'Carla', 'carla', 'Carla', 1)", person, source)
-    zone.sql("INSERT INTO user_group_member (group_id, person_id) VALUES (?, ?)", group, person)
-    role = zone.sql("SELECT id FROM role WHERE name = 'auditor'")[0][0]
-    entry = str(uuid.uuid4())
-    zone.sql("INSERT INTO admin (id, login, login_key, name, kind, role_id, created_ms) VALUES (?, 'CN=Desk,OU=Grüße,O=Org', 'cn=desk,ou=grüße,o=org', '', 'group', ?, 1)", entry, role)
-
-    def who(name):
-        one = Console(zone, login=None)
-        one.headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:secret-1".encode()).decode()
-        status, _, body = one.call("GET", "/me")
-        return (body["login"], body["role"], body["by_group"]) if status == 200 else status
-    assert who("carla") == ("carla", "auditor", True)
-    assert who("dora") == 401
-    twin = str(uuid.uuid4())
-    other = str(uuid.uuid4())
-    zone.sql("INSERT INTO user_source (id, name, kind, position, simple, enabled, config, created_ms) VALUES (?, 'Other', 'ldap', 6, 0, 1, '{}', 1)", other)
-    zone.sql("INSERT INTO person (id, source_id, login, login_key, name, created_ms) VALUES (?, ?, 'carla', 'carla', 'Carla', 1)", twin, other)
-    assert who("carla") == 401  # which of the two it is, nobody knows
-    zone.sql("DELETE FROM person WHERE id = ?", twin)
-    assert who("carla") == ("carla", "auditor", True)
-    zone.sql("DELETE FROM user_group_member WHERE person_id = ?", person)
-    assert who("carla") == 401

@@ -1,4 +1,6 @@
-"""LDAP user sources against a real directory (USR-01..05, USR-07, USR-08, USR-10, USR-11, PEN-01, R21, R27, R30, R46, SEC-05, REL-04)."""
+"""LDAP user sources against a real directory (USR-01..05, USR-07, USR-08, USR-10..12, PEN-01, R21, R27, R30, R46, SEC-05, REL-04)."""
+import base64
+import hashlib
 import http.client
 import json
 import time
@@ -543,3 +545,58 @@ def test_dynamic_groups_that_are_ignored(zone, console, one):
     finally:
         one.modify(f"dn: {dynamic}\nchangetype: delete\n")
         drop(console, made["id"])
+
+
+# ---- administrators whom another httpd module authenticates --------------------------------------------------------
+def test_members_of_a_group(fresh_zone, one, two):
+    """USR-12, USR-08: r->user of another module is an administrator by name, else through a group of one directory; a group of the same DN in another one
+    gives nothing, nor does the same directory added again; membership and doubt are obeyed."""
+    zone = fresh_zone(start=False, children=1)
+    users = zone.root / "htpasswd"
+    hashed = base64.b64encode(hashlib.sha1(b"secret-1").digest()).decode()
+    zone.extra_admin = (f'<Location "/admin">\n  AuthType Basic\n  AuthName "Admin"\n  AuthBasicProvider file\n  AuthUserFile "{users}"\n'
+                        "  Require valid-user\n</Location>\n")
+    users.write_text("".join(f"{name}:{{SHA}}{hashed}\n" for name in ("boss", "Dora", "emil", "fred")))
+    users.chmod(0o644)
+    zone.start()
+    zone.ctl("admin", "add", "boss", "--external")
+    for slapd, members in ((one, ["dora"]), (two, ["fred"])):
+        slapd.put_group("desk", members)
+
+    def as_user(name):
+        made = Console(zone, login=None)
+        made.headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:secret-1".encode()).decode()
+        return made
+
+    def who(name):
+        status, _, body = as_user(name).call("GET", "/me")
+        return (body["login"], body["role"], body["by_group"]) if status == 200 else status
+
+    def synced(source, login, member):
+        console.post(f"/sources/{source['id']}/sync")
+        return harness.wait_for(lambda: member == bool(zone.sql(
+            "SELECT 1 FROM user_group_member m JOIN user_group g ON g.id = m.group_id JOIN person p ON p.id = m.person_id WHERE g.source_id = ? AND p.login_key = ? AND g.name = 'desk'",
+            source["id"], login)))
+    console = as_user("boss")
+    roles = {r["name"]: r["id"] for r in console.get("/roles")["items"]}
+    mine, other = add(console, one, "Mine", domains=["mine"]), add(console, two, "Other", domains=["other"])
+    synced(mine, "dora", True)
+    synced(other, "fred", True)
+    group = {"login": "CN=Desk, ou=groups,dc=example,dc=org", "kind": "group"}
+    made = console.post("/admins", {**group, "role_id": roles["auditor"], "source_id": mine["id"]})
+    assert who("Dora") == ("Dora", "auditor", True)
+    assert [who(name) for name in ("fred", "emil")] == [401, 401], "the other directory's group of that DN, and nobody's member"
+    twin = console.post("/admins", {**group, "role_id": roles["help_desk"], "source_id": other["id"]})
+    assert who("fred") == ("fred", "help_desk", True) and who("Dora")[1] == "auditor"
+    assert console.call("DELETE", f"/admins/{twin['id']}")[0] == 204 and who("fred") == 401
+    zone.sql("INSERT INTO person (id, source_id, login, login_key, name, created_ms) VALUES (?, ?, 'dora', 'dora', 'Dora', 1)", "twin", other["id"])
+    assert who("Dora") == 401, "which of the two it is, nobody knows"
+    zone.sql("DELETE FROM person WHERE id = 'twin'")
+    assert who("Dora")[1] == "auditor"
+    one.put_group("desk", ["emil"])
+    synced(mine, "emil", True)
+    assert (who("Dora"), who("emil")) == (401, ("emil", "auditor", True))
+    drop(console, mine["id"])
+    assert who("emil") == 401 and console.get(f"/admins/{made['id']}")["source"] is None
+    synced(add(console, one, "Mine", domains=["mine"]), "emil", True)
+    assert who("emil") == 401

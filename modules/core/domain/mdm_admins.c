@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
+#include "domain/mdm_directory.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_roles.h"
 #include "domain/mdm_session.h"
@@ -84,6 +85,11 @@ static json_t *time_or_null(apr_pool_t *p, int null, apr_int64_t ms)
     return null ? json_null() : json_string(mdm_time_text(p, ms));
 }
 
+static json_t *source_json(const char *id, const char *name)
+{
+    return id ? json_pack("{s:s, s:s}", "id", id, "name", name) : json_null();
+}
+
 static apr_status_t folders_json(mdm_db_t *db, const char *id, apr_int64_t count, json_t **out)
 {
     apr_array_header_t *rows;
@@ -103,9 +109,10 @@ static apr_status_t folders_json(mdm_db_t *db, const char *id, apr_int64_t count
 }
 
 #define ADMIN_JSON(p, q, folders)                                                                                        \
-    json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s}, s:b, s:b, s:o, s:o, s:o, s:I}", "id", (q)->id, "login",            \
-              (q)->login, "name", (q)->name, "mail", (q)->mail, "kind", (q)->kind, "role", "id", (q)->role_id, "name",    \
-              (q)->role, "alerts", (q)->alerts != 0, "disabled", (q)->disabled != 0, "folders", folders, "created_at",    \
+    json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:b, s:b, s:o, s:o, s:o, s:I}", "id", (q)->id, "login",       \
+              (q)->login, "name", (q)->name, "mail", (q)->mail, "kind", (q)->kind, "source",                              \
+              source_json((q)->source_id, (q)->source), "role", "id", (q)->role_id, "name", (q)->role, "alerts",          \
+              (q)->alerts != 0, "disabled", (q)->disabled != 0, "folders", folders, "created_at",                         \
               time_or_null(p, 0, (q)->created_ms), "last_seen_at", time_or_null(p, (q)->used_ms_null, (q)->used_ms),     \
               "version", (json_int_t)(q)->version)
 
@@ -248,8 +255,12 @@ static apr_status_t check_new(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const c
         rv = mdm_text_check(ctx, "mail", a->mail);
     if (rv == APR_SUCCESS && local)
         rv = mdm_login_ok(ctx, a->login);
-    if (rv == APR_SUCCESS && group && (!plain(ctx, a->login, DN_MAX) || !strchr(a->login, '=')))
+    if (rv == APR_SUCCESS && group && (!plain(ctx, a->login, DN_MAX) || !mdm_ldap_dn_key(ctx->pool, a->login)))
         rv = mdm_fail(ctx, MDM_EINPUT, "login", "must be the DN of a directory's group");
+    if (rv == APR_SUCCESS && group && !a->source_id)
+        rv = mdm_fail(ctx, MDM_EINPUT, "source_id", "must be the directory whose group it is");
+    if (rv == APR_SUCCESS && !group && a->source_id)
+        rv = mdm_fail(ctx, MDM_EINPUT, "source_id", "is for groups only");
     if (rv == APR_SUCCESS && !local && !group && !plain(ctx, a->login, LOGIN_MAX))
         rv = mdm_fail(ctx, MDM_EINPUT, "login", "must be the name by which httpd knows this administrator");
     if (rv == APR_SUCCESS && !local && a->password)
@@ -259,9 +270,28 @@ static apr_status_t check_new(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const c
     return rv == APR_SUCCESS && local ? mdm_password_hash(ctx, a->password, hash) : rv;
 }
 
+/* The row's key: the log-in, or of a group its DN with the directory, since several may have one of that DN. */
+static apr_status_t new_key(mdm_db_t *db, const mdm_admin_edit_t *a, const char **key, const char **group)
+{
+    mdm_ctx_t *ctx = mdm_db_ctx(db);
+    mdm_q_admins_directory_known_t *known;
+    apr_status_t rv;
+
+    *key = mdm_lower(ctx->pool, a->login);
+    *group = NULL;
+    if (!a->source_id)
+        return APR_SUCCESS;
+    rv = mdm_q_admins_directory_known(db, a->source_id, &known);
+    if (rv == APR_NOTFOUND)
+        return mdm_fail(ctx, MDM_EINPUT, "source_id", "is no directory");
+    *group = mdm_directory_group_id(ctx->pool, a->source_id, a->login);
+    *key = apr_pstrcat(ctx->pool, mdm_ldap_dn_key(ctx->pool, a->login), " ", a->source_id, NULL);
+    return rv;
+}
+
 apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const char **id)
 {
-    const char *hash = NULL, *uuid = mdm_uuid(ctx->pool);
+    const char *hash = NULL, *key, *group, *uuid = mdm_uuid(ctx->pool);
     mdm_q_admins_get_t *q;
     json_t *after = NULL;
     mdm_db_t *db;
@@ -274,9 +304,10 @@ apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const c
     rv = mdm_db_begin(db);
     if (rv == APR_SUCCESS)
         rv = role_grant(db, a->role_id);
+    if (rv == APR_SUCCESS)
+        rv = new_key(db, a, &key, &group);
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_admins_add(db, uuid, a->login, mdm_lower(ctx->pool, a->login), a->name ? a->name : "", a->mail ? a->mail : "",
-                              a->kind, hash, a->role_id, a->alerts > 0, a->disabled > 0, mdm_now_ms(ctx), NULL);
+        rv = mdm_q_admins_add(db, uuid, a->login, key, a->name ? a->name : "", a->mail ? a->mail : "", a->kind, a->source_id, group, hash, a->role_id, a->alerts > 0, a->disabled > 0, mdm_now_ms(ctx), NULL);
         if (rv == MDM_ECONFLICT)
             mdm_fail(ctx, rv, "login", "is taken");
     }
@@ -295,7 +326,7 @@ apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const c
 apr_status_t mdm_admin_create_named(mdm_ctx_t *ctx, const char *kind, const char *login, const char *name, const char *role,
                                     const char *password, const char **id)
 {
-    mdm_admin_edit_t a = {login, kind, password, name, NULL, NULL, NULL, -1, -1};
+    mdm_admin_edit_t a = {.login = login, .kind = kind, .password = password, .name = name, .alerts = -1, .disabled = -1};
     mdm_q_role_by_name_t *row;
     mdm_db_t *db;
     apr_status_t rv = mdm_db_open(ctx, &db);

@@ -26,7 +26,8 @@ apr_status_t mdm_admin_find(mdm_db_t *db, const char *login, const char **id, co
 /* What can be said of one; NULL and -1 = leave as it is, or the default when creating. */
 typedef struct mdm_admin_edit_t {
     const char *login, *kind; /* creating only. kind: local (password kept here), external (another httpd module authenticates),
-                               * group (login is the DN of a directory's group: its members) */
+                               * group (login is the DN of a group of the directory source_id: its members) */
+    const char *source_id;    /* creating a group only */
     const char *password;     /* creating a local one only */
     const char *name, *mail, *role_id;
     json_t *folders;          /* ids of device folders that bound what is seen and done; [] = the whole zone */

@@ -95,6 +95,13 @@ static const char *group_row(apr_pool_t *p, const char *source_id, const mdm_lda
     return row_id(p, "group", source_id, group->dn_key);
 }
 
+const char *mdm_directory_group_id(apr_pool_t *p, const char *source_id, const char *dn)
+{
+    const char *key = mdm_ldap_dn_key(p, dn);
+
+    return key ? row_id(p, "group", source_id, key) : NULL;
+}
+
 static int by_dn(const void *a, const void *b)
 {
     return strcmp(((const mdm_ldap_group_t *)a)->dn_key, ((const mdm_ldap_group_t *)b)->dn_key);

@@ -14,6 +14,9 @@ typedef struct mdm_dirsource_t {
 /* Configuration with the password opened. MDM_EUNAVAIL if what is stored can't be read. */
 apr_status_t mdm_directory_conf(mdm_ctx_t *ctx, const mdm_dirsource_t *source, mdm_ldap_conf_t **out);
 
+/* The id that the group of this DN has, or will have, among the cached rows of a source; NULL: this is no DN. */
+const char *mdm_directory_group_id(apr_pool_t *p, const char *source_id, const char *dn);
+
 /* Logs somebody in: finds the person (by log-in `user` if not NULL, else or then by address `mail` if not NULL), checks the
  * password by bind, brings the cached row up to date if anything in it is new, and answers it. MDM_EAUTH: unknown, wrong, locked. APR_NOTFOUND: unknown, when
  * `ask_nobody` is 0 (another source may know; else nobody's password is checked at the same cost, R21). MDM_EUNAVAIL: the

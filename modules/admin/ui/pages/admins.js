@@ -9,7 +9,9 @@ const rights = (role, area, act) => ['*', area].some((a) => (role?.rights[a] || 
 
 // ---- people
 async function form(again, old) {
-  const [roles, folders] = await Promise.all([all('roles'), api('GET', 'folders').then((r) => r.data.items, () => null)]); // null: may not see them
+  const seen = (path) => api('GET', path).then((r) => r.data.items, () => null); // null: may not see them
+  const [roles, folders, sources] = await Promise.all([all('roles'), seen('folders'), old ? [] : seen('sources')]);
+  const directories = (sources || []).filter((s) => s.kind !== 'local');
   const { data, etag } = old ? await api('GET', `admins/${old.id}`) : { data: { folders: [] } };
   const chosen = new Set(data.folders.map((f) => f.id));
   const fields = [
@@ -20,21 +22,26 @@ async function form(again, old) {
   ];
   if (old) fields.push({ name: 'disabled', label: t('adm_disabled'), type: 'check', value: data.disabled });
   else {
-    fields.unshift({ name: 'kind', label: t('adm_kind'), type: 'select', options: ['local', 'external', 'group'].map((k) => [k, t(`adm_${k}`)]) },
+    fields.unshift({ name: 'kind', label: t('adm_kind'), type: 'select', options: ['local', 'external', ...(directories.length ? ['group'] : [])].map((k) => [k, t(`adm_${k}`)]) },
+      ...(directories.length ? [{ name: 'source_id', label: t('adm_source'), type: 'select', options: directories.map((s) => [s.id, name(s.name)]) }] : []),
       { name: 'login', label: t('login'), required: true, max: 1000, hint: t('adm_login_hint') },
       { name: 'password', label: t('password'), type: 'password', auto: 'new-password', max: 500, hint: t('adm_password_hint') });
   }
-  dialog({ title: old ? t('adm_edit') : t('adm_add'), lead: old ? t('adm_edit_lead') : null, submit: old ? t('save') : t('create'), fields,
+  const box = dialog({ title: old ? t('adm_edit') : t('adm_add'), lead: old ? t('adm_edit_lead') : null, submit: old ? t('save') : t('create'), fields,
     save: async (v) => {
       if (old) {
         if (v.folders?.length === chosen.size && v.folders.every((f) => chosen.has(f))) delete v.folders;
         await api('PATCH', `admins/${old.id}`, { body: v, match: etag });
       } else {
-        if (!v.password) delete v.password;
+        if (v.kind !== 'local') delete v.password;
+        if (v.kind !== 'group') delete v.source_id;
         await api('POST', 'admins', { body: v });
       }
       done(again);
     } });
+  const kind = box.querySelector('#f-kind');
+  const fit = () => [['source_id', 'group'], ['password', 'local']].forEach(([field, of]) => { const el = box.querySelector(`#f-${field}`); if (el) el.closest('.field').hidden = kind.value !== of; });
+  if (kind) { kind.addEventListener('change', fit); fit(); }
 }
 
 const password = (a) => dialog({ title: `${t('set_password')}: ${a.login}`, lead: t('adm_password_lead'), submit: t('save'),
@@ -46,7 +53,7 @@ const remove = (path, title, lead, again) => dialog({ title, lead, submit: t('sr
 
 function people(items, write, again) {
   return table([
-    { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.login)), h('span', { class: 'sub' }, name(a.login), ' · ', t(`adm_${a.kind}`))] },
+    { label: t('name'), lead: true, cell: (a) => [h('span', { class: 'main' }, name(a.name || a.login)), h('span', { class: 'sub' }, name(a.login), ' · ', t(`adm_${a.kind}`), a.kind === 'group' && [' · ', a.source ? name(a.source.name) : t('adm_no_source')])] },
     { label: t('role'), fair: true, cell: (a) => name(word('role', a.role.name)) },
     { label: t('adm_folders'), cell: (a) => (a.folders.length ? a.folders.flatMap((f, i) => [i ? ', ' : '', f.name ? name(f.name) : t('unknown')]) : t('whole_zone')) },
     { label: t('state'), tight: true, cell: (a) => chip(a.disabled ? 'disabled' : 'enabled') }, { label: t('adm_seen'), cell: (a) => time(a.last_seen_at) },

@@ -98,13 +98,15 @@ def test_own_and_ignored(zone, console, phones):
 
 
 def test_settings(console):
-    """MAT-02: every two minutes, settable."""
-    assert console.get("/matching")["minutes"] == 2
-    status, _, now = console.call("PUT", "/matching", {"minutes": 30})
-    assert status == 200 and now["minutes"] == 30
-    for bad in ({"minutes": 0}, {"minutes": 1441}, {"minutes": "2"}, {}, {"minutes": 2, "x": 1}):
+    """MAT-02: every two minutes, settable; how far likeness goes, too."""
+    before = console.get("/matching")
+    assert before["minutes"] == 2 and before["mode"] == "standard"
+    status, _, now = console.call("PUT", "/matching", {"minutes": 30, "mode": "strict"})
+    assert status == 200 and now["minutes"] == 30 and now["mode"] == "strict"
+    for bad in ({"minutes": 0}, {"minutes": 1441}, {"minutes": "2"}, {}, {"minutes": 2, "x": 1}, {"minutes": 2, "mode": "loose"}):
         problem(console.call("PUT", "/matching", bad), 400)
-    assert console.call("PUT", "/matching", {"minutes": 2})[0] == 200
+    assert console.call("PUT", "/matching", {"minutes": 2})[2]["mode"] == "strict"
+    assert console.call("PUT", "/matching", {"minutes": 2, "mode": "standard"})[0] == 200
     problem(console.call("GET", "/exceptions?code=nonsense"), 400, "code")
 
 

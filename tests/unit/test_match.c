@@ -9,11 +9,13 @@
 #define DAY_MS (24 * 3600 * 1000LL)
 
 static apr_array_header_t *list;
+static mdm_match_mode_e mode;
 
 static int begin(void **state)
 {
     setup(state);
     list = apr_array_make(pool, 4, sizeof(mdm_match_record_t));
+    mode = MDM_MATCH_STANDARD;
     return 0;
 }
 
@@ -30,7 +32,7 @@ static const char *name(int i)
 /* "e1=m1 exact easid; e2 no_candidate" */
 static const char *decide(const mdm_match_split_t *splits, int n)
 {
-    apr_array_header_t *out = mdm_match_decide(pool, list, splits, n);
+    apr_array_header_t *out = mdm_match_decide(pool, list, splits, n, mode);
     const char *text = "";
     int i;
 
@@ -298,6 +300,44 @@ static void mat02_time_neighbourhood(void **state)
     assert_string_equal(decide(NULL, 0), "e1=m1 attr strong");
 }
 
+/* Facts 7.4, modes: each takes more than the one before. */
+static void mat02_modes(void **state)
+{
+    static const char *const outlook[] = {"e1 ambiguous", "e1 ambiguous", "e1=m1 attr outlook_sole"};
+    mdm_match_said_t plain = mail("e1", "LEDDJVC7GT7886JH9N4T9LR1Q0", "iPhone", "Apple-iPhone/"), two = iphone;
+    mdm_match_said_t e = {.id = "e1", .device_id = "e1", .class = "outlook:ios-android", .eas_id = "0123456789ABCDEF", .device_type = "Outlook",
+                          .user_agent = "Outlook-iOS-Android/1.0"};
+
+    put(iphone);
+    put(plain);
+    for (mode = MDM_MATCH_STRICT; mode <= MDM_MATCH_OUTLOOK_SOLE; mode++) {
+        assert_string_equal(decide(NULL, 0), mode == MDM_MATCH_STRICT ? "e1 ambiguous" : "e1=m1 attr sole");
+    }
+    apr_array_clear(list);
+    put(iphone);
+    put(e);
+    for (mode = MDM_MATCH_STRICT; mode <= MDM_MATCH_OUTLOOK_SOLE; mode++) {
+        assert_string_equal(decide(NULL, 0), outlook[mode]);
+    }
+    mode = MDM_MATCH_OUTLOOK_SOLE;
+    e.id = "e2";
+    put(e); /* two of them */
+    assert_string_equal(decide(NULL, 0), "e1 ambiguous; e2 ambiguous");
+    apr_array_clear(list);
+    e.id = "e1";
+    two.id = two.device_id = "m2";
+    two.product = "iPhone14,5";
+    put(iphone);
+    put(two);
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1 ambiguous");
+    apr_array_clear(list);
+    e.platform = "android";
+    put(iphone);
+    put(e);
+    assert_string_equal(decide(NULL, 0), "e1 no_candidate");
+}
+
 /* The order in which records come never matters. */
 static void mat02_order_never_matters(void **state)
 {
@@ -376,7 +416,7 @@ int main(void)
         T(mat01_imei), T(mat01_ids_made_of_an_imei), T(mat02_what_phones_say), T(mat01_certain_keys), T(mat01_what_the_device_tells_wins),
         T(mat09_two_certain_ones_are_none), T(mat09_one_living_client_of_a_class), T(eas05_the_told_one_stands_back), T(mat09_a_shared_id_is_never_guessed),
         T(mat03_a_split_pair_is_never_matched),
-        T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_time_neighbourhood), T(mat02_order_never_matters), T(mat09_placeholders_join_nobody),
+        T(mat02_a_contradiction_excludes), T(mat02_one_that_fits_and_no_other), T(mat02_modes), T(mat02_time_neighbourhood), T(mat02_order_never_matters), T(mat09_placeholders_join_nobody),
         T(mat01_hostile_values)};
     int rc;
 

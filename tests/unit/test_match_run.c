@@ -183,6 +183,36 @@ static void mat04_two_that_fit_are_an_exception(void **state)
     assert_string_equal(code(record), "no_candidate");
 }
 
+static apr_status_t set_fn(mdm_db_t *db, const void *arg)
+{
+    return mdm_match_set(db, (json_t *)arg);
+}
+
+static apr_status_t mode_set(const char *name)
+{
+    return in_transaction(set_fn, mdm_json_own(z->t->ctx, json_pack("{s:i, s:s}", "minutes", 2, "mode", name)));
+}
+
+/* Facts 7.4: the mode is the zone's; who could not be matched is looked at again when it changes, and what was joined stays. */
+static void mat02_the_zones_mode(void **state)
+{
+    phone_t *d = phone("U1", "F17TR2ABHG7K", "iPhone12,8", "19F77");
+    const char *record = mail(z->person->id, "0123456789ABCDEF0123456789ABCDEF", "Outlook", "Outlook-iOS-Android/1.0");
+
+    assert_int_equal(mode_set("seed"), MDM_EINPUT);
+    assert_int_equal(mode_set("strict"), APR_SUCCESS);
+    run();
+    assert_string_not_equal(where(record), d->device);
+    assert_int_equal(mode_set("outlook_sole"), APR_SUCCESS);
+    assert_int_equal(figure(run(), "attr"), 1);
+    assert_string_equal(where(record), d->device);
+    assert_non_null(strstr(why(record), "\"rule\":\"outlook_sole\""));
+    assert_int_equal(mode_set("standard"), APR_SUCCESS);
+    assert_int_equal(figure(run(), "attr"), 0);
+    assert_string_equal(where(record), d->device);
+    assert_non_null(strstr(ask(z, "SELECT detail FROM audit WHERE action = 'match.settings' ORDER BY at_ms DESC, id DESC LIMIT 1"), "\"mode\""));
+}
+
 /* MAT-09: never across people, whatever is equal; the owner of the phone is told to somebody. */
 static void mat09_never_across_people(void **state)
 {
@@ -925,6 +955,7 @@ static void mat04_settings_and_state(void **state)
     assert_int_equal(mdm_match_state(db, NULL, &out), APR_SUCCESS);
     assert_int_equal(json_integer_value(json_object_get(out, "minutes")), 15);
     assert_int_equal(json_integer_value(json_object_get(out, "open")), 0);
+    assert_string_equal(json_string_value(json_object_get(out, "mode")), "standard");
     json_decref(out);
     mdm_db_close(db);
 }
@@ -934,7 +965,7 @@ static void mat04_settings_and_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat09_never_across_people),
+        T(mat02_likely_one_is_matched), T(mat10_only_what_changed_is_looked_at), T(mat04_two_that_fit_are_an_exception), T(mat02_the_zones_mode), T(mat09_never_across_people),
         T(mat04_a_finished_mail_device_is_none), T(mat10_too_many_are_left_to_people), T(mat03_split_and_link_again), T(mat05_what_can_be_chosen),
         T(eas05_a_told_one_is_matched_for_information), T(eas05_the_first_contact_may_know_better), T(eas05_a_certain_one_at_once),
         T(eas05_it_stands_back), T(eas05_people_decide), T(eas05_too_many_told_ones), T(mat05_the_platform_first), T(mat05_as_a_new_device), T(mat07_the_older_one_gives_its_name), T(mat09_a_guess_is_never_wiped), T(mat01_a_certain_key_corrects_a_guess),

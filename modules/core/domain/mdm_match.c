@@ -26,12 +26,15 @@
 #define MARGIN 2.5 /* ... if the next one is that far behind */
 #define SOLE 1.0   /* if there is no other one at all, and nothing speaks against it */
 
+const char *const mdm_match_modes[] = {"strict", "standard", "outlook_sole", NULL};
+
 typedef struct decide_t {
     apr_pool_t *p;
     const mdm_match_record_t *all;
     int n;
     const mdm_match_split_t *splits;
     int n_splits;
+    mdm_match_mode_e mode;
     apr_array_header_t *found; /* of mdm_match_found_t */
 } decide_t;
 
@@ -369,20 +372,62 @@ static double next_best(decide_t *d, int i, int *others)
     return best;
 }
 
-/* Without another one, likeness in few things is enough, if nothing speaks against it. */
-static int fits_alone(const mdm_match_record_t *e, const mdm_match_record_t *m, const mdm_match_candidate_t *c)
-{
-    int alike = (eq(e->maker, m->maker) && eq(e->type, m->type)) || (strstr(c->why, "os=") && (!e->first_ms || strstr(c->why, "time=")));
+/* A mail record and the best of its candidates. */
+typedef struct pair_t {
+    const mdm_match_record_t *e, *m;
+    const char *why;
+    double score, second;
+    int others; /* that either of both could be joined with */
+} pair_t;
 
-    return alike && c->score >= SOLE && !strchr(c->why, '!');
+static int is_strong(const decide_t *d, const pair_t *x)
+{
+    return x->score >= STRONG && (!x->others || x->score - x->second >= MARGIN);
 }
+
+/* Without another one, likeness in few things is enough, if nothing speaks against it. */
+static int is_sole(const decide_t *d, const pair_t *x)
+{
+    int alike = (eq(x->e->maker, x->m->maker) && eq(x->e->type, x->m->type))
+                || (strstr(x->why, "os=") && (!x->e->first_ms || strstr(x->why, "time=")));
+
+    return !x->others && alike && x->score >= SOLE && !strchr(x->why, '!');
+}
+
+static int is_outlook(const mdm_match_record_t *e)
+{
+    return strncmp(e->class, "outlook", 7) == 0;
+}
+
+/* Outlook tells nothing of its phone: a person with one managed device and one Outlook has it there, more often than not; not if a mail app shows that there is
+ * another phone. */
+static int is_outlook_sole(const decide_t *d, const pair_t *x)
+{
+    int i, managed = 0, outlooks = 0, other_phones = 0;
+
+    for (i = 0; i < d->n; ++i) {
+        managed += !d->all[i].mail;
+        outlooks += is_outlook(&d->all[i]);
+    }
+    for (i = 0; i < d->found->nelts; ++i) {
+        other_phones += !found(d, i)->tier && found(d, i)->candidates->nelts && candidate(found(d, i), 0)->excluded;
+    }
+    return is_outlook(x->e) && managed == 1 && outlooks == 1 && !other_phones && !strchr(x->why, '!');
+}
+
+/* By which likeness joins, the surest first, and from which mode on. */
+static const struct {
+    const char *name;
+    mdm_match_mode_e from;
+    int (*holds)(const decide_t *d, const pair_t *x);
+} rules[] = {{"strong", MDM_MATCH_STRICT, is_strong}, {"sole", MDM_MATCH_STANDARD, is_sole}, {"outlook_sole", MDM_MATCH_OUTLOOK_SOLE, is_outlook_sole}};
 
 /* All are judged before one is matched: the order of arrival does not matter. */
 static void choose(decide_t *d, int i, mdm_match_found_t *out)
 {
-    const mdm_match_record_t *e, *m;
     const mdm_match_candidate_t *best;
-    int others;
+    pair_t x;
+    unsigned r;
 
     *out = *found(d, i);
     if (!out->tier && d->all[out->mail].whose != MDM_MATCH_OURS && !(out->code && !strcmp(out->code, "contradicts"))) {
@@ -397,18 +442,15 @@ static void choose(decide_t *d, int i, mdm_match_found_t *out)
         return;
     }
     best = candidate(out, 0);
-    e = &d->all[out->mail];
-    m = &d->all[best->managed];
-    out->score = best->score;
-    out->second = next_best(d, i, &others);
-    if (best->score >= STRONG && (!others || best->score - out->second >= MARGIN)) {
-        out->rule = "strong";
-    } else if (!others && fits_alone(e, m, best)) {
-        out->rule = "sole";
-    } else {
+    x = (pair_t){.e = &d->all[out->mail], .m = &d->all[best->managed], .why = best->why, .score = out->score = best->score};
+    x.second = out->second = next_best(d, i, &x.others);
+    for (r = 0; r < sizeof(rules) / sizeof(rules[0]) && (rules[r].from > d->mode || !rules[r].holds(d, &x)); ++r)
+        ;
+    if (r == sizeof(rules) / sizeof(rules[0])) {
         out->code = "ambiguous";
         return;
     }
+    out->rule = rules[r].name;
     out->tier = "attr";
     out->value = best->why;
     out->managed = best->managed;
@@ -421,9 +463,9 @@ static int by_id(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
-apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits)
+apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits, mdm_match_mode_e mode)
 {
-    decide_t d = {.p = p, .all = (const mdm_match_record_t *)records->elts, .n = records->nelts, .splits = splits, .n_splits = n_splits,
+    decide_t d = {.p = p, .all = (const mdm_match_record_t *)records->elts, .n = records->nelts, .splits = splits, .n_splits = n_splits, .mode = mode,
                   .found = apr_array_make(p, records->nelts, sizeof(mdm_match_found_t))};
     apr_array_header_t *out;
     int i;

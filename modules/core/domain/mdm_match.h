@@ -61,6 +61,14 @@ const char *mdm_match_imei(apr_pool_t *p, const char *text);
 /* A serial number as it is compared: capitals and digits alone; NULL for a placeholder or what is too short to be one. */
 const char *mdm_match_serial(apr_pool_t *p, const char *text);
 
+/* How far likeness goes; each takes more than the one before. */
+typedef enum mdm_match_mode_e {
+    MDM_MATCH_STRICT,       /* certain keys, and one candidate that is far ahead of all others ("strong") */
+    MDM_MATCH_STANDARD,     /* and the only one, if nothing speaks against it ("sole") */
+    MDM_MATCH_OUTLOOK_SOLE  /* and the only Outlook of a person with one managed device ("outlook_sole") */
+} mdm_match_mode_e;
+extern const char *const mdm_match_modes[]; /* by that; NULL-terminated */
+
 /* One managed record as candidate of a mail record. */
 typedef struct mdm_match_candidate_t {
     int managed;          /* index */
@@ -73,7 +81,7 @@ typedef struct mdm_match_candidate_t {
 typedef struct mdm_match_found_t {
     int mail, managed;             /* indexes; managed -1: none */
     const char *tier;              /* "exact" or "attr" */
-    const char *rule, *value;      /* exact: "easid", "serial", "imei", "imei_id"; attr: "strong" or "sole", and what was compared */
+    const char *rule, *value;      /* exact: "easid", "serial", "imei", "imei_id"; attr: "strong", "sole" or "outlook_sole", and what was compared */
     double score, second;          /* attr: of this candidate and of the best other one on either side */
     const char *code;              /* without a match: "multiple_exact", "slot_taken", "ambiguous", "no_candidate", "contradicts" (what somebody has said),
                                     * "owner_conflict" */
@@ -90,6 +98,6 @@ typedef struct mdm_match_split_t {
 /* One that was only told of is in nobody's way that is here: it takes a place that nobody else has.
  * Answers one row for each mail record of the array that is free, and for those that a certain key puts elsewhere or on the same device (not: what somebody
  * has said to be there), in the order of their ids. records: of mdm_match_record_t of one person. */
-apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits);
+apr_array_header_t *mdm_match_decide(apr_pool_t *p, const apr_array_header_t *records, const mdm_match_split_t *splits, int n_splits, mdm_match_mode_e mode);
 
 #endif

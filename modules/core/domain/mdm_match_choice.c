@@ -62,7 +62,7 @@ static const mdm_q_match_records_t *waiting(const apr_array_header_t *rows, cons
 /* Possible for people to know better: not another platform, and not where another client of the kind lives. */
 static void add_managed(mdm_ctx_t *ctx, const apr_array_header_t *rows, const apr_array_header_t *splits, const char *record_id, const char *platform, json_t *out)
 {
-    apr_array_header_t *records, *found = mdm_match_person(ctx, rows, 0, rows->nelts, 0, splits, &records);
+    apr_array_header_t *records, *found = mdm_match_person(ctx, rows, 0, rows->nelts, 0, splits, MDM_MATCH_STRICT, &records);
     int i, c;
 
     for (i = 0; i < found->nelts; ++i) {

@@ -11,7 +11,7 @@ apr_status_t mdm_match_read_people(mdm_db_t *db, const char *people, apr_array_h
 /* One person: rows[from, to) -> records in rows' order, then decided; *records (of mdm_match_record_t) is in the order that found refers to. Only managed
  * records that are in use, and mail records, take part. told: 1 with those that only a mail server has told of. */
 apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, int told, const apr_array_header_t *splits,
-                                     apr_array_header_t **records);
+                                     mdm_match_mode_e mode, apr_array_header_t **records);
 /* The row of a record. */
 const mdm_q_match_records_t *mdm_match_row(const apr_array_header_t *rows, int from, int to, const char *record_id);
 

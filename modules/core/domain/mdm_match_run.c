@@ -10,7 +10,8 @@
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_notice.h"
 
-#define SETTING "match.minutes"
+#define SET_MINUTES "match.minutes"
+#define SET_MODE "match.mode"
 #define MINUTES 2
 #define MINUTE_MS 60000LL
 #define BATCH 200   /* marks of a transaction */
@@ -123,7 +124,7 @@ static int takes_part(const mdm_q_match_records_t *q)
 }
 
 apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *rows, int from, int to, int told, const apr_array_header_t *splits,
-                                     apr_array_header_t **records)
+                                     mdm_match_mode_e mode, apr_array_header_t **records)
 {
     int i;
 
@@ -137,7 +138,7 @@ apr_array_header_t *mdm_match_person(mdm_ctx_t *ctx, const apr_array_header_t *r
             mdm_match_read(ctx->pool, &said, apr_array_push(*records));
         }
     }
-    return mdm_match_decide(ctx->pool, *records, (const mdm_match_split_t *)splits->elts, splits->nelts);
+    return mdm_match_decide(ctx->pool, *records, (const mdm_match_split_t *)splits->elts, splits->nelts, mode);
 }
 
 const mdm_q_match_records_t *mdm_match_row(const apr_array_header_t *rows, int from, int to, const char *record_id)
@@ -181,6 +182,7 @@ typedef struct link_t {
 typedef struct batch_t {
     mdm_db_t *db;
     mdm_ctx_t *ctx;          /* its pool lives as long as the batch */
+    mdm_match_mode_e mode;
     apr_hash_t *policies;    /* mdm_enroll_policies() of the people */
     apr_array_header_t *links; /* of link_t; managed NULL: it comes off the device that it was guessed to be on */
     json_t *seqs, *people, *exceptions, *keep; /* keep: ids of the records with exceptions */
@@ -229,7 +231,7 @@ static void except(batch_t *b, const mdm_q_match_records_t *q, const char *code,
 
 static void person(batch_t *b, const apr_array_header_t *rows, int from, int to, int told, const apr_array_header_t *splits)
 {
-    apr_array_header_t *records, *found = mdm_match_person(b->ctx, rows, from, to, told, splits, &records);
+    apr_array_header_t *records, *found = mdm_match_person(b->ctx, rows, from, to, told, splits, b->mode, &records);
     int i;
 
     b->n_people++;
@@ -446,16 +448,23 @@ static apr_status_t work(batch_t *b)
 
 /* ---------------------------------------------------------------- the job */
 
+/* What the zone has set. */
+typedef struct conf_t {
+    apr_int64_t minutes;
+    mdm_match_mode_e mode;
+} conf_t;
+
 typedef struct run_t {
     int people, exact, attr, marks, busy;
     apr_int64_t left, exceptions;
+    conf_t conf;
 } run_t;
 
 /* One transaction. *more: there may be more marks. */
 static apr_status_t batch(mdm_ctx_t *parent, run_t *run, int *more)
 {
     mdm_ctx_t *ctx = mdm_ctx_sub(parent);
-    batch_t b = {.ctx = ctx, .links = apr_array_make(ctx->pool, 16, sizeof(link_t)), .seqs = mdm_json_own(ctx, json_array()),
+    batch_t b = {.ctx = ctx, .mode = run->conf.mode, .links = apr_array_make(ctx->pool, 16, sizeof(link_t)), .seqs = mdm_json_own(ctx, json_array()),
                  .people = mdm_json_own(ctx, json_array()), .exceptions = mdm_json_own(ctx, json_array()), .keep = mdm_json_own(ctx, json_array())};
     apr_status_t rv = mdm_db_open(ctx, &b.db);
 
@@ -478,16 +487,30 @@ static apr_status_t batch(mdm_ctx_t *parent, run_t *run, int *more)
     return rv;
 }
 
-static apr_status_t minutes_of(mdm_db_t *db, apr_int64_t *out)
+/* The name is one of them, or was one. */
+static mdm_match_mode_e mode_of(const char *name)
 {
-    json_t *value = NULL;
-    apr_status_t rv = mdm_setting_get(db, SETTING, &value);
+    int i;
 
-    *out = rv == APR_SUCCESS && json_is_integer(value) ? json_integer_value(value) : MINUTES;
+    for (i = 0; mdm_match_modes[i] && !is(name, mdm_match_modes[i]); ++i)
+        ;
+    return mdm_match_modes[i] ? (mdm_match_mode_e)i : MDM_MATCH_STANDARD;
+}
+
+static apr_status_t conf_read(mdm_db_t *db, conf_t *out)
+{
+    json_t *minutes = NULL, *mode = NULL;
+    apr_status_t rv = mdm_setting_get(db, SET_MINUTES, &minutes);
+
+    *out = (conf_t){json_is_integer(minutes) ? json_integer_value(minutes) : MINUTES, MDM_MATCH_STANDARD};
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND) {
+        rv = mdm_setting_get(db, SET_MODE, &mode);
+        out->mode = mode ? mode_of(json_string_value(mode)) : out->mode;
+    }
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
-static apr_status_t count(mdm_ctx_t *ctx, run_t *run, apr_int64_t *minutes)
+static apr_status_t count(mdm_ctx_t *ctx, run_t *run)
 {
     mdm_q_match_marks_left_t *left;
     mdm_q_match_exception_count_t *open;
@@ -500,7 +523,7 @@ static apr_status_t count(mdm_ctx_t *ctx, run_t *run, apr_int64_t *minutes)
     if ((rv = mdm_q_match_marks_left(db, &left)) == APR_SUCCESS && (rv = mdm_q_match_exception_count(db, &open)) == APR_SUCCESS) {
         run->left = left->n;
         run->exceptions = open->n;
-        rv = minutes_of(db, minutes);
+        rv = conf_read(db, &run->conf);
     }
     mdm_db_close(db);
     return rv;
@@ -543,9 +566,9 @@ static apr_status_t asked_in_tx(mdm_ctx_t *parent)
 
 apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
 {
-    run_t run = {0};
-    apr_int64_t began = mdm_now_ms(ctx), minutes = MINUTES;
-    apr_status_t rv = count(ctx, &run, &minutes);
+    run_t run = {.conf = {MINUTES, MDM_MATCH_STANDARD}};
+    apr_int64_t began = mdm_now_ms(ctx);
+    apr_status_t rv = count(ctx, &run);
     apr_int64_t todo = run.left; /* those that come meanwhile, or are put back, are for the next run */
     int more = todo > 0;
 
@@ -556,9 +579,9 @@ apr_status_t mdm_match_run(mdm_ctx_t *ctx, mdm_job_t *job, int lease_s)
         }
     }
     if (rv == APR_SUCCESS && (rv = asked_in_tx(ctx)) == APR_SUCCESS) {
-        rv = count(ctx, &run, &minutes);
+        rv = count(ctx, &run);
     }
-    job->again_ms = mdm_now_ms(ctx) + (run.busy ? BUSY_MS : minutes * MINUTE_MS);
+    job->again_ms = mdm_now_ms(ctx) + (run.busy ? BUSY_MS : run.conf.minutes * MINUTE_MS);
     job->result = json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "people", run.people, "exact", run.exact, "attr", run.attr, "exceptions",
                             (json_int_t)run.exceptions, "left", (json_int_t)run.left, "began_ms", (json_int_t)began, "took_ms",
                             (json_int_t)(mdm_now_ms(ctx) - began));
@@ -588,14 +611,14 @@ apr_status_t mdm_match_state(mdm_db_t *db, const char *id, json_t **out)
     mdm_q_match_marks_left_t *left;
     mdm_q_match_exception_count_t *open;
     mdm_q_match_last_t *last = NULL;
-    apr_int64_t minutes;
+    conf_t conf;
     apr_status_t rv;
 
     if ((rv = mdm_q_match_marks_left(db, &left)) != APR_SUCCESS || (rv = mdm_q_match_exception_count(db, &open)) != APR_SUCCESS
-        || (rv = minutes_of(db, &minutes)) != APR_SUCCESS || ((rv = mdm_q_match_last(db, &last)) != APR_SUCCESS && rv != APR_NOTFOUND)) {
+        || (rv = conf_read(db, &conf)) != APR_SUCCESS || ((rv = mdm_q_match_last(db, &last)) != APR_SUCCESS && rv != APR_NOTFOUND)) {
         return rv;
     }
-    *out = json_pack("{s:I, s:I, s:I, s:o, s:o}", "minutes", (json_int_t)minutes, "open", (json_int_t)open->n, "waiting", (json_int_t)left->n, "next",
+    *out = json_pack("{s:I, s:s, s:I, s:I, s:o, s:o}", "minutes", (json_int_t)conf.minutes, "mode", mdm_match_modes[conf.mode], "open", (json_int_t)open->n, "waiting", (json_int_t)left->n, "next",
                      last ? json_string(mdm_time_text(ctx->pool, last->run_at_ms)) : json_null(), "last",
                      last && last->result ? json_loads(last->result, 0, NULL) : json_null());
     return APR_SUCCESS;
@@ -604,13 +627,25 @@ apr_status_t mdm_match_state(mdm_db_t *db, const char *id, json_t **out)
 apr_status_t mdm_match_set(mdm_db_t *db, json_t *body)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
+    const char *mode = NULL;
     apr_int64_t minutes = 0;
-    const mdm_jfield_t fields[] = {{.name = "minutes", .type = MDM_JF_INT, .required = 1, .min = 1, .max = 1440, .out = &minutes}, {.name = NULL}};
+    const mdm_jfield_t fields[] = {{.name = "minutes", .type = MDM_JF_INT, .required = 1, .min = 1, .max = 1440, .out = &minutes},
+                                   {.name = "mode", .type = MDM_JF_ENUM, .choices = mdm_match_modes, .out = &mode},
+                                   {.name = NULL}};
+    conf_t was;
     apr_status_t rv = mdm_json_fields(ctx, body, fields);
 
-    rv = rv == APR_SUCCESS ? mdm_setting_set(db, SETTING, mdm_json_own(ctx, json_integer(minutes)), 0) : rv;
+    if (rv != APR_SUCCESS || (rv = conf_read(db, &was)) != APR_SUCCESS
+        || (rv = mdm_setting_set(db, SET_MINUTES, mdm_json_own(ctx, json_integer(minutes)), 0)) != APR_SUCCESS) {
+        return rv;
+    }
+    mode = mode ? mode : mdm_match_modes[was.mode];
+    if (!is(mode, mdm_match_modes[was.mode])) { /* what was left may be clear by now */
+        rv = mdm_setting_set(db, SET_MODE, mdm_json_own(ctx, json_string(mode)), 0);
+        rv = rv == APR_SUCCESS ? mdm_q_match_mark_all(db, NULL) : rv;
+    }
     rv = rv == APR_SUCCESS ? mdm_match_soon(db) : rv;
-    return rv == APR_SUCCESS
-               ? mdm_audit(db, "match.settings", "zone", "", "", "done", mdm_json_own(ctx, json_pack("{s:I}", "minutes", (json_int_t)minutes)))
-               : rv;
+    return rv == APR_SUCCESS ? mdm_audit(db, "match.settings", "zone", "", "", "done",
+                                         mdm_json_own(ctx, json_pack("{s:I, s:s}", "minutes", (json_int_t)minutes, "mode", mode)))
+                             : rv;
 }

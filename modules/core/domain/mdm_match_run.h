@@ -17,9 +17,9 @@ apr_status_t mdm_match_all(mdm_db_t *db);
 /* Those with marks are looked at now. In a transaction. */
 apr_status_t mdm_match_soon(mdm_db_t *db);
 
-/* {"minutes", "open": exceptions, "waiting": marks, "last": the result of the last run with its times or null}. New reference. */
+/* {"minutes", "mode": one of mdm_match_modes, "open": exceptions, "waiting": marks, "last": the result of the last run with its times or null}. New reference. */
 apr_status_t mdm_match_state(mdm_db_t *db, const char *id, json_t **out);
-/* {"minutes": 1..1440}. In a transaction; audited. */
+/* {"minutes": 1..1440, "mode": if it is to change; then everybody is looked at once more, and what was joined stays}. In a transaction; audited. */
 apr_status_t mdm_match_set(mdm_db_t *db, json_t *body);
 
 /* ---- exceptions (MAT-04): id is the mail record's. Items: {id, code, origin, since, ignored, person, device, device_id, class, type, user_agent, first_seen,

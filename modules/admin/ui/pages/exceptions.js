@@ -4,6 +4,7 @@ import { h, fill, head, csvLink, table, pager, time, button, empty, dialog, toas
 import { t } from '../words.js';
 
 const ORIGINS = ['gate', 'discovered'];
+const MODES = ['strict', 'standard', 'outlook_sole'];
 const CODES = ['ambiguous', 'multiple_exact', 'slot_taken', 'owner_conflict', 'no_candidate', 'too_many', 'contradicts', 'manual_pending', 'manual_timed_out'];
 
 const possible = (c) => !['platform', 'taken'].includes(c.excluded);
@@ -29,17 +30,19 @@ const block = (e, again) => dialog({ title: t('ex_block'), lead: t('ex_block_lea
 const part = (e, again) => dialog({ title: t('part'), lead: t('part_lead'), submit: t('part'),
   save: async () => { await api('POST', `devices/${e.device.id}/split`, { body: { record: e.id } }); toast(t('saved')); again(); } });
 
-const period = (minutes, again) => dialog({ title: t('matching_period'), lead: t('matching_period_lead'), submit: t('save'),
-  fields: [{ name: 'minutes', label: t('minutes'), type: 'number', value: minutes, min: 1, max: 1440 }],
-  save: async (v) => { await api('PUT', 'matching', { body: { minutes: Number(v.minutes) } }); toast(t('saved')); again(); } });
+const settings = (state, again) => dialog({ title: t('matching_settings'), lead: t('matching_settings_lead'), submit: t('save'),
+  fields: [{ name: 'minutes', label: t('matching_minutes'), type: 'number', value: state.minutes, min: 1, max: 1440 },
+    { name: 'mode', label: t('matching_mode'), type: 'select', value: state.mode, options: MODES.map((m) => [m, t(`matching_${m}`)]) }],
+  save: async (v) => { await api('PUT', 'matching', { body: { minutes: Number(v.minutes), mode: v.mode } }); toast(t('saved')); again(); } });
 
 function runs(state, may, again) {
   const last = state.last;
   return h('div', { class: 'panel' }, h('div', { class: 'head' }, h('h2', {}, t('matching')), h('div', { class: 'acts' },
     may('exception:write') && button(t('run_now'), null, async () => { try { await api('POST', 'matching/run'); toast(t('run_asked')); setTimeout(again, 1500); } catch (x) { say(x); } }),
-    may('zone:write') && button(t('matching_period'), null, () => period(state.minutes, again)))),
+    may('zone:write') && button(t('matching_settings'), null, () => settings(state, again)))),
   h('p', {}, last ? [t('last_run'), ' ', time(new Date(last.began_ms).toISOString()), ': ', t('run_did', null, number(last.people), number(last.exact + last.attr), number(last.exceptions))] : t('no_run_yet')),
-  h('p', { class: 'muted' }, t('run_period', null, number(state.minutes), number(state.waiting))));
+  h('p', { class: 'muted' }, t('run_period', null, number(state.minutes), number(state.waiting))),
+  h('p', { class: 'muted' }, `${t('matching_mode')}: ${t(`matching_${state.mode}`)}`));
 }
 
 export default async function page({ main, query, signal, may, again }) {

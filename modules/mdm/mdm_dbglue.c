@@ -2,7 +2,9 @@
  * schema fits. mod_dbd's pool blocks without a limit when it is empty, and holds its lock while it connects: so nobody gets
  * near it who might wait there, but one. */
 #include <apr_dbd.h>
+#include <libpq-fe.h>
 #include <mod_dbd.h>
+#include <sys/socket.h>
 #include "base/mdm_wait.h"
 #include "mdm_private.h"
 
@@ -187,9 +189,23 @@ static apr_status_t acquire(void *baton, mdm_ctx_t *ctx, mdm_conn_t **out)
     return APR_SUCCESS;
 }
 
-/* mod_dbd checks a connection before it gives it out again: a broken one is reset then. */
+/* mod_dbd checks a connection before it gives it out again, and resets one that libpq knows to be lost: so that it knows. The server may well be
+ * there, a standby by now. */
+static void hang_up(mdm_conn_t *conn)
+{
+    PGconn *pg = conn->sqlite ? NULL : apr_dbd_native_handle(conn->driver, conn->handle);
+
+    if (pg && PQstatus(pg) == CONNECTION_OK && PQsocket(pg) >= 0) {
+        shutdown(PQsocket(pg), SHUT_RDWR);
+        PQconsumeInput(pg);
+    }
+}
+
 static void release(void *baton, mdm_conn_t *conn, int broken)
 {
+    if (broken) {
+        hang_up(conn);
+    }
     glue.close(mdm_core.main, conn->owner);
     leave(1);
 }

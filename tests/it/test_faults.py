@@ -83,6 +83,17 @@ def test_rel01_kept_statements_after_a_restart(own_zone, cluster):
         wait_for(kept, step=0)
 
 
+def test_rel02_a_standby_is_left(own_zone):
+    """REL-02: a server that became a standby stays there and refuses to write; its connections are not kept, so that the next ones reach who may."""
+    own_zone.log.expect(*AWAY)
+    device, name = enrolled(own_zone), own_zone.sql("SELECT current_database()")[0][0]
+    own_zone.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # of connections that are made from now on
+    own_zone.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    wait_for(lambda: ask(own_zone, device)[0] == 503)
+    own_zone.sql(f"BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT")
+    wait_for(lambda: ask(own_zone, device)[0] == 200)
+
+
 def every_message(device):
     """(content type, message) of each kind, of the device and of a user."""
     for user in ({}, {"UserID": "ANNA"}):

@@ -1,6 +1,6 @@
 /* The SQL engine over apr_dbd on a real database (house 3.7.4; REL-01, REL-04). MDM_TEST_DB chooses the engine. */
 #include "dbtest.h"
-#include "db/mdm_db.h"
+#include "db/mdm_db_priv.h"
 
 #include <apr_thread_proc.h>
 #include <libpq-fe.h>
@@ -723,6 +723,70 @@ static void test_kept_statements_after_a_migration(void **state)
     }
 }
 
+static void (*direct_release)(void *baton, mdm_conn_t *conn, int broken);
+
+/* As mod_dbd does it: a connection is given out again, whatever the last one has said of it. */
+static void given_back(void *baton, mdm_conn_t *conn, int broken)
+{
+    direct_release(baton, conn, 0);
+}
+
+/* REL-02: a transaction that nobody ends would hold the lock of SQLite's writers until the server is restarted. */
+static void test_a_connection_of_no_use_has_no_open_transaction(void **state)
+{
+    mdm_ctx_t *quiet = mdm_ctx_make(t->pool, &t->env, NULL, NULL);
+    mdm_db_t *db = opened(quiet);
+
+    direct_release = t->dbpool.release;
+    t->dbpool.release = given_back;
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(put(db, "a", "1"), APR_SUCCESS);
+    if (mdm_db_is_sqlite(db)) { /* no descriptors left, as far as it can tell */
+        assert_int_equal(mdm_db_plain(db, "test", "ATTACH '/nowhere/at/all' AS other"), MDM_EUNAVAIL);
+    } else { /* a standby by now */
+        assert_int_equal(mdm_db_plain(db, "test", "SET TRANSACTION READ ONLY"), APR_SUCCESS);
+        assert_int_equal(put(db, "b", "1"), MDM_EUNAVAIL);
+    }
+    assert_int_equal(mdm_db_commit(db), MDM_EUNAVAIL);
+    mdm_db_close(db);
+    db = opened(quiet);
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(put(db, "c", "1"), APR_SUCCESS);
+    assert_int_equal(mdm_db_commit(db), APR_SUCCESS);
+    assert_null(get(db, "a"));
+    mdm_db_close(db);
+}
+
+/* Whatever is refused before it is sent spoils the transaction as well. */
+static void test_commit_after_a_refused_text_saves_nothing(void **state)
+{
+    mdm_db_t *db = opened(t->ctx);
+
+    assert_int_equal(mdm_db_begin(db), APR_SUCCESS);
+    assert_int_equal(put(db, "a", "1"), APR_SUCCESS);
+    assert_int_equal(put(db, "b", "\xff"), MDM_EINPUT);
+    assert_int_equal(put(db, "c", "1"), MDM_EINPUT);
+    assert_int_equal(mdm_db_commit(db), MDM_EINPUT);
+    assert_null(get(db, "a"));
+    mdm_db_close(db);
+}
+
+/* A pooler between us and the server may give one connection what another one has kept, perhaps of another version of ours. */
+static void test_labels_are_a_connections_own(void **state)
+{
+    mdm_ctx_t *ctx = often();
+    const char *first;
+    mdm_conn_t *conn;
+
+    if (ctx) {
+        first = beside("SELECT name FROM pg_prepared_statements");
+        assert_int_equal(t->dbpool.acquire(t->dbpool.baton, t->ctx, &conn), APR_SUCCESS);
+        t->dbpool.release(t->dbpool.baton, conn, 1);
+        asked(ctx, 20);
+        assert_string_not_equal(first, beside("SELECT name FROM pg_prepared_statements"));
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -753,6 +817,9 @@ int main(void)
         T(test_kept_statements_that_are_gone),
         T(test_kept_statements_after_a_restart),
         T(test_kept_statements_after_a_migration),
+        T(test_labels_are_a_connections_own),
+        T(test_a_connection_of_no_use_has_no_open_transaction),
+        T(test_commit_after_a_refused_text_saves_nothing),
         cmocka_unit_test(test_migrate_from_nothing_and_again),
         cmocka_unit_test(test_two_nodes_migrate_at_once),
     };

@@ -304,6 +304,15 @@ static apr_status_t persist(mdm_db_t *db, run_t *run, mdm_trouble_e *trouble)
     }
 }
 
+/* A transaction is not committed after its first error. */
+static apr_status_t spoilt(mdm_db_t *db, apr_status_t rv)
+{
+    if (db->in_tx && !db->failed) {
+        db->failed = rv;
+    }
+    return rv;
+}
+
 /* Turns trouble into a status, logged once, remembered by the transaction. */
 static apr_status_t judge(mdm_db_t *db, const char *what, mdm_trouble_e trouble)
 {
@@ -329,10 +338,7 @@ static apr_status_t judge(mdm_db_t *db, const char *what, mdm_trouble_e trouble)
         db->broken = db->broken || trouble == MDM_DB_LOST;
         break;
     }
-    if (db->in_tx && !db->failed) {
-        db->failed = rv;
-    }
-    return rv;
+    return spoilt(db, rv);
 }
 
 /* PostgreSQL refuses NUL-free text that is not UTF-8, SQLite stores it: refuse it on both. */
@@ -361,7 +367,7 @@ static apr_status_t statement(mdm_db_t *db, run_t *run, int query, const mdm_arg
     }
     rv = check_args(db, run);
     if (rv != APR_SUCCESS) {
-        return rv;
+        return spoilt(db, rv);
     }
     if (!db->conn || db->broken) {
         rv = reattach(db);
@@ -467,11 +473,11 @@ void mdm_db_rollback(mdm_db_t *db)
     }
     db->in_tx = 0;
     db->failed = APR_SUCCESS;
-    if (db->conn && !db->broken) {
+    if (db->conn) { /* of no use, but perhaps still there: SQLite's lock would stay with it */
         mdm_trouble_e trouble = plain(db, "ROLLBACK");
 
         /* SQLite says so after an error that has rolled back by itself */
-        db->broken = trouble == MDM_DB_LOST || (trouble != MDM_DB_FINE && !db->sqlite);
+        db->broken = db->broken || trouble == MDM_DB_LOST || (trouble != MDM_DB_FINE && !db->sqlite);
     }
 }
 

@@ -48,7 +48,7 @@ mdm_ctx_t *mdm_db_ctx(const mdm_db_t *db);
 int mdm_db_is_sqlite(const mdm_db_t *db);
 
 /* BEGIN (SQLite: BEGIN IMMEDIATE), COMMIT, ROLLBACK. Not nested. Commit after any failed statement rolls back and answers
- * MDM_EUNAVAIL (or MDM_ECONFLICT if the failure was a uniqueness conflict). Change keys announced with mdm_change_add()
+ * what that one did. Change keys announced with mdm_change_add()
  * are dropped from this node's cache after the commit. */
 apr_status_t mdm_db_begin(mdm_db_t *db);
 apr_status_t mdm_db_commit(mdm_db_t *db);

@@ -16,9 +16,9 @@ struct mdm_keep_t {
     apr_dbd_prepared_t *kept[MDM_Q_COUNT];
     unsigned char calls[MDM_Q_COUNT];
     apr_time_t since;
-    int n, runs;    /* kept, called */
-    int generation; /* in the labels: none is ever used twice on a connection */
-    int backend;    /* whose they are: after a reset it is another one, and they are gone */
+    int n, runs; /* kept, called */
+    unsigned generation; /* in the labels: none is ever used twice on a connection, nor, behind a pooler, by two of ours */
+    int backend; /* whose they are: after a reset it is another one, and they are gone */
     int strikes;
 };
 
@@ -29,6 +29,7 @@ static mdm_keep_t *keep_of(mdm_conn_t *conn)
     if (!k) {
         k = conn->keep = apr_pcalloc(conn->pool, sizeof(*k));
         apr_pool_create(&k->pool, conn->pool);
+        mdm_random(&k->generation, sizeof(k->generation)); /* without randomness as good as any */
     }
     return k;
 }
@@ -45,7 +46,7 @@ static void forget(mdm_keep_t *k)
 
 static const char *label(const mdm_keep_t *k, int query)
 {
-    return apr_psprintf(k->pool, "mdm_%d_%d", k->generation, query);
+    return apr_psprintf(k->pool, "mdm_%u_%d", k->generation, query);
 }
 
 /* Ours only: other modules may have statements of their own on a connection of mod_dbd. */

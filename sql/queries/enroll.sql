@@ -176,6 +176,12 @@ UPDATE pending_enrollment SET device_id = :device_id, version = version + 1 WHER
 -- keep
 DELETE FROM challenge WHERE pending_id = :pending_id AND used_ms IS NULL;
 
+-- All of an enrolment, used or not, with what was issued for them.
+-- name: challenge_drop_all :many
+-- args: pending_id:text
+-- cols: fingerprint:text?
+DELETE FROM challenge WHERE pending_id = :pending_id RETURNING fingerprint;
+
 -- name: challenge_add :exec
 -- args: hash:text, pending_id:text, subject:text, purpose:text, expires_ms:i64
 -- keep

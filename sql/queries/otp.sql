@@ -54,8 +54,8 @@ UPDATE pending_enrollment SET
        version = version + 1
  WHERE id = :id AND version = :version AND state IN ('created', 'opened', 'profile');
 
--- A new password opens what was locked or too late; the profile that was handed out before is void.
+-- A new password opens what was locked or too late, or was used by a device that never finished; the profile that was handed out before is void.
 -- name: otp_reset :exec1
 -- args: id:text, step:text, expires_ms:i64
-UPDATE pending_enrollment SET state = 'created', step = :step, expires_ms = :expires_ms, finished_ms = NULL, version = version + 1
- WHERE id = :id AND state IN ('created', 'opened', 'profile', 'locked', 'expired');
+UPDATE pending_enrollment SET state = 'created', step = :step, expires_ms = :expires_ms, finished_ms = NULL, device_id = NULL, version = version + 1
+ WHERE id = :id AND state IN ('created', 'opened', 'profile', 'issued', 'authenticated', 'locked', 'expired');

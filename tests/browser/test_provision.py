@@ -69,6 +69,16 @@ def made(zone, console, **more):
     return console.post("/pending", {"person_id": seed.person_id(zone, harness.PERSON), "authoriser": AUTHORISER, **more})
 
 
+def choose_anna(p):
+    """The only one of the list; the answer to what was typed last may still draw it anew."""
+    def chosen():
+        found = p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits button")
+        if not p.driver.find_elements(By.CSS_SELECTOR, "dialog .picked li") and len(found) == 1 and "Anna Example" in found[0].text:
+            found[0].click()
+        return p.driver.find_elements(By.CSS_SELECTOR, "dialog .picked li")
+    p.until(chosen)
+
+
 @BOTH
 def test_provision(zone, page, console, size, language):
     """PEN-01, PEN-02: a person is found by name, the authoriser checked; then password, link and code are shown, hidden from the address, and replaced."""
@@ -77,8 +87,7 @@ def test_provision(zone, page, console, size, language):
     p.button("Provision user" if en else "Registrierung vorbereiten").click()
     p.find("dialog button[type=submit]").click()
     p.find("#f-person_id[aria-invalid]").send_keys("Anna")
-    p.until(lambda: [e.text for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits bdi")][:1] == ["Anna Example"])
-    p.find("dialog .hits button").click()
+    choose_anna(p)
     p.find("#f-phone").send_keys("+49 170 1234567")
     p.find("#f-authoriser-login").send_keys(AUTHORISER["login"])
     p.find("#f-authoriser-password").send_keys(AUTHORISER["password"])
@@ -108,8 +117,6 @@ def test_provision(zone, page, console, size, language):
     p.has(one["token"])
     zone.sql("UPDATE pending_enrollment SET state = 'issued', step = '{\"created\": 1, \"issued\": 2}' WHERE id = ?", one["id"])
     p.until(lambda: "finished" in p.text(".stalled") if en else "fertig" in p.text(".stalled"))  # by itself
-    zone.sql("UPDATE pending_enrollment SET state = 'created', step = '{\"created\": 1}' WHERE id = ?", one["id"])
-    p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".stalled"))
     p.fits()
     p.shot(f"pending-{size[0]}")
     p.button("Actions" if en else "Aktionen").click()
@@ -119,6 +126,7 @@ def test_provision(zone, page, console, size, language):
     p.find("#f-notify").click()
     p.find("dialog button[type=submit]").click()
     p.until(lambda: p.text("#otp").replace(" ", "") != shown)
+    p.until(lambda: not p.driver.find_elements(By.CSS_SELECTOR, ".stalled"))
     p.driver.execute_script("document.querySelector('dialog').close()")
     p.closed()
     p.clean()
@@ -133,8 +141,7 @@ def test_for_one_device_and_later(zone, page, console, size, language):
     p = page(size=size, language=language).log_in().open("pending?state=open")
     p.button("Provision user" if en else "Registrierung vorbereiten").click()
     p.find("#f-person_id").send_keys("Anna")
-    p.until(lambda: [e.text for e in p.driver.find_elements(By.CSS_SELECTOR, "dialog .hits bdi")][:1] == ["Anna Example"])
-    p.find("dialog .hits button").click()
+    choose_anna(p)
     p.find("#f-serial").send_keys("UNKNOWN")
     p.find("#f-authoriser-login").send_keys(AUTHORISER["login"])
     p.find("#f-authoriser-password").send_keys(AUTHORISER["password"])

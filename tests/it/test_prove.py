@@ -7,6 +7,9 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 import harness
+from clients import new_device
+from sim.device import Refused
+from sim.scep import ScepError
 from test_enroll import ORIGIN, Browser
 
 ZONE = {"children": 1}
@@ -296,3 +299,46 @@ def test_a_link_for_any_platform_on_a_computer(zone, console, people):
         zone.publish(policy, settings)
         console.call("PUT", "/enrollment-settings", {"agent": None})
         console.post(f"/pending/{made['id']}/cancel")
+
+
+@pytest.mark.parametrize("stage", ["issued", "authenticated"])
+def test_reset_of_what_was_never_finished(zone, console, provision, stage):
+    """PEN-02, PEN-04, R20, R35: one click gives the link a new password; nothing of what the first phone got is good for anything after."""
+    key, path, otp = provision()
+    _, cookie = give(zone, path, otp=otp)
+    first, second = new_device(zone), new_device(zone)
+    data = zone.request("GET", path + "/profile.mobileconfig", headers={"Cookie": cookie})[2]
+    first.install(data)
+    if stage == "authenticated":
+        first.authenticate()
+    one = console.get(f"/pending/{key}")
+    assert (one["state"], one["otp"]["state"]) == (stage, "used")
+    assert console.call("POST", f"/pending/{key}/otp/reset", {"notify": ""})[0] == 204
+    one = console.get(f"/pending/{key}")
+    assert (one["state"], one["otp"]["state"], one["device_id"], list(one["steps"])) == ("created", "open", None, ["created"])
+    for message in (first.authenticate, first.token_update):
+        with pytest.raises(Refused) as no:
+            message()
+        assert no.value.status == 400
+    with pytest.raises(ScepError):
+        first.install(data)
+    assert profile(zone, path, cookie) == 303 and give(zone, path, otp=otp)[0].endswith("?wrong")
+    where, cookie = give(zone, path, otp=console.post(f"/pending/{key}/otp")["otp"])
+    assert where == path
+    second.enroll(zone.request("GET", path + "/profile.mobileconfig", headers={"Cookie": cookie})[2])
+    second.poll()
+    assert console.get(f"/pending/{key}")["state"] == "completed"
+    assert sorted(r[0] for r in zone.sql("SELECT status FROM certificate WHERE pending_id = ?", key)) == ["active", "revoked"]
+    assert console.call("POST", f"/pending/{key}/otp/reset", {"notify": ""})[0] == 409
+
+
+def test_cancelled_in_the_middle(zone, console, provision):
+    """R35: a device that has made itself known does not finish an enrolment that was cancelled."""
+    key, path, otp = provision()
+    device, (_, cookie) = new_device(zone), give(zone, path, otp=otp)
+    device.install(zone.request("GET", path + "/profile.mobileconfig", headers={"Cookie": cookie})[2])
+    device.authenticate()
+    console.post(f"/pending/{key}/cancel")
+    with pytest.raises(Refused) as no:
+        device.token_update()
+    assert no.value.status == 400 and console.get(f"/pending/{key}")["state"] == "cancelled"

@@ -352,8 +352,7 @@ static void test_challenge(void **state)
     assert_int_equal(mdm_pending_get(f->db, e->id, &found), APR_SUCCESS);
     assert_string_equal(found->state, "issued");
     assert_int_equal(mdm_pending_by_token(f->db, token, &found), MDM_EDENIED); /* the link is used up */
-    assert_int_equal(mdm_challenge_create(f->db, e, "device-1", &first), APR_SUCCESS); /* by an old copy of the row … */
-    assert_int_equal(mdm_challenge_take(f->db, first, "csr3", "t3", &c), MDM_EDENIED); /* … gives nothing */
+    assert_int_equal(mdm_challenge_create(f->db, e, "device-1", &first), MDM_EDENIED); /* by an old copy of the row */
     later(f, 30 * 60 * 1000);
     assert_int_equal(mdm_challenge_take(f->db, second, "csr", "t1", &c), MDM_EDENIED);
 }

@@ -454,6 +454,28 @@ static void test_same_work(void **state)
     assert_int_equal(hashes, one);
 }
 
+/* R20, R35: what was judged before a reset gets nothing after it, and what was handed out is gone, used or not. */
+static void test_reset_voids(void **state)
+{
+    fix_t *f = *state;
+    const char *token, *otp, *challenge, *body = "body";
+    mdm_challenge_t *c;
+    mdm_pending_t *e = made(f, f->anna, &token, &otp), *judged;
+
+    assert_non_null(tried(f, token, otp, NULL));
+    assert_int_equal(mdm_pending_get(f->db, e->id, &judged), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_create_for(f->db, judged, "CN=x", MDM_CHALLENGE_REPORT, &challenge), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_take(f->db, challenge, body, "", &c), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_issued(f->db, c->hash, "fingerprint"), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_reporter(f->db, e->id, "fingerprint"), APR_SUCCESS);
+    assert_int_equal(mdm_otp_reset(f->db, e->id, ""), APR_SUCCESS);
+    assert_int_equal(mdm_challenge_reporter(f->db, e->id, "fingerprint"), APR_NOTFOUND);
+    assert_int_equal(mdm_challenge_take(f->db, challenge, body, "", &c), MDM_EDENIED);
+    assert_int_equal(mdm_challenge_create(f->db, judged, "CN=x", &challenge), MDM_EDENIED);
+    assert_int_equal(dbtest_sql(f->t, "UPDATE pending_enrollment SET account = 'byod'"), 0);
+    assert_int_equal(mdm_otp_reset(f->db, e->id, ""), MDM_ECONFLICT);
+}
+
 static void test_person_gone(void **state)
 {
     fix_t *f = *state;
@@ -477,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_once, people_setup_demo, people_teardown),
         cmocka_unit_test_setup_teardown(test_lock, people_setup_demo, people_teardown),           cmocka_unit_test_setup_teardown(test_expired, people_setup_demo, people_teardown),
         cmocka_unit_test_setup_teardown(test_what_is_needed, people_setup_demo, people_teardown), cmocka_unit_test_setup_teardown(test_same_work, people_setup_demo, people_teardown),
+        cmocka_unit_test_setup_teardown(test_reset_voids, people_setup_demo, people_teardown),
         cmocka_unit_test_setup_teardown(test_person_gone, people_setup_demo, people_teardown),
     };
 

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include "base/mdm_json.h"
 #include "base/mdm_seal.h"
+#include "domain/mdm_ca.h"
 #include "domain/mdm_log_rows.h"
 #include "mdm_sql_gen.h"
 
@@ -160,6 +161,20 @@ apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token)
     return rv;
 }
 
+apr_status_t mdm_pending_void(mdm_db_t *db, const char *id, const char *reason)
+{
+    apr_array_header_t *rows;
+    apr_status_t rv = mdm_q_challenge_drop_all(db, id, &rows);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows->nelts; ++i) {
+        const char *fingerprint = APR_ARRAY_IDX(rows, i, mdm_q_challenge_drop_all_t).fingerprint;
+
+        rv = fingerprint ? mdm_ca_revoke(db, fingerprint, reason) : APR_SUCCESS;
+    }
+    return rv;
+}
+
 apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
@@ -174,7 +189,7 @@ apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id)
         return mdm_fail(ctx, MDM_ECONFLICT, NULL, "This enrolment has ended already.");
     }
     if ((rv = mdm_q_pending_step_set(db, id, "cancelled", row->step, &now)) != APR_SUCCESS
-        || (rv = mdm_q_challenge_drop_unused(db, id, NULL)) != APR_SUCCESS) {
+        || (rv = mdm_pending_void(db, id, "cancelled")) != APR_SUCCESS) {
         return rv;
     }
     return mdm_audit(db, "pending.cancel", "pending", id, "", "done", NULL);
@@ -284,6 +299,22 @@ apr_status_t mdm_challenge_create(mdm_db_t *db, const mdm_pending_t *pending, co
     return mdm_challenge_create_for(db, pending, subject, "identity", challenge);
 }
 
+/* What the caller judged may have been reset meanwhile: the row is held, then read again. */
+static apr_status_t still_proved(mdm_db_t *db, const mdm_pending_t *judged)
+{
+    mdm_q_pending_step_get_t *held;
+    mdm_pending_t *fresh;
+    apr_status_t rv = mdm_q_pending_step_get(db, judged->id, &held);
+
+    if (rv != APR_SUCCESS || (rv = mdm_pending_get(db, judged->id, &fresh)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!mdm_pending_usable(fresh) || strcmp(fresh->proof_hash ? fresh->proof_hash : "", judged->proof_hash ? judged->proof_hash : "") != 0) {
+        return mdm_fail(mdm_db_ctx(db), MDM_EDENIED, NULL, "This enrolment was changed meanwhile. Open its link again.");
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t mdm_challenge_create_for(mdm_db_t *db, const mdm_pending_t *pending, const char *subject, const char *purpose,
                                       const char **challenge)
 {
@@ -301,7 +332,7 @@ apr_status_t mdm_challenge_create_for(mdm_db_t *db, const mdm_pending_t *pending
         rv = mdm_q_challenge_add(db, mdm_sha256_hex(ctx->pool, text, strlen(text)), pending->id, subject, purpose,
                                  mdm_now_ms(ctx) + CHALLENGE_LIFE_MS, NULL);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && (rv = still_proved(db, pending)) == APR_SUCCESS) {
         *challenge = text;
     }
     return rv;

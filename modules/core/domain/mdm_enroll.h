@@ -125,6 +125,9 @@ const char *mdm_pending_head(apr_pool_t *p, const char *given);
 apr_status_t mdm_pending_link_make(mdm_ctx_t *ctx, const char *id, mdm_pending_link_t *out);
 /* The link's token again, for its owner. */
 apr_status_t mdm_pending_token(mdm_db_t *db, const char *id, const char **token);
+/* What was handed out for it is good for nothing from now on: its challenges, used or not, and the identities that were issued for them. In a transaction. */
+apr_status_t mdm_pending_void(mdm_db_t *db, const char *id, const char *reason);
+/* Ends it, and what was handed out for it. MDM_ECONFLICT: it has ended. In a transaction; audited. */
 apr_status_t mdm_pending_cancel(mdm_db_t *db, const char *id);
 
 /* A fresh single-use SCEP challenge for a pending enrolment (30 minutes); an earlier unused one of it dies. */
@@ -195,7 +198,8 @@ apr_status_t mdm_enroll_preview(mdm_db_t *db, const mdm_pending_t *pending, cons
 /* Notes what the device says of itself before it has an identity. From then on the enrolment is for this device (UDID) alone, until its
  * profile is fetched and answered again. In the caller's transaction. */
 apr_status_t mdm_pending_reported(mdm_db_t *db, const char *pending_id, const mdm_enroll_facts_t *facts);
-/* The channel is up (first TokenUpdate): device active, pending completed, events and audit written. */
+/* The channel is up (first TokenUpdate): device active, pending completed, events and audit written. MDM_ECONFLICT: the device or its enrolment is not
+ * at that any more, as one that was reset meanwhile. */
 apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id);
 /* After a refusal of mdm_enroll_begin() and the rollback: writes what happened where people look (step, audit, and a message on the device
  * that the identifiers belong to). In a transaction of its own. */

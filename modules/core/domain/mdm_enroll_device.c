@@ -417,12 +417,27 @@ apr_status_t mdm_enroll_preview(mdm_db_t *db, const mdm_pending_t *pending, cons
     return rv;
 }
 
+/* Its identity was read before: meanwhile the enrolment may have been reset, for another device, or cancelled. */
+static apr_status_t still_under_way(mdm_db_t *db, const char *pending_id)
+{
+    mdm_q_pending_step_get_t *held;
+    apr_status_t rv = mdm_q_pending_step_get(db, pending_id, &held);
+
+    if (rv == APR_SUCCESS && strcmp(held->state, "authenticated") != 0 && strcmp(held->state, "completed") != 0) {
+        rv = mdm_fail(mdm_db_ctx(db), MDM_ECONFLICT, NULL, "The enrolment of this device was reset or cancelled.");
+    }
+    return rv;
+}
+
 apr_status_t mdm_enroll_complete(mdm_db_t *db, const char *pending_id, const char *device_id, const char *record_id)
 {
     mdm_ctx_t *ctx = mdm_db_ctx(db);
     mdm_q_enroll_device_name_t *device;
     apr_status_t rv = mdm_q_enroll_device_name(db, device_id, &device);
 
+    if (rv == APR_SUCCESS && pending_id) {
+        rv = still_under_way(db, pending_id);
+    }
     if (rv != APR_SUCCESS || (rv = mdm_q_enroll_record_done(db, record_id)) != APR_SUCCESS) {
         return rv;
     }

@@ -12,6 +12,7 @@
 
 #define SETTING "enroll.otp"
 #define HOUR_MS (3600 * 1000LL)
+#define VOID "the enrolment was reset"
 
 /* No vowels, so that no words come out; no 0, O, 1, I, which look alike. */
 static const struct {
@@ -285,14 +286,20 @@ apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *not
     if (!strcmp(e->level, "email_only")) {
         return mdm_fail(ctx, MDM_ECONFLICT, "level", "Mail enrolments have no one-time password.");
     }
+    if (*e->account) {
+        return mdm_fail(ctx, MDM_ECONFLICT, "origin", "It was begun in the settings of a device: its person begins there again.");
+    }
+    if ((rv = mdm_pending_void(db, pending_id, VOID)) != APR_SUCCESS) { /* first what is handed out, then the row, in the order in which devices take them */
+        return rv;
+    }
     until = (e->valid_from_ms > now ? e->valid_from_ms : now) + conf->life_ms;
     rv = strcmp(e->state, "cancelled") ? mdm_q_otp_reset(db, pending_id, apr_psprintf(ctx->pool, "{\"created\":%" APR_INT64_T_FMT "}", now), until)
                                        : APR_NOTFOUND; /* also that of a person who may not log in any more */
     if (rv == APR_NOTFOUND) {
-        return mdm_fail(ctx, MDM_ECONFLICT, "state", "A device uses this enrolment already, or it has ended.");
+        return mdm_fail(ctx, MDM_ECONFLICT, "state", "This enrolment has ended.");
     }
     if (rv != APR_SUCCESS || (rv = mdm_otp_put(db, pending_id, otp, until)) != APR_SUCCESS
-        || (rv = mdm_q_challenge_drop_unused(db, pending_id, NULL)) != APR_SUCCESS) {
+        || (rv = mdm_pending_void(db, pending_id, VOID)) != APR_SUCCESS) { /* and what somebody got before the row was held */
         return rv;
     }
     if ((rv = mdm_notice_pending(db, pending_id, "enroll_otp", notify ? notify : e->notify)) != APR_SUCCESS) {

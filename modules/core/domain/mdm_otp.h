@@ -51,9 +51,9 @@ apr_status_t mdm_otp_reveal(mdm_db_t *db, const char *pending_id, const char **o
 /* Shows it and the token of the link to an administrator (*otp NULL: there is none to show). MDM_ECONFLICT: the link is over. In a transaction;
  * audited. */
 apr_status_t mdm_otp_view(mdm_db_t *db, const char *pending_id, const char **otp, const char **token);
-/* A new one with a new life, which the enrolment gets as well; tries begin at 0, and what was shown, proved or handed out before is void at once. How
- * people are told: notify ("", "mail", "sms", "both"; NULL: as when it was made). MDM_ECONFLICT: a device uses it, or it has ended. In a
- * transaction; audited. */
+/* A new one with a new life, which the enrolment gets as well; tries begin at 0, and what was shown, proved or handed out before is void at once, also the
+ * identity of a device that has begun with it and not finished. How people are told: notify ("", "mail", "sms", "both"; NULL: as when it was made).
+ * MDM_ECONFLICT: it has ended, or has no one-time password. In a transaction that is rolled back on failure; audited. */
 apr_status_t mdm_otp_reset(mdm_db_t *db, const char *pending_id, const char *notify);
 /* {"state": "none" | "open" | "used" | "locked" | "expired", "expires_at", "tries"}. New reference. */
 json_t *mdm_otp_state_json(mdm_ctx_t *ctx, const char *state, int has, const apr_int64_t *expires_ms, const apr_int64_t *used_ms, apr_int64_t tries);

@@ -13,9 +13,9 @@ const cancel = (p, again) => dialog({ title: t('cancel_enrollment'), lead: [t('c
 
 function menu(p, again) {
   const all = [
-    p.otp.state !== 'none' && ['created', 'opened', 'profile', 'locked', 'expired'].includes(p.state) && [t('otp_reset'), t('otp_reset_sub'), () => reset(p, again)],
+    p.otp.state !== 'none' && p.origin !== 'account' && (OPEN.includes(p.state) || p.state === 'expired') && [t('otp_reset'), t(begun(p) ? 'otp_reset_begun' : 'otp_reset_sub'), () => reset(p, again)],
     fresh(p) && p.platform !== 'ios' && [t('owner'), t('owner_sub'), () => owner(p)],
-    OPEN.includes(p.state) && [t('cancel_enrollment'), t(stalled(p) ? 'stalled_lead' : 'cancel_lead'), () => cancel(p, again), true]].filter(Boolean);
+    OPEN.includes(p.state) && [t('cancel_enrollment'), t('cancel_lead'), () => cancel(p, again), true]].filter(Boolean);
   acts({ title: [t('actions'), ': ', name(p.person?.name || t('no_owner'))], items: all, rest: [] });
 }
 
@@ -27,8 +27,9 @@ const rest = (p) => (!OPEN.includes(p.state) ? time(p.expires_at) : new Date(p.v
 const told = (p) => ['mail', 'sms'].map((c) => p.notices.find((n) => n.channel === c)).filter(Boolean)
   .map((n) => h('span', { class: 'sub' }, t(`told_${n.channel}_${n.state}`), ' ', n.state === 'sent' ? time(n.done_at) : n.error && name(n.error)));
 
-// Its certificate was fetched a day ago, and the device has not finished since (facts 8.2); the link stays used up (PEN-04).
-const stalled = (p) => ['issued', 'authenticated'].includes(p.state) && Date.now() - (p.steps.authenticated ?? p.steps.issued) > 86400000;
+// A device has its certificate and has not finished; a day later it hardly will (facts 8.2). The link stays used up until the password is reset (PEN-02, PEN-04).
+const begun = (p) => ['issued', 'authenticated'].includes(p.state);
+const stalled = (p) => begun(p) && Date.now() - (p.steps.authenticated ?? p.steps.issued) > 86400000;
 
 const columns = (write, again) => [
   { label: t('person'), lead: true, cell: (p) => [h('span', { class: 'main' }, p.person ? name(p.person.name) : t('no_owner')), h('span', { class: 'sub' }, p.person?.login), p.phone && h('span', { class: 'sub' }, h('bdi', {}, p.phone)),

@@ -113,7 +113,7 @@ static apr_status_t link_check(mdm_db_t *db, const mdm_q_match_mail_t *q, const 
     if (rv == APR_SUCCESS && strcmp(t->state, "active") != 0 && !(by_mail && is(t->state, "removed"))) {
         return mdm_fail(ctx, MDM_ECONFLICT, "device", "The device is not active.");
     }
-    if (rv == APR_SUCCESS && strcmp(t->platform, "unknown") && strcmp(q->platform, "unknown") && strcmp(t->platform, q->platform)) {
+    if (rv == APR_SUCCESS && strcmp(t->platform, "unknown") != 0 && strcmp(q->platform, "unknown") != 0 && strcmp(t->platform, q->platform) != 0) {
         return mdm_fail(ctx, MDM_EINPUT, "device", "is of another platform");
     }
     *out = t;

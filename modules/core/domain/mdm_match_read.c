@@ -243,7 +243,7 @@ static void ids_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_reco
 void mdm_match_read(apr_pool_t *p, const mdm_match_said_t *said, mdm_match_record_t *out)
 {
     mdm_eas_hardware_t hw = {"", "", ""};
-    const char *platform = some(said->platform) && strcmp(said->platform, "unknown") ? said->platform : NULL;
+    const char *platform = some(said->platform) && strcmp(said->platform, "unknown") != 0 ? said->platform : NULL;
     const char *family = squeeze(p, said->class ? said->device_type : some(said->product) ? said->product : said->model);
 
     memset(out, 0, sizeof(*out));

@@ -61,7 +61,7 @@ static apr_status_t check_vars(mdm_ctx_t *ctx, const mdm_notice_kind_t *kind, co
 
     for (const char *s = strstr(text, "${"); s; s = strstr(end, "${")) {
         name = variable(ctx->pool, s, &end);
-        if (name && !strcmp(name, QR) && strcmp(field, "html") && listed(ctx->pool, kind->vars, name)) {
+        if (name && !strcmp(name, QR) && strcmp(field, "html") != 0 && listed(ctx->pool, kind->vars, name)) {
             return mdm_fail(ctx, MDM_EINPUT, field, "can't hold ${" QR "}: a picture is for the HTML alone");
         }
         if (!name || !listed(ctx->pool, kind->vars, name)) {

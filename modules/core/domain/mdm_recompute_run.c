@@ -93,7 +93,7 @@ static apr_status_t gather(run_t *r)
             continue;
         }
         flags = json_object_get(unique, m->id);
-        json_object_set_new(unique, m->id, json_integer((flags ? json_integer_value(flags) : 0) | (strcmp(m->kind, "criteria") ? 1 : 2)));
+        json_object_set_new(unique, m->id, json_integer((flags ? json_integer_value(flags) : 0) | (strcmp(m->kind, "criteria") != 0 ? 1 : 2)));
     }
     if (rv == APR_SUCCESS && json_array_size(people)) {
         rv = mdm_q_recompute_of_people(r->db, mdm_json_text(r->ctx->pool, people), &owned);

@@ -356,7 +356,7 @@ apr_status_t mdm_sms_check(mdm_ctx_t *ctx, const mdm_sms_gate_t *g)
         return mdm_fail(ctx, MDM_EINPUT, "body", "must be empty with GET");
     }
     if (!has_to || !has_text) {
-        return mdm_fail(ctx, MDM_EINPUT, *g->body || strcmp(g->method, "GET") ? "body" : "url", "must hold ${%s}", has_to ? "text" : "to");
+        return mdm_fail(ctx, MDM_EINPUT, *g->body || strcmp(g->method, "GET") != 0 ? "body" : "url", "must hold ${%s}", has_to ? "text" : "to");
     }
     return check_pointers(ctx, g);
 }

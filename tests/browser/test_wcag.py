@@ -190,6 +190,26 @@ def test_account_pages(zone, axe, size, dark):
         api.call("PUT", "/enrollment-settings", {"account": {"mode": "off"}})
 
 
+@pytest.mark.parametrize("size, dark", BOTH)
+def test_link_pages(zone, axe, size, dark):
+    """PEN-09, POR-04, POR-07: what a link for any platform shows on a computer, and the pages that can be chosen there."""
+    api = Console(zone)
+    agent = {"component": "org.example.agent/.AdminReceiver", "url": "https://files.example.org/agent.apk", "checksum": "9f" * 32}
+    assert api.call("PUT", "/enrollment-settings", {"agent": agent})[0] == 200
+    made = api.post("/pending", {"person_id": seed.person_id(zone, harness.PERSON), "platform": "unknown", "authoriser": AUTHORISER})
+    driver = chromium(size, dark=dark)
+    try:
+        for part, there in (("", "[data-kind]"), ("?on=ios", "#otp"), ("?on=android", "#agent")):
+            driver.get(made["link"] + part)
+            find(driver, there)
+            check(driver, axe, part or "choice")
+            fits(driver)
+    finally:
+        driver.quit()
+        api.post(f"/pending/{made['id']}/cancel")
+        api.call("PUT", "/enrollment-settings", {"agent": None})
+
+
 def test_first_view_over_the_wire(zone, views):
     """UI-02: log-in page, frame and first page together take at most 200 KB, headers included."""
     p = Page(zone, size=(390, 844), traffic=True)

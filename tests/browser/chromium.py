@@ -1,11 +1,36 @@
 """Headless Chromium. Starting one takes longer than most tests, so what one test has ended the next one gets, with nothing left in it."""
+import time
+
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webelement import WebElement
+
+import harness
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync",
          "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars")
 IDLE = {}  # options: browsers
+
+
+class Found(WebElement):
+    """An element that is looked for again if the page was drawn anew between finding and using it, or if something is still before it: pages follow
+    what happens on the server."""
+
+    def __init__(self, element, again):
+        super().__init__(element.parent, element.id)
+        self.again = again
+
+    def _execute(self, command, params=None):
+        end = time.monotonic() + harness.PATIENCE
+        while True:
+            try:
+                return super()._execute(command, dict(params or {}))
+            except (StaleElementReferenceException, ElementClickInterceptedException, ElementNotInteractableException):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+                self._id = self.again().id
 
 
 class Chromium(webdriver.Chrome):
@@ -22,6 +47,7 @@ class Chromium(webdriver.Chrome):
         options.add_experimental_option("prefs", prefs)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", **({"performance": "ALL"} if traffic else {})})
         super().__init__(options=options, service=Service("/usr/bin/chromedriver"))
+        self.set_script_timeout(harness.PATIENCE)
 
     def forget(self):
         """A new tab, and nothing of the old ones: no storage, cookies, cache, log lines or settings of a page."""

@@ -6,7 +6,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import harness
-from chromium import chromium
+from chromium import Found, chromium
 
 SHOTS = os.environ.get("MDM_SHOTS")  # a folder for pictures of the pages
 
@@ -30,21 +30,27 @@ class Page:
         self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, "#main h1") and not self.driver.find_elements(By.CSS_SELECTOR, "#main[aria-busy]"))
         return self
 
-    def until(self, what, timeout=40):
+    def until(self, what, timeout=harness.PATIENCE):
         return WebDriverWait(self.driver, timeout, 0.1, ignored_exceptions=(Exception,)).until(lambda _: what())
 
+    def found(self, look):
+        """What look() answers, as soon as that is something; it is looked for again when it is used later and gone."""
+        return Found(self.until(look), lambda: self.until(look))
+
     def find(self, css):
-        return self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
+        return self.found(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), None))
 
     def text(self, css):
         """Of the first that is seen; it may be drawn anew meanwhile."""
         return self.until(lambda: [e.text for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()][:1])[0]
 
     def button(self, text, within=""):
-        found = self.until(lambda: next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
-                                         if e.text.strip() == text and e.is_displayed()), None))
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", found)  # half a button is not enough
-        return found
+        def look():
+            found = next((e for e in self.driver.find_elements(By.CSS_SELECTOR, f"{within} button, {within} a.btn")
+                          if e.text.strip() == text and e.is_displayed()), None)
+            self.driver.execute_script("arguments[0]?.scrollIntoView({block: 'nearest'})", found)  # half a button is not enough
+            return found
+        return self.found(look)
 
     def has(self, text, css="#main"):
         return self.until(lambda: text in self.driver.find_element(By.CSS_SELECTOR, css).text)

@@ -60,8 +60,7 @@ def test_administrators_by_clicks(zone, page):  # noqa: F811
     p.has("nightly")
     assert secret not in p.driver.page_source
     p.open("admins")
-    row = next(r for r in p.driver.find_elements(By.CSS_SELECTOR, "tbody tr") if "rosa" in r.text)
-    next(b for b in row.find_elements(By.CSS_SELECTOR, "button") if b.text == "Delete").click()
+    p.until(lambda: p.driver.find_element(By.XPATH, "//tr[contains(., 'rosa')]//button[contains(., 'Delete')]").click() or True)
     p.button("Delete", "dialog").click()
     p.closed()
     harness.wait_for(lambda: not zone.sql("SELECT 1 FROM admin WHERE login = 'rosa'"))

@@ -1,6 +1,4 @@
 """The console in a real browser: UI-01..05, R24. Each page opens without a console error; the main job of each is done by clicks."""
-import time
-
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -377,7 +375,6 @@ def test_phone_drawer_keyboard_and_language(zone, page, fleet):
     p.find("#lang").send_keys("Deutsch")
     p.has("Mein Konto")
     p.find(".top button").click()
-    time.sleep(.3)
     p.button("Abmelden").click()
     p.find("#login")
 

@@ -18,6 +18,11 @@ def ready(zone):
     harness.wait_for(lambda: [n for n in Console(zone).get("/nodes")["items"] if n["id"] != FAR and len(n["names"]) and n["devices"]])
 
 
+def press(p, path):
+    """The list is drawn anew whenever a node was seen."""
+    p.until(lambda: p.driver.find_element("xpath", path).click() or True)
+
+
 def test_role_names_and_end(zone):
     """Taken with the consequences before the eyes, the address changed after a warning, a dead node deleted."""
     enrolled(zone)
@@ -30,11 +35,8 @@ def test_role_names_and_end(zone):
         p.shot("nodes")
         p.fits()
         p.clean()  # later the server's refusals stand in the log
-        buttons = [b for b in p.driver.find_elements("css selector", "#main tbody button") if b.text == "Take the MDM role"]
-        assert len(buttons) == 2
-        rows = p.driver.find_elements("css selector", "#main tbody tr")
-        mine = next(r for r in rows if "localhost" in r.text)
-        next(b for b in mine.find_elements("css selector", "button") if b.text == "Take the MDM role").click()
+        p.until(lambda: len([b for b in p.driver.find_elements("css selector", "#main tbody button") if b.text == "Take the MDM role"]) == 2)
+        press(p, "//tr[contains(., 'localhost')]//button[contains(., 'Take the MDM role')]")
         p.has("30 minutes later", "dialog")
         p.button("Take the MDM role", "dialog").click()
         p.has("1 devices know the address of this node alone", "dialog:last-of-type")
@@ -43,7 +45,7 @@ def test_role_names_and_end(zone):
         p.closed()
         p.has("can be given back")
         p.has("pushes wait")
-        next(b for b in p.driver.find_elements("css selector", "#main tbody button") if b.text == "Take the MDM role").click()
+        press(p, "//tbody//button[contains(., 'Take the MDM role')]")
         p.button("Take the MDM role", "dialog").click()
         p.has("last node", "dialog:last-of-type")
         p.button("Take it all the same", "dialog").click()

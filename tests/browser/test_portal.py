@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "it")]
 import harness  # noqa: E402
-from chromium import chromium  # noqa: E402
+from chromium import Found, chromium  # noqa: E402
 from sim.device import Device  # noqa: E402
 
 PHONE, DESKTOP = (390, 844), (1280, 800)
@@ -36,12 +36,17 @@ def shot(browser, name):
         browser.save_screenshot(f"{SHOTS}/{name}.png")
 
 
-def wait(browser, what, timeout=40):
-    return WebDriverWait(browser, timeout, 0.1).until(lambda _: what())
+def wait(browser, what, timeout=harness.PATIENCE):
+    return WebDriverWait(browser, timeout, 0.1, ignored_exceptions=(NoSuchElementException, StaleElementReferenceException)).until(lambda _: what())
+
+
+def first(browser, css):
+    return wait(browser, lambda: next(iter(browser.find_elements(By.CSS_SELECTOR, css)), None))
 
 
 def find(browser, css):
-    return wait(browser, lambda: next(iter(browser.find_elements(By.CSS_SELECTOR, css)), None))
+    """It may be drawn anew before it is used."""
+    return Found(first(browser, css), lambda: first(browser, css))
 
 
 def gone(element):
@@ -56,7 +61,7 @@ def gone(element):
 def go(browser, css):
     """Clicks what leads to another page and waits until this one is gone."""
     page = browser.find_element(By.TAG_NAME, "html")
-    find(browser, css).click()
+    first(browser, css).click()
     wait(browser, lambda: gone(page))
 
 

@@ -21,6 +21,7 @@ ADMIN_USER, ADMIN_PASSWORD = "admin", "admin-Pass-1"
 PERSON, PERSON_PASSWORD = "anna", "anna-Pass-1"
 TOPIC = "com.apple.mgmt.External.test"
 ZONES = []  # every zone that was started: the autouse fixture reads their logs
+PATIENCE = 120.0  # seconds after which nothing is waited for any more: a slow machine may be as slow as that, and who waits for what comes loses nothing
 
 
 class StartError(RuntimeError):
@@ -80,7 +81,7 @@ class ErrorLog:
         self.read()
         return [x for x in self.lines if x.bad and x.id not in self.expected]
 
-    def has(self, needle, wait=40.0):
+    def has(self, needle, wait=PATIENCE):
         """Waits until a line of this test holds `needle` (an id or a text); answers the line or None."""
         end = time.monotonic() + wait
         while True:
@@ -215,7 +216,15 @@ def children_of(pid):
     return out
 
 
-ASKED_AGAIN = 3.5  # seconds after which httpd has found that a child does not end; after nine it kills it
+ALMOST_KILLED = 7.0  # seconds after which a child that does not end is looked at; after nine httpd kills it
+
+
+def runs(pid):
+    """It is there, and no zombie."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def show_stacks(pids):
@@ -259,7 +268,9 @@ class Zone:
         self.threads = options.pop("threads", 32 // self.children)
         self.cache_size = options.pop("cache_size", "4M")
         self.log_level = options.pop("log_level", "info ssl:warn")
-        self.extra_main = options.pop("extra_main", "")
+        # longest time of one statement, the server's own measure of a database that hangs: here nothing is slow but the machine, or a lock is a test's
+        patience = options.pop("database_timeout", 30)
+        self.extra_main = (f"MDMDatabaseTimeout {patience}\n" if modules else "") + options.pop("extra_main", "")
         self.extra_device = options.pop("extra_device", "")
         self.extra_admin = options.pop("extra_admin", "")
         self.sanitize = options.pop("sanitize", os.environ.get("MDM_SANITIZE") == "1")
@@ -299,7 +310,7 @@ class Zone:
         done = subprocess.run(self.httpd("-t"), capture_output=True, text=True, env=self.environment())
         return done.returncode, done.stdout + done.stderr
 
-    def start(self, wait=60):
+    def start(self, wait=PATIENCE):
         self.prepare()
         with open(self.root / "logs" / "stderr.log", "ab") as err:
             self.process = subprocess.Popen(self.httpd("-DFOREGROUND"), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
@@ -320,22 +331,27 @@ class Zone:
 
     def answers(self):
         try:
-            status, _, body = self.request("GET", "/harness-ready.txt", timeout=2)
+            status, _, body = self.request("GET", "/harness-ready.txt", timeout=10)
             return status == 200 and body == b"ready\n"
         except (OSError, http.client.HTTPException):
             return False
 
-    def stop(self, wait=40):
-        """SIGTERM. A child that hangs fails it: its stacks are shown before httpd kills it."""
+    def stop(self, wait=PATIENCE):
+        """SIGTERM. A child that hangs fails it, and its stacks are shown; one that is only slow has all the time, since httpd is stopped meanwhile."""
         self.disconnect()
         self._children_end()
         if self.process and self.process.poll() is None:
             begun = len(self._log_text())
             self.process.terminate()
             try:
-                self.process.wait(ASKED_AGAIN)
+                self.process.wait(ALMOST_KILLED)
             except subprocess.TimeoutExpired:
-                show_stacks(self.child_pids())
+                self.process.send_signal(signal.SIGSTOP)
+                end = time.monotonic() + wait / 2
+                while (late := [pid for pid in self.child_pids() if runs(pid)]) and time.monotonic() < end:
+                    time.sleep(0.05)
+                show_stacks(late)
+                self.process.send_signal(signal.SIGCONT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(wait)
             if self.process.poll() is None:
@@ -361,7 +377,7 @@ class Zone:
         workers' sockets: httpd's own race, not ours."""
         self.log.expect("AH03093", "AH03092")
 
-    def graceful(self, wait=60):
+    def graceful(self, wait=PATIENCE):
         """SIGUSR1; returns when children of the new generation answer."""
         before = len(re.findall(RUNS, self._log_text()))
         self._children_end()
@@ -408,12 +424,12 @@ class Zone:
             ctx.maximum_version = ssl.TLSVersion.TLSv1_2
         return ctx
 
-    def connection(self, cert=None, key=None, admin=False, timeout=30):
+    def connection(self, cert=None, key=None, admin=False, timeout=PATIENCE):
         """A kept-alive connection (http.client) to the device or the admin vhost."""
         port = self.admin_port if admin else self.device_port
         return http.client.HTTPSConnection("localhost", port, timeout=timeout, context=self.ssl_context(cert, key))
 
-    def request(self, method, path, body=None, headers=None, cert=None, key=None, admin=False, timeout=30, source=None):
+    def request(self, method, path, body=None, headers=None, cert=None, key=None, admin=False, timeout=PATIENCE, source=None):
         """One request on a new connection, from another address of this host if one is given: (status, headers, body)."""
         conn = self.connection(cert, key, admin, timeout)
         conn.source_address = source and (source, 0)
@@ -425,6 +441,12 @@ class Zone:
             conn.close()
 
     # -- administration
+    def run_soon(self, *kinds):
+        """Jobs that wait begin at once; one that is at work has not seen what was done just now, and begins again behind that."""
+        for kind in kinds:
+            wait_for(lambda: self.sql("UPDATE job SET run_at_ms = 1 WHERE kind = ? AND state = 'waiting' RETURNING 1", kind)
+                     or not self.sql("SELECT 1 FROM job WHERE kind = ? AND state = 'running'", kind))
+
     def ctl(self, *args, stdin=None, check=True):
         out = zf.mdmctl(self, *args, stdin=stdin, check=check)
         if self.db_url.startswith("sqlite3:"):
@@ -475,7 +497,7 @@ class Zone:
             self.kept.pop().close()
 
 
-def wait_for(what, timeout=40.0, step=0.05):
+def wait_for(what, timeout=PATIENCE, step=0.05):
     """Calls what() until it answers something true; returns that, or fails."""
     end = time.monotonic() + timeout
     while True:
@@ -537,8 +559,11 @@ class Factory:
                 self._templates[db] = name
         return self._templates[db]
 
-    def zone(self, db, pg=None, empty=False, **options):
-        """A zone that is set up but not started. pg: a cluster of its own (tests that stop the database)."""
+    def zone(self, db, pg=None, empty=False, fails=False, **options):
+        """A zone that is set up but not started. pg: a cluster of its own. fails: the test takes the database away, which is to be noticed soon."""
+        if fails or pg:
+            options["database_timeout"] = 3
+        connect = f"connect_timeout={5 if fails or pg else 20}"
         self._count += 1
         root = self.root / f"zone{self._count}"
         (root / "db").mkdir(parents=True)
@@ -548,10 +573,10 @@ class Factory:
             if not bare:
                 shutil.copy(self._template(db), root / "db" / "mdm.db")
         elif pg:
-            url = "pgsql:" + pg.params(pg.create())
+            url = f"pgsql:{pg.params(pg.create())} {connect}"
         else:
             name = self.pg.create(None if bare else self._template(db))
-            url = "pgsql:" + self.pg.params(name)
+            url = f"pgsql:{self.pg.params(name)} {connect}"
         zone = Zone(url, root=root, tls_dir=self.tls, key_file=self.key_file, **options)
         if pg and not bare:
             setup_zone(zone)

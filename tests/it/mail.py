@@ -56,7 +56,7 @@ class Post:
         """Each child has read the list of servers."""
         def all_answer():
             """OPTIONS of several connections"""
-            for _ in range(6):
+            for _ in range(12):
                 phone = self.phone(user, password, zone)
                 commands = phone.options().headers["MS-ASProtocolCommands"] or ""
                 phone.close()
@@ -97,7 +97,7 @@ def eas_id(device):
     return device.serial * 2
 
 
-def raw(zone, data, timeout=10):
+def raw(zone, data, timeout=60):
     """Bytes as they are to the device address; what comes back until the server closes."""
     with socket.create_connection(("localhost", zone.device_port), timeout=timeout) as plain:
         with zone.ssl_context().wrap_socket(plain, server_hostname="localhost") as sock:

@@ -117,7 +117,7 @@ class Slapd:
         self.process = subprocess.Popen(["/usr/sbin/slapd", "-f", str(self.root / "slapd.conf"), "-d", "0", "-h",
                                          f"ldap://127.0.0.1:{self.port}/ ldaps://127.0.0.1:{self.tls_port}/"],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.tls_port), 1).close()
@@ -146,7 +146,7 @@ class Slapd:
         """Answers nothing any more; on a busy machine its threads stop a while after the signal."""
         os.kill(self.process.pid, signal.SIGSTOP)
         state = lambda task: (task / "stat").read_text().rsplit(")", 1)[1].split()[0]  # noqa: E731
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while any(state(task) != "T" for task in Path(f"/proc/{self.process.pid}/task").iterdir()):
             assert time.monotonic() < end, "slapd does not stop"
             time.sleep(0.001)
@@ -158,7 +158,7 @@ class Slapd:
         if self.process:
             self.thaw()
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def close(self):
@@ -171,4 +171,4 @@ class Slapd:
         """A source's config that points here; the host name is one that the certificate has."""
         return {"type": "openldap", "host": "127.0.0.1", "port": self.tls_port if tls == "ldaps" else self.port, "tls": tls,
                 "root": "dc=example,dc=org", "bind_dn": ROOT_DN, "containers": ["ou=people,dc=example,dc=org"],
-                "timeout_s": 2, **more}
+                "timeout_s": 15, **more}

@@ -48,7 +48,7 @@ class Server:
             options["ssl_context"] = ctx
         elif ctx:
             options.update(tls_context=ctx, require_starttls=True)
-        self.controller = Controller(self.mail, hostname="127.0.0.1", port=self.port, ready_timeout=10, **options)
+        self.controller = Controller(self.mail, hostname="127.0.0.1", port=self.port, ready_timeout=60, **options)
         make = self.controller.factory
 
         def counted():

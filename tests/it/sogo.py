@@ -99,7 +99,7 @@ class Sogo:
         self.front = factory.zone("sqlite3", modules=False, extra_admin=(
             'ProxyTimeout 3600\nProxyPass "/Microsoft-Server-ActiveSync" '
             f'"http://127.0.0.1:{self.port}/SOGo/Microsoft-Server-ActiveSync" retry=0 disablereuse=On')).start()
-        harness.wait_for(self._answers, timeout=60, step=0.2)
+        harness.wait_for(self._answers, step=0.2)
         for who in self.people:
             self._track(who)
 
@@ -145,7 +145,7 @@ class Sogo:
         return status == 401
 
     def _login(self, who):
-        imap = imaplib.IMAP4("127.0.0.1", self.imap, timeout=20)
+        imap = imaplib.IMAP4("127.0.0.1", self.imap, timeout=60)
         imap.login(who, self.people[who])
         return imap
 

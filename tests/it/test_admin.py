@@ -339,8 +339,8 @@ def test_lists_are_polled_by_etag(console, fleet):
 
 def test_other_lists_page(console, fleet):
     for path in ("/audit", "/jobs", "/people", "/pending", "/messages"):
+        whole, _ = walk(console, f"{path}?limit=200")  # what the server adds meanwhile is in the other one
         small, _ = walk(console, f"{path}?limit=1")
-        whole, _ = walk(console, f"{path}?limit=200")
         assert {x["id"] for x in small} >= {x["id"] for x in whole if path != "/audit"}
     problem(console.call("GET", "/jobs?state=lazy"), 400, "state")
     problem(console.call("GET", "/pending?state=lazy"), 400, "state")
@@ -391,7 +391,8 @@ def test_stale_edits_change_nothing(zone, console, anna):
     bodies = {"certificate": {"sha256": "0" * 64}, "access": {"filters": []}, "eas-servers": {"servers": []},
               "schedule": {"refresh": {"mode": "manual"}}, "sandbox": {"settings": {}}, "{number}": {"note": "x"}, "{language}": {"subject": "x", "text": "x", "html": "x"},
               "criteria": {"criteria": NOBODYS}}
-    before, seen = zone.sql("SELECT COUNT(*) FROM audit"), 0
+    acts = lambda: zone.sql("SELECT COUNT(*) FROM audit WHERE actor_kind = 'admin'")  # noqa: E731
+    before, seen = acts(), 0
     for method, path, *_ in ROUTES:
         if method not in ("PATCH", "PUT", "DELETE") or f"{method} {path}" in UNVERSIONED:
             continue
@@ -402,7 +403,7 @@ def test_stale_edits_change_nothing(zone, console, anna):
             answer = console.call(method, address, body, **head)
             assert answer[0] == status, (method, path, answer)
         seen += 1
-    assert seen >= 16 and zone.sql("SELECT COUNT(*) FROM audit") == before
+    assert seen >= 16 and acts() == before
     console.call("DELETE", f"/sources/{ldap['id']}", If_Match=f'"{ldap["version"]}"')
 
 
@@ -821,10 +822,10 @@ def test_lists_as_csv(console, fleet, path):
     ident = bulk_run(console) if path.startswith("/api/v1/bulk-runs/") else ident
     address = path.removeprefix("/api/v1").replace("{id}", ident)
     console.post("/groups", {"name": f'=cmd|"{path}"'}) if path.endswith("/groups") else None
+    listed = walk(console, address + "?limit=200")[0]  # before the file: what the server adds meanwhile is in that
     status, headers, raw = console.call("GET", address + "?format=csv")
     assert status == 200 and headers["Content-Type"].startswith("text/csv") and raw.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
-    listed = walk(console, address + "?limit=200")[0]
     key = "fingerprint" if path.endswith("/identities") else "username" if "/bulk-runs/" in path else "id"
     assert {r[key] for r in rows} >= {x[key] for x in listed} and not [v for r in rows for v in r.values() if v[:1] in "=+@\t\r" and v]
     problem(console.call("GET", address + "?format=xls"), 400, "format")

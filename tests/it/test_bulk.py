@@ -33,7 +33,7 @@ def until(console, ident, *states):
     def there():
         run = console.get(f"/bulk-runs/{ident}")
         return run if run["state"] in states else None
-    return wait_for(there, timeout=120)
+    return wait_for(there)
 
 
 def result(console, ident):
@@ -140,7 +140,7 @@ def test_killed_in_the_middle(zone, console, people):
         for one in owner:  # the lease of the child that is dead would hold for a minute
             zone.sql("UPDATE job SET lease_until_ms = 1 WHERE lease_owner = ? AND lease_until_ms > 1", one)
         return zone.sql("SELECT state FROM bulk_run WHERE id = ?", ident)[0][0] == "done"
-    wait_for(done, timeout=120, step=0.2)
+    wait_for(done, step=0.2)
     run = console.get(f"/bulk-runs/{ident}")
     assert seen <= ROWS and run["made"] == run["good"] and run["good"] + run["bad"] == ROWS
     made = zone.sql("SELECT COUNT(*), COUNT(DISTINCT run_row), COUNT(DISTINCT token_hash) FROM pending_enrollment WHERE run_id = ?", ident)[0]

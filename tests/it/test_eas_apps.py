@@ -37,7 +37,7 @@ def profile(request):
 def app(zone, post, profile):
     """A new phone; profile has the scope of db, this has not."""
     post.numbers += 1
-    made = App(profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
+    made = App(profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"))
     post.phones.append(made)
     post.back.script.clear()
     return made
@@ -76,13 +76,13 @@ def shorter_than(zone, device, length):
 
 def takes(app, length):
     """The app has provisioned for a passcode of this length and lives on."""
-    harness.wait_for(lambda: app.visit() and app.policy.get("MinDevicePasswordLength") == str(length), timeout=40)
+    harness.wait_for(lambda: app.visit() and app.policy.get("MinDevicePasswordLength") == str(length))
     assert app.state == "mail" and app.key
 
 
 def has_mail(zone, post, app, subject):
     """Completed: the mailbox, a mail, and news by Ping."""
-    harness.wait_for(lambda: app.visit() and app.state == "mail" and "Sent" in app.folders, timeout=40, step=0.2)
+    harness.wait_for(lambda: app.visit() and app.state == "mail" and "Sent" in app.folders, step=0.2)
     post.back.deliver(harness.PERSON, f"Subject: {subject}\r\n\r\nx")
     assert app.wait() == 2
     assert app.visit() and subject in app.inbox.values() and app.heard == {harness.PERSON}
@@ -106,10 +106,10 @@ def test_a_phones_life(zone, post, app):
     takes(app, 8)
     assert app.provisions == provisions + 1
     post.console.post(f"/devices/{device}/unenroll", {"wipe": "full", "then": "retire", "reason": "test"})
-    harness.wait_for(lambda: not app.visit() and app.state == "wiped", timeout=40)
-    again = App(app.profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"), timeout=40)
+    harness.wait_for(lambda: not app.visit() and app.state == "wiped")
+    again = App(app.profile, zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, post.numbers, ca=str(zone.tls_dir / "ca.pem"))
     post.phones.append(again)
-    harness.wait_for(lambda: not again.visit() and again.state == "blocked", timeout=40)  # restored from a copy, it is not wiped again
+    harness.wait_for(lambda: not again.visit() and again.state == "blocked")  # restored from a copy, it is not wiped again
     assert again.plain_id() == app.plain_id() and not again.wiped and not post.back.trouble and not again.heard
 
 

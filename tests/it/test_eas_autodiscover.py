@@ -23,7 +23,7 @@ def post(zone):
 
 
 def call(zone, method, path, body=None, who=None, headers=None):
-    conn = http.client.HTTPSConnection("localhost", zone.device_port, context=zone.ssl_context(), timeout=20)
+    conn = http.client.HTTPSConnection("localhost", zone.device_port, context=zone.ssl_context(), timeout=harness.PATIENCE)
     head = {"Content-Type": "text/xml", **(headers or {})}
     if who:
         head["Authorization"] = "Basic " + base64.b64encode(":".join(who).encode()).decode()
@@ -102,4 +102,4 @@ def test_json_tells_nothing_of_people(zone, post):
     assert call(zone, "GET", f"{base}?Protocol=Ews")[0] == 400 and call(zone, "POST", f"{base}?Protocol=ActiveSync", "x")[0] == 405
     zone.ctl("setting", "set", "eas.public_host", '"mail.example.net"')
     harness.wait_for(lambda: all(b"mail.example.net" in call(zone, "GET", f"{base}?Protocol=ActiveSync")[2] for _ in range(6)))
-    assert url_of(zone) == "https://mail.example.net/Microsoft-Server-ActiveSync"
+    harness.wait_for(lambda: url_of(zone) == "https://mail.example.net/Microsoft-Server-ActiveSync")

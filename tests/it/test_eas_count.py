@@ -58,13 +58,11 @@ def test_what_a_mail_client_did_is_counted(zone, post, phone):
     assert got["requests"] >= 6 and got["bytes_in"] > 100 and got["bytes_out"] > 100
 
 
-TODAY = int(time.time() // 86400)
-
-
 def silence(zone, phone, days=40):
     """As if it had synced last so long ago; what it did just now is added later and does not speak of a sync."""
     zone.sql("INSERT INTO eas_count (record_id, requests, errors, bytes_in, bytes_out, last_ms, last_cmd, sync_ms, heartbeat_s, error_ms, error_http, alive_day)"
-             " VALUES (?, 1, 0, 0, 0, 0, 'Sync', 0, 0, 0, 0, ?) ON CONFLICT (record_id) DO UPDATE SET alive_day = excluded.alive_day", phone.record, TODAY - days)
+             " VALUES (?, 1, 0, 0, 0, 0, 'Sync', 0, 0, 0, 0, ?) ON CONFLICT (record_id) DO UPDATE SET alive_day = excluded.alive_day", phone.record,
+             int(time.time() // 86400) - days)
 
 
 def silent(post, days=30):

@@ -1,6 +1,7 @@
 """The mailbox of a mail client that has no mail: what it shows, and how it ends (GATE-02, PRV-05, R09), against a simulated mail server."""
 import base64
 import json
+import time
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_no_enrolment_policy(zone, post):
             zone.sql("UPDATE assignment SET target_id = ? WHERE id = ?", target, ident)
     _, head, one = post.console.call("GET", f"/assignments/{rows[0][0]}")
     assert post.console.call("PATCH", f"/assignments/{one['id']}", {"position": one["position"]}, If_Match=head["ETag"])[0] == 200
-    harness.wait_for(lambda: phone.folder_sync() and device_of(zone, phone), timeout=50)
+    harness.wait_for(lambda: phone.folder_sync() and device_of(zone, phone))
 
 
 def test_bad_bodies(zone, post):
@@ -207,10 +208,16 @@ def test_floods_cost_nothing(zone, post, policy):
     denied = post.phone(device_id="FLOODDENIED0")
     for phone in (pending, denied):
         assert ours(folders(phone))
-        before = statements(zone)
-        for _ in range(100):
-            assert ours(folders(phone)) and phone.post("Sync", body=b"").status == 13
-        assert statements(zone) - before < 150, "two hundred requests; the rest is the server's own"
+
+        def free(phone=phone):
+            """two hundred requests cost no more than as much time without them; a job may come in between"""
+            before, begun = statements(zone), time.monotonic()
+            for _ in range(100):
+                assert ours(folders(phone)) and phone.post("Sync", body=b"").status == 13
+            after = statements(zone)
+            time.sleep(time.monotonic() - begun)
+            return after - before < statements(zone) - after + 100
+        harness.wait_for(free)
     flood = post.phone(*BEN)
 
     def another(i):

@@ -73,7 +73,7 @@ def test_the_one_that_accepts_is_remembered(zone, two):
     assert [phone.post("FolderSync", FOLDERS).http for _ in range(12)] == [503] * 12  # and none of them waits
     assert home() == [(second.row["id"], None)]
     second.back = EasServer({harness.PERSON: harness.PERSON_PASSWORD}, port=port)
-    harness.wait_for(lambda: synced(phone), timeout=40)
+    harness.wait_for(lambda: synced(phone))
     assert home() == [(second.row["id"], None)]
 
 
@@ -96,6 +96,6 @@ def test_whom_none_accepts_is_server_only(zone, two):
     second.back.boxes[CARL[0]], second.back.users[CARL[0]] = Mailbox(CARL[0]), CARL[1]
     second.edit(name="Third")
     assert not refused()
-    harness.wait_for(lambda: new(lambda: synced(phone), second), timeout=40)
+    harness.wait_for(lambda: new(lambda: synced(phone), second))
     harness.wait_for(lambda: synced(phone))
     assert zone.sql("SELECT server_id FROM mail_home JOIN person ON person.id = person_id WHERE login = 'carl'") == [(second.row["id"],)]

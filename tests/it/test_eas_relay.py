@@ -20,7 +20,7 @@ from sim.eas_server import EasServer
 from sim.wbxml import Node, decode, encode
 
 LIMIT = 2 << 20  # at one of the protocol's two addresses
-ZONE = {"children": 1, "extra_device": f"ProxyTimeout 3\n<LocationMatch '(?i)default.eas$'>\nLimitRequestBody {LIMIT}\n</LocationMatch>"}
+ZONE = {"children": 1, "extra_device": f"ProxyTimeout 8\n<LocationMatch '(?i)default.eas$'>\nLimitRequestBody {LIMIT}\n</LocationMatch>"}
 FOLDERS = Node("FH.FolderSync", Node("FH.SyncKey", "0"))
 # What may reach a back end, besides what mod_proxy says of the way.
 HEADERS = {"Host", "Authorization", "User-Agent", "Accept-Encoding", "Accept-Language", "Cookie", "Content-Type", "Content-Length",
@@ -143,7 +143,7 @@ def test_what_a_back_end_may_say(zone, post, phone, step, code, word):
     else:
         assert again == step.get("headers", {}).get("Retry-After")
     assert answer.headers["X-MS-Credential-Service-Url"] == (step["headers"]["X-MS-Credential-Service-Url"] if code == 457 else None)
-    line = zone.log.has("MDM0810", wait=2 if word else 0)
+    line = zone.log.has("MDM0810", wait=harness.PATIENCE if word else 0)
     assert (word in line.raw) if word else line is None
     post.back.script.clear()
     assert phone.post("FolderSync", FOLDERS).status == 1

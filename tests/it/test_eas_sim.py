@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 import zonefiles as zf
+from harness import wait_for
 from sim import wbxml
 from sim.eas_apps import PROFILES, App
 from sim.eas_client import EasError, Phone
@@ -34,13 +35,6 @@ def phones(server):
     yield make
     for phone in made:
         phone.close()
-
-
-def wait_for(what, seconds=5):
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "did not happen"
-        time.sleep(0.02)
 
 
 def test_wbxml_round_trip():
@@ -95,10 +89,11 @@ def test_a_day_of_a_phone(server, phones, form, version):
 def test_ping_is_held_until_mail_comes(server, phones):
     phone = phones()
     phone.folder_sync()
-    threading.Timer(0.4, server.deliver, ("alice", "x")).start()
-    start = time.monotonic()
-    answer = phone.ping(60)
-    assert answer.status == 2 and 0.3 < time.monotonic() - start < 40 and answer.doc.value("PG.Folders/PG.Folder") == "5"
+    phone.start("Ping", phone.ping_document(60))
+    wait_for(lambda: server.held == 1)
+    server.deliver("alice", "x")
+    answer = phone.finish()
+    assert answer.status == 2 and answer.doc.value("PG.Folders/PG.Folder") == "5"
     start = time.monotonic()
     assert phone.ping(0.3).status == 1 and time.monotonic() - start > 0.25
 
@@ -165,15 +160,17 @@ def test_scripted_codes(server, phones, step, code):
 
 
 def test_scripted_answers(server, phones):
-    phone = phones(timeout=1)
+    phone = phones()
     server.script["FolderSync"] = [{"eas": 111}, {"html": True}, {"reset": True}, {"cut": True}, {"hang": True}, {"delay": 0.3}, {}]
     assert phone.folder_sync().status == 111
     answer = phone.folder_sync()
     assert answer.http == 200 and answer.doc is None and b"<html>" in answer.body
-    for wrong in [OSError, (OSError, http.client.IncompleteRead), TimeoutError]:
+    for wrong, limit in [(OSError, 60), ((OSError, http.client.IncompleteRead), 60), (TimeoutError, 1)]:
+        phone.http.timeout = limit
         with pytest.raises(wrong):
             phone.folder_sync()
         phone.close()
+    phone.http.timeout = 60
     start = time.monotonic()
     assert phone.folder_sync().status == 1 and time.monotonic() - start >= 0.3
 
@@ -349,13 +346,16 @@ def test_cookies_and_users_that_don_t_fit_are_noticed(server, phones):
 
 
 def test_answers_in_bad_shape(server, phones):
-    phone = phones(timeout=0.5)
+    phone = phones()
     server.script["FolderSync"] = [{"slow": 0.0005}, {"cut": 20}, {"cut": True}, {"stall": 150}, {}]
     assert phone.folder_sync().status == 1
-    for wrong in [(OSError, http.client.HTTPException)] * 2 + [TimeoutError]:
+    for wrong, limit in [((OSError, http.client.HTTPException), 60)] * 2 + [(TimeoutError, 1)]:
+        phone.close()
+        phone.http.timeout = limit
         with pytest.raises(wrong):
             phone.folder_sync()
-        phone.close()
+    phone.close()
+    phone.http.timeout = 60
     assert phone.folder_sync().status == 1
 
 
@@ -375,8 +375,10 @@ def test_tls(tmp_path):
     phone = Phone(server.port, "alice", "secret", ca=str(tmp_path / "ca.pem"))
     try:
         assert phone.folder_sync().status == 1
-        threading.Timer(0.2, server.deliver, ("alice", "x")).start()
-        assert phone.ping(30).status == 2
+        phone.start("Ping", phone.ping_document(30))
+        wait_for(lambda: server.held == 1)
+        server.deliver("alice", "x")
+        assert phone.finish().status == 2
         phone.start("Ping", phone.ping_document(60))
         wait_for(lambda: server.held == 1)
         phone.close()

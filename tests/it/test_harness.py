@@ -27,7 +27,8 @@ def test_start_stop(factory):
 def test_children_are_unprivileged(factory):
     zone = plain(factory, children=2).start()
     uids = {os.stat(f"/proc/{pid}").st_uid for pid in zone.child_pids()}
-    assert len(zone.child_pids()) == 2 and 0 not in uids
+    wait_for(lambda: len(zone.child_pids()) == 2)
+    assert 0 not in uids
     zone.close()
 
 
@@ -51,7 +52,7 @@ def test_graceful_and_killed_child(factory):
     wait_for(lambda: not before & set(zone.child_pids()))
     victim = zone.kill_child(signal.SIGKILL)
     wait_for(lambda: victim not in zone.child_pids() and len(zone.child_pids()) == 2)
-    assert zone.answers()
+    wait_for(zone.answers)
     zone.close()
 
 

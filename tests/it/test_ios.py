@@ -360,7 +360,7 @@ def test_scep_limits(fresh_zone):
     """Too long a message is 413; who sends rubbish again and again has to wait (SEC-07, R09)."""
     zone = fresh_zone()
     assert zone.request("POST", "/scep?operation=PKIOperation", b"0" * (65 * 1024))[0] == 413
-    answers = [zone.request("POST", "/scep?operation=PKIOperation", b"rubbish") for _ in range(40)]
+    answers = [zone.request("POST", "/scep?operation=PKIOperation", b"rubbish") for _ in range(23)]
     assert answers[0][0] == 400 and answers[-1][0] == 429
     assert int(answers[-1][1]["Retry-After"]) >= 1
     assert {a[0] for a in answers} == {400, 429}
@@ -403,11 +403,9 @@ def test_push_wakes_a_device(pushed):
     apns.listen(device.token, lambda: woken.append(device.poll()))
     ident = console.device(device.udid)["id"]
     wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'apns.push' AND state = 'waiting' AND run_at_ms > 0"))
-    far = seed.now_ms() + 30000
-    zone.sql("UPDATE job SET run_at_ms = ? WHERE kind = 'apns.push' AND state = 'waiting'", far)
+    zone.sql("UPDATE job SET run_at_ms = ? WHERE kind = 'apns.push' AND state = 'waiting'", seed.now_ms() + 3_600_000)  # it is woken, or nobody is
     console.post(f"/devices/{ident}/refresh")
     wait_for(lambda: woken)
-    assert seed.now_ms() < far, "the job is woken, not waited for"
     assert len(woken[0]) == len(REFRESHES)
     push = apns.of(device.token)[-1]
     assert len(apns.of(device.token)) == count + 1

@@ -78,15 +78,15 @@ def hasten(zone):
     """The job runs at once, as if the time of its next try had come."""
     zone.sql("DELETE FROM zone_setting WHERE name = 'smtp.away'")
     zone.sql("UPDATE notice SET due_ms = 1 WHERE state = 'waiting'")
-    zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'mail'")
+    zone.run_soon("mail")
 
 
 def row(zone, ident):
     return dict(zip(("state", "attempts", "error", "due"), zone.sql("SELECT state, attempts, error, due_ms FROM notice WHERE id = ?", ident)[0]))
 
 
-def ended(zone, ident, state="sent", wait=20):
-    return harness.wait_for(lambda: row(zone, ident)["state"] == state and row(zone, ident), wait)
+def ended(zone, ident, state="sent"):
+    return harness.wait_for(lambda: row(zone, ident)["state"] == state and row(zone, ident))
 
 
 def away(zone):
@@ -326,7 +326,7 @@ def test_killed_while_it_sends(fresh_zone):
         zone.sql("UPDATE notice SET lease_until_ms = 0")  # the leases of the dead run out
         zone.sql("UPDATE job SET lease_until_ms = 1 WHERE kind = 'mail'")
         for ident in idents:
-            ended(zone, ident, wait=30)
+            ended(zone, ident)
         sent = [m.split(b"Message-ID: <")[1].split(b"@")[0].decode() for m in mta.mail]
         assert set(sent) == set(idents) and len(sent) == 9
     finally:
@@ -429,13 +429,13 @@ def test_certificate_of_the_public_address(fresh_zone):
     zone.sql("UPDATE admin SET mail = 'root@example.org', alerts = 1")
     zone.start()
     console = Console(zone)
-    (told,) = harness.wait_for(lambda: [m for m in console.get("/messages?open=1")["items"] if m["object_id"] == "tls"], 40)
+    (told,) = harness.wait_for(lambda: [m for m in console.get("/messages?open=1")["items"] if m["object_id"] == "tls"])
     host = zone.public_url.removeprefix("https://")
     assert told["code"] == "certificate.expiring" and told["severity"] == 3 and host in told["text"]
     (row,) = zone.sql("SELECT mail, vars FROM notice WHERE event = 'certificate_expiring'")
     assert row[0] == "root@example.org" and json.loads(row[1])["certificate.name"] == host
     zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'zone.expiry'")
-    harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'zone.expiry' AND state = 'waiting' AND run_at_ms > 1"), 40)
+    harness.wait_for(lambda: zone.sql("SELECT 1 FROM job WHERE kind = 'zone.expiry' AND state = 'waiting' AND run_at_ms > 1"))
     assert len(zone.sql("SELECT 1 FROM audit WHERE action = 'certificate.expiring'")) == 1
 
 

@@ -50,7 +50,7 @@ class Call(threading.Thread):
         self.start()
 
     def answer(self):
-        self.join(20)
+        self.join(harness.PATIENCE)
         return self.got
 
 
@@ -180,9 +180,9 @@ def test_devices_enrol_while_policies_change(zone):
         publish(zone, policy, n % 10 + 4)
         workers[n % 2].join(0.2)
     for w in workers[:2]:
-        w.join(60)
+        w.join(harness.PATIENCE)
     over.set()
-    workers[2].join(60)
+    workers[2].join(harness.PATIENCE)
     assert set(faults) <= {repr(StopIteration())}
     publish(zone, policy, 16)
     harness.wait_for(lambda: lengths(zone, *[i for _, i in devices]) == [16] * 12)

@@ -29,7 +29,7 @@ class Started:
             [sys.executable, "-W", "ignore", str(zf.ROOT / "tests/run/run.py")], stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, env=dict(os.environ, MDM_HOME=str(home), MDM_BUILD=str(zf.BUILD), **env))
 
-    def until(self, needle, wait=60):
+    def until(self, needle, wait=harness.PATIENCE):
         end = time.monotonic() + wait
         for line in self.process.stdout:
             self.text += line
@@ -43,7 +43,7 @@ class Started:
     def end(self, how=signal.SIGINT):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        rest, _ = self.process.communicate(timeout=90)
+        rest, _ = self.process.communicate(timeout=180)
         self.text += rest
         return self.process.returncode
 
@@ -79,7 +79,7 @@ def test_run_twice(home):
     assert portal(zone, user["login"], user["password"])
     harness.wait_for(lambda: [d["state"] for d in console.get("/devices")["items"]] == ["active"] * 2, step=0.5)
     harness.wait_for(lambda: {p["name"]: p["devices"] for p in console.get("/policies?type=security")["items"]}.get("Everybody") == 2,
-                     timeout=30, step=0.5)
+                     step=0.5)
     shown = [r for d in console.get("/devices")["items"] for t in console.get(f"/devices/{d['id']}/policies")["types"] for r in t["settings"]]
     assert {c["state"] for r in shown for c in r.get("channels", {}).values()} == {"sent", "not_sent"}  # what became of each setting (POL-06)
     pids = [run["pid"], *harness.children_of(run["pid"])]
@@ -109,7 +109,7 @@ def mail_of(home, zone, user):
         assert "mail flows" in phone.stdout.readline()
     finally:
         phone.send_signal(signal.SIGINT)
-        assert phone.wait(90) == 0
+        assert phone.wait(180) == 0
 
 
 def test_run_on_postgresql(home, factory):
@@ -123,14 +123,14 @@ def test_run_on_postgresql(home, factory):
 @pytest.mark.parametrize("env,word", [({"MDM_PORT": "http"}, "MDM_PORT"), ({"MDM_DB": "mysql:x"}, "MDM_DB")], ids=str)
 def test_run_says_what_is_wrong(home, env, word):
     run = Started(home, **env)
-    out, _ = run.process.communicate(timeout=90)
+    out, _ = run.process.communicate(timeout=180)
     assert run.process.returncode == 1 and word in out and "Traceback" not in out
 
 
 def test_used_port_is_named(home, factory):
     zone = factory.zone("sqlite3", modules=False).start()
     run = Started(home, MDM_PORT=str(zone.device_port))
-    out, _ = run.process.communicate(timeout=90)
+    out, _ = run.process.communicate(timeout=180)
     assert run.process.returncode == 1 and str(zone.device_port) in out
     zone.close()
 

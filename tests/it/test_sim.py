@@ -58,7 +58,7 @@ def test_apns_answers_like_apple(tmp_path):
     woken = []
 
     def push(token, kind="mdm", cert=True):
-        done = subprocess.run(["curl", "-s", "--http2", "--max-time", "5", "--cacert", tmp_path / "ca.pem", "-w", "\n%{http_code}",
+        done = subprocess.run(["curl", "-s", "--http2", "--max-time", "60", "--cacert", tmp_path / "ca.pem", "-w", "\n%{http_code}",
                                *(["--cert", client] if cert else []), "-H", "apns-topic: com.apple.mgmt.External.x",
                                "-H", f"apns-push-type: {kind}", "-d", '{"mdm":"magic"}',
                                f"https://localhost:{apns.port}/3/device/{token}"], capture_output=True, text=True)

@@ -82,7 +82,7 @@ def hasten(zone):
     """The job runs at once, as if the time of its next try had come."""
     zone.sql("DELETE FROM zone_setting WHERE name = 'sms.away'")
     zone.sql("UPDATE notice SET due_ms = 1 WHERE state = 'waiting'")
-    zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'sms'")
+    zone.run_soon("sms")
 
 
 def row(zone, ident):
@@ -90,7 +90,7 @@ def row(zone, ident):
 
 
 def ended(zone, ident, state="sent"):
-    return harness.wait_for(lambda: row(zone, ident)["state"] == state and row(zone, ident), 40)
+    return harness.wait_for(lambda: row(zone, ident)["state"] == state and row(zone, ident))
 
 
 def away(zone):
@@ -169,7 +169,7 @@ def test_provisioned_for_somebody(zone, console, anna, gateway, tls):
     assert console.call("PUT", "/notifications/server", {"host": "localhost", "port": mta.port, "tls": "starttls", "user": smtpd.USER, "password": smtpd.PASSWORD, "from": "mdm@example.org"})[0] == 200
     try:
         pending, link = enrolment(console, anna)
-        (mail,) = harness.wait_for(lambda: mta.mail.to("root@example.org"), 40)
+        (mail,) = harness.wait_for(lambda: mta.mail.to("root@example.org"))
         text = next(mail.iter_parts()).get_content()
         assert mail["Subject"].startswith(f"{harness.ADMIN_USER} has provisioned a device") and harness.PERSON in text and link.rsplit("/", 1)[1] not in text
         run = upload(console, f"username;phone;notify\n{harness.PERSON};{PHONE};both\n")[2]
@@ -177,8 +177,8 @@ def test_provisioned_for_somebody(zone, console, anna, gateway, tls):
         assert console.call("POST", f"/bulk-runs/{run['id']}/start")[0] == 202
         until(console, run["id"], "done")
         link, otp = (result(console, run["id"])[0][k] for k in ("link", "otp"))
-        harness.wait_for(lambda: gate.got, 40)
-        (mail,) = harness.wait_for(lambda: mta.mail.to("anna@example.org"), 40)
+        harness.wait_for(lambda: gate.got)
+        (mail,) = harness.wait_for(lambda: mta.mail.to("anna@example.org"))
         plain, rich = mail.iter_parts()
         html, image = rich.iter_parts()
         parts = [plain.get_content(), html.get_content()]
@@ -186,7 +186,7 @@ def test_provisioned_for_somebody(zone, console, anna, gateway, tls):
         assert 'src="cid:picture"' in parts[1] and image.get_content().startswith(b"\x89PNG")
         assert len(gate.got) == 1 and len(otp) >= 6 and all(link in t and otp in t.replace(" ", "") for t in parts + [gate.texts()[0]["text"]]) and f'href="{link}"' in parts[1]
         assert len(zone.sql("SELECT id FROM notice WHERE event = 'enroll_provisioned_admin'")) == 1  # a bulk run has its page
-        last = harness.wait_for(lambda: (p := console.get("/pending")["items"][0]) and all(n["state"] == "sent" for n in p["notices"]) and p, 40)
+        last = harness.wait_for(lambda: (p := console.get("/pending")["items"][0]) and all(n["state"] == "sent" for n in p["notices"]) and p)
         assert sorted(n["channel"] for n in last["notices"]) == ["mail", "sms"] and all(n["done_at"] and not n["error"] for n in last["notices"])
         assert console.get(f"/pending/{last['id']}")["notices"] == last["notices"] and console.get(f"/pending/{pending}")["notices"] == []
     finally:
@@ -217,7 +217,7 @@ def test_fails_and_recovers(zone, console, anna, gateway, answer):
     pending, _ = enrolment(console, anna)
     idents = [add(zone, pending=pending) for _ in range(3)]
     hasten(zone)
-    harness.wait_for(lambda: away(zone) and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 40)
+    harness.wait_for(lambda: away(zone) and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"))
     assert [row(zone, i)["state"] for i in idents] == ["waiting"] * 3 and all(g["path"] == "/send" for g in gate.got)
     told = console.get("/sms-gateway")
     assert told["away_since"] and told["next_try"] and told["trouble"].startswith(f"HTTP {answer[0]}") and told["waiting"] == 3
@@ -235,12 +235,12 @@ def test_asks_for_time(zone, console, anna, gateway):
     pending, _ = enrolment(console, anna)
     begun, idents = seed.now_ms(), [add(zone, pending=pending) for _ in range(2)]
     hasten(zone)
-    note = harness.wait_for(lambda: away(zone), 40)
+    note = harness.wait_for(lambda: away(zone))
     assert note["next"] >= begun + 900000
-    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'sms'")[0][0] > seed.now_ms(), 40)
+    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'sms'")[0][0] > seed.now_ms())
     assert [(row(zone, i)["state"], row(zone, i)["attempts"]) for i in idents] == [("waiting", 0)] * 2
     zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'sms'")  # somebody writes another one meanwhile: the gateway is left alone
-    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'sms'")[0][0] > seed.now_ms(), 40)
+    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'sms'")[0][0] > seed.now_ms())
     assert len(gate.got) <= 2
     gate.answer = smsd.TAKEN
     assert use(console, gate, per_second=50)["away_since"] is None  # other settings: it is tried at once
@@ -255,13 +255,13 @@ def test_hangs_and_recovers(zone, console, anna, gateway):
     pending, _ = enrolment(console, anna)
     ident = add(zone, pending=pending)
     hasten(zone)
-    harness.wait_for(lambda: gate.got, 40)
+    harness.wait_for(lambda: gate.got)
     zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'mail'")
-    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'mail'")[0][0] > 1, 40)
+    harness.wait_for(lambda: zone.sql("SELECT run_at_ms FROM job WHERE kind = 'mail'")[0][0] > 1)
     assert row(zone, ident)["state"] == "waiting"
     gate.answer = smsd.TAKEN
     gate.released.set()
-    harness.wait_for(lambda: away(zone) and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 40)
+    harness.wait_for(lambda: away(zone) and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"))
     hasten(zone)
     ended(zone, ident)
     assert {t["ref"] for t in gate.texts()} == {ident}
@@ -276,7 +276,7 @@ def test_down_and_back(zone, console, anna, gateway):
     for tries in (1, 2, 3):
         zone.sql("UPDATE zone_setting SET value = ? WHERE name = 'sms.away'", json.dumps((away(zone) or {"since": 1, "tries": 0}) | {"next": 0}))
         zone.sql("UPDATE job SET run_at_ms = 1 WHERE kind = 'sms'")
-        harness.wait_for(lambda n=tries: (away(zone) or {}).get("tries", 0) >= n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"), 40)
+        harness.wait_for(lambda n=tries: (away(zone) or {}).get("tries", 0) >= n and not zone.sql("SELECT 1 FROM notice WHERE lease_until_ms > 0"))
     assert [m["code"] for m in console.get("/messages?open=1")["items"] if m["object_id"] == "sms"] == ["sms.away"]
     assert all(row(zone, i)["attempts"] == 0 for i in idents)
     gate = gateway(port=port)
@@ -293,7 +293,7 @@ def test_so_many_a_day(zone, console, anna, gateway):
     pending, _ = enrolment(console, anna)
     idents = [add(zone, pending=pending) for _ in range(3)]
     hasten(zone)
-    note = harness.wait_for(lambda: away(zone), 40)
+    note = harness.wait_for(lambda: away(zone))
     assert len(gate.got) == 2 and sorted(row(zone, i)["state"] for i in idents) == ["sent", "sent", "waiting"] and note["next"] % 86400000 == 0
     told = console.get("/sms-gateway")
     assert told["sent_today"] == 2 and "(2)" in told["trouble"]
@@ -392,6 +392,6 @@ def test_local_addresses(fresh_zone, gateway):
     pending, _ = enrolment(console, seed.person_id(zone, harness.PERSON))
     ident = add(zone, pending=pending)
     hasten(zone)
-    assert "MDMOutboundLocal" in harness.wait_for(lambda: away(zone), 40)["why"] and row(zone, ident)["state"] == "waiting"
+    assert "MDMOutboundLocal" in harness.wait_for(lambda: away(zone))["why"] and row(zone, ident)["state"] == "waiting"
     steps = console.post("/sms-gateway/test", {"to": PHONE, "text": "x"})["steps"]
     assert steps[-1]["step"] == "dns" and not steps[-1]["ok"] and gate.got == []

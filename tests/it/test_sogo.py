@@ -33,13 +33,13 @@ def console(zone, sogo):
 def phone(zone, console, request):
     """A person's phone that was completed in the portal."""
     made = Phone(zone.device_port, harness.PERSON, harness.PERSON_PASSWORD, device_id=f"SOGOPHONE{request.param[:2]}", version=request.param,
-                 ca=str(zone.tls_dir / "ca.pem"), timeout=40)
+                 ca=str(zone.tls_dir / "ca.pem"))
     harness.wait_for(lambda: "16.1" not in (made.options().headers["MS-ASProtocolVersions"] or "16.1"))  # told by SOGo, not by the gate
     made.folder_sync()
     device = zone.sql("SELECT device_id FROM source_record WHERE kind = 'eas' AND native_id = ?", made.device_id)[0][0]
     status, _ = portal(zone).call("POST", f"/api/v1/devices/{device}/complete", {"ownership": "personal"})
     assert status == 200
-    harness.wait_for(lambda: made.folder_sync().status == 1 and "INBOX" in made.folders, timeout=40, step=0.2)
+    harness.wait_for(lambda: made.folder_sync().status == 1 and "INBOX" in made.folders, step=0.2)
     yield made
     made.close()
 

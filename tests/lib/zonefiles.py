@@ -5,7 +5,9 @@ zone are the same thing.
 """
 import base64
 import datetime
+import functools
 import ipaddress
+import itertools
 import os
 import pwd
 import random
@@ -66,23 +68,43 @@ def give_away(path):
             os.chown(os.path.join(base, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-_GIVEN = set()
+PORTS, STRETCH = range(16000, 32000), 1000  # below the range that outgoing connections use
+
+
+def bound(port):
+    """A socket at this port, or None."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("127.0.0.1", port))
+        return s
+    except OSError:
+        s.close()
+        return None
+
+
+@functools.cache
+def own_ports():
+    """(what keeps them, ports): a stretch that no other test process takes from, as long as this one holds its first port. The first free one of
+    all, if all are taken."""
+    starts = list(PORTS[::STRETCH])
+    random.shuffle(starts)
+    for start in starts:
+        s = socket.socket()  # without SO_REUSEADDR: for one process alone
+        try:
+            s.bind(("127.0.0.1", start))
+            return s, itertools.cycle(range(start + 1, start + STRETCH))
+        except OSError:
+            s.close()
+    return None, itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 
 def free_port():
-    """A port on loopback below the range that outgoing connections use; never the same twice."""
-    for _ in range(200):
-        port = random.randint(18000, 31000)
-        if port in _GIVEN:
-            continue
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-                _GIVEN.add(port)
-                return port
-            except OSError:
-                continue
+    """A port on loopback; the same one again only when all others of this process have had their turn."""
+    for port in itertools.islice(own_ports()[1], len(PORTS)):
+        if s := bound(port):
+            s.close()
+            return port
     raise RuntimeError("no free port")
 
 

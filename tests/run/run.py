@@ -189,7 +189,7 @@ class Run:
         with open(self.home / "logs" / "stderr.log", "ab") as err:
             self.httpd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=err, stderr=err,
                                           start_new_session=True, preexec_fn=die_with_parent)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while time.monotonic() < end and not self.stopping:
             if self.httpd.poll() is not None:
                 raise Stop(f"httpd did not start; see {self.home}/logs:\n{self.log_end()}")
@@ -202,7 +202,7 @@ class Run:
     # -- mail: a simulated ActiveSync server behind the gate, with a mailbox for each demo person
     def api(self, method, path, body=None, **headers):
         """One call of the console's API as the administrator: (headers, parsed body)."""
-        conn = http.client.HTTPSConnection("localhost", self.zone.admin_port, timeout=20,
+        conn = http.client.HTTPSConnection("localhost", self.zone.admin_port, timeout=60,
                                            context=ssl.create_default_context(cafile=str(self.zone.tls_dir / "ca.pem")))
         sent = {"Sec-Fetch-Site": "same-origin", **{k.replace("_", "-"): v for k, v in headers.items()}}
         try:
@@ -251,7 +251,7 @@ class Run:
     def answers(self, port, path):
         ctx = ssl.create_default_context(cafile=str(self.zone.tls_dir / "ca.pem"))
         try:
-            conn = http.client.HTTPSConnection("localhost", port, timeout=3, context=ctx)
+            conn = http.client.HTTPSConnection("localhost", port, timeout=10, context=ctx)
             conn.request("GET", path)
             status = conn.getresponse().status
             conn.close()

@@ -48,7 +48,7 @@ class Refused(RuntimeError):
 class Http:
     """Kept-alive connections, one per origin; a request is tried once more on a new connection if the old one was closed."""
 
-    def __init__(self, cafile, timeout=30):
+    def __init__(self, cafile, timeout=90):
         self.cafile, self.timeout = cafile, timeout
         self.cert = None
         self.connections = {}
@@ -314,7 +314,7 @@ class WebLogin:
 class Device:
     """One device. cafile: the roots it trusts from the factory. Everything it knows is in attributes."""
 
-    def __init__(self, cafile, udid=None, serial=None, name=None, seed=None, timeout=30):
+    def __init__(self, cafile, udid=None, serial=None, name=None, seed=None, timeout=90):
         rng = random.Random(seed) if seed is not None else random.SystemRandom()
         self.product, self.model, self.model_name, self.capacity, self.os_version, self.build = rng.choice(MODELS)
         self.udid = udid or f"0000{rng.randrange(0x8000, 0x8200):04X}-{rng.getrandbits(64):016X}"

@@ -46,7 +46,7 @@ class Phone:
     was in the answers."""
 
     def __init__(self, port, user, password, device_id="ApplTEST0001", device_type="iPhone", version="14.1", form="plain", ca=None,
-                 host="localhost", agent="Apple-iPhone14C2/2201.1", timeout=15, order="User DeviceId DeviceType Cmd"):
+                 host="localhost", agent="Apple-iPhone14C2/2201.1", timeout=90, order="User DeviceId DeviceType Cmd"):
         self.order, self.heard, self.cookie = order.split(), set(), None
         self.user, self.password, self.device_id, self.device_type = user, password, device_id, device_type
         self.version, self.form, self.agent = version, form, agent

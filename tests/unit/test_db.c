@@ -309,9 +309,8 @@ static void cut(mdm_db_t *db)
     mdm_q_schema_version_found_t *row;
 
     assert_int_equal(mdm_q_schema_version_found(db, &row), APR_SUCCESS);
-    dbtest_sql(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    dbtest_sql(t, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity " /* waits until it is gone */
                   "WHERE datname = current_database() AND pid <> pg_backend_pid()");
-    apr_sleep(apr_time_from_msec(100));
 }
 
 static void test_lost_connection(void **state)

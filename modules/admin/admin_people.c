@@ -7,6 +7,7 @@
 #include "domain/mdm_enroll.h"
 #include "domain/mdm_log_rows.h"
 #include "domain/mdm_people.h"
+#include "domain/mdm_people_import.h"
 #include "domain/mdm_session.h"
 #include "mdm_sql_gen.h"
 
@@ -158,6 +159,49 @@ int mdm_adm_person_create(mdm_web_call_t *call)
     if (rv == APR_SUCCESS)
         rv = mdm_person_create(call->ctx, login, name, mail, phone, password, &id);
     return mdm_adm_made(call, rv, "people", id, person_json);
+}
+
+/* ---- many at once, from a CSV file */
+
+static apr_status_t piece(void *data, const char *text, apr_size_t len)
+{
+    return mdm_people_file_feed(data, text, len);
+}
+
+static apr_status_t import_how(mdm_web_call_t *call, const char **dry, apr_int64_t *after)
+{
+    static const char *const flags[] = {"0", "1", NULL}, *const params[] = {"dry_run", "after", NULL};
+    const char *type = apr_table_get(call->r->headers_in, "Content-Type"), *text = NULL;
+    apr_status_t rv = mdm_adm_params(call, params);
+
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_word(call, "dry_run", flags, dry);
+    if (rv == APR_SUCCESS)
+        rv = mdm_web_query(call->r, call->ctx, "after", &text);
+    if (rv == APR_SUCCESS && text && mdm_parse_i64(text, 0, MDM_PEOPLE_BYTES, after) != APR_SUCCESS)
+        rv = mdm_fail(call->ctx, MDM_EINPUT, "after", "must be a line of the file");
+    if (rv == APR_SUCCESS && (!type || strncasecmp(type, "text/csv", 8) != 0))
+        rv = mdm_fail(call->ctx, MDM_EMEDIA, NULL, "The body must be text/csv.");
+    return rv;
+}
+
+/* The whole file comes with each call: nothing of it is kept here, and no call takes longer than its part of the people. */
+int mdm_adm_people_import(mdm_web_call_t *call)
+{
+    mdm_people_file_t *file = mdm_people_file(call->ctx);
+    const char *dry = "";
+    apr_int64_t after = 0;
+    json_t *report = NULL;
+    apr_status_t rv = import_how(call, &dry, &after);
+
+    if (rv == APR_SUCCESS) {
+        rv = mdm_web_body_pieces(call->r, MDM_PEOPLE_BYTES, piece, file);
+        if (rv == MDM_ETOOBIG && !*call->ctx->fail_text)
+            mdm_fail(call->ctx, rv, NULL, "The file is larger than %d bytes: part it.", MDM_PEOPLE_BYTES);
+    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_people_file_end(file, *dry == '1', (int)after, &report);
+    return rv == APR_SUCCESS ? mdm_adm_json(call, report) : mdm_adm_fail(call, rv);
 }
 
 typedef struct person_edit_t {

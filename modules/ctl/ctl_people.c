@@ -5,7 +5,7 @@
 #include <string.h>
 #include "domain/mdm_admins.h"
 #include "domain/mdm_people.h"
-#include "wire/mdm_csv.h"
+#include "domain/mdm_people_import.h"
 #include "mdm_sql_gen.h"
 
 #define DAY_MS (86400 * 1000LL)
@@ -82,56 +82,31 @@ int ctl_user_list(ctl_t *c)
 
 /* ---- people from a CSV file (USR-06) */
 
-enum { COL_LOGIN, COL_PASSWORD, COL_NAME, COL_MAIL, COL_PHONE, COLS };
-
 typedef struct import_t {
-    mdm_ctx_t *ctx;
-    int at[COLS], begun, made, bad;
+    int made, bad;
 } import_t;
 
-static void wrong_row(import_t *im, const mdm_ctx_t *ctx, int line, const char *why)
-{
-    im->bad++;
-    fprintf(stderr, "line %d: %s%s%s\n", line, ctx->fail_field ? ctx->fail_field : "", ctx->fail_field ? " " : "", why);
-}
-
 /* A wrong row is told and left out; what is our trouble ends it. */
-static apr_status_t import_row(void *data, const mdm_csv_row_t *row)
+static apr_status_t import_row(void *data, mdm_ctx_t *ctx, mdm_people_row_t *row)
 {
-    static const mdm_csv_column_t columns[COLS] = {{"login|user name|user", 1}, {"password", 1}, {"name|display name", 0},
-                                                   {"mail|e-mail", 0}, {"phone|mobile", 0}};
     import_t *im = data;
-    mdm_ctx_t *ctx;
-    const char *cell[COLS];
-    apr_status_t rv;
-    int i;
+    apr_status_t rv = mdm_people_row_make(ctx, row);
 
-    if (!im->begun) {
-        im->begun = 1;
-        return mdm_csv_head(im->ctx, row, columns, COLS, im->at);
-    }
-    ctx = mdm_ctx_sub(im->ctx);
-    for (i = 0; i < COLS; i++) {
-        cell[i] = row->error ? "" : mdm_csv_cell(ctx->pool, row, im->at[i]);
-    }
-    rv = row->error ? mdm_fail(ctx, MDM_EINPUT, NULL, "%s", row->error)
-                    : mdm_person_create(ctx, cell[COL_LOGIN], cell[COL_NAME], cell[COL_MAIL], cell[COL_PHONE], cell[COL_PASSWORD], NULL);
-    if (rv == MDM_EINPUT || rv == MDM_ECONFLICT) {
-        wrong_row(im, ctx, row->line, ctx->fail_text ? ctx->fail_text : "is wrong");
-        rv = APR_SUCCESS;
+    if (row->error) {
+        im->bad++;
+        fprintf(stderr, "line %d: %s%s%s\n", row->line, row->field ? row->field : "", row->field ? " " : "", row->error);
     }
     else if (rv == APR_SUCCESS) {
         im->made++;
     }
-    apr_pool_destroy(ctx->pool);
     return rv;
 }
 
 int ctl_user_import(ctl_t *c)
 {
     const ctl_option_t options[] = {{NULL, NULL, NULL}};
-    import_t im = {.ctx = c->ctx};
-    mdm_csv_reader_t *reader = mdm_csv_reader(c->p, import_row, &im);
+    import_t im = {0, 0};
+    mdm_people_csv_t *csv = mdm_people_csv(c->ctx, import_row, &im);
     char piece[16384];
     apr_status_t rv = APR_SUCCESS;
     size_t n;
@@ -144,12 +119,9 @@ int ctl_user_import(ctl_t *c)
         return ctl_fail(c, APR_FROM_OS_ERROR(errno), c->pos[0]);
     }
     while (rv == APR_SUCCESS && (n = fread(piece, 1, sizeof(piece), file)) > 0) {
-        rv = mdm_csv_feed(reader, piece, n);
+        rv = mdm_people_csv_feed(csv, piece, n);
     }
-    rv = rv == APR_SUCCESS ? mdm_csv_end(reader) : rv;
-    if (rv == APR_SUCCESS && !im.begun) {
-        rv = mdm_fail(c->ctx, MDM_EINPUT, NULL, "the file is empty");
-    }
+    rv = rv == APR_SUCCESS ? mdm_people_csv_end(csv) : rv;
     if (file != stdin) {
         fclose(file);
     }

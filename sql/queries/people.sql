@@ -66,6 +66,17 @@ INSERT INTO user_source (id, name, kind, position, simple, created_ms)
 VALUES (:id, :name, 'local', 0, (SELECT CASE WHEN COUNT(*) = 0 THEN 1 ELSE 0 END FROM user_source WHERE simple = 1), :now)
 ON CONFLICT (name) DO NOTHING;
 
+-- Which of these log-ins (JSON) the local source has.
+-- name: people_taken :many
+-- args: logins:text
+-- cols: login_key:text
+-- only: pgsql
+SELECT p.login_key FROM person p JOIN user_source s ON s.id = p.source_id AND s.kind = 'local'
+ WHERE p.login_key IN (SELECT value FROM jsonb_array_elements_text(CAST(:logins AS jsonb)));
+-- only: sqlite3
+SELECT p.login_key FROM person p JOIN user_source s ON s.id = p.source_id AND s.kind = 'local'
+ WHERE p.login_key IN (SELECT value FROM json_each(:logins));
+
 -- name: person_add :exec
 -- args: id:text, source_id:text, login:text, login_key:text, name:text, mail:text, mail_key:text, phone:text, password:text?, now:i64
 INSERT INTO person (id, source_id, login, login_key, name, mail, mail_key, phone, password, created_ms)

@@ -443,6 +443,17 @@ static apr_status_t finish(mdm_db_t *db, apr_status_t rv)
     return rv;
 }
 
+apr_status_t mdm_person_ok(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone, const char *password)
+{
+    apr_status_t rv;
+
+    if ((rv = mdm_login_ok(ctx, login)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "name", name)) != APR_SUCCESS
+        || (rv = mdm_text_check(ctx, "mail", mail)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "phone", phone)) != APR_SUCCESS) {
+        return rv;
+    }
+    return mdm_password_ok(ctx, password);
+}
+
 apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone,
                                const char *password, const char **id)
 {
@@ -453,9 +464,7 @@ apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *na
     if (!uuid) {
         return MDM_EUNAVAIL;
     }
-    if ((rv = mdm_login_ok(ctx, login)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "name", name)) != APR_SUCCESS
-        || (rv = mdm_text_check(ctx, "mail", mail)) != APR_SUCCESS || (rv = mdm_text_check(ctx, "phone", phone)) != APR_SUCCESS
-        || (rv = mdm_password_ok(ctx, password)) != APR_SUCCESS
+    if ((rv = mdm_person_ok(ctx, login, name, mail, phone, password)) != APR_SUCCESS
         || (rv = mdm_password_hash(ctx, password, &hash)) != APR_SUCCESS
         || (rv = mdm_db_open(ctx, &db)) != APR_SUCCESS) {
         return rv;

@@ -40,6 +40,8 @@ apr_status_t mdm_domain_needed(mdm_db_t *db, int *needed);
 apr_status_t mdm_person_get(mdm_db_t *db, const char *id, mdm_person_t **out);
 /* Makes the local source if there is none (name "Local", simple). */
 apr_status_t mdm_local_source(mdm_db_t *db, const char **id);
+/* MDM_EINPUT: what would be refused of a person, whatever the others are called. No database. */
+apr_status_t mdm_person_ok(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone, const char *password);
 /* Adds a person to the local source; ECONFLICT if the log-in is taken. Audited. */
 apr_status_t mdm_person_create(mdm_ctx_t *ctx, const char *login, const char *name, const char *mail, const char *phone,
                                const char *password, const char **id);

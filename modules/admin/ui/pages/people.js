@@ -2,6 +2,7 @@
 import { api, query as toQuery, url } from '../api.js';
 import { h, fill, head, csvLink, table, pager, chip, icon, button, empty, dialog, toast, say, name, number } from '../ui.js';
 import { shown } from '../assign.js';
+import { importPeople } from '../people_import.js';
 import { enrollment } from './person_enrollment.js';
 import { effective } from './person_policies.js';
 import { t } from '../words.js';
@@ -41,7 +42,7 @@ export default async function page({ main, query, signal, may, me, again }) {
   })]);
   draw();
   const search = h('input', { id: 'q', type: 'search', value: query.q || '', placeholder: t('search_people'), autocomplete: 'off' });
-  fill(main, head(t('people'), csvLink(url(`people${toQuery({ q: query.q, format: 'csv' })}`), 'people'), write && button(t('add_person'), 'plus', () => add(again), 'primary')),
+  fill(main, head(t('people'), csvLink(url(`people${toQuery({ q: query.q, format: 'csv' })}`), 'people'), write && button(t('pi_import'), 'csv', () => importPeople(again)), write && button(t('add_person'), 'plus', () => add(again), 'primary')),
     h('form', { class: 'bar', role: 'search', onsubmit: (e) => { e.preventDefault(); location.hash = `#/people${toQuery({ q: search.value.trim() })}`; } },
       h('div', { class: 'grow' }, h('label', { for: 'q' }, t('search')), h('div', { class: 'search' }, icon('search'), search))), list);
 }

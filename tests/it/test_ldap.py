@@ -3,6 +3,7 @@ import base64
 import hashlib
 import http.client
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import pytest
 import harness
 import seed
 from clients import Console
-from slapd import ROOT_PASSWORD, Slapd
+from slapd import ROOT_DN, ROOT_PASSWORD, Slapd
 
 ADDRESSES = [0]
 HOSTILE = ["*", "*)(uid=*", "carla)(|(uid=*", "carla*", "\\2a", "c\\61rla", "carla\u0000", ")(cn=", "((((", "\u202ealrac", "x" * 250,
@@ -543,6 +544,29 @@ def test_dynamic_groups_that_are_ignored(zone, console, one):
     finally:
         one.modify(f"dn: {dynamic}\nchangetype: delete\n")
         drop(console, made["id"])
+
+
+def test_referrals_are_not_followed(zone, console, one):
+    """USR-11: an entry that refers to another server is passed over in log-ins and synchronisation; a container that is one can't be asked: "try again", not
+    "wrong password". Nobody calls the other server, which would get the bind account's password."""
+    there = f"ou=branch,{one.dn('x').split(',', 1)[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0)
+        one.add(f"dn: {there}\nobjectClass: referral\nobjectClass: extensibleObject\nou: branch\nref: ldap://127.0.0.1:{other.getsockname()[1]}/{there}")
+        made, far = add(console, one, "Refers", domains=["refers"]), None
+        try:
+            wait_synced(zone, made["id"])
+            assert login(zone, "carla@refers", "carla-Pass-1") == 204 and login(zone, "stranger@refers", "carla-Pass-1") == 401
+            assert {r[0] for r in zone.sql("SELECT login FROM person WHERE source_id = ? AND gone_ms IS NULL", made["id"])} == {"carla", "dora", "emil"}
+            zone.log.expect("MDM0120", "MDM0121")
+            far = add(console, one, "Far", domains=["far"], more={"containers": [there]})
+            assert login(zone, "carla@far", "carla-Pass-1") == 503
+            with pytest.raises(BlockingIOError):
+                other.accept()
+        finally:
+            for source in filter(None, (made, far)):
+                drop(console, source["id"])
+            one._run("ldapdelete", "-M", "-x", "-H", f"ldap://127.0.0.1:{one.port}", "-D", ROOT_DN, "-w", ROOT_PASSWORD, there)
 
 
 # ---- administrators whom another httpd module authenticates --------------------------------------------------------

@@ -72,3 +72,20 @@ def test_directory_from_adding_to_deleting(zone):
     finally:
         p.driver.quit()
         directory.close()
+
+
+def test_domain_of_the_address(zone, page):
+    """USR-05: without a root context the domain is made of the address, of a bare IP address none is; what was typed stays."""
+    zone.log.expect("MDM0120", "MDM0121")  # nobody answers there
+    p = page().log_in()
+    for name, host, typed, want in (("Far", "ldap.branch.example", "", ["branch.example"]), ("Bare", "127.0.0.1", "", []), ("Said", "ldap.other.example", "mine", ["mine"])):
+        p.open("sources").button("Add directory").click()
+        choose(p, "type", "openldap")
+        fill(p, name=name, host=host, port="9", bind_dn=ROOT_DN, secret=ROOT_PASSWORD, containers="ou=people,dc=example,dc=org", domains=typed)
+        p.button("Create", "dialog").click()
+        p.closed()
+        p.has(name)
+        ident = zone.sql("SELECT id FROM user_source WHERE name = ?", name)[0][0]
+        assert [r[0] for r in zone.sql("SELECT domain FROM user_domain WHERE source_id = ?", ident)] == want
+        zone.sql("DELETE FROM user_source WHERE id = ?", ident)
+    p.clean()

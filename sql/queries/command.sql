@@ -277,15 +277,16 @@ UPDATE source_record SET state = CASE WHEN push_token IS NULL THEN 'authenticate
 -- cols: name:text
 UPDATE device SET state = :state, version = version + 1 WHERE id = :device_id RETURNING name;
 
--- What decides which actions a device can get.
+-- What decides which actions a device can get. live > 0: mail's records by the device, not by an index of all that live.
 -- part: action_facts
 SELECT d.id, d.name, d.state, d.os_version, d.supervised, d.inventory, r.id, r.state, CASE WHEN r.unlock_token IS NULL THEN 0 ELSE 1 END,
        (SELECT c.state FROM command c WHERE c.record_id = r.id AND c.open = 1 AND c.leaving = 1 LIMIT 1),
        COALESCE(r.account, ''), d.model, d.serial, d.platform, o.login, o.name, o.mail,
-       (SELECT MAX(m.state) FROM source_record m WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state IN ('enrolled', 'leaving')),
+       (SELECT MAX(m.state) FROM source_record m WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live > 0 AND m.state IN ('enrolled', 'leaving')),
        (SELECT COUNT(*) FROM source_record m JOIN eas_client w ON w.record_id = m.id AND w.wipe_state = 'sent'
-         WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live = 1 AND m.state = 'leaving')
-  FROM device d LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1
+         WHERE m.device_id = d.id AND m.kind = 'eas' AND m.live > 0 AND m.state = 'leaving')
+  FROM device d
+       LEFT JOIN source_record r ON r.id = (SELECT x.id FROM source_record x WHERE x.device_id = d.id AND x.kind = 'mdm' AND x.class = '' AND x.live = 1)
        LEFT JOIN person o ON o.id = d.person_id
 
 -- ids: JSON list.

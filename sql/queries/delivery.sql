@@ -20,14 +20,16 @@ SELECT d.id, d.os_version, COALESCE(d.supervised, -1),
        CASE WHEN d.inventory LIKE '%"IsMultiUser":true%' OR d.inventory LIKE '%"IsMultiUser": true%' THEN 1 ELSE 0 END,
        COALESCE(d.passcode_present, -1), COALESCE(d.passcode_compliant, -1), COALESCE(d.encryption, -1), d.compliance, d.mail, COALESCE(d.enrolled_ms, 0),
        r.id, r.state, COALESCE(r.base_url, ''),
-       (SELECT count(*) FROM source_record a WHERE a.device_id = d.id AND a.kind = 'agent' AND a.live = 1),
-       (SELECT count(*) FROM source_record e WHERE e.device_id = d.id AND e.kind = 'eas' AND e.live = 1 AND e.state = 'enrolled'),
-       (SELECT count(*) FROM source_record n WHERE n.device_id = d.id AND n.kind = 'eas' AND n.class = 'native' AND n.live = 1 AND n.state = 'enrolled'),
+       (SELECT count(*) FROM source_record a WHERE a.device_id = d.id AND a.kind = 'agent' AND a.live > 0),
+       (SELECT count(*) FROM source_record e WHERE e.device_id = d.id AND e.kind = 'eas' AND e.live > 0 AND e.state = 'enrolled'),
+       (SELECT count(*) FROM source_record n WHERE n.device_id = d.id AND n.kind = 'eas' AND n.class = 'native' AND n.live > 0 AND n.state = 'enrolled'),
        p.source_id, p.login, p.mail, COALESCE(s.simple, 0), COALESCE((SELECT MIN(u.domain) FROM user_domain u WHERE u.source_id = p.source_id), s.name)
   FROM device d
 
+-- By its key: without statistics PostgreSQL takes the records of management for few, and would read all of them for each batch; so would it those of mail above,
+-- but for live > 0, which no index of living records is for.
 -- part: facts_joins
-LEFT JOIN source_record r ON r.device_id = d.id AND r.kind = 'mdm' AND r.class = '' AND r.live = 1
+LEFT JOIN source_record r ON r.id = (SELECT m.id FROM source_record m WHERE m.device_id = d.id AND m.kind = 'mdm' AND m.class = '' AND m.live = 1)
   LEFT JOIN person p ON p.id = d.person_id LEFT JOIN user_source s ON s.id = p.source_id
 
 -- What rendering must know of a device. Its answers about user enrolment and Shared iPad are looked for as text: no inventory is parsed. A mail

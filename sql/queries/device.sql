@@ -133,7 +133,7 @@ UNION ALL SELECT e.id FROM (SELECT x.id FROM folder_above f JOIN device x ON x.f
 UNION ALL SELECT g.id FROM (SELECT x.id FROM admin_folder l JOIN folder_above f ON f.above_id = l.folder_id
                               JOIN device x ON x.folder_id = f.folder_id
                              WHERE :kind = 'admin' AND l.admin_id = :value LIMIT :count) AS g
-UNION ALL SELECT j.device_id FROM (SELECT r.device_id FROM node_url u JOIN source_record r ON r.base_url = u.url
+UNION ALL SELECT j.device_id FROM (SELECT r.device_id FROM node_url u JOIN source_record r ON r.base_url = u.url AND r.base_url <> ''
                              WHERE :kind = 'node' AND u.node_id = :value AND r.kind = 'mdm' AND r.live = 1 AND r.class = ''
                                AND r.device_id IS NOT NULL LIMIT :count) AS j;
 

@@ -202,7 +202,7 @@ RETURNING CASE WHEN id IN (SELECT json_extract(y.value, '$.id') FROM json_each(:
 INSERT INTO eas_told (server_id, record_id, said, first_ms, last_ms, told_ms)
 SELECT e.id, r.id, x.attrs, x.first_ms, x.last_ms, :now
   FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (person TEXT, native TEXT, attrs TEXT, first_ms BIGINT, last_ms BIGINT)
-  JOIN source_record r ON r.kind = 'eas' AND r.live = 1 AND r.native_id = x.native AND r.person_id = x.person
+  JOIN LATERAL (SELECT y.id FROM source_record y WHERE y.kind = 'eas' AND y.live = 1 AND y.native_id = x.native AND y.person_id = x.person LIMIT 1) AS r ON TRUE
   JOIN eas_server e ON e.id = :server_id
  ORDER BY r.id
 ON CONFLICT (server_id, record_id) DO UPDATE

@@ -84,12 +84,13 @@ SELECT r.person_id, r.id, r.kind, r.class, r.native_id, r.state, r.attrs, r.matc
        (SELECT COUNT(*) FROM source_record o
          WHERE r.kind = 'eas' AND o.kind = 'eas' AND o.live = 1 AND o.native_id = r.native_id AND o.person_id <> r.person_id AND o.state <> 'left'
            AND NOT EXISTS (SELECT 1 FROM source_record y JOIN source_record z ON z.kind = 'eas' AND z.live = 1 AND z.native_id = y.native_id
-                            WHERE y.person_id = o.person_id AND y.kind = 'eas' AND y.live = 1 AND y.native_id <> r.native_id
+                            WHERE y.person_id = o.person_id AND y.kind = 'eas' AND y.live > 0 AND y.native_id <> r.native_id
                               AND z.person_id NOT IN (o.person_id, r.person_id))),
        COALESCE((SELECT c.last_ms FROM eas_count c WHERE c.record_id = r.id AND c.last_ms > r.last_seen_ms), r.last_seen_ms), COALESCE(d.last_contact_ms, 0)
 
 -- Living records of these people and what is known of their phones. foreign_key: the DeviceId is one that another person's device has told;
 -- shared: one that a mail app of another person has, unless that is a mailbox: others yet have another of its DeviceIds.
+-- live > 0: by the person, not by an index of all that live.
 -- name: match_records :many
 -- args: ids:text
 -- cols: person_id:text, id:text, kind:text, class:text, native_id:text, state:text, attrs:text, match_rule:text, first_seen_ms:i64, device_id:text?, device_name:text, device_state:text, device_mode:text, platform:text, model:text, product:text, serial:text?, imei:text?, os_version:text, build:text, phone:text, enrolled_ms:i64?, told:text?, foreign_key:i64, shared:i64, last_ms:i64, contact_ms:i64

@@ -3,7 +3,7 @@
 -- part: node_cols
 n.id, n.name, n.base_url, n.conf_url, n.software, n.mdm_role, n.role_removed_ms, n.outbound, n.names, n.extra_names, n.default_name,
 n.started_ms, n.seen_ms, n.version,
-(SELECT COUNT(*) FROM (SELECT 1 AS one FROM node_url u JOIN source_record s ON s.base_url = u.url AND s.kind = 'mdm' AND s.live = 1 AND s.class = ''
+(SELECT COUNT(*) FROM (SELECT 1 AS one FROM node_url u JOIN source_record s ON s.base_url = u.url AND s.base_url <> '' AND s.kind = 'mdm' AND s.live = 1 AND s.class = ''
                         WHERE u.node_id = n.id LIMIT 1000) AS c)
 
 -- part: node_types
@@ -23,7 +23,7 @@ SELECT {node_cols} FROM node n WHERE n.id = :id;
 -- args: id:text
 -- cols: others:i64, devices:i64
 SELECT (SELECT COUNT(*) FROM node o WHERE o.id <> :id AND o.mdm_role = 1),
-       (SELECT COUNT(*) FROM (SELECT 1 AS one FROM node_url u JOIN source_record s ON s.base_url = u.url AND s.kind = 'mdm' AND s.live = 1 AND s.class = ''
+       (SELECT COUNT(*) FROM (SELECT 1 AS one FROM node_url u JOIN source_record s ON s.base_url = u.url AND s.base_url <> '' AND s.kind = 'mdm' AND s.live = 1 AND s.class = ''
                                WHERE u.node_id = :id
                                  AND NOT EXISTS (SELECT 1 FROM node_url e JOIN node o ON o.id = e.node_id AND o.mdm_role = 1
                                                   WHERE e.url = u.url AND e.node_id <> :id) LIMIT 1000) AS c);

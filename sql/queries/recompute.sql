@@ -90,7 +90,8 @@ DELETE FROM recompute WHERE seq = :seq;
 -- args: people:text
 -- cols: device_id:text
 -- only: pgsql
-SELECT d.id FROM device d WHERE d.person_id IN (SELECT jsonb_array_elements_text(CAST(:people AS jsonb)));
+SELECT d.id FROM (SELECT DISTINCT jsonb_array_elements_text(CAST(:people AS jsonb)) AS id) AS v
+  CROSS JOIN LATERAL (SELECT o.id FROM device o WHERE o.person_id = v.id OFFSET 0) AS d; -- one after the other, whatever is known of how many there are
 -- only: sqlite3
 SELECT d.id FROM device d WHERE d.person_id IN (SELECT value FROM json_each(:people));
 
@@ -113,22 +114,21 @@ ON CONFLICT (device_id) DO UPDATE SET criteria = MAX(recompute_device.criteria, 
 
 -- The rows are gone with this transaction: the facts are read afterwards, so whoever changes one later adds a row again. The devices and their
 -- records are held, but never waited for: a device that is at work itself is left for later, and no check-in waits for who waits for it.
+-- One after the other by its key: side by side in the order of ids, each batch would begin with all devices that were done before it.
 -- name: recompute_take :many
 -- args: max:i64
 -- cols: device_id:text, criteria:i64, policies:i64
 -- only: pgsql
 WITH free AS MATERIALIZED (
-    SELECT r.device_id FROM recompute_device r JOIN device d ON d.id = r.device_id
-     ORDER BY r.device_id LIMIT :max FOR UPDATE OF r SKIP LOCKED FOR NO KEY UPDATE OF d SKIP LOCKED),
+    SELECT r.device_id FROM (SELECT w.device_id FROM recompute_device w ORDER BY w.device_id FOR UPDATE SKIP LOCKED) AS r
+     CROSS JOIN LATERAL (SELECT d.id FROM device d WHERE d.id = r.device_id FOR NO KEY UPDATE SKIP LOCKED) AS d LIMIT :max),
+ known AS MATERIALIZED (
+    SELECT f.device_id, (SELECT s.id FROM source_record s WHERE s.device_id = f.device_id AND s.kind = 'mdm' AND s.class = '' AND s.live = 1) AS record_id
+      FROM free f),
  records AS MATERIALIZED (
-    SELECT s.device_id FROM source_record s
-     WHERE s.device_id = ANY (ARRAY(SELECT f.device_id FROM free f)) AND s.kind = 'mdm' AND s.class = '' AND s.live = 1
-       FOR NO KEY UPDATE SKIP LOCKED)
+    SELECT s.id FROM source_record s WHERE s.id = ANY (ARRAY(SELECT k.record_id FROM known k)) FOR NO KEY UPDATE SKIP LOCKED)
 DELETE FROM recompute_device
- WHERE device_id = ANY (ARRAY(SELECT f.device_id FROM free f
-                               WHERE EXISTS (SELECT 1 FROM records k WHERE k.device_id = f.device_id)
-                                  OR NOT EXISTS (SELECT 1 FROM source_record o WHERE o.device_id = f.device_id AND o.kind = 'mdm' AND o.class = ''
-                                                                                 AND o.live = 1)))
+ WHERE device_id = ANY (ARRAY(SELECT k.device_id FROM known k WHERE k.record_id IS NULL OR k.record_id IN (SELECT h.id FROM records h)))
 RETURNING device_id, criteria, policies;
 -- only: sqlite3
 DELETE FROM recompute_device WHERE device_id IN (SELECT r.device_id FROM recompute_device r ORDER BY r.device_id LIMIT :max)
@@ -177,11 +177,14 @@ SELECT d.id, d.state, d.ownership, d.test_device, d.folder_id, d.person_id, p.fo
 -- only: pgsql
 SELECT x.kind, x.owner, x.target FROM (
     SELECT 'device_group' AS kind, m.device_id AS owner, m.group_id AS target, g.position AS n
-      FROM device_group_member m JOIN device_group g ON g.id = m.group_id
-     WHERE m.device_id IN (SELECT jsonb_array_elements_text(CAST(:devices AS jsonb)))
+      FROM (SELECT DISTINCT jsonb_array_elements_text(CAST(:devices AS jsonb)) AS id) AS v
+     CROSS JOIN LATERAL (SELECT i.device_id, i.group_id FROM device_group_member i WHERE i.device_id = v.id OFFSET 0) AS m
+      JOIN device_group g ON g.id = m.group_id
     UNION ALL
-    SELECT 'user_group', m.person_id, m.group_id, g.position FROM user_group_member m JOIN user_group g ON g.id = m.group_id
-     WHERE m.person_id IN (SELECT jsonb_array_elements_text(CAST(:people AS jsonb)))
+    SELECT 'user_group', m.person_id, m.group_id, g.position
+      FROM (SELECT DISTINCT jsonb_array_elements_text(CAST(:people AS jsonb)) AS id) AS v
+     CROSS JOIN LATERAL (SELECT i.person_id, i.group_id FROM user_group_member i WHERE i.person_id = v.id OFFSET 0) AS m
+      JOIN user_group g ON g.id = m.group_id
     UNION ALL
     SELECT 'folder', a.folder_id, a.above_id, -(SELECT COUNT(*) FROM folder_above up WHERE up.folder_id = a.above_id) FROM folder_above a
      WHERE a.folder_id IN (SELECT jsonb_array_elements_text(CAST(:folders AS jsonb)))

@@ -12,3 +12,7 @@ UPDATE admin SET group_id = (SELECT MIN(g.id) FROM user_group g JOIN user_source
 UPDATE admin SET source_id = (SELECT source_id FROM user_group WHERE id = admin.group_id) WHERE group_id IS NOT NULL;
 UPDATE admin SET login_key = login_key || ' ' || COALESCE(source_id, '') WHERE kind = 'group';
 CREATE INDEX admin_group ON admin (group_id) WHERE group_id IS NOT NULL;
+
+-- Without statistics PostgreSQL takes an index of what is managed and lives for a short one, and walked it for devices by their ids: now it is of use for URLs only.
+DROP INDEX source_record_url;
+CREATE INDEX source_record_url ON source_record (base_url, device_id) WHERE live = 1 AND kind = 'mdm' AND base_url <> '';

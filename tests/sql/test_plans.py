@@ -6,6 +6,7 @@ import re
 import pytest
 import sqlgen
 import zonefiles as zf
+from conftest import MIGRATIONS
 
 QUERIES = {q.name: q for q in sqlgen.read_queries(str(zf.ROOT / "sql" / "queries"))}
 ROWS, BATCH = 20000, 500
@@ -87,6 +88,61 @@ def test_postgresql_looks_at_a_batch(pg, name):
         assert any((n.get("Index Name") or "").startswith(WALKS[name][0]) for n in found), looked
     finally:
         pg.rollback()
+
+
+FLEET = ["INSERT INTO folder (id, name) VALUES ('f', 'f')", "INSERT INTO user_group (id, source_id, name) SELECT 'g', id, 'g' FROM user_source LIMIT 1",
+         f"INSERT INTO person (id, source_id, login, login_key, name, created_ms) SELECT 'p' || i, (SELECT id FROM user_source LIMIT 1), 'p' || i, 'p' || i, '', 0"
+         f"  FROM generate_series(1, {ROWS}) i",
+         "INSERT INTO device (id, name, name_key, folder_id, person_id, state, mode, platform, created_ms)"
+         f" SELECT 'd' || i, '', '', 'f', 'p' || i, 'active', 'ios_mdm', 'ios', 0 FROM generate_series(1, {ROWS}) i",
+         "INSERT INTO source_record (id, device_id, person_id, kind, native_id, state, first_seen_ms, last_seen_ms)"
+         " SELECT 'r' || id, id, person_id, 'mdm', 'u' || id, 'enrolled', 0, 0 FROM device",
+         "INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, first_seen_ms, last_seen_ms)"
+         " SELECT 'e' || id, id, person_id, 'eas', 'native', 'n' || id, 'enrolled', 0, 0 FROM device"]
+# what each of them walks as a whole if it is believed to be small, and what must be in the condition instead
+LARGE = {"device_pkey": "id", "source_record_pkey": "id", "source_record_url": "base_url", "source_record_mdm": "native_id", "source_record_native": "native_id"}
+BATCHES = ["action_facts", "delivery_facts", "discovered_told", "match_records", "recompute_of_people", "recompute_places", "recompute_take"]
+
+
+@pytest.fixture(scope="module")
+def loaded(postgres):
+    """A new database, filled at once, of whose rows PostgreSQL knows nothing yet."""
+    db = postgres.connect(postgres.create())
+    cursor = db.cursor()
+    for sql in [sql for _, _, texts in MIGRATIONS for sql in texts["pgsql"]] + ["SET session_replication_role = replica"] + FLEET:
+        cursor.execute(sql)
+    cursor.execute("INSERT INTO recompute_device (device_id, since_ms, criteria, policies) SELECT id, 0, 0, 0 FROM device ORDER BY id OFFSET %s", (ROWS * 9 // 10,))
+    yield db
+    db.close()
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_goes_by_keys_without_statistics(loaded, name):
+    """POL-09, MAT-10: in a new database without statistics the batches of the matcher and of policies walk no large table or index as a whole."""
+    sql = QUERIES[name].compiled["pgsql"][0]
+    sql = re.sub(r"%(?:lld|s)", lambda m: str(BATCH) if m[0] == "%lld" else "'[]'", sql)
+    cursor = loaded.cursor()
+    cursor.execute("EXPLAIN (FORMAT JSON) " + sql)
+    plan = cursor.fetchone()[0]
+    found = list(nodes((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]))
+    walked = [(n["Node Type"], n["Relation Name"], n.get("Index Name"), n.get("Index Cond")) for n in found
+              if (n["Node Type"] == "Seq Scan" and n["Relation Name"] == "source_record")
+              or LARGE.get(n.get("Index Name"), "") not in n.get("Index Cond", "")]
+    assert not walked, walked
+
+
+def test_the_last_of_many_are_taken_without_the_first(loaded):
+    """POL-09: a batch of computation looks at its own devices, not at all that were done before it."""
+    cursor = loaded.cursor()
+    try:
+        cursor.execute("BEGIN")
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + QUERIES["recompute_take"].compiled["pgsql"][0].replace("%lld", str(BATCH)))
+        plan = cursor.fetchone()[0]
+        found = nodes((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"])
+        looked = [((n["Actual Rows"] + n.get("Rows Removed by Filter", 0)) * n["Actual Loops"], n["Node Type"], n.get("Index Name")) for n in found]
+        assert BATCH <= max(n for n, *_ in looked) <= ROWS // 10, looked
+    finally:
+        cursor.execute("ROLLBACK")
 
 
 KEPT = sorted(name for name, query in QUERIES.items() if query.keep)

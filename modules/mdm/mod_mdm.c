@@ -2,6 +2,7 @@
 #define MDM_RECORD_FILE
 #include <ap_mpm.h>
 #include <mpm_common.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <http_request.h>
 #include <apr_dbd.h>
@@ -136,6 +137,9 @@ static apr_status_t child_end(void *data)
     return APR_SUCCESS;
 }
 
+/* glibc keeps blocks as large as the largest that was ever freed, for many threads: a password's hash takes 16 MB. Such ones go back at once. */
+#define LARGE_BLOCK (4 * 1024 * 1024)
+
 static void child_init(apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv;
@@ -148,6 +152,10 @@ static void child_init(apr_pool_t *p, server_rec *s)
     if (!mdm_conf_num(MDM_C_CORE_DUMPS)) {
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither a core file nor a debugger of the same user sees keys (SEC-04) */
     }
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
+#endif
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     rv = mdm_ldap_gate_make(p, threads / 2, &mdm_core.env.ldap_gate);
     if (rv == APR_SUCCESS) {

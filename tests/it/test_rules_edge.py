@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -340,6 +341,14 @@ def test_r09_a_gigabyte_is_not_read(zone, method, target, admin, kind, want, ann
     assert sent < 32 << 20, f"{sent >> 20} MB were read"
     assert status in want
     assert rss(zone) - before < 24 << 20
+
+
+def test_rel07_memory_of_log_ins_goes_back(zone):
+    """REL-07: a password's hash takes 16 MB; many at once leave nothing behind."""
+    before = rss(zone)
+    with ThreadPoolExecutor(12) as people:
+        assert len(list(people.map(lambda _: portal(zone), range(48)))) == 48
+    assert rss(zone) - before < 64 << 20
 
 
 def test_r09_slow_senders_hold_nothing(zone):

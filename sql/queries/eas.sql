@@ -85,7 +85,7 @@ SELECT COALESCE(SUM(CASE WHEN object_name = :native_id THEN 1 ELSE 0 END), 0), C
 -- only: pgsql
 INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
 VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now)
-ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+ON CONFLICT (native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
    SET device_id = excluded.device_id, class = excluded.class, state = excluded.state, last_seen_ms = excluded.last_seen_ms,
        attrs = CAST(CAST(source_record.attrs AS jsonb) || CAST(excluded.attrs AS jsonb) AS TEXT),
        first_seen_ms = CASE WHEN source_record.first_seen_ms > 0 THEN source_record.first_seen_ms ELSE excluded.first_seen_ms END
@@ -94,7 +94,7 @@ RETURNING id;
 -- only: sqlite3
 INSERT INTO source_record (id, device_id, person_id, kind, class, native_id, state, attrs, first_seen_ms, last_seen_ms)
 VALUES (:id, :device_id, :person_id, 'eas', :class, :native_id, 'authenticated', :attrs, :now, :now)
-ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+ON CONFLICT (native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
    SET device_id = excluded.device_id, class = excluded.class, state = excluded.state, last_seen_ms = excluded.last_seen_ms,
        attrs = json_patch(source_record.attrs, excluded.attrs),
        first_seen_ms = CASE WHEN source_record.first_seen_ms > 0 THEN source_record.first_seen_ms ELSE excluded.first_seen_ms END

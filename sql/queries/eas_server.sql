@@ -176,7 +176,7 @@ SELECT x.id, p.id, 'eas', x.class, x.native, 'discovered', x.attrs, x.first_ms, 
   FROM jsonb_to_recordset(CAST(:list AS jsonb)) AS x (id TEXT, person TEXT, native TEXT, class TEXT, attrs TEXT, first_ms BIGINT, last_ms BIGINT)
   JOIN person p ON p.id = x.person
  ORDER BY x.person, x.native
-ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+ON CONFLICT (native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
    SET attrs = excluded.attrs, class = CASE WHEN source_record.device_id IS NULL THEN excluded.class ELSE source_record.class END,
        last_seen_ms = excluded.last_seen_ms
  WHERE source_record.state = 'discovered'
@@ -188,7 +188,7 @@ SELECT json_extract(x.value, '$.id'), p.id, 'eas', json_extract(x.value, '$.clas
        json_extract(x.value, '$.attrs'), json_extract(x.value, '$.first_ms'), json_extract(x.value, '$.last_ms')
   FROM json_each(:list) AS x JOIN person p ON p.id = json_extract(x.value, '$.person')
  WHERE 1
-ON CONFLICT (kind, native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
+ON CONFLICT (native_id, person_id) WHERE live = 1 AND kind = 'eas' DO UPDATE
    SET attrs = excluded.attrs, class = CASE WHEN source_record.device_id IS NULL THEN excluded.class ELSE source_record.class END,
        last_seen_ms = excluded.last_seen_ms
  WHERE source_record.state = 'discovered'

@@ -16,3 +16,7 @@ CREATE INDEX admin_group ON admin (group_id) WHERE group_id IS NOT NULL;
 -- Without statistics PostgreSQL takes an index of what is managed and lives for a short one, and walked it for devices by their ids: now it is of use for URLs only.
 DROP INDEX source_record_url;
 CREATE INDEX source_record_url ON source_record (base_url, device_id) WHERE live = 1 AND kind = 'mdm' AND base_url <> '';
+
+-- Its first column was of no use: it is what the index is for, so PostgreSQL leaves it out of the search and read all mail records for one DeviceId.
+DROP INDEX source_record_native;
+CREATE UNIQUE INDEX source_record_native ON source_record (native_id, person_id) WHERE live = 1 AND kind = 'eas';

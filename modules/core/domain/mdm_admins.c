@@ -307,7 +307,8 @@ apr_status_t mdm_admin_create(mdm_ctx_t *ctx, const mdm_admin_edit_t *a, const c
     if (rv == APR_SUCCESS)
         rv = new_key(db, a, &key, &group);
     if (rv == APR_SUCCESS) {
-        rv = mdm_q_admins_add(db, uuid, a->login, key, a->name ? a->name : "", a->mail ? a->mail : "", a->kind, a->source_id, group, hash, a->role_id, a->alerts > 0, a->disabled > 0, mdm_now_ms(ctx), NULL);
+        rv = mdm_q_admins_add(db, uuid, a->login, key, a->name ? a->name : "", a->mail ? a->mail : "", a->kind, a->source_id, group, hash, a->role_id,
+                              a->alerts > 0, a->disabled > 0, mdm_now_ms(ctx), NULL);
         if (rv == MDM_ECONFLICT)
             mdm_fail(ctx, rv, "login", "is taken");
     }

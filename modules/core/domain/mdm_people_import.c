@@ -162,8 +162,7 @@ static apr_status_t judge(mdm_people_file_t *f, int from)
 
         if (!row->error && (row->error = apr_hash_get(known, key, APR_HASH_KEY_STRING))) {
             row->field = "login";
-        }
-        else if (!row->error) {
+        } else if (!row->error) {
             apr_hash_set(known, key, APR_HASH_KEY_STRING, "stands in the file twice; the first counts");
         }
     }

@@ -30,14 +30,10 @@ static apr_status_t piece(void *data, const char *text, apr_size_t len)
 
 static apr_status_t take_file(mdm_web_call_t *call, mdm_bulk_t *b, const char **id)
 {
-    apr_status_t rv = mdm_web_body_pieces(call->r, MDM_BULK_BYTES, piece, b);
+    apr_status_t rv = mdm_adm_upload(call, MDM_BULK_BYTES, piece, b);
 
     if (rv == APR_SUCCESS)
         rv = mdm_bulk_end(b, id);
-    else if (rv == MDM_ETOOBIG && !*call->ctx->fail_text)
-        mdm_fail(call->ctx, rv, NULL, "The file is larger than %d bytes: part it.", MDM_BULK_BYTES);
-    else if (rv == MDM_EINPUT && !*call->ctx->fail_text)
-        mdm_fail(call->ctx, rv, NULL, "The body was cut off.");
     if (rv != APR_SUCCESS)
         mdm_bulk_abort(b);
     return rv;

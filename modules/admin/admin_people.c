@@ -194,11 +194,8 @@ int mdm_adm_people_import(mdm_web_call_t *call)
     json_t *report = NULL;
     apr_status_t rv = import_how(call, &dry, &after);
 
-    if (rv == APR_SUCCESS) {
-        rv = mdm_web_body_pieces(call->r, MDM_PEOPLE_BYTES, piece, file);
-        if (rv == MDM_ETOOBIG && !*call->ctx->fail_text)
-            mdm_fail(call->ctx, rv, NULL, "The file is larger than %d bytes: part it.", MDM_PEOPLE_BYTES);
-    }
+    if (rv == APR_SUCCESS)
+        rv = mdm_adm_upload(call, MDM_PEOPLE_BYTES, piece, file);
     if (rv == APR_SUCCESS)
         rv = mdm_people_file_end(file, *dry == '1', (int)after, &report);
     return rv == APR_SUCCESS ? mdm_adm_json(call, report) : mdm_adm_fail(call, rv);

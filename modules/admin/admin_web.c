@@ -126,6 +126,15 @@ apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed)
     return params_check(call, allowed, paging);
 }
 
+apr_status_t mdm_adm_upload(mdm_web_call_t *call, int limit, mdm_web_piece_fn fn, void *data)
+{
+    apr_status_t rv = mdm_web_body_pieces(call->r, limit, fn, data);
+
+    if (rv == MDM_ETOOBIG && !*call->ctx->fail_text)
+        return mdm_fail(call->ctx, rv, NULL, "The file is larger than %d bytes: part it.", limit);
+    return rv == MDM_EINPUT && !*call->ctx->fail_text ? mdm_fail(call->ctx, rv, NULL, "The body was cut off.") : rv;
+}
+
 apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page)
 {
     const char *limit = NULL, *cursor = NULL;

@@ -52,6 +52,8 @@ int mdm_adm_probe(mdm_web_call_t *call, mdm_adm_probe_fn fn, const void *arg);
 /* ---- requests */
 /* Refuses query parameters that are not in the NULL-terminated list, by name. */
 apr_status_t mdm_adm_params(mdm_web_call_t *call, const char *const *allowed);
+/* Hands the uploaded file on in pieces (mdm_web_body_pieces), at most `limit` bytes; says what is wrong where fn has not. */
+apr_status_t mdm_adm_upload(mdm_web_call_t *call, int limit, mdm_web_piece_fn fn, void *data);
 /* limit and cursor of a list with this signature; other parameters must be in `allowed` (NULL: none). */
 apr_status_t mdm_adm_page(mdm_web_call_t *call, const char *const *allowed, const char *sig, mdm_page_t *page);
 /* The version in If-Match: MDM_EPRECOND if it is missing, MDM_ESTALE if it is none of ours. */

@@ -118,6 +118,8 @@ extern const int enroll_link_nroutes;
 
 /* ---- enroll_choose.c: a link for any platform */
 #define ENROLL_WRONG "wrong" /* parameter of a link's address: what was given just now was not right */
+/* The path of this link, to which those of its files are added. */
+const char *enroll_link_path(mdm_web_call_t *call);
 /* The address of this link's page, with the kind of device that somebody has chosen; and the same after something wrong was given. */
 const char *enroll_self(mdm_web_call_t *call);
 const char *enroll_self_wrong(mdm_web_call_t *call);

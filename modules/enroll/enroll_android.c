@@ -168,7 +168,7 @@ static void codes(enroll_page_t *page, const mdm_pending_t *e, const char *self)
 
 int enroll_android_page(mdm_web_call_t *call, const mdm_pending_t *e, int known)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+    const char *self = enroll_link_path(call);
     enroll_page_t *page;
     android_t a;
     apr_status_t rv = android_read(call, e, known, &a);

@@ -31,9 +31,14 @@ static const char *chosen(mdm_web_call_t *call)
     return NULL;
 }
 
+const char *enroll_link_path(mdm_web_call_t *call)
+{
+    return apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+}
+
 const char *enroll_self(mdm_web_call_t *call)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL), *kind = chosen(call);
+    const char *self = enroll_link_path(call), *kind = chosen(call);
 
     return kind ? apr_pstrcat(call->r->pool, self, "?" CHOSEN "=", kind, NULL) : self;
 }
@@ -118,7 +123,7 @@ void enroll_page_code(enroll_page_t *page, const char *self, const char *text_ke
 
 int enroll_choose_page(mdm_web_call_t *call)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+    const char *self = enroll_link_path(call);
     enroll_page_t *page = enroll_page_begin(call, "choose.title", "android.js");
     mdm_html_t *h = page->h;
     unsigned i;

@@ -216,7 +216,7 @@ static int for_apple(const mdm_pending_t *e)
 
 static int apple_page(mdm_web_call_t *call, const mdm_pending_t *e)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+    const char *self = enroll_link_path(call);
     enroll_page_t *page = enroll_page_begin(call, "link.title", "link.js");
     mdm_html_t *h = page->h;
 
@@ -381,7 +381,7 @@ static int profile_get(mdm_web_call_t *call)
     rv = mdm_db_end(db, rv);
     mdm_db_close(db);
     if (rv == MDM_EDENIED && call->ctx->fail_field && !strcmp(call->ctx->fail_field, NOT_YET)) {
-        return mdm_web_redirect(call->r, apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL));
+        return mdm_web_redirect(call->r, enroll_link_path(call));
     }
     return rv == APR_SUCCESS ? send_profile(call, "enroll.mobileconfig", &profile) : enroll_bad_link(call, rv);
 }

@@ -43,7 +43,7 @@ apr_status_t enroll_need(mdm_web_call_t *call, mdm_db_t *db, const mdm_pending_t
 
 int enroll_prove_page(mdm_web_call_t *call, const char *need)
 {
-    const char *self = apr_pstrcat(call->r->pool, ENROLL_BASE "/", call->args[0], NULL);
+    const char *self = enroll_link_path(call);
     int otp = strcmp(need, "password") != 0, login = strcmp(need, "otp") != 0, either = !strcmp(need, "either");
     enroll_page_t *page = enroll_page_begin(call, "prove.title", "prove.js");
     mdm_html_t *h = page->h;

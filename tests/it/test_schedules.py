@@ -21,15 +21,11 @@ def save(console, path, body, want=200):
     return got
 
 
-def hurry(zone, kind):
-    zone.run_soon(kind)
-
-
 def test_due_device_is_asked(zone, console, device):
     """DEV-05: a due device is woken, answers, and is due again after its period."""
     now = int(time.time() * 1000)
     zone.sql("UPDATE device SET refresh_due_ms = ? WHERE id = ?", now, device.ident)
-    hurry(zone, "schedule.refresh")
+    zone.run_soon("schedule.refresh")
     wait_for(lambda: zone.sql("SELECT refresh_due_ms FROM device WHERE id = ?", device.ident)[0][0] == now + 120 * 60000)
     assert "DeviceInformation" in dict(device.poll())
 
@@ -60,7 +56,7 @@ def test_lost_until_the_next_contact(zone, console, device):
     save(console, "/schedule", {"lost": {"days": 3}})
     old = int(time.time() * 1000) - 10 * 86400000
     zone.sql("UPDATE device SET last_contact_ms = ? WHERE id = ?", old, device.ident)
-    hurry(zone, "schedule.lost")
+    zone.run_soon("schedule.lost")
     wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"])
     device.poll()
     wait_for(lambda: console.get(f"/devices/{device.ident}")["lost_since"] is None)
@@ -78,7 +74,7 @@ def test_history_goes_by_age(zone, console, device):
     for name, days in (("old", 31), ("young", 29)):
         zone.sql("INSERT INTO device_event (id, device_id, at_ms, kind) VALUES (?, ?, ?, 'test')", name, device.ident, now - days * day)
     before = zone.sql("SELECT COUNT(*) FROM command")
-    hurry(zone, "core.history")
+    zone.run_soon("core.history")
     wait_for(lambda: zone.sql("SELECT id FROM device_event WHERE kind = 'test'") == [("young",)])
     told = wait_for(lambda: next((j["result"] for j in console.get("/jobs")["items"] if j["kind"] == "core.history" and j["result"]
                                   and j["result"]["events"]), None))  # the one before had nothing to take away
